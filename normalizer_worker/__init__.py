@@ -1,0 +1,1 @@
+"""The worker: takes readings from the broker, normalises them, and stores readings and energy."""

@@ -1,0 +1,52 @@
+"""The worker's process: reads the settings, puts the parts together, runs."""
+
+import os
+
+from normalizer_worker.dead_letters import DeadLetters
+from normalizer_worker.recorder import Recorder
+from normalizer_worker.subscriber import Connection
+from normalizer_worker.worker import Limits, Worker
+from shared.errors import InvalidSettings
+from shared.moments import US_PER_S
+from shared.process import announce_ready, on_stop, run
+from shared.settings import WorkerSettings
+from shared.store.sqlite import SqliteStore
+from shared.topics import ALL_READINGS
+
+CLIENT_ID = "normalizer-worker"
+CACHE_KIB = 65_536
+
+
+def main() -> None:
+    """Work until told to stop."""
+    settings = WorkerSettings.load(os.environ)
+    stop: list[bool] = []
+    on_stop(lambda: stop.append(True))
+    store = SqliteStore(settings.data_dir, cache_kib=CACHE_KIB)
+    max_gap = store.pinned("POWER_MAX_GAP_S", str(settings.max_gap_s))
+    if max_gap != str(settings.max_gap_s):
+        raise InvalidSettings(f"POWER_MAX_GAP_S is {settings.max_gap_s}, but the store was filled with {max_gap}")
+    dead_letters = DeadLetters(settings.data_dir)
+    limits = Limits()
+
+    def connect() -> Connection:
+        # Twice what one transaction takes: the next one's messages arrive while this one's are being stored.
+        maximum = 2 * limits.messages
+        return Connection(settings.mqtt_host, settings.mqtt_port, CLIENT_ID, ALL_READINGS, maximum)
+
+    worker = Worker(
+        connect,
+        Recorder(store, settings.max_gap_s * US_PER_S),
+        dead_letters,
+        allow_negative=settings.allow_negative,
+        limits=limits,
+    )
+    try:
+        worker.run(lambda: bool(stop), announce_ready)
+    finally:
+        dead_letters.close()
+        store.close()
+
+
+if __name__ == "__main__":
+    run(main)

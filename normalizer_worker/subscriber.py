@@ -1,0 +1,155 @@
+"""The worker's end of MQTT: one object per connection, read and acknowledged from one thread."""
+
+import select
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTErrorCode, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from shared.errors import InvalidSettings, Unavailable
+
+FOREVER_S = 0xFFFFFFFF
+KEEPALIVE_S = 60
+HANDSHAKE_S = 10
+_NEVER_WILL = {"Bad user name or password", "Not authorized", "Client identifier not valid"}
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message as it came; `mid` is what acknowledges it, on the connection on which it came and on no other."""
+
+    topic: str
+    payload: bytes
+    retained: bool
+    qos: int
+    mid: int
+
+
+class Connection:
+    """One connection to the broker, on a session that outlives it.
+
+    Whoever loses a connection opens another one: what was not acknowledged on the first comes again on the second, and
+    nothing of the first can acknowledge anything there. (Packet identifiers are used again: a late acknowledgement
+    would delete a different, new message.)
+    """
+
+    def __init__(self, host: str, port: int, client_id: str, topic: str, receive_maximum: int) -> None:
+        """Connect, take up the session, and subscribe with QoS 1.
+
+        Args:
+            host: the broker's.
+            port: the broker's.
+            client_id: the name of the session; a second connection under it ends the first.
+            topic: the topic filter.
+            receive_maximum: how many messages the broker may send before the first is acknowledged.
+
+        Raises:
+            Unavailable: the broker does not answer, or not in time.
+            InvalidSettings: the broker refuses this client for good.
+
+        """
+        self._inbox: deque[Message] = deque()
+        self._answers: list[ReasonCode] = []
+        self._client = self._make(client_id)
+        properties = Properties(PacketTypes.CONNECT)
+        properties.SessionExpiryInterval = FOREVER_S
+        properties.ReceiveMaximum = receive_maximum
+        try:
+            self._client.connect(host, port, KEEPALIVE_S, clean_start=False, properties=properties)
+        except OSError as error:
+            raise Unavailable(f"no broker at {host}:{port}: {error}") from None
+        try:
+            self._await_answer("connection")
+            # Retained messages come once, with the subscription, not again with every connection.
+            self._client.subscribe(topic, options=SubscribeOptions(qos=1, retainHandling=1))
+            self._await_answer("subscription")
+        except BaseException:
+            self.close()
+            raise
+
+    def _make(self, client_id: str) -> Client:
+        client = Client(
+            CallbackAPIVersion.VERSION2, client_id, protocol=MQTTProtocolVersion.MQTTv5, manual_ack=True
+        )
+
+        def connected(_c: Client, _u: Any, _f: ConnectFlags, code: ReasonCode, _p: Properties | None) -> None:
+            self._answers.append(code)
+
+        def subscribed(_c: Client, _u: Any, _mid: int, codes: list[ReasonCode], _p: Properties | None) -> None:
+            self._answers += codes
+
+        def disconnected(_c: Client, _u: Any, _f: DisconnectFlags, code: ReasonCode, _p: Properties | None) -> None:
+            self._answers.append(code)
+
+        def came(_c: Client, _u: Any, message: MQTTMessage) -> None:
+            self._inbox.append(
+                Message(message.topic, message.payload, message.retain, message.qos, message.mid)
+            )
+
+        client.on_connect, client.on_subscribe, client.on_disconnect = connected, subscribed, disconnected
+        client.on_message = came
+        return client
+
+    def _await_answer(self, to: str) -> None:
+        deadline = time.monotonic() + HANDSHAKE_S
+        while not self._answers:
+            if time.monotonic() > deadline:
+                raise Unavailable(f"the broker did not answer the {to} in {HANDSHAKE_S} s")
+            self._pump(0.1)
+        code = self._answers.pop(0)
+        if code.is_failure:
+            kind = InvalidSettings if code.getName() in _NEVER_WILL else Unavailable
+            raise kind(f"the broker refuses the {to}: {code}")
+
+    def receive(self, wait_s: float) -> Message | None:
+        """Give the next message, None where none comes in time.
+
+        Raises:
+            Unavailable: the connection is lost.
+
+        """
+        if not self._inbox:
+            self._pump(0)
+            if not self._inbox and wait_s:
+                self._pump(wait_s)
+        return self._inbox.popleft() if self._inbox else None
+
+    def _pump(self, wait_s: float) -> None:
+        """Read what the socket holds, after waiting for something to come."""
+        sock = self._client.socket()
+        if sock is not None and wait_s:
+            select.select([sock], [sock] if self._client.want_write() else [], [], wait_s)
+        code = self._client.loop_read()
+        if self._client.want_write():
+            self._client.loop_write()
+        self._client.loop_misc()
+        if code != MQTTErrorCode.MQTT_ERR_SUCCESS or self._client.socket() is None:
+            why = self._answers[-1] if self._answers else code.name
+            raise Unavailable(f"the connection to the broker is lost: {why}")
+
+    def acknowledge(self, messages: Sequence[Message]) -> None:
+        """Tell the broker that messages are done for good.
+
+        Raises:
+            Unavailable: the connection is lost; the messages will come again.
+
+        """
+        for message in messages:
+            if self._client.ack(message.mid, message.qos) != MQTTErrorCode.MQTT_ERR_SUCCESS:
+                raise Unavailable("the connection to the broker is lost")
+
+    def close(self) -> None:
+        """End the connection; the session stays."""
+        self._client.disconnect()
+        sock = self._client.socket()
+        if sock is not None:
+            self._client.loop_write()
+            sock.close()

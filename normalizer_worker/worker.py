@@ -1,0 +1,166 @@
+"""The worker's loop: take what has arrived, store it, and only then acknowledge it."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from normalizer_worker.dead_letters import DeadLetter
+from normalizer_worker.subscriber import Message
+from shared.batch import decode
+from shared.errors import InvalidInput, Unavailable
+from shared.moments import StrictClock
+from shared.readings import Readings
+from shared.topics import ship_of
+
+log = logging.getLogger(__name__)
+
+IDLE_S = 0.25
+FIRST_RETRY_S = 0.25
+LAST_RETRY_S = 15.0
+
+
+class Source(Protocol):
+    """Where messages come from, as `subscriber.Connection` gives them."""
+
+    def receive(self, wait_s: float) -> Message | None:
+        """Give the next message, None where none comes in time."""
+        ...
+
+    def acknowledge(self, messages: Sequence[Message]) -> None:
+        """Have messages not delivered again."""
+        ...
+
+    def close(self) -> None:
+        """End the connection."""
+        ...
+
+
+class Sink(Protocol):
+    """Where readings go, as `recorder.Recorder` takes them."""
+
+    def record(self, readings: Readings) -> None:
+        """Make readings and what follows from them durable."""
+        ...
+
+
+class Morgue(Protocol):
+    """Where messages go that can never be stored, as `dead_letters.DeadLetters` keeps them."""
+
+    def keep(self, letters: Sequence[DeadLetter]) -> None:
+        """Make letters durable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one transaction takes at most; it takes less as soon as nothing more has arrived."""
+
+    messages: int = 2_000
+    readings: int = 50_000
+    seconds: float = 0.1
+
+
+@dataclass(slots=True)
+class _Load:
+    """What one transaction will store."""
+
+    messages: list[Message]
+    readings: list[Readings]
+    dead: list[DeadLetter]
+    count: int = 0
+
+
+class Worker:
+    """Moves messages from a source into a sink; nothing is acknowledged before it is durable."""
+
+    def __init__(
+        self,
+        connect: Callable[[], Source],
+        sink: Sink,
+        morgue: Morgue,
+        *,
+        allow_negative: bool = False,
+        limits: Limits | None = None,
+    ) -> None:
+        """Put the parts together; `connect` opens a new connection, and raises `Unavailable` while it cannot."""
+        self._connect = connect
+        self._sink = sink
+        self._morgue = morgue
+        self._allow_negative = allow_negative
+        self._limits = limits or Limits()
+        self._clock = StrictClock()
+
+    def run(self, stopping: Callable[[], bool], ready: Callable[[], None]) -> None:
+        """Work until told to stop; what is in hand then is finished first.
+
+        Whatever is away, broker or store: the connection is dropped and, after a while, another one opened. What was
+        not acknowledged comes again.
+        """
+        retry_s = FIRST_RETRY_S
+        while not stopping():
+            try:
+                source = self._connect()
+                ready()
+                try:
+                    while not stopping():
+                        if self.step(source):
+                            retry_s = FIRST_RETRY_S
+                finally:
+                    source.close()
+            except Unavailable as error:
+                log.warning("%s; next try in %.1f s", error, retry_s)
+                _wait(retry_s, stopping)
+                retry_s = min(retry_s * 2, LAST_RETRY_S)
+
+    def step(self, source: Source) -> int:
+        """Store and acknowledge what has arrived; give the number of messages.
+
+        Raises:
+            Unavailable: broker or store is away; nothing was acknowledged that is not stored.
+
+        """
+        load = self._gather(source)
+        if load.readings:
+            self._sink.record(Readings.concat(load.readings))
+        self._morgue.keep(load.dead)
+        source.acknowledge(load.messages)
+        for letter in load.dead:
+            log.warning("dead letter on %r: %s %s", letter.topic, letter.reason, letter.problems[:1])
+        return len(load.messages)
+
+    def _gather(self, source: Source) -> _Load:
+        load, limits = _Load([], [], []), self._limits
+        message = source.receive(IDLE_S)
+        deadline = time.monotonic() + limits.seconds
+        while message is not None:
+            self._add(load, message)
+            full = len(load.messages) >= limits.messages or load.count >= limits.readings
+            message = None if full or time.monotonic() > deadline else source.receive(0)
+        return load
+
+    def _add(self, load: _Load, message: Message) -> None:
+        load.messages.append(message)
+        now_us = self._clock.now_us()
+        try:
+            batch = decode(message.payload, topic_ship=_ship(message), allow_negative=self._allow_negative)
+        except InvalidInput as error:
+            load.dead.append(DeadLetter.of(message.topic, message.payload, error, now_us))
+            return
+        # A retained message may be of any age: without a `sent_at` it fills holes but corrects nothing.
+        load.readings.append(batch.readings(0 if message.retained else now_us))
+        load.count += len(batch.moment_us)
+
+
+def _ship(message: Message) -> int:
+    ship = ship_of(message.topic)
+    if ship is None:
+        raise InvalidInput("the topic names no ship")
+    return ship
+
+
+def _wait(seconds: float, stopping: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + seconds
+    while not stopping() and time.monotonic() < deadline:
+        time.sleep(min(0.1, seconds))

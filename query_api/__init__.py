@@ -1,0 +1,1 @@
+"""The query service: answers who used how much energy, and when."""

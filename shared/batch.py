@@ -1,0 +1,150 @@
+"""The wire format: what one POST body or one MQTT message carries, checked and turned into columns."""
+
+from dataclasses import dataclass
+from typing import Annotated, Generic, Literal, TypeVar
+from uuid import UUID
+
+import numpy as np
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from typing_extensions import TypedDict
+
+from shared.errors import InvalidInput, Problem, TooLargeInput, UnreadableInput
+from shared.readings import MAX_SHIP, F64, I64, Readings
+from shared.validation import moment, problems
+
+MAX_BYTES = 8 * 1024 * 1024
+MAX_READINGS = 100_000
+MAX_VALUE = 1e12
+ENVELOPE_BYTES = 256
+"""Room beyond `MAX_BYTES` for the `batch_id` and `sent_at` that the gateway adds to a body of the full size."""
+NOT_VALID = "the batch is not valid"
+
+
+Units = Literal["kW", "kWh"]
+Ship = Annotated[int, Field(strict=True, ge=0, le=MAX_SHIP)]
+MomentUs = Annotated[int, BeforeValidator(moment)]
+Value = Annotated[float, Field(strict=True, ge=0, le=MAX_VALUE, allow_inf_nan=False)]
+SignedValue = Annotated[float, Field(strict=True, ge=-MAX_VALUE, le=MAX_VALUE, allow_inf_nan=False)]
+
+
+class WireReading(TypedDict):
+    """One reading as it is sent."""
+
+    datetime: MomentUs
+    value: Value
+
+
+class SignedWireReading(TypedDict):
+    """One reading of a fleet that feeds energy back."""
+
+    datetime: MomentUs
+    value: SignedValue
+
+
+Reading = TypeVar("Reading", WireReading, SignedWireReading)
+
+
+class WireBatch(BaseModel, Generic[Reading]):
+    """One batch as it is sent; members beyond these are ignored."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    spaceship_id: Ship
+    units: Units
+    data: Annotated[list[Reading], Field(min_length=1, max_length=MAX_READINGS)]
+    batch_id: UUID | None = None
+    sent_at: MomentUs | None = None
+
+
+class TopicBatch(WireBatch[Reading], Generic[Reading]):
+    """A batch whose topic already names the ship."""
+
+    spaceship_id: Ship = -1  # stands for "the topic's"; no sender can give it
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """One batch, valid, with at most one value a moment (of two in one batch the later in its list counts).
+
+    Attributes:
+        ship: `spaceship_id`.
+        units: `kW` or `kWh`.
+        moment_us: microseconds since 1970, ascending, int64[n].
+        value: in `units`, float64[n].
+        received: how many readings were sent, repeated moments included.
+        batch_id: None where it was left out.
+        sent_at_us: None where it was left out.
+
+    """
+
+    ship: int
+    units: Units
+    moment_us: I64
+    value: F64
+    received: int
+    batch_id: UUID | None
+    sent_at_us: int | None
+
+    def readings(self, sent_at_us: int) -> Readings:
+        """Give the columns, with the moment of sending to use where the batch names none."""
+        n = len(self.moment_us)
+        return Readings(
+            np.full(n, self.ship, np.int64),
+            self.moment_us,
+            self.value,
+            np.full(n, self.units == "kWh"),
+            np.full(n, sent_at_us if self.sent_at_us is None else self.sent_at_us, np.int64),
+        )
+
+
+def decode(payload: bytes, *, topic_ship: int | None = None, allow_negative: bool = False) -> Batch:
+    """Read a batch from JSON.
+
+    Args:
+        payload: UTF-8 JSON.
+        topic_ship: the ship that the MQTT topic names; `spaceship_id` may then be left out, and must agree if given.
+        allow_negative: take values below 0, for fleets that feed energy back.
+
+    Raises:
+        TooLargeInput: more bytes than a batch may have.
+        UnreadableInput: not JSON.
+        InvalidInput: JSON, but no valid batch; its problems say where and why.
+
+    """
+    if len(payload) > MAX_BYTES + ENVELOPE_BYTES:
+        raise TooLargeInput(f"a batch may have at most {MAX_BYTES} bytes, this has {len(payload)}")
+    model = WireBatch if topic_ship is None else TopicBatch
+    try:
+        wire = model[SignedWireReading if allow_negative else WireReading].model_validate_json(payload)
+    except ValidationError as error:
+        found = problems(error)
+        if error.errors()[0]["type"] == "json_invalid":
+            raise UnreadableInput(found[0].problem) from None
+        raise InvalidInput(NOT_VALID, found) from None
+    ship = wire.spaceship_id
+    if topic_ship is not None and ship != topic_ship:
+        if "spaceship_id" in wire.model_fields_set:
+            raise InvalidInput(NOT_VALID, (Problem("spaceship_id", f"is {ship}, but the topic names {topic_ship}"),))
+        ship = topic_ship
+    moments = np.array([reading["datetime"] for reading in wire.data], np.int64)
+    values = np.array([reading["value"] for reading in wire.data], np.float64)
+    kept = _last_of_each_moment(moments)
+    return Batch(
+        ship=ship,
+        units=wire.units,
+        moment_us=moments[kept],
+        value=values[kept] + 0.0,  # -0.0 becomes 0.0
+        received=len(moments),
+        batch_id=wire.batch_id,
+        sent_at_us=wire.sent_at,
+    )
+
+
+def _last_of_each_moment(moments: I64) -> slice | I64:
+    """Give the rows to keep, in the order of time."""
+    if (np.diff(moments) > 0).all():
+        return slice(None)
+    order = np.argsort(moments, kind="stable")
+    ordered = moments[order]
+    last = np.append(ordered[1:] != ordered[:-1], [True])
+    return order[last].astype(np.int64)

@@ -1,0 +1,43 @@
+"""The project's errors: invalid is never retried, unavailable is, anything else crashes in sight."""
+
+from dataclasses import dataclass
+
+MAX_PROBLEMS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One fault of an input: where it stands (``data[3].value``) and what is wrong with it."""
+
+    at: str
+    problem: str
+
+
+class PowerError(Exception):
+    """The base of every error that this project raises on purpose."""
+
+
+class InvalidInput(PowerError):
+    """An input that can never be taken, however often it is sent again."""
+
+    def __init__(self, summary: str, problems: tuple[Problem, ...] = ()) -> None:
+        """Keep at most `MAX_PROBLEMS` of the faults: a bad input must not cost a large answer."""
+        super().__init__(summary)
+        self.summary = summary
+        self.problems = problems[:MAX_PROBLEMS]
+
+
+class UnreadableInput(InvalidInput):
+    """An input that is not even well-formed: no JSON, no gzip."""
+
+
+class TooLargeInput(InvalidInput):
+    """An input over the limit in bytes."""
+
+
+class InvalidSettings(InvalidInput):
+    """A setting is missing or wrong; the service must not start."""
+
+
+class Unavailable(PowerError):
+    """Something we need is away or overloaded: try again later, acknowledge nothing."""

@@ -1,0 +1,41 @@
+"""What every service's process does alike: logging, one line for a wrong setting, stopping on a signal."""
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+from shared.errors import InvalidSettings
+
+WRONG_SETTINGS = 2
+"""The exit status of a process that must not be started again as it is."""
+READY_FD = "POWER_READY_FD"
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a service to its end, and leave with a status that says how it went."""
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=os.environ.get("POWER_LOG_LEVEL", "INFO").upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    try:
+        main()
+    except InvalidSettings as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(WRONG_SETTINGS)
+
+
+def on_stop(stop: Callable[[], None]) -> None:
+    """Call `stop`, once or more often, when the process is told to end."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop())
+
+
+def announce_ready() -> None:
+    """Tell whoever started this process, and gave it a pipe for that, that it is ready to work."""
+    number = os.environ.pop(READY_FD, None)
+    if number is not None:
+        with os.fdopen(int(number), "w", encoding="utf-8") as pipe:
+            pipe.write("ready\n")

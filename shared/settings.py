@@ -1,0 +1,72 @@
+"""Every environment variable that the services know, checked once at start."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from shared.errors import InvalidSettings
+from shared.slots import SLOT_S
+from shared.validation import problems
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Settings(BaseModel):
+    """What a service reads from the environment; each field is the variable of its alias."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str]) -> Self:
+        """Check the variables.
+
+        Raises:
+            InvalidSettings: naming every wrong one, in one line.
+
+        """
+        try:
+            return cls.model_validate(environ)
+        except ValidationError as error:
+            raise InvalidSettings("; ".join(f"{each.at} {each.problem}" for each in problems(error))) from None
+
+
+class BrokerSettings(Settings):
+    """Where the broker is."""
+
+    mqtt_host: str = Field("127.0.0.1", alias="POWER_MQTT_HOST", min_length=1)
+    mqtt_port: Port = Field(1883, alias="POWER_MQTT_PORT")
+
+
+class StoreSettings(Settings):
+    """Where readings and energy are kept."""
+
+    data_dir: Path = Field(Path("data"), alias="POWER_DATA_DIR")
+
+
+class HttpSettings(Settings):
+    """Where a service listens. Nothing asks who is there yet: keep it on this machine, or behind what does ask."""
+
+    http_host: str = Field("127.0.0.1", alias="POWER_HTTP_HOST", min_length=1)
+    http_port: Port = Field(5000, alias="POWER_HTTP_PORT")
+
+
+class ReadingSettings(Settings):
+    """Which readings are taken."""
+
+    allow_negative: bool = Field(default=False, alias="POWER_ALLOW_NEGATIVE")
+
+
+class IngestSettings(BrokerSettings, HttpSettings, ReadingSettings):
+    """The gateway's."""
+
+
+class WorkerSettings(BrokerSettings, StoreSettings, ReadingSettings):
+    """The worker's."""
+
+    max_gap_s: int = Field(24 * 3600, alias="POWER_MAX_GAP_S", ge=SLOT_S, le=31 * 24 * 3600)
+
+
+class QuerySettings(HttpSettings, StoreSettings):
+    """The query service's."""

@@ -1,0 +1,1 @@
+"""Where readings and energy are kept: the port, and one adapter per database."""

@@ -1,0 +1,117 @@
+"""What a store promises, whichever database is behind it."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from shared.readings import F64, I64, Bools, Readings
+from shared.slots import Slots, Window
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of one ship's time, both ends included, microseconds since 1970."""
+
+    ship: int
+    first_us: int
+    last_us: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Neighbourhood:
+    """The readings around a span, by time.
+
+    Attributes:
+        readings: without a hole between the first and the last of them.
+        from_oldest: whether the first of them is the ship's oldest reading.
+        to_newest: whether the last of them is the ship's newest reading.
+
+    """
+
+    readings: Readings
+    from_oldest: bool
+    to_newest: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FleetSlots:
+    """The fleet's energy per slot, by time, columns of equal length n.
+
+    Attributes:
+        start_s: seconds since 1970, int64[n].
+        kwh: the sum over the ships that have the slot, float64[n].
+        covered_s: the sum of their cover, float64[n].
+        provisional: whether any of theirs is, bool[n].
+        ships: how many have the slot, at least 1, int64[n].
+        whole: how many of them cover all of it, int64[n].
+
+    """
+
+    start_s: I64
+    kwh: F64
+    covered_s: F64
+    provisional: Bools
+    ships: I64
+    whole: I64
+
+
+@dataclass(frozen=True, slots=True)
+class ShipEnergy:
+    """What one ship used in a window, and for how many seconds of it that is known."""
+
+    ship: int
+    kwh: float
+    covered_s: float
+
+
+class EnergyReader(Protocol):
+    """What the query service needs. Every method may raise `Unavailable`; slots without cover never appear."""
+
+    def slots(self, ship: int, window: Window) -> Slots:
+        """Give one ship's slots in the order of time."""
+        ...
+
+    def fleet(self, window: Window) -> FleetSlots:
+        """Give the fleet's slots; what it costs does not depend on the number of ships."""
+        ...
+
+    def top_ships(self, window: Window, count: int) -> list[ShipEnergy]:
+        """Give the ships that used most, greatest first, ties by id; ships without a slot in the window are left out."""
+        ...
+
+    def extent(self) -> Window | None:
+        """Give the window from the first slot of any ship to the last, None where there is none."""
+        ...
+
+
+class ReadingStore(Protocol):
+    """What the worker needs. Every method may raise `Unavailable`; the transaction has then changed nothing."""
+
+    def transaction(self) -> AbstractContextManager[bool]:
+        """Make all that is put inside durable at its end, or, after an error, none of it.
+
+        Yields whether others may have written since this object's last transaction: what the caller remembers of the
+        store is then out of date.
+        """
+        ...
+
+    def neighbourhoods(self, spans: Sequence[Span]) -> list[Neighbourhood]:
+        """Give, for each span, the stored readings that new ones in it can share a slot or an interval with.
+
+        These are: those in the span, the nearest one before it and the two nearest slots with readings after it, all
+        others in the slots of these; and beyond them two more readings before and one after.
+        """
+        ...
+
+    def put_readings(self, readings: Readings) -> None:
+        """Keep readings; of several of one ship at one moment the one that `latest` would keep stays."""
+        ...
+
+    def put_slots(self, slots: Slots) -> None:
+        """Put slots in the place of what was stored of them; ``covered_s`` 0 takes one away."""
+        ...
+
+    def pinned(self, name: str, value: str) -> str:
+        """Keep a value under a name for the life of the store; give the one that was put there first."""
+        ...

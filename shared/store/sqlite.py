@@ -1,0 +1,196 @@
+"""The embedded store: one SQLite file, for one machine. Its tables are described in `sqlite_schema.sql`."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from shared.moments import US_PER_S
+from shared.readings import Readings
+from shared.slots import SLOT_US, Slots, Window, slot_floor_us
+from shared.sqlite_files import SqliteFile
+from shared.store.port import FleetSlots, Neighbourhood, ShipEnergy, Span
+
+FILE_NAME = "power.sqlite"
+_SCHEMA = Path(__file__).with_name("sqlite_schema.sql")
+_SCHEMA_VERSION = 1
+_DAY_S = 86_400
+_NEVER_S = 2**53
+_KWH = "whole_kwh + rest_nwh / 1e12"
+
+_COLUMNS = "SELECT ship, time_us, value, unit = 'kWh', sent_at_us FROM readings WHERE ship = ?"
+_BEFORE = f"{_COLUMNS} AND time_us < ? ORDER BY time_us DESC LIMIT ?"
+_FROM = f"{_COLUMNS} AND time_us >= ? ORDER BY time_us LIMIT 1"
+_BETWEEN = f"{_COLUMNS} AND time_us >= ? AND time_us < ? ORDER BY time_us"
+_END_US = 2**62
+_PUT_READING = """
+INSERT INTO readings (ship, time_us, value, unit, sent_at_us) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET value = excluded.value, unit = excluded.unit, sent_at_us = excluded.sent_at_us
+WHERE (excluded.sent_at_us, excluded.unit, excluded.value) > (sent_at_us, unit, value)
+"""
+_PUT_SLOT = """
+INSERT INTO energy (ship, start_s, kwh, covered_s, provisional) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET kwh = excluded.kwh, covered_s = excluded.covered_s, provisional = excluded.provisional
+WHERE (excluded.kwh, excluded.covered_s, excluded.provisional) <> (kwh, covered_s, provisional)
+"""
+_FLEET = f"""
+SELECT start_s, {_KWH}, covered_us, provisional_ships, ships, whole_ships FROM fleet_energy
+WHERE ships > 0 AND start_s >= ? AND start_s < ? ORDER BY start_s
+"""
+_TOP_OF_ALL_TIME = f"""
+SELECT ship, {_KWH}, covered_us FROM ship_energy
+WHERE covered_us > 0 ORDER BY {_KWH} DESC, ship LIMIT ?
+"""
+_EDGE = """
+SELECT e.ship, e.whole_kwh, e.rest_nwh, e.covered_us FROM ship_energy s
+JOIN energy e ON e.ship = s.ship AND e.start_s >= ? AND e.start_s < ?
+"""
+_TOP = f"""
+SELECT ship, total(whole_kwh) + total(rest_nwh) / 1e12 AS kwh, total(covered_us) AS covered_us FROM (
+    SELECT ship, whole_kwh, rest_nwh, covered_us FROM ship_day_energy WHERE day_s >= ? AND day_s < ?
+    UNION ALL {_EDGE} UNION ALL {_EDGE}
+) GROUP BY ship HAVING covered_us > 0 ORDER BY kwh DESC, ship LIMIT ?
+"""
+
+
+class SqliteStore:
+    """Both halves of the port on one file; safe to use from several threads and processes."""
+
+    def __init__(self, folder: Path, *, cache_kib: int = 8192) -> None:
+        """Open `power.sqlite` in a folder, and make it where it is missing.
+
+        Raises:
+            InvalidSettings: the file cannot be used.
+
+        """
+        self._file = SqliteFile(folder / FILE_NAME, _SCHEMA.read_text("utf-8"), _SCHEMA_VERSION, cache_kib=cache_kib)
+        self._seen = -1
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[bool]:
+        """See `ReadingStore`."""
+        with self._file.transaction() as connection:
+            (version,) = connection.execute("PRAGMA data_version").fetchone()  # moves when another connection commits
+            changed, self._seen = version != self._seen, version
+            yield changed
+
+    def neighbourhoods(self, spans: Sequence[Span]) -> list[Neighbourhood]:
+        """See `ReadingStore`."""
+        with self._file.errors():
+            return [self._neighbourhood(span) for span in spans]
+
+    def _neighbourhood(self, span: Span) -> Neighbourhood:
+        execute, ship = self._file.connection().execute, span.ship
+        nearest = execute(_BEFORE, (ship, span.first_us, 1)).fetchall()
+        start_us = slot_floor_us(nearest[0][1] if nearest else span.first_us)
+        stop_us = span.last_us + 1
+        for _ in range(2):  # to the end of the next slot that holds a reading, and of the one after it
+            found = execute(_FROM, (ship, stop_us)).fetchone()
+            stop_us = slot_floor_us(found[1]) + SLOT_US if found else _END_US
+        before = execute(_BEFORE, (ship, start_us, 2)).fetchall()
+        after = execute(_FROM, (ship, stop_us)).fetchall()
+        within = execute(_BETWEEN, (ship, start_us, stop_us)).fetchall()
+        return Neighbourhood(
+            Readings.from_rows([*reversed(before), *within, *after]),
+            from_oldest=len(before) < 2,  # noqa: PLR2004  # two were asked for
+            to_newest=not after,
+        )
+
+    def put_readings(self, readings: Readings) -> None:
+        """See `ReadingStore`."""
+        rows = zip(
+            readings.ship.tolist(),
+            readings.moment_us.tolist(),
+            readings.value.tolist(),
+            np.where(readings.is_energy, "kWh", "kW").tolist(),
+            readings.sent_at_us.tolist(),
+            strict=True,
+        )
+        with self._file.errors():
+            self._file.connection().executemany(_PUT_READING, rows)
+
+    def put_slots(self, slots: Slots) -> None:
+        """See `ReadingStore`."""
+        gone, there = slots[slots.covered_s == 0], slots[slots.covered_s > 0]
+        rows = zip(
+            there.ship.tolist(),
+            there.start_s.tolist(),
+            there.kwh.tolist(),
+            there.covered_s.tolist(),
+            there.provisional.tolist(),
+            strict=True,
+        )
+        gone_keys = zip(gone.ship.tolist(), gone.start_s.tolist(), strict=True)
+        with self._file.errors():
+            self._file.connection().executemany("DELETE FROM energy WHERE ship = ? AND start_s = ?", gone_keys)
+            self._file.connection().executemany(_PUT_SLOT, rows)
+
+    def pinned(self, name: str, value: str) -> str:
+        """See `ReadingStore`."""
+        with self._file.transaction() as connection:
+            connection.execute("INSERT INTO pinned VALUES (?, ?) ON CONFLICT DO NOTHING", (name, value))
+            return str(connection.execute("SELECT value FROM pinned WHERE name = ?", (name,)).fetchone()[0])
+
+    def slots(self, ship: int, window: Window) -> Slots:
+        """See `EnergyReader`."""
+        rows = self._rows(
+            "SELECT start_s, kwh, covered_s, provisional FROM energy"
+            " WHERE ship = ? AND start_s >= ? AND start_s < ? ORDER BY start_s",
+            (ship, *_bounds(window)),
+        )
+        start_s, kwh, covered_s, provisional = _columns(rows, 4)
+        return Slots(
+            np.full(len(rows), ship, np.int64),
+            start_s.astype(np.int64),
+            kwh,
+            covered_s,
+            provisional.astype(np.bool_),
+        )
+
+    def fleet(self, window: Window) -> FleetSlots:
+        """See `EnergyReader`."""
+        start_s, kwh, covered_us, provisional_ships, ships, whole = _columns(self._rows(_FLEET, _bounds(window)), 6)
+        return FleetSlots(
+            start_s.astype(np.int64),
+            kwh,
+            covered_us / US_PER_S,
+            provisional_ships > 0,
+            ships.astype(np.int64),
+            whole.astype(np.int64),
+        )
+
+    def top_ships(self, window: Window, count: int) -> list[ShipEnergy]:
+        """See `EnergyReader`."""
+        if window == Window():
+            rows = self._rows(_TOP_OF_ALL_TIME, (count,))
+        else:
+            start_s, end_s = _bounds(window)
+            first_day_s, end_day_s = -(-start_s // _DAY_S) * _DAY_S, end_s // _DAY_S * _DAY_S
+            if first_day_s >= end_day_s:  # no whole day: all of it is an edge
+                first_day_s = end_day_s = end_s
+            edges = (start_s, first_day_s, end_day_s, end_s)
+            rows = self._rows(_TOP, (first_day_s, end_day_s, *edges, count))
+        return [ShipEnergy(ship, kwh, covered_us / US_PER_S) for ship, kwh, covered_us in rows]
+
+    def extent(self) -> Window | None:
+        """See `EnergyReader`."""
+        some = "SELECT start_s FROM fleet_energy WHERE ships > 0 ORDER BY start_s"
+        rows = self._rows(f"SELECT * FROM ({some} LIMIT 1) UNION ALL SELECT * FROM ({some} DESC LIMIT 1)", ())
+        return Window(rows[0][0], rows[1][0] + SLOT_US // US_PER_S) if rows else None
+
+    def _rows(self, query: str, parameters: tuple[int, ...]) -> list[tuple[float, ...]]:
+        with self._file.errors():
+            return self._file.connection().execute(query, parameters).fetchall()
+
+
+def _bounds(window: Window) -> tuple[int, int]:
+    return window.start_s or 0, _NEVER_S if window.end_s is None else window.end_s
+
+
+def _columns(rows: list[tuple[float, ...]], width: int) -> np.ndarray:
+    return np.array(rows, np.float64).reshape(-1, width).T

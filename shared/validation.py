@@ -1,0 +1,43 @@
+"""What pydantic finds wrong, as our problems: a place and a sentence."""
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from shared.errors import MAX_PROBLEMS, Problem
+from shared.moments import NOT_A_MOMENT, moment_us
+
+
+def moment(value: object) -> int:
+    """Check and convert an ISO 8601 member to microseconds since 1970, as a pydantic validator."""
+    if not isinstance(value, str):
+        raise PydanticCustomError("moment", NOT_A_MOMENT)
+    try:
+        return moment_us(value)
+    except ValueError as error:
+        raise PydanticCustomError("moment", "{why}", {"why": str(error)}) from None
+
+
+def problems(error: ValidationError) -> tuple[Problem, ...]:
+    """Name every fault, up to the most that an answer may have."""
+    found = error.errors(include_url=False, include_input=False)
+    return tuple(Problem(_at(each), _problem(each)) for each in found[:MAX_PROBLEMS])
+
+
+def _at(error: ErrorDetails) -> str:
+    """Write pydantic's location as a path: ``("data", 3, "value")`` becomes ``data[3].value``."""
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"])
+    return path.lstrip(".") or "body"
+
+
+def _problem(error: ErrorDetails) -> str:
+    match error["type"]:
+        case "missing":
+            return "is missing"
+        case "extra_forbidden":
+            return "is not known"
+        case "too_short":
+            return "is empty"
+        case "too_long":
+            return f"has more than {error['ctx']['max_length']} entries"
+        case _:
+            return error["msg"].replace("Input should", "should", 1)
