@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from shared.moments import US_PER_S
-from shared.readings import F64, I64, Bools, Readings
+from shared.readings import I64, Bools, Readings
 from shared.slots import SLOT_S, SLOT_US, Slots, no_slots
 
 DEFAULT_MAX_GAP_US = 24 * 3600 * US_PER_S

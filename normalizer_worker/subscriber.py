@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTErrorCode, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -59,7 +59,7 @@ class Connection:
         self._inbox: deque[Message] = deque()
         self._answers: list[ReasonCode] = []
         self._client = self._make(client_id)
-        properties = Properties(PacketTypes.CONNECT)
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho leaves it so
         properties.SessionExpiryInterval = FOREVER_S
         properties.ReceiveMaximum = receive_maximum
         try:
@@ -76,9 +76,7 @@ class Connection:
             raise
 
     def _make(self, client_id: str) -> Client:
-        client = Client(
-            CallbackAPIVersion.VERSION2, client_id, protocol=MQTTProtocolVersion.MQTTv5, manual_ack=True
-        )
+        client = Client(CallbackAPIVersion.VERSION2, client_id, protocol=MQTTProtocolVersion.MQTTv5, manual_ack=True)
 
         def connected(_c: Client, _u: Any, _f: ConnectFlags, code: ReasonCode, _p: Properties | None) -> None:
             self._answers.append(code)
@@ -90,9 +88,7 @@ class Connection:
             self._answers.append(code)
 
         def came(_c: Client, _u: Any, message: MQTTMessage) -> None:
-            self._inbox.append(
-                Message(message.topic, message.payload, message.retain, message.qos, message.mid)
-            )
+            self._inbox.append(Message(message.topic, bytes(message.payload), message.retain, message.qos, message.mid))
 
         client.on_connect, client.on_subscribe, client.on_disconnect = connected, subscribed, disconnected
         client.on_message = came

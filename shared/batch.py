@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from typing_extensions import TypedDict
 
 from shared.errors import InvalidInput, Problem, TooLargeInput, UnreadableInput
-from shared.readings import MAX_SHIP, F64, I64, Readings
+from shared.readings import F64, I64, MAX_SHIP, Readings
 from shared.validation import moment, problems
 
 MAX_BYTES = 8 * 1024 * 1024
@@ -147,4 +147,5 @@ def _last_of_each_moment(moments: I64) -> slice | I64:
     order = np.argsort(moments, kind="stable")
     ordered = moments[order]
     last = np.append(ordered[1:] != ordered[:-1], [True])
-    return order[last].astype(np.int64)
+    kept: I64 = order[last]
+    return kept

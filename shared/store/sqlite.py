@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from shared.moments import US_PER_S
-from shared.readings import Readings
+from shared.readings import F64, Readings
 from shared.slots import SLOT_US, Slots, Window, slot_floor_us
 from shared.sqlite_files import SqliteFile
 from shared.store.port import FleetSlots, Neighbourhood, ShipEnergy, Span
@@ -183,7 +184,7 @@ class SqliteStore:
         rows = self._rows(f"SELECT * FROM ({some} LIMIT 1) UNION ALL SELECT * FROM ({some} DESC LIMIT 1)", ())
         return Window(rows[0][0], rows[1][0] + SLOT_US // US_PER_S) if rows else None
 
-    def _rows(self, query: str, parameters: tuple[int, ...]) -> list[tuple[float, ...]]:
+    def _rows(self, query: str, parameters: tuple[int, ...]) -> list[tuple[Any, ...]]:
         with self._file.errors():
             return self._file.connection().execute(query, parameters).fetchall()
 
@@ -192,5 +193,5 @@ def _bounds(window: Window) -> tuple[int, int]:
     return window.start_s or 0, _NEVER_S if window.end_s is None else window.end_s
 
 
-def _columns(rows: list[tuple[float, ...]], width: int) -> np.ndarray:
+def _columns(rows: list[tuple[Any, ...]], width: int) -> F64:
     return np.array(rows, np.float64).reshape(-1, width).T

@@ -1,0 +1,27 @@
+"""The gateway's process: reads the settings, puts the parts together, serves."""
+
+import os
+
+from ingest_api.app import create_app
+from ingest_api.mqtt_publisher import MqttPublisher
+from shared.http import Server
+from shared.process import announce_ready, on_stop, run
+from shared.settings import IngestSettings
+
+
+def main() -> None:
+    """Serve until told to stop."""
+    settings = IngestSettings.load(os.environ)
+    publisher = MqttPublisher(settings.mqtt_host, settings.mqtt_port)
+    try:
+        app = create_app(publisher, allow_negative=settings.allow_negative)
+        server = Server(app, settings.http_host, settings.http_port)
+        on_stop(server.stop)
+        announce_ready()
+        server.run()
+    finally:
+        publisher.close()
+
+
+if __name__ == "__main__":
+    run(main)

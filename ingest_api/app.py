@@ -1,0 +1,44 @@
+"""The gateway's HTTP interface: POST /data."""
+
+from uuid import uuid4
+
+from flask import Flask, Response, jsonify, request
+
+from ingest_api import body
+from ingest_api.publisher import Publisher
+from shared.batch import decode
+from shared.http import answer_errors
+from shared.moments import StrictClock, iso
+from shared.topics import readings_topic
+
+
+def create_app(publisher: Publisher, *, allow_negative: bool = False) -> Flask:
+    """Build the app.
+
+    Args:
+        publisher: where accepted batches go.
+        allow_negative: take values below 0.
+
+    """
+    app = Flask("ingest_api")
+    clock = StrictClock()
+    answer_errors(app)
+
+    @app.post("/data")
+    def accept() -> tuple[Response, int]:
+        payload = body.read(request)
+        batch = decode(payload, allow_negative=allow_negative)
+        batch_id = batch.batch_id or uuid4()
+        added = {} if batch.batch_id else {"batch_id": str(batch_id)}
+        if batch.sent_at_us is None:
+            added["sent_at"] = iso(clock.now_us())
+        publisher.publish(readings_topic(batch.ship), _with_members(payload, added))
+        return jsonify(batch_id=str(batch_id), status="accepted", readings=batch.received), 202
+
+    return app
+
+
+def _with_members(payload: bytes, members: dict[str, str]) -> bytes:
+    """Add members to the end of a JSON object that is not empty; of two of one name the last counts."""
+    added = "".join(f', "{name}": "{value}"' for name, value in members.items())
+    return payload[: payload.rindex(b"}")] + added.encode() + b"}"

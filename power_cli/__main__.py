@@ -1,0 +1,47 @@
+"""The entry of `./power`: finds the command and runs it."""
+
+import argparse
+import importlib
+import logging
+import sys
+
+from shared.errors import PowerError
+
+COMMANDS = {
+    "up": "run the whole service on this machine",
+    "simulate": "send plausible readings to a running service",
+    "import": "send a CSV's readings to a running service",
+    "dead-letters": "list the messages that could never be stored",
+    "bench": "measure how fast it is, as a table",
+    "test": "run the tests (with pytest's arguments)",
+    "check": "run the linters and the type checker",
+}
+MODULES = {"import": "import_csv", "dead-letters": "dead_letters"}
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command and give the exit status."""
+    parser = argparse.ArgumentParser(prog="./power", description="The Spaceship Power Service.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, what in COMMANDS.items():
+        # Modules are loaded only for the command asked for: a quick command stays quick.
+        child = commands.add_parser(name, help=what, description=what.capitalize() + ".", add_help=name != "test")
+        if arguments[:1] == [name]:
+            module = importlib.import_module(f"power_cli.{MODULES.get(name, name)}")
+            module.add_arguments(child)
+            child.set_defaults(run=module.run)
+    logging.basicConfig(stream=sys.stderr, level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    parsed, rest = parser.parse_known_args(arguments)
+    if rest and parsed.command != "test":
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    try:
+        return int(parsed.run(parsed))
+    except PowerError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

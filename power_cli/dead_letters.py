@@ -1,0 +1,58 @@
+"""`./power dead-letters`: what could never be stored, and why."""
+
+import json
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from normalizer_worker.dead_letters import FILE_NAME, DeadLetter, DeadLetters
+from power_cli.up import ROOT
+from shared.errors import InvalidSettings
+from shared.moments import iso
+
+SHOWN_BYTES = 60
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Describe the options."""
+    parser.add_argument("--data", type=Path, default=ROOT / "data", metavar="DIR", help="the service's data folder")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line, with every fault")
+
+
+def run(arguments: Namespace) -> int:
+    """List the dead letters, the newest first."""
+    if not (arguments.data / FILE_NAME).exists():
+        raise InvalidSettings(f"there are no dead letters in {arguments.data}; name the service's folder with --data")
+    letters = DeadLetters(arguments.data)
+    count = 0
+    try:
+        for count, letter in enumerate(letters.all(), 1):
+            sys.stdout.write(f"{_json(letter) if arguments.json else _line(letter)}\n")
+    finally:
+        letters.close()
+    if not arguments.json:
+        sys.stdout.write(f"{count} dead letters\n" if count != 1 else "1 dead letter\n")
+    return 0
+
+
+def _line(letter: DeadLetter) -> str:
+    faults = "; ".join(f"{each.at} {each.problem}" for each in letter.problems[:3])
+    payload = letter.payload[:SHOWN_BYTES].decode(errors="backslashreplace").replace("\n", " ")
+    more = "…" if len(letter.payload) > SHOWN_BYTES else ""
+    times = f" ({letter.times} times)" if letter.times > 1 else ""
+    reason = f"{letter.reason}: {faults}" if faults else letter.reason
+    return f"{iso(letter.last_us)}  {letter.topic}  {reason}{times}\n    {payload}{more}"
+
+
+def _json(letter: DeadLetter) -> str:
+    return json.dumps(
+        {
+            "topic": letter.topic,
+            "payload": letter.payload.decode(errors="backslashreplace"),
+            "reason": letter.reason,
+            "errors": [{"at": each.at, "problem": each.problem} for each in letter.problems],
+            "first": iso(letter.first_us),
+            "last": iso(letter.last_us),
+            "times": letter.times,
+        }
+    )

@@ -1,0 +1,82 @@
+"""Finds Mosquitto on this machine, installs it where it is missing, and writes its configuration."""
+
+import getpass
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from string import Template
+
+from shared.errors import InvalidSettings
+
+TEMPLATE = Path(__file__).parents[1] / "mosquitto" / "local.conf"
+_BEYOND_PATH = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
+_INSTALLERS = {
+    "apt-get": (
+        ["apt-get", "update", "-q"],
+        ["apt-get", "install", "-q", "-y", "--no-install-recommends", "mosquitto"],
+    ),
+    "dnf": (["dnf", "install", "-q", "-y", "mosquitto"],),
+    "apk": (["apk", "add", "-q", "mosquitto"],),
+    "brew": (["brew", "install", "-q", "mosquitto"],),
+}
+
+
+def find_or_install() -> str:
+    """Give the path of the broker's program.
+
+    Raises:
+        InvalidSettings: it is missing and cannot be installed; the message says what to run.
+
+    """
+    found = _find()
+    if found is None:
+        _install()
+        found = _find()
+    if found is None:
+        raise InvalidSettings("Mosquitto was installed, but there is no program `mosquitto` on the PATH")
+    return found
+
+
+def _find() -> str | None:
+    return shutil.which("mosquitto", path=os.pathsep.join([os.environ.get("PATH", os.defpath), *_BEYOND_PATH]))
+
+
+def _install() -> None:
+    manager = next((name for name in _INSTALLERS if shutil.which(name)), None)
+    if manager is None:
+        raise InvalidSettings("Mosquitto is missing: install your system's package `mosquitto`, then start again")
+    by_hand = " && ".join(" ".join(command) for command in _INSTALLERS[manager])
+    may = os.geteuid() == 0 or manager == "brew"
+    sudo = [] if may else ["sudo", "-n"]
+    if not may and (
+        not shutil.which("sudo") or subprocess.run([*sudo, "true"], check=False, capture_output=True).returncode
+    ):
+        raise InvalidSettings(f"Mosquitto is missing; as root, run: {by_hand}")
+    sys.stderr.write(f"Mosquitto is missing; installing it: {by_hand}\n")
+    for command in _INSTALLERS[manager]:
+        done = subprocess.run(
+            [*sudo, *command],
+            check=False,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+        )
+        if done.returncode:
+            why = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+            raise InvalidSettings(f"Mosquitto could not be installed ({why}); run it by hand: {by_hand}")
+    if shutil.which("systemctl"):  # the package starts a broker of its own, on the port that ours needs
+        subprocess.run([*sudo, "systemctl", "disable", "--now", "mosquitto"], check=False, capture_output=True)
+
+
+def configure(folder: Path, port: int) -> Path:
+    """Write the configuration of a broker that keeps its state in a folder; give its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "mosquitto.conf"
+    filled = Template(TEMPLATE.read_text("utf-8")).substitute(
+        port=port, user=getpass.getuser(), folder=folder.resolve()
+    )
+    path.write_text(filled, "utf-8")
+    return path

@@ -1,0 +1,167 @@
+"""Runs a few processes as one: starts them, restarts what dies, and stops them all."""
+
+import ctypes
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from shared.errors import PowerError
+from shared.process import READY_FD, WRONG_SETTINGS, on_stop
+
+log = logging.getLogger(__name__)
+
+FIRST_START_S = 30.0
+STOP_S = 10.0
+FIRST_RESTART_S = 0.5
+LAST_RESTART_S = 10.0
+STEADY_S = 30.0
+"""A process that has run this long is started again without a longer delay."""
+TICK_S = 0.02
+PR_SET_PDEATHSIG = 1
+
+
+class StartError(PowerError):
+    """The processes cannot be brought up; the message says which one and why."""
+
+
+@dataclass(slots=True, eq=False)
+class Process:
+    """One process to keep running.
+
+    Attributes:
+        name: what the log calls it.
+        command: the program and its arguments.
+        environ: its environment.
+        is_ready: how to see that it works; None where it says so itself, by `shared.process.announce_ready`.
+
+    """
+
+    name: str
+    command: Sequence[str]
+    environ: Mapping[str, str]
+    is_ready: Callable[[], bool] | None = None
+    ready: bool = field(default=False, init=False)
+    _popen: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    _ready_fd: int | None = field(default=None, init=False)
+    _started_s: float = field(default=0.0, init=False)
+    _due_s: float = field(default=0.0, init=False)
+    _delay_s: float = field(default=FIRST_RESTART_S, init=False)
+
+    def start(self) -> None:
+        """Start it; what it writes goes where our own log goes."""
+        self._ready_fd, say = os.pipe()
+        os.set_blocking(self._ready_fd, False)
+        try:
+            self._popen = subprocess.Popen(
+                self.command,
+                env={**self.environ, READY_FD: str(say)},
+                stdin=subprocess.DEVNULL,
+                stdout=sys.stderr,
+                pass_fds=(say,),
+                start_new_session=True,  # a Ctrl-C is for us alone: we stop them in order
+                preexec_fn=_end_with_parent,  # noqa: PLW1509  # this process has one thread
+            )
+        finally:
+            os.close(say)
+        self._started_s = time.monotonic()
+
+    def tend(self) -> int | None:
+        """See whether it has become ready, or is due to start again; give its status where it has just ended."""
+        if self._popen is None:
+            if time.monotonic() >= self._due_s:
+                self.start()
+            return None
+        status = self._popen.poll()
+        if status is not None:
+            self._popen = None
+            self._forget_pipe()
+            return status
+        if self._ready_fd is not None and (self.is_ready() if self.is_ready else self._heard()):
+            self.ready = True
+            self._forget_pipe()
+        return None
+
+    def restart_later(self) -> float:
+        """Have it started again after a delay, which grows while it keeps dying; give the delay."""
+        if time.monotonic() - self._started_s > STEADY_S:
+            self._delay_s = FIRST_RESTART_S
+        delay_s, self._delay_s = self._delay_s, min(2 * self._delay_s, LAST_RESTART_S)
+        self._due_s = time.monotonic() + delay_s
+        return delay_s
+
+    def stop(self) -> None:
+        """Ask it to end; where it does not in time, end it."""
+        if self._popen is None:
+            return
+        self._popen.terminate()
+        try:
+            self._popen.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            log.warning("%s did not end in %.0f s and is killed", self.name, STOP_S)
+            self._popen.kill()
+            self._popen.wait()
+        self._popen = None
+        self._forget_pipe()
+
+    def _heard(self) -> bool:
+        try:
+            return self._ready_fd is not None and os.read(self._ready_fd, 16) != b""
+        except BlockingIOError:
+            return False
+
+    def _forget_pipe(self) -> None:
+        if self._ready_fd is not None:
+            os.close(self._ready_fd)
+            self._ready_fd = None
+
+
+def supervise(processes: Sequence[Process], when_ready: Callable[[], None]) -> None:
+    """Keep processes running until this one is told to stop; then stop them, the last one first.
+
+    Raises:
+        StartError: one of them did not come up at the first start; the others are stopped.
+
+    """
+    stop: list[bool] = []
+    on_stop(lambda: stop.append(True))
+    told = False
+    deadline = time.monotonic() + FIRST_START_S
+    try:
+        for process in processes:
+            process.start()
+        while not stop:
+            for process in processes:
+                status = process.tend()
+                if status is not None:
+                    _ended(process, status)
+            if not told and all(process.ready for process in processes):
+                told = True
+                when_ready()
+            if not told and time.monotonic() > deadline:
+                late = ", ".join(process.name for process in processes if not process.ready)
+                raise StartError(f"not ready after {FIRST_START_S:.0f} s: {late}")
+            time.sleep(TICK_S if not told else 10 * TICK_S)
+    finally:
+        for process in reversed(processes):
+            process.stop()
+
+
+def _ended(process: Process, status: int) -> None:
+    if not process.ready or status == WRONG_SETTINGS:
+        raise StartError(f"{process.name} did not start (status {status})")
+    log.error("%s died (%s); starting it again in %.1f s", process.name, _why(status), process.restart_later())
+
+
+def _why(status: int) -> str:
+    return signal.Signals(-status).name if status < 0 else f"status {status}"
+
+
+def _end_with_parent() -> None:
+    """Have the kernel end this child when its parent dies, however that happens."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

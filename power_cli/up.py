@@ -1,0 +1,97 @@
+"""`./power up`: broker, worker and both APIs on this machine."""
+
+import fcntl
+import os
+import socket
+import sys
+import time
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import IO
+
+from power_cli import mosquitto
+from power_cli.supervisor import Process, supervise
+from shared.errors import InvalidSettings
+
+ROOT = Path(__file__).parents[1]
+HOST = "127.0.0.1"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Describe the options."""
+    parser.add_argument("--port", type=int, default=5000, help="for HTTP (default 5000)")
+    parser.add_argument("--mqtt-port", type=int, default=1883, help="for MQTT (default 1883)")
+    parser.add_argument("--data", type=Path, default=ROOT / "data", metavar="DIR", help="where everything is kept")
+    parser.add_argument("--store", choices=["embedded"], default="embedded", help="where energy is stored")
+
+
+def run(arguments: Namespace) -> int:
+    """Run the service until told to stop."""
+    began_s = time.monotonic()
+    folder: Path = arguments.data.absolute()
+    with _locked(folder):
+        for port, option in ((arguments.port, "--port"), (arguments.mqtt_port, "--mqtt-port")):
+            _check_free(port, option)
+        broker = mosquitto.find_or_install()
+        configuration = mosquitto.configure(folder / "mosquitto", arguments.mqtt_port)
+
+        def ready() -> None:
+            sys.stdout.write(
+                f"\nSpaceship Power Service is ready, after {time.monotonic() - began_s:.1f} s. Ctrl-C stops it.\n\n"
+                f"  HTTP  http://{HOST}:{arguments.port}   POST /data; GET /data, /data/fleet, /topusers\n"
+                f"  MQTT  mqtt://{HOST}:{arguments.mqtt_port}   ships/{{spaceship_id}}/readings\n"
+                f"  data  {folder}\n\n"
+            )
+            sys.stdout.flush()
+
+        supervise(_processes(broker, configuration, folder, arguments.port, arguments.mqtt_port), ready)
+    return 0
+
+
+def _processes(broker: str, configuration: Path, folder: Path, port: int, mqtt_port: int) -> list[Process]:
+    environ = {
+        **os.environ,
+        "POWER_MQTT_HOST": HOST,
+        "POWER_MQTT_PORT": str(mqtt_port),
+        "POWER_HTTP_HOST": HOST,
+        "POWER_HTTP_PORT": str(port),
+        "POWER_DATA_DIR": str(folder),
+        "PYTHONPATH": str(ROOT),
+    }
+    python = [sys.executable, "-P", "-m"]
+    return [
+        Process("mosquitto", [broker, "-c", str(configuration)], environ, lambda: _answers(mqtt_port)),
+        Process("normalizer_worker", [*python, "normalizer_worker"], environ),
+        Process("http", [*python, "power_cli.http"], environ),
+    ]
+
+
+def _locked(folder: Path) -> IO[str]:
+    """Take a data folder for this process alone."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("w", encoding="utf-8")
+    except OSError as error:
+        raise InvalidSettings(f"cannot write to {folder}: {error.strerror}; choose another one with --data") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise InvalidSettings(f"{folder} is in use by another ./power up; choose another one with --data") from None
+    return lock
+
+
+def _check_free(port: int, option: str) -> None:
+    try:
+        socket.create_server((HOST, port)).close()
+    except (OSError, OverflowError) as error:
+        why = getattr(error, "strerror", None) or "not a port"
+        raise InvalidSettings(f"port {port} cannot be used ({why}); choose another one with {option}") from None
+
+
+def _answers(port: int) -> bool:
+    try:
+        socket.create_connection((HOST, port), timeout=0.2).close()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,55 @@
+"""The query service's HTTP interface: GET /data, /data/fleet and /topusers."""
+
+import json
+from typing import Any
+
+from flask import Flask, Response, request
+
+from query_api import answers
+from query_api.parameters import ShipParameters, TopParameters, WindowParameters, parse
+from shared.http import answer_errors
+from shared.slots import Window
+from shared.store.port import EnergyReader
+
+
+def create_app(store: EnergyReader) -> Flask:
+    """Build the app over a store."""
+    app = Flask("query_api")
+    answer_errors(app)
+
+    @app.get("/data")
+    def ship() -> Response:
+        asked = parse(ShipParameters, request.args)
+        rows = answers.ship_rows(store.slots(asked.spaceship_id, asked.window), detail=asked.detail)
+        return _json({"spaceship_id": asked.spaceship_id, "units": "kWh", "data": rows})
+
+    @app.get("/data/fleet")
+    def fleet() -> Response:
+        asked = parse(WindowParameters, request.args)
+        rows = answers.fleet_rows(store.fleet(asked.window), detail=asked.detail)
+        return _json({"units": "kWh", "data": rows})
+
+    @app.get("/topusers")
+    def top_users() -> Response:
+        asked = parse(TopParameters, request.args)
+        ships = store.top_ships(asked.window, asked.count)
+        window = _closed(asked.window, store)
+        rows = answers.top_rows(ships, window, detail=asked.detail)
+        return _json({"datetime": window and answers.text(window.start_s or 0), "ships": rows})
+
+    return app
+
+
+def _closed(window: Window, store: EnergyReader) -> Window | None:
+    """Put the store's own bounds where a window is open; None where there is nothing to take them from."""
+    if window.start_s is not None and window.end_s is not None:
+        return window
+    extent = store.extent()
+    if extent is None:
+        return window if window.start_s is not None else None
+    start_s = extent.start_s if window.start_s is None else window.start_s
+    return Window(start_s, extent.end_s if window.end_s is None else window.end_s)
+
+
+def _json(answer: dict[str, Any]) -> Response:
+    return Response(json.dumps(answer, separators=(",", ":")), mimetype="application/json")

@@ -1,0 +1,114 @@
+"""What both HTTP services do alike: errors as RFC 9457 problems, and serving."""
+
+import json
+import logging
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flask import Flask, Response
+from waitress.channel import HTTPChannel
+from waitress.server import create_server
+from waitress.task import ErrorTask
+from werkzeug.exceptions import HTTPException
+
+from shared.batch import MAX_BYTES
+from shared.errors import InvalidInput, InvalidSettings, Problem, TooLargeInput, Unavailable, UnreadableInput
+
+log = logging.getLogger(__name__)
+
+RETRY_AFTER_S = 2
+THREADS = 32
+MAX_READ_BYTES = 4 * MAX_BYTES
+"""Up to here a body that is too large is read all the same, so that its sender gets to see the answer."""
+
+
+def problem(
+    status: int, detail: str, errors: tuple[Problem, ...] = (), headers: Mapping[str, str] | None = None
+) -> Response:
+    """Answer with `application/problem+json`."""
+    response = Response(status=status, mimetype="application/problem+json", headers=headers)
+    body: dict[str, Any] = {"type": "about:blank", "title": response.status[4:].capitalize(), "status": status}
+    if detail:
+        body["detail"] = detail
+    if errors:
+        body["errors"] = [{"at": each.at, "problem": each.problem} for each in errors]
+    response.data = json.dumps(body)
+    return response
+
+
+def answer_errors(app: Flask) -> None:
+    """Have an app answer every error as a problem; nothing of ours but the sentence reaches the user."""
+
+    @app.errorhandler(InvalidInput)
+    def invalid(error: InvalidInput) -> Response:
+        status = {UnreadableInput: 400, TooLargeInput: 413}.get(type(error), 422)
+        return problem(status, error.summary, error.problems)
+
+    @app.errorhandler(Unavailable)
+    def unavailable(error: Unavailable) -> Response:
+        log.warning("%s", error)
+        return problem(503, "Try again in a moment.", headers={"Retry-After": str(RETRY_AFTER_S)})
+
+    @app.errorhandler(HTTPException)
+    def refused(error: HTTPException) -> Response:
+        headers = {name: value for name, value in error.get_headers() if name in ("Allow", "Accept-Encoding")}
+        return problem(error.code or 500, error.description or "", headers=headers)
+
+    @app.errorhandler(Exception)
+    def broken(error: Exception) -> Response:
+        log.error("a request failed", exc_info=error)
+        return problem(500, "This is our fault; the log tells more.")
+
+
+class _ProblemTask(ErrorTask):
+    """Answers what never reaches an app: malformed requests, and bodies beyond `MAX_READ_BYTES`."""
+
+    def execute(self) -> None:
+        error = self.request.error
+        response = problem(error.code, str(error.body))
+        body = response.get_data()
+        self.status = response.status
+        self.content_length = len(body)
+        self.response_headers = [("Content-Type", response.content_type), ("Connection", "close")]
+        self.set_close_on_finish()
+        self.write(body)
+
+
+class _ProblemChannel(HTTPChannel):
+    error_task_class = _ProblemTask
+
+
+class Server:
+    """A WSGI server: a fixed number of threads, bounded bodies, slow clients kept off the threads."""
+
+    def __init__(self, app: Callable[..., Any], host: str, port: int) -> None:
+        """Listen.
+
+        Raises:
+            InvalidSettings: the address cannot be had.
+
+        """
+        try:
+            listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        except OSError as error:
+            raise InvalidSettings(f"cannot listen on {host}:{port}: {error.strerror}") from None
+        self._server = create_server(
+            app,
+            sockets=[listener],
+            threads=THREADS,
+            max_request_body_size=MAX_READ_BYTES,
+            connection_limit=1000,
+            channel_timeout=60,
+            clear_untrusted_proxy_headers=True,
+            ident="",
+        )
+        self._server.channel_class = _ProblemChannel
+
+    def run(self) -> None:
+        """Serve until `stop`."""
+        self._server.run()
+
+    def stop(self) -> None:
+        """End `run`, from a signal handler."""
+        raise SystemExit

@@ -1,0 +1,1 @@
+"""The project's tests: unit, contracts of the stores, integration with real servers, and the whole service."""

@@ -1,0 +1,1 @@
+"""What the tests share: the reference, the golden cases, and real servers to run against."""

@@ -1,0 +1,136 @@
+"""Real servers, started for the tests: the broker alone, and the whole service."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import urllib3
+
+from power_cli import mosquitto
+from power_cli.up import ROOT
+from tests.support.waiting import until
+
+HOST = "127.0.0.1"
+
+
+def free_port() -> int:
+    """Give a port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def broker_program() -> str:
+    """Give the path of Mosquitto; without it, skip on a laptop and fail in CI."""
+    program = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
+    if program is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("Mosquitto is not installed")
+    return program
+
+
+class Broker:
+    """A real Mosquitto, configured as `./power up` configures it."""
+
+    def __init__(self, folder: Path, port: int | None = None) -> None:
+        """Prepare one that keeps its state in a folder."""
+        self.port = port or free_port()
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        configuration = mosquitto.configure(self._folder, self.port)
+        self._process = subprocess.Popen([broker_program(), "-c", str(configuration)], stdout=subprocess.DEVNULL)
+        until(self._answers, "the broker answers")
+
+    def _answers(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex((HOST, self.port)) == 0
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal to it."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def stop(self) -> None:
+        """Stop it, if it runs."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(10)
+            self._process = None
+
+
+class Service:
+    """The whole service, as `./power up` runs it."""
+
+    def __init__(self, folder: Path, **environ: str) -> None:
+        """Prepare one that keeps everything in a folder; `environ` adds settings."""
+        self.folder = folder
+        self.port, self.mqtt_port = free_port(), free_port()
+        self.log = folder.parent / f"{folder.name}.log"
+        self._environ = {**os.environ, "PYTHONPATH": str(ROOT), **environ}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._http = urllib3.PoolManager(retries=False)
+
+    def command(self) -> list[str]:
+        """Give the command that starts it."""
+        ports = ["--port", str(self.port), "--mqtt-port", str(self.mqtt_port)]
+        return [sys.executable, "-P", "-m", "power_cli", "up", *ports, "--data", str(self.folder)]
+
+    def start(self) -> None:
+        """Start it and wait until it says that it is ready."""
+        broker_program()
+        before = self.said().count("is ready")
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(self.command(), env=self._environ, stdout=log, stderr=log)
+        until(lambda: self.said().count("is ready") > before or self._ended(), f"ready; see {self.log}")
+        assert not self._ended(), self.said()
+
+    def _ended(self) -> bool:
+        return self._process is None or self._process.poll() is not None
+
+    def said(self) -> str:
+        """Give its log."""
+        return self.log.read_text("utf-8") if self.log.exists() else ""
+
+    @property
+    def pid(self) -> int:
+        """The process of `./power up`."""
+        assert self._process is not None
+        return self._process.pid
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Stop it and give its exit status."""
+        self._http.clear()
+        if self._process is None:
+            return 0
+        self._process.send_signal(number)
+        status = self._process.wait(30)
+        self._process = None
+        return status
+
+    def request(
+        self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> urllib3.BaseHTTPResponse:
+        """Send one request."""
+        url = f"http://{HOST}:{self.port}{path}"
+        return self._http.request(method, url, body=body, headers=headers, timeout=urllib3.Timeout(30))
+
+    def post(self, batch: Any, **headers: str) -> urllib3.BaseHTTPResponse:
+        """POST a batch as JSON."""
+        return self.request(
+            "POST", "/data", json.dumps(batch).encode(), {"Content-Type": "application/json", **headers}
+        )
+
+    def get(self, path: str) -> Any:
+        """GET an answer that must be a good one."""
+        response = self.request("GET", path)
+        assert response.status == 200, response.data
+        return response.json()

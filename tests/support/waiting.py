@@ -1,0 +1,23 @@
+"""Waiting for something to become true, with a deadline."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+Found = TypeVar("Found")
+
+DEADLINE_S = 20.0
+PAUSE_S = 0.01
+
+
+def until(look: Callable[[], Found], what: str, deadline_s: float = DEADLINE_S) -> Found:
+    """Look again and again until there is something true to see, and give it."""
+    deadline = time.monotonic() + deadline_s
+    while True:
+        found = look()
+        if found:
+            return found
+        if time.monotonic() > deadline:
+            message = f"after {deadline_s:.0f} s still not: {what} (last seen: {found!r})"
+            raise AssertionError(message)
+        time.sleep(PAUSE_S)
