@@ -7,8 +7,9 @@ from flask import Flask, Response, jsonify, request
 from ingest_api import body
 from ingest_api.publisher import Publisher
 from shared.batch import decode
+from shared.clock import StrictClock
 from shared.http import answer_errors
-from shared.moments import StrictClock, iso
+from shared.moments import iso
 from shared.topics import readings_topic
 
 

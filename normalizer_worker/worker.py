@@ -9,8 +9,8 @@ from typing import Protocol
 from normalizer_worker.dead_letters import DeadLetter
 from normalizer_worker.subscriber import Message
 from shared.batch import decode
+from shared.clock import StrictClock
 from shared.errors import InvalidInput, Unavailable
-from shared.moments import StrictClock
 from shared.readings import Readings
 from shared.topics import ship_of
 

@@ -26,12 +26,13 @@ def run(arguments: Namespace) -> int:
     letters = DeadLetters(arguments.data)
     count = 0
     try:
-        for count, letter in enumerate(letters.all(), 1):
+        for letter in letters.all():
             sys.stdout.write(f"{_json(letter) if arguments.json else _line(letter)}\n")
+            count += 1
     finally:
         letters.close()
     if not arguments.json:
-        sys.stdout.write(f"{count} dead letters\n" if count != 1 else "1 dead letter\n")
+        sys.stdout.write(f"{count} dead letter{'' if count == 1 else 's'}\n")
     return 0
 
 

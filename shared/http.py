@@ -65,7 +65,8 @@ class _ProblemTask(ErrorTask):
     """Answers what never reaches an app: malformed requests, and bodies beyond `MAX_READ_BYTES`."""
 
     def execute(self) -> None:
-        error = self.request.error
+        request: Any = self.request
+        error = request.error
         response = problem(error.code, str(error.body))
         body = response.get_data()
         self.status = response.status
@@ -93,7 +94,7 @@ class Server:
             listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
         except OSError as error:
             raise InvalidSettings(f"cannot listen on {host}:{port}: {error.strerror}") from None
-        self._server = create_server(
+        server: Any = create_server(
             app,
             sockets=[listener],
             threads=THREADS,
@@ -103,7 +104,8 @@ class Server:
             clear_untrusted_proxy_headers=True,
             ident="",
         )
-        self._server.channel_class = _ProblemChannel
+        server.channel_class = _ProblemChannel
+        self._server = server
 
     def run(self) -> None:
         """Serve until `stop`."""

@@ -1,6 +1,5 @@
 """Moments in time: ISO 8601 text to and from microseconds since 1970-01-01T00:00:00Z."""
 
-import time
 from datetime import UTC, datetime, timedelta
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -39,16 +38,3 @@ def iso(us: int) -> str:
     """Write a moment as ISO 8601 in UTC, without a fraction where it has none."""
     moment = EPOCH + us * ONE_US
     return moment.replace(tzinfo=None).isoformat() + "Z"
-
-
-class StrictClock:
-    """The wall clock, made to rise with every look, so that of two batches the later one always counts."""
-
-    def __init__(self) -> None:
-        """Start from the wall clock."""
-        self._last_us = 0
-
-    def now_us(self) -> int:
-        """Give the microseconds since 1970, always more than the time before."""
-        self._last_us = max(time.time_ns() // 1000, self._last_us + 1)
-        return self._last_us

@@ -24,8 +24,8 @@ class Neighbourhood:
 
     Attributes:
         readings: without a hole between the first and the last of them.
-        from_oldest: whether the first of them is the ship's oldest reading.
-        to_newest: whether the last of them is the ship's newest reading.
+        from_oldest: whether the first of them is known to be the ship's oldest reading.
+        to_newest: whether the last of them is known to be its newest; always, if none is later than the span.
 
     """
 
@@ -77,7 +77,7 @@ class EnergyReader(Protocol):
         ...
 
     def top_ships(self, window: Window, count: int) -> list[ShipEnergy]:
-        """Give the ships that used most, greatest first, ties by id; ships without a slot in the window are left out."""
+        """Give the ships that used most, greatest first, ties by id; a ship without a slot there is left out."""
         ...
 
     def extent(self) -> Window | None:

@@ -48,10 +48,10 @@ SELECT e.ship, e.whole_kwh, e.rest_nwh, e.covered_us FROM ship_energy s
 JOIN energy e ON e.ship = s.ship AND e.start_s >= ? AND e.start_s < ?
 """
 _TOP = f"""
-SELECT ship, total(whole_kwh) + total(rest_nwh) / 1e12 AS kwh, total(covered_us) AS covered_us FROM (
+SELECT ship, total(whole_kwh) + total(rest_nwh) / 1e12 AS kwh, total(covered_us) FROM (
     SELECT ship, whole_kwh, rest_nwh, covered_us FROM ship_day_energy WHERE day_s >= ? AND day_s < ?
     UNION ALL {_EDGE} UNION ALL {_EDGE}
-) GROUP BY ship HAVING covered_us > 0 ORDER BY kwh DESC, ship LIMIT ?
+) GROUP BY ship HAVING total(covered_us) > 0 ORDER BY kwh DESC, ship LIMIT ?
 """
 
 

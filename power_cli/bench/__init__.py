@@ -1,0 +1,63 @@
+"""`./power bench`: how fast and how big the service is here, each figure beside a baseline of the same run."""
+
+import importlib
+import shutil
+import sys
+import tempfile
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from power_cli.bench.rounds import Options
+from power_cli.bench.table import Row, as_json, as_text, machine
+from power_cli.up import ROOT
+from shared.errors import PowerError
+
+MEASUREMENTS = {
+    "rule": "the normalisation rule alone",
+    "throughput": "batches over MQTT and over HTTP, until stored",
+    "messages": "single readings over MQTT, until stored",
+    "latency": "from a POST until a GET shows it",
+    "queries": "the answers of the query service",
+    "history": "one reading for a ship with little or much history",
+    "memory": "the worker's memory while readings pass",
+}
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Describe the options."""
+    what = "; ".join(f"{name}: {text}" for name, text in MEASUREMENTS.items())
+    parser.add_argument("--only", nargs="+", choices=MEASUREMENTS, metavar="NAME", help=f"just these ({what})")
+    parser.add_argument("--quick", action="store_true", help="smaller sizes and fewer rounds: a first look, no verdict")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the table and every round's figure there too")
+    parser.add_argument(
+        "--data", type=Path, default=ROOT / "data", metavar="DIR", help="on which disk; what is put there is removed"
+    )
+
+
+def run(arguments: Namespace) -> int:
+    """Measure, and print one table."""
+    arguments.data.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="bench-", dir=arguments.data))
+    rows: list[Row] = []
+    try:
+        for name in arguments.only or MEASUREMENTS:
+            sys.stderr.write(f"{name}: {MEASUREMENTS[name]} …\n")
+            rows += _measured(name, Options(folder, quick=arguments.quick))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    sys.stdout.write(f"\n{as_text(rows)}\n\n{machine()}\n")
+    if arguments.quick:
+        sys.stdout.write("--quick: with smaller sizes and fewer rounds than the goals are set for.\n")
+    if arguments.json:
+        arguments.json.write_text(as_json(rows, quick=arguments.quick), "utf-8")
+    return 0
+
+
+def _measured(name: str, options: Options) -> list[Row]:
+    """Take one measurement; one that fails must not cost the others."""
+    module = importlib.import_module(f"power_cli.bench.{name}")
+    try:
+        rows: list[Row] = module.measure(options)
+    except PowerError as error:
+        return [Row(MEASUREMENTS[name], f"failed: {error}", "", None, "", holds=False)]
+    return rows

@@ -1,0 +1,249 @@
+"""`./power import`: a CSV's readings, sent to a running service; a bad row is named, and keeps no good one back."""
+
+import csv
+import math
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from power_cli import sending
+from shared.batch import MAX_VALUE, Units
+from shared.errors import InvalidInput, InvalidSettings
+from shared.moments import iso, moment_us
+
+BATCH_READINGS = 10_000
+NAMED_ROWS = 20
+SHOWN_CHARACTERS = 40
+DELIMITERS = ",;\t"
+EMPTY_LINES: tuple[list[str], ...] = ([], [""])
+UNITS: tuple[Units, ...] = ("kW", "kWh")
+
+
+class Row(NamedTuple):
+    """A good row: where it stands and what it says."""
+
+    line: int
+    moment_us: int
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What the user says of the file.
+
+    Attributes:
+        units: of the values.
+        time_column: the name of the column that holds the moments.
+        value_column: that of the values; None where the header is to tell.
+        allow_negative: take values below 0.
+
+    """
+
+    units: Units
+    time_column: str = "datetime"
+    value_column: str | None = None
+    allow_negative: bool = False
+
+
+def rows(lines: Iterable[str], table: Table, bad: Callable[[int, str], None]) -> Iterator[Row]:
+    """Give the good rows of a CSV with a header, and tell `bad` the line of every other one and what is wrong.
+
+    Raises:
+        InvalidInput: the header does not name the columns.
+
+    """
+    lines = iter(lines)
+    first = next(lines, "")
+    delimiter = max(DELIMITERS, key=first.count)
+    reader = csv.reader(chain([first], lines), delimiter=delimiter, skipinitialspace=True, strict=True)
+    try:
+        columns = find_columns(next(reader), table)
+    except csv.Error as error:
+        raise InvalidInput(f"the header is not CSV: {error}") from None
+    while True:
+        line = reader.line_num + 1  # where the row begins: a quoted cell may hold line breaks
+        try:
+            cells = next(reader, None)
+            if cells is None:
+                return
+            if cells not in EMPTY_LINES:
+                yield Row(line, *_reading(cells, columns, table))
+        except csv.Error as error:  # the reader goes on with the next line
+            bad(line, f"is not CSV, up to line {reader.line_num}: {error}")
+        except ValueError as error:
+            bad(line, str(error))
+
+
+def find_columns(header: Sequence[str], table: Table) -> tuple[int, int]:
+    """Find the positions of the moments and of the values.
+
+    The values are in the column that the user names, else in the one called after the unit or `value`, else in the
+    only one there is beside the moments. One called after the other unit is taken only where the user names it.
+
+    Raises:
+        InvalidInput: there is no such column, or more than one; the message lists the columns.
+
+    """
+    names = [name.strip().casefold() for name in header]
+    time = _position(names, table.time_column, header, "--time-column")
+    if table.value_column is not None:
+        return time, _position(names, table.value_column, header, "--value-column")
+    for name in (table.units.casefold(), "value"):
+        if name in names:
+            return time, _position(names, name, header, "--value-column")
+    others = [at for at, name in enumerate(names) if name and at != time]
+    if len(others) != 1:
+        raise InvalidInput(f"which column holds the values? Name it with --value-column: {_listed(header)}")
+    if names[others[0]] in (units.casefold() for units in UNITS):
+        raise InvalidInput(
+            f"the values are in {header[others[0]].strip()!r}, but --units says {table.units};"
+            " if that is right, name the column with --value-column"
+        )
+    return time, others[0]
+
+
+def _position(names: Sequence[str], wanted: str, header: Sequence[str], option: str) -> int:
+    count = names.count(wanted.strip().casefold())
+    if count != 1:
+        how_many = "no column" if count == 0 else "more than one column"
+        raise InvalidInput(f"there is {how_many} {wanted!r}; choose with {option} from: {_listed(header)}")
+    return names.index(wanted.strip().casefold())
+
+
+def _listed(header: Sequence[str]) -> str:
+    return ", ".join(_shown(name.strip()) for name in header if name.strip()) or "there are no columns"
+
+
+def _reading(cells: Sequence[str], columns: tuple[int, int], table: Table) -> tuple[int, float]:
+    """Read a row's two cells; a ValueError says which one is wrong, and how."""
+    if len(cells) <= max(columns):
+        message = f"cells are missing: there are {len(cells)}, at least {max(columns) + 1} are needed"
+        raise ValueError(message)
+    moment, value = (cells[at].strip() for at in columns)
+    return _moment_us(moment), _value(value, allow_negative=table.allow_negative)
+
+
+def _moment_us(text: str) -> int:
+    try:
+        return moment_us(text)
+    except ValueError as error:
+        message = f"datetime {error}: {_shown(text)}" if text else "datetime is missing"
+        raise ValueError(message) from None
+
+
+def _value(text: str, *, allow_negative: bool) -> float:
+    number = _number(text)
+    if not text:
+        message = "value is missing"
+    elif number is None:
+        message = f"value is not a number: {_shown(text)}"
+    elif not math.isfinite(number):
+        message = f"value is not a finite number: {_shown(text)}"
+    elif abs(number) > MAX_VALUE:
+        message = f"value is beyond {MAX_VALUE:g}: {_shown(text)}"
+    elif number < 0 and not allow_negative:
+        message = f"value is negative, which only --allow-negative takes: {_shown(text)}"
+    else:
+        return number
+    raise ValueError(message)
+
+
+def _number(text: str) -> float | None:
+    if "_" in text or not text.isascii():  # Python takes 1_000, and the digits of every script
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "…")
+
+
+def parcels(good: Iterator[Row], name: str, ship: int, units: Units) -> Iterator[sending.Parcel]:
+    """Cut rows into batches, in their order: of two for one moment the later one is to count."""
+    while batch := list(islice(good, BATCH_READINGS)):
+        lines, moments, values = zip(*batch, strict=True)
+        yield sending.Parcel(
+            name=f"{name}:{lines[0]}-{lines[-1]}",
+            ship=ship,
+            units=units,
+            moment_us=np.array(moments, np.int64),
+            value=np.array(values, np.float64),
+        )
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of the rows."""
+
+    name: str
+    sent: int = 0
+    left_out: int = 0
+    moments_us: list[int] = field(default_factory=list)
+
+    def bad(self, line: int, why: str) -> None:
+        """Count a bad row, and name it if there were not too many before."""
+        self.left_out += 1
+        if self.left_out <= NAMED_ROWS:
+            tqdm.write(f"{self.name}:{line}: {why}", file=sys.stderr)
+
+    def good(self, parcel: sending.Parcel) -> None:
+        """Count a batch that was sent."""
+        self.sent += len(parcel.value)
+        both = [*self.moments_us, int(parcel.moment_us.min()), int(parcel.moment_us.max())]
+        self.moments_us = [min(both), max(both)]
+
+    def __str__(self) -> str:
+        span = f", {iso(self.moments_us[0])} to {iso(self.moments_us[1])}" if self.moments_us else ""
+        return f"{self.name}: {self.sent:,} readings sent, {self.left_out:,} rows left out{span}"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Describe the options."""
+    parser.add_argument("file", type=Path, metavar="FILE.csv", help="has a header, and a row per reading")
+    parser.add_argument("--ship", type=sending.ship_number, required=True, metavar="N", help="whose readings they are")
+    parser.add_argument("--units", choices=UNITS, required=True, help="of the values")
+    parser.add_argument("--time-column", default="datetime", metavar="NAME", help="(default datetime)")
+    parser.add_argument("--value-column", metavar="NAME", help="(default: named after the unit, or the only other one)")
+    parser.add_argument("--allow-negative", action="store_true", help="take values below 0, as the service must too")
+    sending.add_url_argument(parser)
+
+
+def run(arguments: Namespace) -> int:
+    """Send a file's readings to a running service."""
+    path: Path = arguments.file
+    table = Table(arguments.units, arguments.time_column, arguments.value_column, arguments.allow_negative)
+    tally = Tally(str(path))
+    try:
+        # Bytes that are not UTF-8 make the cell that holds them bad, not the file.
+        with (
+            path.open(encoding="utf-8-sig", errors="backslashreplace", newline="") as lines,
+            tqdm(total=path.stat().st_size or None, unit="B", unit_scale=True) as bar,
+        ):
+            good = rows(_watched(lines, bar.update), table, tally.bad)
+            batches = parcels(good, str(path), arguments.ship, table.units)
+            # One ship's batches go one after another: a second connection would have nothing to do.
+            for parcel in sending.deliver(arguments.url, batches, connections=1):
+                tally.good(parcel)
+    except OSError as error:
+        raise InvalidSettings(f"cannot read {path}: {error.strerror}") from None
+    if tally.left_out > NAMED_ROWS:
+        sys.stderr.write(f"… and {tally.left_out - NAMED_ROWS:,} more rows that were left out\n")
+    sys.stdout.write(f"{tally}\n")
+    return 1 if tally.left_out else 0
+
+
+def _watched(lines: Iterable[str], move: Callable[[int], object]) -> Iterator[str]:
+    """Move a bar of bytes by the characters of every line: they are the same number, or nearly."""
+    for line in lines:
+        yield line
+        move(len(line))

@@ -1,0 +1,310 @@
+"""What every store must do, as one class of tests that each adapter's own class inherits."""
+
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Protocol
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from normalizer_worker.normalize import DEFAULT_MAX_GAP_US
+from normalizer_worker.recorder import Recorder
+from shared.readings import Readings
+from shared.slots import SLOT_US, Slots, Window
+from shared.store.port import EnergyReader, FleetSlots, ReadingStore, Span
+from tests.support import reference
+from tests.support.comparing import assert_same
+from tests.support.reference import Reading, Slot
+from tests.support.strategies import START_US, histories, readings
+
+START_S = START_US // 1_000_000
+DAY_S = 86_400
+RELATIVE = 1e-9
+
+
+class Store(ReadingStore, EnergyReader, Protocol):
+    """Both halves of the port."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
+MakeStore = Callable[[], Store]
+many_histories = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def slots_of(*rows: tuple[int, int, float, float, bool]) -> Slots:
+    """Build slots from rows of (ship, slots after the start, kWh, covered seconds, provisional)."""
+    ship, at, kwh, covered_s, provisional = zip(*rows, strict=True)
+    return Slots(
+        np.array(ship), START_S + 900 * np.array(at), np.array(kwh), np.array(covered_s), np.array(provisional)
+    )
+
+
+def all_slots(store: Store, ships: tuple[int, ...] = (1, 2, 3)) -> Slots:
+    """Read everything back."""
+    return Slots.concat([store.slots(ship, Window()) for ship in ships])
+
+
+def put(store: Store, rows: Slots | Readings) -> None:
+    """Put slots or readings in a transaction of their own."""
+    with store.transaction():
+        if isinstance(rows, Slots):
+            store.put_slots(rows)
+        else:
+            store.put_readings(rows)
+
+
+class StoreContract:
+    """Inherited by one class per adapter, which gives the fixture `make_store`: a new, empty store with each call."""
+
+    # --- the rule through the store
+
+    @many_histories
+    @given(histories(), st.sampled_from([0, 40, 10**6]), st.sampled_from([SLOT_US, 7_200_000_000, DEFAULT_MAX_GAP_US]))
+    def test_any_batches_in_any_order_give_the_reference(
+        self, make_store: MakeStore, batches: list[list[Reading]], tail_readings: int, max_gap_us: int
+    ) -> None:
+        """Permuted, repeated, corrected, cut into batches: the slots depend on the set of readings alone."""
+        store = make_store()
+        recorder = Recorder(store, max_gap_us, tail_readings)
+        for batch in batches:
+            recorder.record(Readings.from_rows(batch))
+        rows = [each for batch in batches for each in batch]
+        expected = reference.slots(rows, max_gap_us)
+        assert_same(all_slots(store), expected)
+        assert_roll_ups(store, expected)
+        store.close()
+
+    @many_histories
+    @given(histories(), st.data())
+    def test_two_recorders_in_turn_give_the_reference(
+        self, make_store: MakeStore, batches: list[list[Reading]], data: st.DataObject
+    ) -> None:
+        """What one remembers of the store never outlives what the other writes."""
+        store = make_store()
+        other = self.same_store_again(store)
+        recorders = [Recorder(each, DEFAULT_MAX_GAP_US) for each in (store, other)]
+        for batch in batches:
+            data.draw(st.sampled_from(recorders)).record(Readings.from_rows(batch))
+        expected = reference.slots([each for batch in batches for each in batch], DEFAULT_MAX_GAP_US)
+        assert_same(all_slots(store), expected)
+        store.close()
+        other.close()
+
+    def same_store_again(self, store: Store) -> Store:
+        """Open what is behind a store a second time."""
+        raise NotImplementedError  # each adapter says how
+
+    # --- readings
+
+    @many_histories
+    @given(st.lists(readings, max_size=30), st.tuples(readings, readings))
+    def test_neighbourhoods_hold_what_was_promised(
+        self, make_store: MakeStore, stored: list[Reading], around: tuple[Reading, Reading]
+    ) -> None:
+        store = make_store()
+        put(store, Readings.from_rows(stored))
+        first_us, last_us = sorted(each.moment_us for each in around)
+        (found,) = store.neighbourhoods([Span(1, first_us, last_us)])
+        moments = sorted({each.moment_us for each in stored if each.ship == 1})
+        got = found.readings.moment_us.tolist()
+        assert got == [each for each in moments if got and got[0] <= each <= got[-1]], "a hole, or out of order"
+        assert not found.from_oldest or got[:1] == moments[:1]
+        assert not found.to_newest or got[-1:] == moments[-1:]
+        assert found.to_newest or moments[-1] > last_us, "the end of a stream must be known as such"
+        assert set(needed(moments, first_us, last_us)) <= set(got)
+        store.close()
+
+    def test_neighbourhoods_come_in_the_order_of_the_spans(self, make_store: MakeStore) -> None:
+        store = make_store()
+        put(store, Readings.from_rows([(ship, START_US, float(ship), False, 0) for ship in (1, 2, 3)]))
+        found = store.neighbourhoods([Span(ship, START_US, START_US) for ship in (3, 9, 1)])
+        assert [each.readings.value.tolist() for each in found] == [[3.0], [], [1.0]]
+        store.close()
+
+    @pytest.mark.parametrize(
+        ("first", "then", "kept"),
+        [
+            ((5.0, False, 2), (7.0, False, 3), 7.0),
+            ((5.0, False, 3), (7.0, False, 2), 5.0),
+            ((5.0, False, 2), (7.0, False, 2), 7.0),
+            ((7.0, False, 2), (5.0, False, 2), 7.0),
+            ((7.0, False, 2), (5.0, True, 2), 5.0),
+            ((5.0, True, 2), (7.0, False, 2), 5.0),
+        ],
+        ids=["later", "older", "tie, greater", "tie, less", "tie, kWh", "tie, kW"],
+    )
+    def test_the_reading_sent_last_stays(
+        self,
+        make_store: MakeStore,
+        first: tuple[float, bool, int],
+        then: tuple[float, bool, int],
+        kept: float,
+    ) -> None:
+        store = make_store()
+        for value, is_energy, sent_at_us in (first, then):
+            put(store, Readings.from_rows([(1, START_US, value, is_energy, sent_at_us)]))
+        (found,) = store.neighbourhoods([Span(1, START_US, START_US)])
+        assert found.readings.value.tolist() == [kept]
+        store.close()
+
+    # --- slots and roll-ups
+
+    @many_histories
+    @given(
+        st.lists(
+            st.lists(
+                st.tuples(
+                    st.integers(1, 3),
+                    st.integers(90, 200),
+                    st.floats(0, 1e12),
+                    st.sampled_from([0.0, 1e-6, 450.0, 900.0]),
+                    st.booleans(),
+                ),
+                min_size=1,
+                max_size=10,
+                unique_by=lambda row: row[:2],
+            ),
+            max_size=8,
+        )
+    )
+    def test_roll_ups_are_the_sums_of_the_slots(
+        self, make_store: MakeStore, puts: list[list[tuple[int, int, float, float, bool]]]
+    ) -> None:
+        """Values that come, grow a million times over, shrink and go leave no trace in any sum."""
+        store = make_store()
+        expected: dict[tuple[int, int], Slot] = {}
+        for rows in puts:
+            put(store, slots_of(*rows))
+            for ship, at, kwh, covered_s, provisional in rows:
+                expected[ship, START_S + 900 * at] = Slot(Fraction(kwh), round(covered_s * 1e6), provisional)
+        there = {key: slot for key, slot in expected.items() if slot.covered_us}
+        assert_same(all_slots(store), there)
+        assert_roll_ups(store, there)
+        store.close()
+
+    def test_a_slot_without_cover_is_nowhere(self, make_store: MakeStore) -> None:
+        store = make_store()
+        put(store, slots_of((1, 0, 5.0, 900.0, False)))
+        put(store, slots_of((1, 0, 0.0, 0.0, False)))
+        assert len(store.slots(1, Window())) == 0
+        assert len(store.fleet(Window()).start_s) == 0
+        assert store.top_ships(Window(), 3) == []
+        assert store.top_ships(Window(START_S, START_S + 2 * DAY_S), 3) == []
+        assert store.extent() is None
+        store.close()
+
+    def test_windows_are_half_open(self, make_store: MakeStore) -> None:
+        store = make_store()
+        put(store, slots_of(*[(1, at, 1.0, 900.0, False) for at in range(4)]))
+        window = Window(START_S + 900, START_S + 2700)
+        assert store.slots(1, window).start_s.tolist() == [START_S + 900, START_S + 1800]
+        assert store.fleet(window).start_s.tolist() == [START_S + 900, START_S + 1800]
+        assert [each.kwh for each in store.top_ships(window, 3)] == [2.0]
+        assert len(store.slots(1, Window(START_S, START_S))) == 0
+        store.close()
+
+    def test_the_top_is_sorted_by_energy_then_by_id(self, make_store: MakeStore) -> None:
+        store = make_store()
+        put(store, slots_of((7, 0, 5.0, 900.0, False), (3, 0, 5.0, 900.0, False), (5, 0, 9.0, 900.0, False)))
+        for window in (Window(), Window(START_S, START_S + 900)):
+            assert [each.ship for each in store.top_ships(window, 9)] == [5, 3, 7]
+            assert [each.ship for each in store.top_ships(window, 2)] == [5, 3]
+        store.close()
+
+    # --- transactions
+
+    def test_an_error_inside_leaves_nothing(self, make_store: MakeStore) -> None:
+        store = make_store()
+
+        def fail() -> None:
+            with store.transaction():
+                store.put_readings(Readings.from_rows([(1, START_US, 1.0, False, 0)]))
+                store.put_slots(slots_of((1, 0, 1.0, 900.0, False)))
+                raise KeyError
+
+        with pytest.raises(KeyError):
+            fail()
+        assert len(store.slots(1, Window())) == 0
+        (found,) = store.neighbourhoods([Span(1, START_US, START_US)])
+        assert len(found.readings) == 0
+        store.close()
+
+    def test_it_tells_when_others_have_written(self, make_store: MakeStore) -> None:
+        store = make_store()
+        other = self.same_store_again(store)
+        with store.transaction():
+            pass
+        with store.transaction() as changed:
+            assert not changed
+            store.put_readings(Readings.from_rows([(1, START_US, 1.0, False, 0)]))
+        with store.transaction() as changed:
+            assert not changed, "its own writes do not count"
+        put(other, Readings.from_rows([(1, START_US, 2.0, False, 1)]))
+        with store.transaction() as changed:
+            assert changed
+        store.close()
+        other.close()
+
+    def test_what_is_pinned_stays(self, make_store: MakeStore) -> None:
+        store = make_store()
+        assert store.pinned("a", "1") == "1"
+        assert store.pinned("a", "2") == "1"
+        assert store.pinned("b", "2") == "2"
+        store.close()
+
+
+def needed(moments: list[int], first_us: int, last_us: int) -> list[int]:
+    """Say in other words what `ReadingStore.neighbourhoods` promises."""
+    before = [each for each in moments if each < first_us]
+    start_us = (before[-1] if before else first_us) // SLOT_US * SLOT_US
+    after_slots = sorted({each // SLOT_US for each in moments if each > last_us})
+    wanted = [each for each in moments if start_us <= each <= last_us]
+    wanted += [each for each in moments if each > last_us and each // SLOT_US in after_slots[:2]]
+    wanted += [each for each in moments if each < start_us][-2:]
+    if len(after_slots) > 2:
+        wanted.append(min(each for each in moments if each // SLOT_US == after_slots[2]))
+    return wanted
+
+
+def assert_roll_ups(store: Store, expected: dict[tuple[int, int], Slot]) -> None:
+    """Compare every roll-up with sums over the slots, over all time and over windows that cut days."""
+    edges = sorted({start_s for _, start_s in expected})
+    windows = [Window()]
+    if edges:
+        middle = edges[len(edges) // 2]
+        windows += [Window(edges[0], middle), Window(middle, edges[-1] + 900), Window(None, middle), Window(middle)]
+        assert store.extent() == Window(edges[0], edges[-1] + 900)
+    for window in windows:
+        inside = {key: slot for key, slot in expected.items() if _within(key[1], window)}
+        _assert_fleet(store.fleet(window), inside)
+        _assert_top(store, window, inside)
+
+
+def _within(start_s: int, window: Window) -> bool:
+    return (window.start_s is None or window.start_s <= start_s) and (window.end_s is None or start_s < window.end_s)
+
+
+def _assert_fleet(fleet: FleetSlots, inside: dict[tuple[int, int], Slot]) -> None:
+    starts = sorted({start_s for _, start_s in inside})
+    assert fleet.start_s.tolist() == starts
+    for i, start_s in enumerate(starts):
+        slots = [slot for key, slot in inside.items() if key[1] == start_s]
+        assert fleet.kwh[i] == pytest.approx(float(sum(slot.kwh for slot in slots)), rel=RELATIVE, abs=1e-11)
+        assert fleet.covered_s[i] == pytest.approx(sum(slot.covered_us for slot in slots) / 1e6)
+        assert fleet.ships[i] == len(slots)
+        assert fleet.whole[i] == sum(slot.covered_us == SLOT_US for slot in slots)
+        assert fleet.provisional[i] == any(slot.provisional for slot in slots)
+
+
+def _assert_top(store: Store, window: Window, inside: dict[tuple[int, int], Slot]) -> None:
+    found = store.top_ships(window, 10)
+    totals = {ship: float(sum(slot.kwh for key, slot in inside.items() if key[0] == ship)) for ship, _ in inside}
+    assert {each.ship: each.kwh for each in found} == pytest.approx(totals, rel=RELATIVE, abs=1e-9)
+    assert [(-each.kwh, each.ship) for each in found] == sorted((-each.kwh, each.ship) for each in found)
+    for each in found:
+        covered_us = sum(slot.covered_us for key, slot in inside.items() if key[0] == each.ship)
+        assert each.covered_s == pytest.approx(covered_us / 1e6)

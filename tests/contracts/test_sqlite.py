@@ -1,0 +1,89 @@
+"""The embedded store keeps the contract, and a few promises of its own."""
+
+import sqlite3
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from shared.errors import InvalidSettings, Unavailable
+from shared.readings import Readings
+from shared.slots import Window
+from shared.store.sqlite import FILE_NAME, SqliteStore
+from tests.contracts.store_contract import MakeStore, Store, StoreContract, put, slots_of
+from tests.support.strategies import START_US
+
+ONE = Readings.from_rows([(1, START_US, 1.0, False, 0)])
+
+
+class TestSqliteStore(StoreContract):
+    """The contract, on files."""
+
+    folders: dict[int, Path]
+
+    @pytest.fixture
+    def make_store(self, tmp_path: Path) -> MakeStore:
+        """Make stores in folders of their own."""
+        numbers = count()
+        self.folders = {}
+
+        def make() -> SqliteStore:
+            folder = tmp_path / str(next(numbers))
+            store = SqliteStore(folder)
+            self.folders[id(store)] = folder
+            return store
+
+        return make
+
+    def same_store_again(self, store: Store) -> Store:
+        """Open the same file."""
+        return SqliteStore(self.folders[id(store)])
+
+
+def test_a_file_that_is_no_store_is_refused(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_text("not a database, though it is long enough to be taken for one " * 40)
+    with pytest.raises(InvalidSettings, match="file is not a database"):
+        SqliteStore(tmp_path)
+
+
+def test_a_file_of_another_version_is_refused(tmp_path: Path) -> None:
+    SqliteStore(tmp_path).close()
+    connection = sqlite3.connect(tmp_path / FILE_NAME)
+    connection.execute("PRAGMA user_version=99")
+    connection.close()
+    with pytest.raises(InvalidSettings, match="version 99"):
+        SqliteStore(tmp_path)
+
+
+def test_another_writer_makes_it_unavailable(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path)
+    store._file.connection().execute("PRAGMA busy_timeout=50")
+    other = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Unavailable, match="locked"):
+        put(store, ONE)
+    other.execute("ROLLBACK")
+    other.close()
+    put(store, ONE)
+    store.close()
+
+
+def test_a_full_disk_makes_it_unavailable_and_loses_nothing(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path)
+    put(store, slots_of((1, 0, 1.0, 900.0, False)))
+    pages = store._file.connection().execute("PRAGMA page_count").fetchone()[0]
+    store._file.connection().execute(f"PRAGMA max_page_count={pages}")
+    with pytest.raises(Unavailable, match="full"):
+        put(store, slots_of(*[(ship, at, 1.0, 900.0, False) for ship in range(9) for at in range(1, 500)]))
+    assert store.slots(1, Window()).kwh.tolist() == [1.0]
+    store.close()
+
+
+def test_a_sum_beyond_64_bits_does_not_stop_the_store(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path)
+    for ship in range(30):
+        put(store, slots_of((ship, 0, 1e18, 900.0, False)))
+    assert store.fleet(Window()).kwh.tolist() == pytest.approx([3e19])
+    put(store, slots_of((0, 0, 1.0, 900.0, False)))
+    assert store.fleet(Window()).kwh.tolist() == pytest.approx([2.9e19])
+    store.close()

@@ -1,0 +1,93 @@
+"""A worker killed at any moment, and started again, ends with the same slots."""
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from normalizer_worker.normalize import DEFAULT_MAX_GAP_US
+from shared.moments import iso
+from shared.slots import Slots, Window
+from shared.store.sqlite import SqliteStore
+from tests.e2e.test_golden import send_mqtt
+from tests.e2e.test_up import child
+from tests.support import reference
+from tests.support.comparing import assert_same
+from tests.support.reference import Reading
+from tests.support.servers import Service
+from tests.support.waiting import until
+
+SHIPS = (1, 2, 3)
+BATCHES = 300
+KILLS = 8
+START_US = 1_535_068_800_000_000
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Service]:
+    service = Service(tmp_path / "data")
+    service.start()
+    yield service
+    service.stop()
+
+
+def batches(seed: int) -> list[list[Reading]]:
+    """Make corrected, late and repeated batches; each has a `sent_at` of its own."""
+    rng = random.Random(seed)
+    made = []
+    for sent in range(BATCHES):
+        ship, is_energy, at = rng.choice(SHIPS), rng.random() < 0.5, rng.randrange(400)
+        moments = [START_US + 60_000_000 * (at + i * rng.choice([1, 5])) for i in range(rng.randrange(1, 20))]
+        made.append(
+            [
+                Reading(ship, moment_us, float(rng.randrange(100)), is_energy, START_US + sent)
+                for moment_us in sorted(set(moments))
+            ]
+        )
+    return made
+
+
+def wire(batch: list[Reading]) -> dict[str, Any]:
+    """Write a batch as it is sent."""
+    return {
+        "spaceship_id": batch[0].ship,
+        "units": "kWh" if batch[0].is_energy else "kW",
+        "sent_at": iso(batch[0].sent_at_us),
+        "data": [{"datetime": iso(each.moment_us), "value": each.value} for each in batch],
+    }
+
+
+def test_a_worker_killed_at_any_moment_ends_with_the_same_slots(own: Service) -> None:
+    rng = random.Random(7)
+    made = batches(seed=7)
+    kills_after = set(rng.sample(range(BATCHES), KILLS))
+    for i, batch in enumerate(made):
+        send_mqtt(own, wire(batch))
+        if i in kills_after:
+            worker = child(own, "normalizer_worker")
+            if worker is not None:
+                worker.kill()
+    until(lambda: child(own, "normalizer_worker"), "a worker runs")
+    expected = reference.slots([each for batch in made for each in batch], DEFAULT_MAX_GAP_US)
+    store = SqliteStore(own.folder)
+
+    def stored() -> Slots:
+        return Slots.concat([store.slots(ship, Window()) for ship in SHIPS])
+
+    def same() -> bool:
+        try:
+            assert_same(stored(), expected)
+        except AssertionError:
+            return False
+        return True
+
+    try:
+        until(same, "the slots of the reference", deadline_s=60)
+    except AssertionError:
+        assert_same(stored(), expected)
+        raise
+    finally:
+        store.close()
+    assert own.said().count("normalizer_worker died (SIGKILL)") >= 1

@@ -1,0 +1,133 @@
+"""The worker's connection against a real broker: what is not acknowledged comes again, and only there."""
+
+import signal
+from collections.abc import Iterator
+
+import paho.mqtt.publish as paho
+import pytest
+
+from normalizer_worker.subscriber import Connection, Message
+from shared.errors import Unavailable
+from shared.topics import ALL_READINGS
+from tests.support.servers import HOST, Broker
+from tests.support.waiting import until
+
+NOTHING_COMES_S = 0.3
+
+
+class Worker:
+    """Opens connections of one session, and closes what is still open at the end."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._open: list[Connection] = []
+
+    def connect(self, receive_maximum: int = 100) -> Connection:
+        connection = Connection(HOST, self._broker.port, "test-worker", ALL_READINGS, receive_maximum)
+        self._open.append(connection)
+        return connection
+
+    def close(self) -> None:
+        for connection in self._open:
+            connection.close()
+
+
+@pytest.fixture
+def worker(broker: Broker) -> Iterator[Worker]:
+    worker = Worker(broker)
+    yield worker
+    worker.close()
+
+
+def publish(broker: Broker, *payloads: bytes, topic: str = "ships/1/readings", retain: bool = False) -> None:
+    for payload in payloads:
+        paho.single(topic, payload, qos=1, retain=retain, hostname=HOST, port=broker.port)
+
+
+def receive(connection: Connection, count: int) -> list[Message]:
+    received: list[Message] = []
+
+    def enough() -> bool:
+        message = connection.receive(0.05)
+        if message is not None:
+            received.append(message)
+        return len(received) >= count
+
+    until(enough, f"{count} messages")
+    return received
+
+
+def payloads(messages: list[Message]) -> list[bytes]:
+    return [message.payload for message in messages]
+
+
+def test_messages_come_in_order_and_once_acknowledged_never_again(broker: Broker, worker: Worker) -> None:
+    connection = worker.connect()
+    publish(broker, b"a", b"b", b"c")
+    messages = receive(connection, 3)
+    assert payloads(messages) == [b"a", b"b", b"c"]
+    assert {message.topic for message in messages} == {"ships/1/readings"}
+    connection.acknowledge(messages[:2])
+    connection.close()
+    again = worker.connect()
+    assert payloads(receive(again, 1)) == [b"c"]
+    assert again.receive(NOTHING_COMES_S) is None
+
+
+def test_what_comes_while_nobody_is_connected_waits(broker: Broker, worker: Worker) -> None:
+    worker.connect().close()
+    publish(broker, b"a")
+    assert payloads(receive(worker.connect(), 1)) == [b"a"]
+
+
+def test_an_acknowledgement_on_a_lost_connection_deletes_nothing(broker: Broker, worker: Worker) -> None:
+    """Packet identifiers are used again: a late acknowledgement must not reach another connection."""
+    first = worker.connect()
+    publish(broker, b"a")
+    old = receive(first, 1)
+    second = worker.connect()  # takes the session over
+    assert payloads(receive(second, 1)) == [b"a"]
+    with pytest.raises(Unavailable):
+        until(lambda: first.acknowledge(old) or first.receive(0.05), "the first connection notices")
+    second.close()
+    assert payloads(receive(worker.connect(), 1)) == [b"a"]
+
+
+def test_the_broker_holds_back_beyond_the_receive_maximum(broker: Broker, worker: Worker) -> None:
+    connection = worker.connect(receive_maximum=2)
+    publish(broker, b"a", b"b", b"c")
+    held = receive(connection, 2)
+    assert connection.receive(NOTHING_COMES_S) is None
+    connection.acknowledge(held)
+    assert payloads(receive(connection, 1)) == [b"c"]
+
+
+def test_more_than_the_brokers_usual_twenty_may_be_unacknowledged(broker: Broker, worker: Worker) -> None:
+    connection = worker.connect(receive_maximum=100)
+    publish(broker, *[b"%d" % i for i in range(60)])
+    assert len(receive(connection, 60)) == 60
+
+
+def test_a_retained_message_comes_with_the_first_subscription_only(broker: Broker, worker: Worker) -> None:
+    publish(broker, b"kept", retain=True)
+    connection = worker.connect()
+    (message,) = receive(connection, 1)
+    assert message.retained
+    connection.acknowledge([message])
+    connection.close()
+    assert worker.connect().receive(NOTHING_COMES_S) is None
+
+
+def test_a_message_of_eight_mebibytes_fits(broker: Broker, worker: Worker) -> None:
+    connection = worker.connect()
+    publish(broker, b"x" * (8 * 1024 * 1024 + 256))
+    assert len(receive(connection, 1)[0].payload) == 8 * 1024 * 1024 + 256
+
+
+def test_a_dead_broker_is_noticed(broker: Broker, worker: Worker) -> None:
+    connection = worker.connect()
+    broker.send_signal(signal.SIGKILL)
+    with pytest.raises(Unavailable, match="lost"):
+        until(lambda: connection.receive(0.05), "the connection notices")
+    with pytest.raises(Unavailable, match="no broker at"):
+        worker.connect()

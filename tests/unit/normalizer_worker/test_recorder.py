@@ -1,0 +1,121 @@
+"""What recording costs: reads only where it must, and never across the years."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from normalizer_worker.normalize import DEFAULT_MAX_GAP_US
+from normalizer_worker.recorder import Recorder, stretches
+from shared.errors import Unavailable
+from shared.readings import Readings
+from shared.slots import Slots, Window
+from shared.store.port import Neighbourhood, Span
+from shared.store.sqlite import SqliteStore
+from tests.support.strategies import DAY_US, START_US
+
+FIVE_MINUTES_US = 300_000_000
+
+
+class WatchedStore(SqliteStore):
+    """The embedded store, which counts what is read from it and can fail on demand."""
+
+    asked: int = 0
+    given: int = 0
+    fails: bool = False
+
+    def neighbourhoods(self, spans: Sequence[Span]) -> list[Neighbourhood]:
+        found = super().neighbourhoods(spans)
+        self.asked += len(spans)
+        self.given += sum(len(each.readings) for each in found)
+        return found
+
+    def put_slots(self, slots: Slots) -> None:
+        super().put_slots(slots)
+        if self.fails:
+            raise Unavailable("on demand")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> WatchedStore:
+    return WatchedStore(tmp_path)
+
+
+def every_five_minutes(start: int, count: int, ship: int = 1, value: float = 6.0) -> Readings:
+    moments = START_US + FIVE_MINUTES_US * np.arange(start, start + count)
+    return Readings.from_rows([(ship, moment, value, False, 1) for moment in moments.tolist()])
+
+
+def test_a_stream_in_order_reads_nothing_back(store: WatchedStore) -> None:
+    recorder = Recorder(store, DEFAULT_MAX_GAP_US)
+    recorder.record(every_five_minutes(0, 1))
+    assert store.asked == 1, "the ship is unknown at first"
+    for i in range(1, 60):
+        recorder.record(every_five_minutes(i, 1))
+    recorder.record(every_five_minutes(60, 288))
+    recorder.record(every_five_minutes(347, 288))  # it repeats the newest one
+    assert store.asked == 1
+    store.close()
+
+
+def test_a_little_late_or_repeated_reads_nothing_back(store: WatchedStore) -> None:
+    recorder = Recorder(store, DEFAULT_MAX_GAP_US)
+    recorder.record(every_five_minutes(0, 100))
+    recorder.record(every_five_minutes(101, 1))
+    recorder.record(every_five_minutes(100, 1))
+    recorder.record(every_five_minutes(101, 1))
+    assert store.asked == 1
+    store.close()
+
+
+@pytest.mark.parametrize("days", [2, 60])
+def test_what_is_read_for_a_late_reading_does_not_grow_with_the_history(store: WatchedStore, days: int) -> None:
+    Recorder(store, DEFAULT_MAX_GAP_US).record(every_five_minutes(0, 288 * days))
+    store.given = 0
+    Recorder(store, DEFAULT_MAX_GAP_US).record(every_five_minutes(288 * days // 2, 1, value=7.0))
+    assert store.given <= 16
+    store.close()
+
+
+def test_what_lies_between_far_apart_readings_of_one_batch_is_not_read(store: WatchedStore) -> None:
+    Recorder(store, DEFAULT_MAX_GAP_US).record(every_five_minutes(0, 288 * 60))
+    store.given = 0
+    ends = Readings.concat([every_five_minutes(10, 1, value=7.0), every_five_minutes(288 * 60 - 10, 1, value=7.0)])
+    Recorder(store, DEFAULT_MAX_GAP_US).record(ends)
+    assert store.given <= 32
+    store.close()
+
+
+def test_the_memory_of_tails_is_bounded(store: WatchedStore) -> None:
+    recorder = Recorder(store, DEFAULT_MAX_GAP_US, tail_readings=10 * 40)
+    for round_ in range(3):
+        recorder.record(Readings.concat([every_five_minutes(round_, 1, ship) for ship in range(100)]))
+    assert len(recorder._tails._tails) <= 12
+    assert recorder._tails._size <= 400
+    store.close()
+
+
+def test_what_was_not_committed_is_not_remembered(store: WatchedStore) -> None:
+    recorder = Recorder(store, DEFAULT_MAX_GAP_US)
+    recorder.record(every_five_minutes(0, 3))
+    store.fails = True
+    with pytest.raises(Unavailable):
+        recorder.record(every_five_minutes(3, 1, value=1e9))
+    store.fails = False
+    recorder.record(every_five_minutes(4, 1))
+    assert store.slots(1, Window()).kwh.tolist() == pytest.approx([1.5, 1.5])
+    store.close()
+
+
+def test_stretches_part_each_ship_where_it_was_silent_for_long() -> None:
+    rows = [(1, 0), (1, DAY_US), (1, 2 * DAY_US + 1), (2, 0), (2, 2 * DAY_US), (2, 4 * DAY_US), (3, 5)]
+    readings = Readings.from_rows([(ship, moment, 0.0, False, 0) for ship, moment in rows])
+    parts = [
+        list(zip(part.ship.tolist(), part.moment_us.tolist(), strict=True)) for part in stretches(readings, DAY_US)
+    ]
+    assert parts == [
+        [(1, 0), (1, DAY_US), (2, 0), (3, 5)],
+        [(1, 2 * DAY_US + 1), (2, 2 * DAY_US)],
+        [(2, 4 * DAY_US)],
+    ]

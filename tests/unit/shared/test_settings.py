@@ -1,0 +1,107 @@
+"""Settings: their defaults, their bounds, and one line that names every wrong one."""
+
+from pathlib import Path
+
+import pytest
+
+from shared.errors import InvalidSettings
+from shared.settings import IngestSettings, QuerySettings, Settings, WorkerSettings
+
+SERVICES = [IngestSettings, QuerySettings, WorkerSettings]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_service_starts_without_a_setting(service: type[Settings]) -> None:
+    """Everything has a default that fits one machine; what others have set in the environment is no concern of ours."""
+    assert service.load({"PATH": "/bin", "POWER_UNHEARD_OF": "x"}) == service.load({})
+
+
+def test_the_defaults_stay_on_this_machine() -> None:
+    """Nobody else may connect before somebody has thought about it."""
+    ingest, query, worker = IngestSettings.load({}), QuerySettings.load({}), WorkerSettings.load({})
+    assert (ingest.http_host, ingest.http_port, ingest.mqtt_host, ingest.mqtt_port) == (
+        "127.0.0.1",
+        5000,
+        "127.0.0.1",
+        1883,
+    )
+    assert query.http_host == "127.0.0.1"
+    assert query.data_dir == worker.data_dir
+    assert worker.max_gap_s == 24 * 3600
+    assert not ingest.allow_negative
+    assert not worker.allow_negative
+
+
+def test_every_setting_is_read_from_its_variable() -> None:
+    """The names are the contract's `POWER_*`."""
+    environ = {
+        "POWER_MQTT_HOST": "broker",
+        "POWER_MQTT_PORT": "65535",
+        "POWER_HTTP_HOST": "0.0.0.0",
+        "POWER_HTTP_PORT": "1",
+        "POWER_DATA_DIR": "/srv/power",
+        "POWER_ALLOW_NEGATIVE": "true",
+        "POWER_MAX_GAP_S": "900",
+    }
+    ingest, query, worker = (
+        IngestSettings.load(environ),
+        QuerySettings.load(environ),
+        WorkerSettings.load(environ),
+    )
+    assert (ingest.mqtt_host, ingest.mqtt_port) == (worker.mqtt_host, worker.mqtt_port) == ("broker", 65535)
+    assert (ingest.http_host, ingest.http_port) == (query.http_host, query.http_port) == ("0.0.0.0", 1)
+    assert query.data_dir == worker.data_dir == Path("/srv/power")
+    assert ingest.allow_negative
+    assert worker.allow_negative
+    assert worker.max_gap_s == 900
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("POWER_MQTT_HOST", ""),
+        ("POWER_MQTT_PORT", "0"),
+        ("POWER_MQTT_PORT", "65536"),
+        ("POWER_MQTT_PORT", "-1"),
+        ("POWER_MQTT_PORT", "mqtt"),
+        ("POWER_MQTT_PORT", ""),
+        ("POWER_MQTT_PORT", "18.5"),
+        ("POWER_ALLOW_NEGATIVE", "maybe"),
+        ("POWER_ALLOW_NEGATIVE", ""),
+        ("POWER_MAX_GAP_S", "899"),
+        ("POWER_MAX_GAP_S", str(31 * 24 * 3600 + 1)),
+        ("POWER_MAX_GAP_S", "24h"),
+        ("POWER_MAX_GAP_S", "nan"),
+    ],
+)
+def test_a_wrong_setting_is_named_in_one_line(variable: str, value: str) -> None:
+    """A missing or wrong setting stops a service at start with one line that names it."""
+    with pytest.raises(InvalidSettings) as caught:
+        WorkerSettings.load({variable: value})
+    assert variable in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("service", [IngestSettings, QuerySettings])
+@pytest.mark.parametrize(("variable", "value"), [("POWER_HTTP_PORT", "http"), ("POWER_HTTP_HOST", "")])
+def test_a_wrong_http_setting_is_named(service: type[Settings], variable: str, value: str) -> None:
+    """By both services that listen."""
+    with pytest.raises(InvalidSettings, match=variable):
+        service.load({variable: value})
+
+
+def test_all_wrong_settings_are_named_at_once() -> None:
+    """Nobody should have to start a service as often as it has wrong settings."""
+    wrong = {"POWER_MQTT_PORT": "x", "POWER_ALLOW_NEGATIVE": "y", "POWER_MAX_GAP_S": "z", "POWER_MQTT_HOST": ""}
+    with pytest.raises(InvalidSettings) as caught:
+        WorkerSettings.load(wrong)
+    assert all(variable in str(caught.value) for variable in wrong)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("value", "meant"), [("true", True), ("1", True), ("false", False), ("0", False)])
+def test_a_switch_is_on_or_off(value: str, meant: bool) -> None:  # noqa: FBT001  # what the table says
+    """POWER_ALLOW_NEGATIVE means the same to the gateway and to the worker."""
+    environ = {"POWER_ALLOW_NEGATIVE": value}
+    assert IngestSettings.load(environ).allow_negative is meant
+    assert WorkerSettings.load(environ).allow_negative is meant
