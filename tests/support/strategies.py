@@ -1,5 +1,7 @@
 """Readings for hypothesis: few ships, moments that meet at slot edges and around the longest gap."""
 
+from itertools import pairwise
+
 from hypothesis import strategies as st
 
 from tests.support.reference import Reading
@@ -36,4 +38,4 @@ def histories(draw: st.DrawFn, max_size: int = 30) -> list[list[Reading]]:
     repeated = draw(st.lists(st.sampled_from(drawn), max_size=5))
     shuffled = draw(st.permutations(drawn + repeated))
     cuts = sorted(draw(st.sets(st.integers(1, len(shuffled)), max_size=8)) | {0, len(shuffled)})
-    return [shuffled[start:end] for start, end in zip(cuts, cuts[1:], strict=False)]
+    return [shuffled[start:end] for start, end in pairwise(cuts)]

@@ -10,7 +10,7 @@ DEADLINE_S = 20.0
 PAUSE_S = 0.01
 
 
-def until(look: Callable[[], Found], what: str, deadline_s: float = DEADLINE_S) -> Found:
+def until(look: Callable[[], Found | None], what: str, deadline_s: float = DEADLINE_S) -> Found:
     """Look again and again until there is something true to see, and give it."""
     deadline = time.monotonic() + deadline_s
     while True:

@@ -1,0 +1,44 @@
+"""Dead letters are kept whole, once, and in order."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from normalizer_worker.dead_letters import FILE_NAME, DeadLetter, DeadLetters
+from shared.errors import InvalidInput, Problem, Unavailable
+
+BAD = InvalidInput("the batch is not valid", (Problem("data[0].value", "is missing"),))
+
+
+def test_everything_about_a_letter_is_kept(tmp_path: Path) -> None:
+    letters = DeadLetters(tmp_path)
+    letter = DeadLetter.of("ships/1/readings", b"\x00\xff{", BAD, 5)
+    letters.keep([letter])
+    letters.close()
+    again = DeadLetters(tmp_path)
+    assert list(again.all()) == [letter]
+    again.close()
+
+
+def test_the_same_message_again_is_counted(tmp_path: Path) -> None:
+    letters = DeadLetters(tmp_path)
+    for now_us in (5, 9):
+        letters.keep([DeadLetter.of("ships/1/readings", b"a", BAD, now_us)])
+    letters.keep([DeadLetter.of("ships/2/readings", b"a", BAD, 7)])
+    assert [(each.topic, each.first_us, each.last_us, each.times) for each in letters.all()] == [
+        ("ships/1/readings", 5, 9, 2),
+        ("ships/2/readings", 7, 7, 1),
+    ]
+    letters.close()
+
+
+def test_a_file_in_use_makes_it_unavailable(tmp_path: Path) -> None:
+    letters = DeadLetters(tmp_path)
+    letters._file.connection().execute("PRAGMA busy_timeout=50")
+    other = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Unavailable):
+        letters.keep([DeadLetter.of("ships/1/readings", b"a", BAD, 5)])
+    other.close()
+    letters.close()
