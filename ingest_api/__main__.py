@@ -2,9 +2,9 @@
 
 import os
 
-from ingest_api.app import create_app
+from ingest_api.app import routes
 from ingest_api.mqtt_publisher import MqttPublisher
-from shared.http import Server
+from shared.http import Server, make_app
 from shared.process import announce_ready, on_stop, run
 from shared.settings import IngestSettings
 
@@ -14,7 +14,7 @@ def main() -> None:
     settings = IngestSettings.load(os.environ)
     publisher = MqttPublisher(settings.mqtt_host, settings.mqtt_port)
     try:
-        app = create_app(publisher, allow_negative=settings.allow_negative)
+        app = make_app(routes(publisher, allow_negative=settings.allow_negative))
         server = Server(app, settings.http_host, settings.http_port)
         on_stop(server.stop)
         announce_ready()

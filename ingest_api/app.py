@@ -2,30 +2,28 @@
 
 from uuid import uuid4
 
-from flask import Flask, Response, jsonify, request
+from flask import Blueprint, Response, jsonify, request
 
 from ingest_api import body
 from ingest_api.publisher import Publisher
 from shared.batch import decode
 from shared.clock import StrictClock
-from shared.http import answer_errors
 from shared.moments import iso
 from shared.topics import readings_topic
 
 
-def create_app(publisher: Publisher, *, allow_negative: bool = False) -> Flask:
-    """Build the app.
+def routes(publisher: Publisher, *, allow_negative: bool = False) -> Blueprint:
+    """Build the routes.
 
     Args:
         publisher: where accepted batches go.
         allow_negative: take values below 0.
 
     """
-    app = Flask("ingest_api")
+    routes = Blueprint("ingest_api", __name__)
     clock = StrictClock()
-    answer_errors(app)
 
-    @app.post("/data")
+    @routes.post("/data")
     def accept() -> tuple[Response, int]:
         payload = body.read(request)
         batch = decode(payload, allow_negative=allow_negative)
@@ -36,7 +34,7 @@ def create_app(publisher: Publisher, *, allow_negative: bool = False) -> Flask:
         publisher.publish(readings_topic(batch.ship), _with_members(payload, added))
         return jsonify(batch_id=str(batch_id), status="accepted", readings=batch.received), 202
 
-    return app
+    return routes
 
 
 def _with_members(payload: bytes, members: dict[str, str]) -> bytes:

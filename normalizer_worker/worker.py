@@ -127,7 +127,8 @@ class Worker:
         self._morgue.keep(load.dead)
         source.acknowledge(load.messages)
         for letter in load.dead:
-            log.warning("dead letter on %r: %s %s", letter.topic, letter.reason, letter.problems[:1])
+            first = "; ".join(f"{each.at} {each.problem}" for each in letter.problems[:1])
+            log.warning("dead letter on %r: %s %s", letter.topic, letter.reason, first)
         return len(load.messages)
 
     def _gather(self, source: Source) -> _Load:

@@ -5,6 +5,7 @@ import importlib
 import logging
 import sys
 
+from power_cli import test
 from shared.errors import PowerError
 
 COMMANDS = {
@@ -21,19 +22,19 @@ MODULES = {"import": "import_csv", "dead-letters": "dead_letters"}
 
 def main(arguments: list[str]) -> int:
     """Run one command and give the exit status."""
+    if arguments[:1] == ["test"]:  # all that follows is for pytest, options too
+        return test.run(arguments[1:])
     parser = argparse.ArgumentParser(prog="./power", description="The Spaceship Power Service.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, what in COMMANDS.items():
         # Modules are loaded only for the command asked for: a quick command stays quick.
-        child = commands.add_parser(name, help=what, description=what.capitalize() + ".", add_help=name != "test")
+        child = commands.add_parser(name, help=what, description=what.capitalize() + ".")
         if arguments[:1] == [name]:
             module = importlib.import_module(f"power_cli.{MODULES.get(name, name)}")
             module.add_arguments(child)
             child.set_defaults(run=module.run)
     logging.basicConfig(stream=sys.stderr, level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    parsed, rest = parser.parse_known_args(arguments)
-    if rest and parsed.command != "test":
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    parsed = parser.parse_args(arguments)
     try:
         return int(parsed.run(parsed))
     except PowerError as error:

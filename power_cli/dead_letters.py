@@ -38,11 +38,16 @@ def run(arguments: Namespace) -> int:
 
 def _line(letter: DeadLetter) -> str:
     faults = "; ".join(f"{each.at} {each.problem}" for each in letter.problems[:3])
-    payload = letter.payload[:SHOWN_BYTES].decode(errors="backslashreplace").replace("\n", " ")
+    payload = _printable(letter.payload[:SHOWN_BYTES].decode(errors="backslashreplace"))
     more = "…" if len(letter.payload) > SHOWN_BYTES else ""
     times = f" ({letter.times} times)" if letter.times > 1 else ""
     reason = f"{letter.reason}: {faults}" if faults else letter.reason
-    return f"{iso(letter.last_us)}  {letter.topic}  {reason}{times}\n    {payload}{more}"
+    return f"{iso(letter.last_us)}  {_printable(letter.topic)}  {reason}{times}\n    {payload}{more}"
+
+
+def _printable(text: str) -> str:
+    """Keep what a stranger sent from doing anything to a terminal."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 def _json(letter: DeadLetter) -> str:

@@ -1,27 +1,14 @@
-"""Gateway and query service on one port, in one process: a POST goes to the one, everything else to the other."""
+"""Gateway and query service on one port, in one process."""
 
 import os
-from collections.abc import Callable, Iterable
-from typing import Any
 
-from ingest_api.app import create_app as create_ingest_app
+from ingest_api.app import routes as ingest_routes
 from ingest_api.mqtt_publisher import MqttPublisher
-from query_api.app import create_app as create_query_app
-from shared.http import Server
+from query_api.app import routes as query_routes
+from shared.http import Server, make_app
 from shared.process import announce_ready, on_stop, run
 from shared.settings import IngestSettings, QuerySettings
 from shared.store.sqlite import SqliteStore
-
-WsgiApp = Callable[..., Iterable[bytes]]
-
-
-def by_method(ingest: WsgiApp, query: WsgiApp) -> WsgiApp:
-    """Send each request to the service that answers its method."""
-
-    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        return (ingest if environ["REQUEST_METHOD"] == "POST" else query)(environ, start_response)
-
-    return app
 
 
 def main() -> None:
@@ -30,8 +17,8 @@ def main() -> None:
     store = SqliteStore(query_settings.data_dir)
     publisher = MqttPublisher(settings.mqtt_host, settings.mqtt_port)
     try:
-        ingest = create_ingest_app(publisher, allow_negative=settings.allow_negative)
-        server = Server(by_method(ingest, create_query_app(store)), settings.http_host, settings.http_port)
+        app = make_app(ingest_routes(publisher, allow_negative=settings.allow_negative), query_routes(store))
+        server = Server(app, settings.http_host, settings.http_port)
         on_stop(server.stop)
         announce_ready()
         server.run()

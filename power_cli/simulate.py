@@ -24,14 +24,14 @@ CADENCES_MIN = (1, 5, 15, 60)
 UNITS: tuple[Units, ...] = ("kW", "kWh")
 HOUR_S = 3600
 DAY_S = 24 * HOUR_S
-WATCH_S = 6 * HOUR_S
-"""What one batch holds: the readings of a quarter of a day. Every cadence divides it."""
+WATCH_S = 4 * HOUR_S
+"""What one batch holds: the readings of one watch, as on any ship. Every cadence divides it, and it a day."""
 WEEKEND = 5
 THURSDAY = 3
 """The weekday of 1970-01-01, counted from Monday."""
-LATE = 0.05
-REPEATED = 0.03
-HELD_WATCHES = 8
+LATE = 0.08
+REPEATED = 0.05
+HELD_WATCHES = 6
 
 Kind = Literal["on time", "late", "repeated"]
 

@@ -3,17 +3,12 @@
 import os
 import subprocess
 import sys
-from argparse import REMAINDER, ArgumentParser, Namespace
+from collections.abc import Sequence
 
 from power_cli.up import ROOT
 
 
-def add_arguments(parser: ArgumentParser) -> None:
-    """Describe the options."""
-    parser.add_argument("pytest", nargs=REMAINDER, help="arguments for pytest")
-
-
-def run(arguments: Namespace) -> int:
-    """Run pytest in the project's folder."""
-    command = [sys.executable, "-m", "pytest", *arguments.pytest]
+def run(arguments: Sequence[str]) -> int:
+    """Run pytest with arguments in the project's folder."""
+    command = [sys.executable, "-m", "pytest", *arguments]
     return subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False).returncode

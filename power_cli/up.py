@@ -85,7 +85,7 @@ def _check_free(port: int, option: str) -> None:
     try:
         socket.create_server((HOST, port)).close()
     except (OSError, OverflowError) as error:
-        why = getattr(error, "strerror", None) or "not a port"
+        why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "not a port"
         raise InvalidSettings(f"port {port} cannot be used ({why}); choose another one with {option}") from None
 
 

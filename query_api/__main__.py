@@ -2,8 +2,8 @@
 
 import os
 
-from query_api.app import create_app
-from shared.http import Server
+from query_api.app import routes
+from shared.http import Server, make_app
 from shared.process import announce_ready, on_stop, run
 from shared.settings import QuerySettings
 from shared.store.sqlite import SqliteStore
@@ -14,7 +14,7 @@ def main() -> None:
     settings = QuerySettings.load(os.environ)
     store = SqliteStore(settings.data_dir)
     try:
-        server = Server(create_app(store), settings.http_host, settings.http_port)
+        server = Server(make_app(routes(store)), settings.http_host, settings.http_port)
         on_stop(server.stop)
         announce_ready()
         server.run()

@@ -3,33 +3,31 @@
 import json
 from typing import Any
 
-from flask import Flask, Response, request
+from flask import Blueprint, Response, request
 
 from query_api import answers
 from query_api.parameters import ShipParameters, TopParameters, WindowParameters, parse
-from shared.http import answer_errors
 from shared.slots import Window
 from shared.store.port import EnergyReader
 
 
-def create_app(store: EnergyReader) -> Flask:
-    """Build the app over a store."""
-    app = Flask("query_api")
-    answer_errors(app)
+def routes(store: EnergyReader) -> Blueprint:
+    """Build the routes over a store."""
+    routes = Blueprint("query_api", __name__)
 
-    @app.get("/data")
+    @routes.get("/data")
     def ship() -> Response:
         asked = parse(ShipParameters, request.args)
         rows = answers.ship_rows(store.slots(asked.spaceship_id, asked.window), detail=asked.detail)
         return _json({"spaceship_id": asked.spaceship_id, "units": "kWh", "data": rows})
 
-    @app.get("/data/fleet")
+    @routes.get("/data/fleet")
     def fleet() -> Response:
         asked = parse(WindowParameters, request.args)
         rows = answers.fleet_rows(store.fleet(asked.window), detail=asked.detail)
         return _json({"units": "kWh", "data": rows})
 
-    @app.get("/topusers")
+    @routes.get("/topusers")
     def top_users() -> Response:
         asked = parse(TopParameters, request.args)
         ships = store.top_ships(asked.window, asked.count)
@@ -37,7 +35,7 @@ def create_app(store: EnergyReader) -> Flask:
         rows = answers.top_rows(ships, window, detail=asked.detail)
         return _json({"datetime": window and answers.text(window.start_s or 0), "ships": rows})
 
-    return app
+    return routes
 
 
 def _closed(window: Window, store: EnergyReader) -> Window | None:

@@ -2,11 +2,12 @@
 
 import json
 import logging
+import os
 import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from flask import Flask, Response
+from flask import Blueprint, Flask, Response
 from waitress.channel import HTTPChannel
 from waitress.server import create_server
 from waitress.task import ErrorTask
@@ -37,7 +38,16 @@ def problem(
     return response
 
 
-def answer_errors(app: Flask) -> None:
+def make_app(*blueprints: Blueprint) -> Flask:
+    """Put the routes of one or more services into one app."""
+    app = Flask("power", static_folder=None)
+    _answer_errors(app)
+    for blueprint in blueprints:
+        app.register_blueprint(blueprint)
+    return app
+
+
+def _answer_errors(app: Flask) -> None:
     """Have an app answer every error as a problem; nothing of ours but the sentence reaches the user."""
 
     @app.errorhandler(InvalidInput)
@@ -93,7 +103,7 @@ class Server:
         try:
             listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
         except OSError as error:
-            raise InvalidSettings(f"cannot listen on {host}:{port}: {error.strerror}") from None
+            raise InvalidSettings(f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}") from None
         server: Any = create_server(
             app,
             sockets=[listener],

@@ -15,12 +15,11 @@ READY_FD = "POWER_READY_FD"
 
 def run(main: Callable[[], None]) -> None:
     """Run a service to its end, and leave with a status that says how it went."""
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=os.environ.get("POWER_LOG_LEVEL", "INFO").upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
     try:
+        level = os.environ.get("POWER_LOG_LEVEL", "INFO").upper()
+        if level not in logging.getLevelNamesMapping():
+            raise InvalidSettings("POWER_LOG_LEVEL should be DEBUG, INFO, WARNING or ERROR")
+        logging.basicConfig(stream=sys.stderr, level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         main()
     except InvalidSettings as error:
         sys.stderr.write(f"{error}\n")

@@ -135,7 +135,6 @@ def test_a_moment_beyond_the_bounds_is_refused_with_the_bounds(text: str) -> Non
         " 2019-01-05T04:37:00Z",
         "2019-01-05T04:37:00Z ",
         "2019-01-05T04:37:00Z\n",
-        "2019-01-05T04:37:00\x00Z\x00",
         "\N{ARABIC-INDIC DIGIT TWO}019-01-05T04:37:00Z",
         "2019-01-05T04:37:0\N{ARABIC-INDIC DIGIT ONE}Z",
         "2019-01-05T04:37:00\ud800Z",
@@ -197,12 +196,13 @@ def test_no_moment_beyond_the_range_is_taken(us: int, zone: timezone) -> None:
 @given(st.one_of(st.text(), st.text("0123456789-:+.,TtZzW \x00", max_size=40), st.from_regex(r"2\d{3}-\d\d-\d\dT.*")))
 def test_any_text_is_a_moment_of_the_range_or_a_value_error(text: str) -> None:
     """Nothing else comes out of the parser, whatever goes in."""
+    why, us = "", 0
     try:
         us = moment_us(text)
     except ValueError as error:
-        assert str(error) in {NOT_A_MOMENT, "is outside 1970-01-01 to 2199-12-31"}
-    else:
-        assert 0 <= us <= LAST_US
+        why = str(error)
+    assert why in {"", NOT_A_MOMENT, "is outside 1970-01-01 to 2199-12-31"}
+    assert 0 <= us <= LAST_US
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def test_a_wrong_http_setting_is_named(service: type[Settings], variable: str, v
 
 def test_all_wrong_settings_are_named_at_once() -> None:
     """Nobody should have to start a service as often as it has wrong settings."""
-    wrong = {"POWER_MQTT_PORT": "x", "POWER_ALLOW_NEGATIVE": "y", "POWER_MAX_GAP_S": "z", "POWER_MQTT_HOST": ""}
+    wrong = {"POWER_MQTT_PORT": "x", "POWER_ALLOW_NEGATIVE": "maybe", "POWER_MAX_GAP_S": "z", "POWER_MQTT_HOST": ""}
     with pytest.raises(InvalidSettings) as caught:
         WorkerSettings.load(wrong)
     assert all(variable in str(caught.value) for variable in wrong)

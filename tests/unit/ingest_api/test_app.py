@@ -1,0 +1,236 @@
+"""POST /data: what is published, and what the answers say."""
+
+import gzip
+import json
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from ingest_api.app import routes
+from ingest_api.publisher import Publisher
+from shared.batch import ENVELOPE_BYTES, MAX_BYTES, decode
+from shared.errors import Unavailable
+from shared.http import make_app
+from shared.moments import moment_us
+from tests.e2e.bad_batches import INVALID, MOMENT, SHIP, UNREADABLE, BadBatch, reading, readings, text
+from tests.e2e.bad_batches import UUID as UUID_TEXT
+
+BAD = INVALID + UNREADABLE
+
+
+@dataclass
+class MemoryPublisher:
+    """A broker that keeps what it is handed, or is away."""
+
+    error: Exception | None = None
+    published: list[tuple[str, bytes]] = field(default_factory=list)
+
+    def publish(self, topic: str, payload: bytes) -> None:
+        """See `Publisher`."""
+        if self.error is not None:
+            raise self.error
+        self.published.append((topic, payload))
+
+    def only(self) -> tuple[str, dict[str, Any]]:
+        """Give the topic and the members of the only message."""
+        ((topic, payload),) = self.published
+        return topic, json.loads(payload)
+
+
+def client(publisher: Publisher, *, allow_negative: bool = False) -> FlaskClient:
+    """Build an app over a publisher."""
+    return make_app(routes(publisher, allow_negative=allow_negative)).test_client()
+
+
+def post(publisher: Publisher, payload: str | bytes, **headers: str) -> TestResponse:
+    """POST one body."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return client(publisher).post("/data", data=payload, headers={"Content-Type": "application/json", **named})
+
+
+def problem(response: TestResponse) -> dict[str, Any]:
+    """Give what a refusal says, which must be a problem of RFC 9457."""
+    assert response.mimetype == "application/problem+json"
+    said = response.json
+    assert isinstance(said, dict)
+    assert said["status"] == response.status_code
+    assert said["title"]
+    return said
+
+
+def test_a_good_batch_is_published_on_its_ships_topic_and_answered_202() -> None:
+    """With its readings as they came, and the members that were missing."""
+    publisher = MemoryPublisher()
+    response = post(publisher, text(note='"kept as it is"'))
+    topic, members = publisher.only()
+    assert topic == f"ships/{SHIP}/readings"
+    assert response.status_code == 202
+    assert response.json == {"batch_id": members["batch_id"], "status": "accepted", "readings": 1}
+    assert UUID(members.pop("batch_id")).version == 4
+    assert moment_us(members.pop("sent_at")) > moment_us("2024-01-01T00:00:00Z")
+    assert members == json.loads(text(note='"kept as it is"'))
+
+
+def test_a_batch_id_is_kept_and_echoed() -> None:
+    """The gateway makes one only where it is missing."""
+    publisher = MemoryPublisher()
+    response = post(publisher, text(batch_id=f'"{UUID_TEXT}"'))
+    assert response.json is not None
+    assert response.json["batch_id"] == UUID_TEXT
+    assert publisher.only()[1]["batch_id"] == UUID_TEXT
+
+
+def test_a_sent_at_is_kept() -> None:
+    """The gateway sets it only where it is missing."""
+    publisher = MemoryPublisher()
+    post(publisher, text(sent_at='"2019-01-05T06:37:00+02:00"'))
+    assert publisher.only()[1]["sent_at"] == "2019-01-05T06:37:00+02:00"
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        text(batch_id="null", sent_at="null"),
+        text(batch_id=f'"{UUID_TEXT}"', sent_at=MOMENT)[:-1] + ', "batch_id": null, "sent_at": null}',
+        text() + " \r\n\t",
+        text(note='"}"'),
+        text(note="{}"),
+        text()[:-1] + ', "batch_i\\u0064": null}',
+    ],
+    ids=["null", "null last", "trailing blanks", "a brace in a string", "an object last", "an escaped name"],
+)
+def test_what_is_added_is_what_the_worker_reads(payload: str) -> None:
+    """Also where a member stands there as null, or where the body ends in an odd way."""
+    publisher = MemoryPublisher()
+    response = post(publisher, payload)
+    assert response.json is not None
+    ((_, published),) = publisher.published
+    batch = decode(published, topic_ship=SHIP)
+    assert str(batch.batch_id) == response.json["batch_id"]
+    assert batch.sent_at_us is not None
+    assert batch.sent_at_us > moment_us("2024-01-01T00:00:00Z")
+
+
+def test_of_two_batches_the_later_accepted_is_the_later_sent() -> None:
+    """Where neither names its `sent_at`: however close they come."""
+    publisher = MemoryPublisher()
+    sender = client(publisher)
+    for _ in range(50):
+        assert sender.post("/data", data=text(), headers={"Content-Type": "application/json"}).status_code == 202
+    moments = [decode(payload).sent_at_us or 0 for _, payload in publisher.published]
+    assert moments == sorted(set(moments))
+
+
+def test_every_reading_sent_is_counted_in_the_answer() -> None:
+    """Repeated moments included."""
+    response = post(MemoryPublisher(), readings(*[reading(value=str(value)) for value in range(7)]))
+    assert response.json is not None
+    assert response.json["readings"] == 7
+
+
+def test_a_packed_batch_is_published_unpacked() -> None:
+    """The worker knows no Content-Encoding."""
+    publisher = MemoryPublisher()
+    response = post(publisher, gzip.compress(text().encode()), Content_Encoding="gzip")
+    assert response.status_code == 202
+    assert publisher.only()[1]["data"] == json.loads(text())["data"]
+
+
+def test_a_full_body_stays_readable_with_what_is_added() -> None:
+    """8 MiB and the gateway's members are still a batch to the worker."""
+    publisher = MemoryPublisher()
+    full = text(note=f'"{"x" * (MAX_BYTES - len(text(note=chr(34) * 2)))}"')
+    assert len(full) == MAX_BYTES
+    assert post(publisher, full).status_code == 202
+    ((_, payload),) = publisher.published
+    assert MAX_BYTES < len(payload) <= MAX_BYTES + ENVELOPE_BYTES
+    assert decode(payload, topic_ship=SHIP).batch_id is not None
+
+
+@pytest.mark.parametrize("bad", BAD, ids=[each.name for each in BAD])
+def test_a_bad_batch_is_refused_and_nothing_is_published(bad: BadBatch) -> None:
+    """A batch is taken whole or not at all."""
+    publisher = MemoryPublisher()
+    response = post(publisher, bad.payload)
+    assert response.status_code == (422 if bad.at else 400)
+    if bad.at:
+        assert sorted(each["at"] for each in problem(response)["errors"]) == sorted(bad.at)
+    assert problem(response)["detail"]
+    assert publisher.published == []
+
+
+def test_a_broker_that_is_away_is_503_with_retry_after(caplog: pytest.LogCaptureFixture) -> None:
+    """Accepted is only what can be kept; why it can not be is for the log, not for the sender."""
+    response = post(MemoryPublisher(Unavailable("the broker at 10.0.0.7 is away")), text())
+    assert response.status_code == 503
+    assert int(response.headers["Retry-After"]) >= 1
+    assert "10.0.0.7" not in str(problem(response))
+    assert "10.0.0.7" in caplog.text
+
+
+def test_a_bad_batch_is_422_also_while_the_broker_is_away() -> None:
+    """To try again would be of no use to its sender."""
+    assert post(MemoryPublisher(Unavailable("away")), text(units='"W"')).status_code == 422
+
+
+def test_a_fault_of_ours_is_500_and_only_the_log_tells_which(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing of ours but the sentence reaches the user."""
+    response = post(MemoryPublisher(RuntimeError("the inner workings")), text())
+    assert response.status_code == 500
+    assert "inner workings" not in str(problem(response))
+    assert "inner workings" in caplog.text
+
+
+@pytest.mark.parametrize("allow", [True, False])
+def test_values_below_0_are_for_fleets_that_allow_them(allow: bool) -> None:  # noqa: FBT001  # hardly otherwise
+    """POWER_ALLOW_NEGATIVE, at the gateway."""
+    publisher = MemoryPublisher()
+    sender = client(publisher, allow_negative=allow)
+    response = sender.post("/data", data=readings(reading(value="-1")), headers={"Content-Type": "application/json"})
+    assert response.status_code == (202 if allow else 422)
+    assert len(publisher.published) == allow
+
+
+@pytest.mark.parametrize(
+    ("payload", "headers", "status"),
+    [
+        (b"{", {}, 400),
+        (b"\x1f", {"Content-Encoding": "gzip"}, 400),
+        (b" " * (MAX_BYTES + 1), {}, 413),
+        (gzip.compress(b" " * (MAX_BYTES + 1)), {"Content-Encoding": "gzip"}, 413),
+        (b"{}", {"Content-Type": "text/plain"}, 415),
+        (b"{}", {"Content-Encoding": "br"}, 415),
+        (b"{}", {}, 422),
+    ],
+    ids=["not JSON", "not gzip", "too large", "too large unpacked", "not called JSON", "other encoding", "invalid"],
+)
+def test_every_refusal_says_in_errors_where_and_what(payload: bytes, headers: dict[str, str], status: int) -> None:
+    """Section 3: 422, 413, 415 and 400 all carry `errors: [{"at", "problem"}]`."""
+    response = client(MemoryPublisher()).post(
+        "/data", data=payload, headers={"Content-Type": "application/json", **headers}
+    )
+    assert response.status_code == status
+    errors = problem(response).get("errors")
+    assert errors, "no errors"
+    assert all(each["at"] and each["problem"] for each in errors)
+
+
+@pytest.mark.parametrize("path", ["/", "/dat", "/data/", "/data/1", "/DATA"])
+def test_a_post_elsewhere_is_404(path: str) -> None:
+    """As a problem."""
+    response = client(MemoryPublisher()).post(path, data=text(), headers={"Content-Type": "application/json"})
+    assert response.status_code == 404
+    problem(response)
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+def test_another_method_is_405_with_those_that_are_allowed(method: str) -> None:
+    """As a problem, with Allow."""
+    response = client(MemoryPublisher()).open("/data", method=method)
+    assert response.status_code == 405
+    assert "POST" in response.headers["Allow"]
+    problem(response)
