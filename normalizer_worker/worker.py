@@ -10,7 +10,7 @@ from normalizer_worker.dead_letters import DeadLetter
 from normalizer_worker.subscriber import Message
 from shared.batch import decode
 from shared.clock import StrictClock
-from shared.errors import InvalidInput, Unavailable
+from shared.errors import InvalidInput, Problem, Unavailable
 from shared.readings import Readings
 from shared.topics import ship_of
 
@@ -157,7 +157,7 @@ class Worker:
 def _ship(message: Message) -> int:
     ship = ship_of(message.topic)
     if ship is None:
-        raise InvalidInput("the topic names no ship")
+        raise InvalidInput("the topic names no ship", (Problem("topic", "names no ship"),))
     return ship
 
 

@@ -7,6 +7,7 @@ import sys
 
 from power_cli import test
 from shared.errors import PowerError
+from shared.process import LOG_FORMAT
 
 COMMANDS = {
     "up": "run the whole service on this machine",
@@ -33,7 +34,7 @@ def main(arguments: list[str]) -> int:
             module = importlib.import_module(f"power_cli.{MODULES.get(name, name)}")
             module.add_arguments(child)
             child.set_defaults(run=module.run)
-    logging.basicConfig(stream=sys.stderr, level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(stream=sys.stderr, level="INFO", format=LOG_FORMAT)
     parsed = parser.parse_args(arguments)
     try:
         return int(parsed.run(parsed))

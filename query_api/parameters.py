@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 from werkzeug.datastructures import MultiDict
 
@@ -14,6 +14,7 @@ from shared.validation import moment, problems
 
 MAX_COUNT = 100_000
 _DASHED_TIME = re.compile(r"^(\d{4}-?\d\d-?\d\dT\d\d)-(\d\d)(?:-(\d\d))?")
+_DIGITS = re.compile(r"-?\d+", re.ASCII)
 _LOST_PLUS = re.compile(r" (?=\d\d:?\d\d$)")
 
 
@@ -25,7 +26,15 @@ def _moment(text: object) -> int:
     return moment(text)
 
 
+def _whole_number(text: object) -> object:
+    """Take digits alone: pydantic would take `1_0` and `1.0` too."""
+    if isinstance(text, str) and not _DIGITS.fullmatch(text):
+        raise PydanticCustomError("whole_number", "should be a whole number")
+    return text
+
+
 MomentUs = Annotated[int, BeforeValidator(_moment)]
+WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
 
 
 class WindowParameters(BaseModel):
@@ -37,11 +46,13 @@ class WindowParameters(BaseModel):
     end: MomentUs | None = None
     detail: bool = False
 
-    @model_validator(mode="after")
-    def _in_order(self) -> "WindowParameters":
-        if self.start is not None and self.end is not None and self.end < self.start:
+    @field_validator("end")
+    @classmethod
+    def _in_order(cls, end: int | None, info: ValidationInfo) -> int | None:
+        start = info.data.get("start")
+        if end is not None and start is not None and end < start:
             raise PydanticCustomError("order", "lies before start")
-        return self
+        return end
 
     @property
     def window(self) -> Window:
@@ -52,13 +63,13 @@ class WindowParameters(BaseModel):
 class ShipParameters(WindowParameters):
     """One ship's window."""
 
-    spaceship_id: Annotated[int, Field(ge=0, le=MAX_SHIP)]
+    spaceship_id: Annotated[WholeNumber, Field(ge=0, le=MAX_SHIP)]
 
 
 class TopParameters(WindowParameters):
     """How many ships, in a window."""
 
-    count: Annotated[int, Field(ge=1, le=MAX_COUNT)] = 3
+    count: Annotated[WholeNumber, Field(ge=1, le=MAX_COUNT)] = 3
 
 
 Parameters = TypeVar("Parameters", bound=WindowParameters)
@@ -72,10 +83,12 @@ def parse(model: type[Parameters], arguments: MultiDict[str, str]) -> Parameters
 
     """
     twice = [Problem(name, "is given more than once") for name, values in arguments.lists() if len(values) > 1]
-    if twice:
-        raise InvalidInput("the parameters are not valid", tuple(twice))
+    found: tuple[Problem, ...] = ()
     try:
-        return model.model_validate(arguments.to_dict())
+        parsed = model.model_validate(arguments.to_dict())
     except ValidationError as error:
-        found = [Problem("end" if each.at == "body" else each.at, each.problem) for each in problems(error)]
-        raise InvalidInput("the parameters are not valid", tuple(found)) from None
+        found = problems(error)
+    else:
+        if not twice:
+            return parsed
+    raise InvalidInput("the parameters are not valid", (*twice, *found))

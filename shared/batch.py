@@ -5,10 +5,11 @@ from typing import Annotated, Generic, Literal, TypeVar
 from uuid import UUID
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
-from shared.errors import InvalidInput, Problem, TooLargeInput, UnreadableInput
+from shared.errors import InvalidInput, TooLargeInput, UnreadableInput
 from shared.readings import F64, I64, MAX_SHIP, Readings
 from shared.validation import moment, problems
 
@@ -60,6 +61,14 @@ class TopicBatch(WireBatch[Reading], Generic[Reading]):
     """A batch whose topic already names the ship."""
 
     spaceship_id: Ship = -1  # stands for "the topic's"; no sender can give it
+
+    @field_validator("spaceship_id")
+    @classmethod
+    def _as_the_topic(cls, ship: int, info: ValidationInfo) -> int:
+        if ship != info.context:
+            both = {"ship": ship, "topic": info.context}
+            raise PydanticCustomError("topic", "is {ship}, but the topic names {topic}", both)
+        return ship
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,22 +124,19 @@ def decode(payload: bytes, *, topic_ship: int | None = None, allow_negative: boo
         raise TooLargeInput(f"a batch may have at most {MAX_BYTES} bytes, this has {len(payload)}")
     model = WireBatch if topic_ship is None else TopicBatch
     try:
-        wire = model[SignedWireReading if allow_negative else WireReading].model_validate_json(payload)
+        wire = model[SignedWireReading if allow_negative else WireReading].model_validate_json(
+            payload, context=topic_ship
+        )
     except ValidationError as error:
         found = problems(error)
         if error.errors()[0]["type"] == "json_invalid":
             raise UnreadableInput(found[0].problem) from None
         raise InvalidInput(NOT_VALID, found) from None
-    ship = wire.spaceship_id
-    if topic_ship is not None and ship != topic_ship:
-        if "spaceship_id" in wire.model_fields_set:
-            raise InvalidInput(NOT_VALID, (Problem("spaceship_id", f"is {ship}, but the topic names {topic_ship}"),))
-        ship = topic_ship
     moments = np.array([reading["datetime"] for reading in wire.data], np.int64)
     values = np.array([reading["value"] for reading in wire.data], np.float64)
     kept = _last_of_each_moment(moments)
     return Batch(
-        ship=ship,
+        ship=wire.spaceship_id if topic_ship is None else topic_ship,
         units=wire.units,
         moment_us=moments[kept],
         value=values[kept] + 0.0,  # -0.0 becomes 0.0

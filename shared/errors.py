@@ -20,11 +20,14 @@ class PowerError(Exception):
 class InvalidInput(PowerError):
     """An input that can never be taken, however often it is sent again."""
 
+    at = "body"
+    """Where the fault stands if nothing more is known."""
+
     def __init__(self, summary: str, problems: tuple[Problem, ...] = ()) -> None:
         """Keep at most `MAX_PROBLEMS` of the faults: a bad input must not cost a large answer."""
         super().__init__(summary)
         self.summary = summary
-        self.problems = problems[:MAX_PROBLEMS]
+        self.problems = problems[:MAX_PROBLEMS] or (Problem(self.at, summary),)
 
 
 class UnreadableInput(InvalidInput):
@@ -33,6 +36,10 @@ class UnreadableInput(InvalidInput):
 
 class TooLargeInput(InvalidInput):
     """An input over the limit in bytes."""
+
+
+class UnsupportedInput(InvalidInput):
+    """An input of a type or in an encoding that is not taken."""
 
 
 class InvalidSettings(InvalidInput):

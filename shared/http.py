@@ -14,7 +14,15 @@ from waitress.task import ErrorTask
 from werkzeug.exceptions import HTTPException
 
 from shared.batch import MAX_BYTES
-from shared.errors import InvalidInput, InvalidSettings, Problem, TooLargeInput, Unavailable, UnreadableInput
+from shared.errors import (
+    InvalidInput,
+    InvalidSettings,
+    Problem,
+    TooLargeInput,
+    Unavailable,
+    UnreadableInput,
+    UnsupportedInput,
+)
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +60,9 @@ def _answer_errors(app: Flask) -> None:
 
     @app.errorhandler(InvalidInput)
     def invalid(error: InvalidInput) -> Response:
-        status = {UnreadableInput: 400, TooLargeInput: 413}.get(type(error), 422)
-        return problem(status, error.summary, error.problems)
+        status = {UnreadableInput: 400, TooLargeInput: 413, UnsupportedInput: 415}.get(type(error), 422)
+        headers = {"Accept-Encoding": "gzip"} if isinstance(error, UnsupportedInput) else None
+        return problem(status, error.summary, error.problems, headers)
 
     @app.errorhandler(Unavailable)
     def unavailable(error: Unavailable) -> Response:
@@ -62,7 +71,7 @@ def _answer_errors(app: Flask) -> None:
 
     @app.errorhandler(HTTPException)
     def refused(error: HTTPException) -> Response:
-        headers = {name: value for name, value in error.get_headers() if name in ("Allow", "Accept-Encoding")}
+        headers = {name: value for name, value in error.get_headers() if name == "Allow"}
         return problem(error.code or 500, error.description or "", headers=headers)
 
     @app.errorhandler(Exception)

@@ -7,7 +7,9 @@ import sys
 from collections.abc import Callable
 
 from shared.errors import InvalidSettings
+from shared.settings import LogSettings
 
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 WRONG_SETTINGS = 2
 """The exit status of a process that must not be started again as it is."""
 READY_FD = "POWER_READY_FD"
@@ -16,10 +18,8 @@ READY_FD = "POWER_READY_FD"
 def run(main: Callable[[], None]) -> None:
     """Run a service to its end, and leave with a status that says how it went."""
     try:
-        level = os.environ.get("POWER_LOG_LEVEL", "INFO").upper()
-        if level not in logging.getLevelNamesMapping():
-            raise InvalidSettings("POWER_LOG_LEVEL should be DEBUG, INFO, WARNING or ERROR")
-        logging.basicConfig(stream=sys.stderr, level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        level = LogSettings.load(os.environ).log_level
+        logging.basicConfig(stream=sys.stderr, level=level, format=LOG_FORMAT)
         main()
     except InvalidSettings as error:
         sys.stderr.write(f"{error}\n")

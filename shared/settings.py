@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -30,6 +30,12 @@ class Settings(BaseModel):
             return cls.model_validate(environ)
         except ValidationError as error:
             raise InvalidSettings("; ".join(f"{each.at} {each.problem}" for each in problems(error))) from None
+
+
+class LogSettings(Settings):
+    """How much a service says."""
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", alias="POWER_LOG_LEVEL")
 
 
 class BrokerSettings(Settings):

@@ -5,7 +5,7 @@ import re
 from shared.readings import MAX_SHIP
 
 ALL_READINGS = "ships/+/readings"
-_READINGS = re.compile(r"^ships/(0|[1-9]\d{0,15})/readings$", re.ASCII)
+_READINGS = re.compile(r"ships/(0|[1-9]\d{0,15})/readings", re.ASCII)
 
 
 def readings_topic(ship: int) -> str:
@@ -15,6 +15,6 @@ def readings_topic(ship: int) -> str:
 
 def ship_of(topic: str) -> int | None:
     """Give the ship of a readings topic, None where the name holds no `spaceship_id`."""
-    match = _READINGS.match(topic)
+    match = _READINGS.fullmatch(topic)
     ship = int(match[1]) if match else None
     return ship if ship is None or ship <= MAX_SHIP else None
