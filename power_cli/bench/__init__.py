@@ -7,10 +7,13 @@ import tempfile
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+import psutil
+
 from power_cli.bench.rounds import Options
 from power_cli.bench.table import Row, as_json, as_text, machine
 from power_cli.up import ROOT
 from shared.errors import PowerError
+from shared.process import on_stop
 
 MEASUREMENTS = {
     "rule": "the normalisation rule alone",
@@ -36,6 +39,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Measure, and print one table."""
+    on_stop(_interrupt)
     arguments.data.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="bench-", dir=arguments.data))
     rows: list[Row] = []
@@ -47,10 +51,17 @@ def run(arguments: Namespace) -> int:
         shutil.rmtree(folder, ignore_errors=True)
     sys.stdout.write(f"\n{as_text(rows)}\n\n{machine()}\n")
     if arguments.quick:
-        sys.stdout.write("--quick: with smaller sizes and fewer rounds than the goals are set for.\n")
+        sys.stdout.write(
+            "--quick: smaller sizes and fewer rounds than the goals are set for; take the last column as a hint.\n"
+        )
     if arguments.json:
         arguments.json.write_text(as_json(rows, quick=arguments.quick), "utf-8")
     return 0
+
+
+def _interrupt() -> None:
+    """Have everything that we started ended on the way out."""
+    raise KeyboardInterrupt
 
 
 def _measured(name: str, options: Options) -> list[Row]:
@@ -58,6 +69,6 @@ def _measured(name: str, options: Options) -> list[Row]:
     module = importlib.import_module(f"power_cli.bench.{name}")
     try:
         rows: list[Row] = module.measure(options)
-    except PowerError as error:
+    except (PowerError, OSError, psutil.Error) as error:
         return [Row(MEASUREMENTS[name], f"failed: {error}", "", None, "", holds=False)]
     return rows

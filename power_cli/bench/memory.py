@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from statistics import median
 
+import psutil
 from tqdm import tqdm
 
 from power_cli.bench.load import A_DAY, Batch, generator, publish
@@ -25,8 +26,9 @@ def measure(options: Options) -> list[Row]:
     batches = [Batch(ship, day * A_DAY) for day in range(total // A_DAY // SHIPS + 1) for ship in range(SHIPS)]
     batches = batches[: total // A_DAY]
     with Service(options.new_folder()) as service:
-        idle_mib = _mib(service)
-        mib = list(_samples(service, [batches[i : i + PART] for i in range(0, len(batches), PART)]))
+        worker = service.worker()  # this very process: one that died and was started again would look small
+        idle_mib = _mib(worker)
+        mib = list(_samples(service, worker, [batches[i : i + PART] for i in range(0, len(batches), PART)]))
     third = max(len(mib) // 3, 1)
     first, last = median(mib[:third]), median(mib[-third:])
     slope = (last - first) / (total * 2 / 3 / 1e6)
@@ -43,15 +45,15 @@ def measure(options: Options) -> list[Row]:
     ]
 
 
-def _samples(service: Service, parts: list[list[Batch]]) -> Iterator[float]:
+def _samples(service: Service, worker: psutil.Process, parts: list[list[Batch]]) -> Iterator[float]:
     with generator(publish, service.mqtt_port, *parts) as start:
         for _ in range(AHEAD):
             start()
         for part in tqdm(parts, unit="part", leave=False):
             service.await_stored((batch.ship, batch.last_us) for batch in reversed(part))
-            yield _mib(service)
+            yield _mib(worker)
             start()
 
 
-def _mib(service: Service) -> float:
-    return service.worker().memory_info().rss / 2**20
+def _mib(worker: psutil.Process) -> float:
+    return worker.memory_info().rss / 2**20

@@ -18,6 +18,7 @@ from shared.errors import Unavailable
 from shared.store.sqlite import FILE_NAME
 
 START_LIMIT_S = 60
+STOP_LIMIT_S = 60
 STORED_LIMIT_S = 600
 LOOK_S = 0.005
 OK = 200
@@ -61,7 +62,11 @@ class Service:
 
     def _stop(self) -> None:
         self._process.terminate()
-        self._process.wait(60)
+        try:
+            self._process.wait(STOP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()  # its own processes end with it
+            self._process.wait()
 
     def _said(self) -> str:
         return self._log.read_text("utf-8", errors="replace")

@@ -23,7 +23,7 @@ class BadBatch:
     Attributes:
         name: the rule that it breaks.
         payload: as it is sent.
-        at: the place of each of its faults; empty where it cannot be parsed, so that there are no places.
+        at: the place of each of its faults; `body` where it is not even JSON.
 
     """
 
@@ -53,7 +53,7 @@ def _invalid(name: str, payload: str, *at: str) -> BadBatch:
 
 
 def _unreadable(name: str, payload: str | bytes) -> BadBatch:
-    return BadBatch(name, payload if isinstance(payload, bytes) else payload.encode(), frozenset())
+    return BadBatch(name, payload if isinstance(payload, bytes) else payload.encode(), frozenset({"body"}))
 
 
 def _wrong_ships() -> Iterator[BadBatch]:

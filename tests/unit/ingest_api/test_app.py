@@ -19,7 +19,7 @@ from shared.moments import moment_us
 from tests.e2e.bad_batches import INVALID, MOMENT, SHIP, UNREADABLE, BadBatch, reading, readings, text
 from tests.e2e.bad_batches import UUID as UUID_TEXT
 
-BAD = INVALID + UNREADABLE
+BAD = [*((bad, 422) for bad in INVALID), *((bad, 400) for bad in UNREADABLE)]
 
 
 @dataclass
@@ -151,14 +151,13 @@ def test_a_full_body_stays_readable_with_what_is_added() -> None:
     assert decode(payload, topic_ship=SHIP).batch_id is not None
 
 
-@pytest.mark.parametrize("bad", BAD, ids=[each.name for each in BAD])
-def test_a_bad_batch_is_refused_and_nothing_is_published(bad: BadBatch) -> None:
+@pytest.mark.parametrize(("bad", "status"), BAD, ids=[bad.name for bad, _ in BAD])
+def test_a_bad_batch_is_refused_and_nothing_is_published(bad: BadBatch, status: int) -> None:
     """A batch is taken whole or not at all."""
     publisher = MemoryPublisher()
     response = post(publisher, bad.payload)
-    assert response.status_code == (422 if bad.at else 400)
-    if bad.at:
-        assert sorted(each["at"] for each in problem(response)["errors"]) == sorted(bad.at)
+    assert response.status_code == status
+    assert sorted(each["at"] for each in problem(response)["errors"]) == sorted(bad.at)
     assert problem(response)["detail"]
     assert publisher.published == []
 
@@ -234,3 +233,9 @@ def test_another_method_is_405_with_those_that_are_allowed(method: str) -> None:
     assert response.status_code == 405
     assert "POST" in response.headers["Allow"]
     problem(response)
+
+
+def test_another_encoding_is_told_which_is_taken() -> None:
+    """Accept-Encoding in a 415, as RFC 9110, section 12.5.3, asks for."""
+    response = post(MemoryPublisher(), b"{}", Content_Encoding="br")
+    assert (response.status_code, response.headers["Accept-Encoding"]) == (415, "gzip")
