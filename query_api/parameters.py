@@ -13,9 +13,9 @@ from shared.slots import Window
 from shared.validation import moment, problems
 
 MAX_COUNT = 100_000
-_DASHED_TIME = re.compile(r"^(\d{4}-?\d\d-?\d\dT\d\d)-(\d\d)(?:-(\d\d))?")
+_DASHED_TIME = re.compile(r"^(\d{4}-?\d\d-?\d\dT\d\d)-(\d\d)(?:-(\d\d)|(?!:))")
 _DIGITS = re.compile(r"-?\d+", re.ASCII)
-_LOST_PLUS = re.compile(r" (?=\d\d:?\d\d$)")
+_LOST_PLUS = re.compile(r" (?=\d\d(?::?\d\d)?$)")
 
 
 def _moment(text: object) -> int:

@@ -1,17 +1,26 @@
 """The wire format: what one POST body or one MQTT message carries, checked and turned into columns."""
 
 from dataclasses import dataclass
-from typing import Annotated, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 from uuid import UUID
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError, from_json
 from typing_extensions import TypedDict
 
-from shared.errors import InvalidInput, TooLargeInput, UnreadableInput
+from shared.errors import MAX_PROBLEMS, InvalidInput, Problem, TooLargeInput, UnreadableInput
 from shared.readings import F64, I64, MAX_SHIP, Readings
-from shared.validation import moment, problems
+from shared.validation import is_not_json, moment, problems
 
 MAX_BYTES = 8 * 1024 * 1024
 MAX_READINGS = 100_000
@@ -52,7 +61,7 @@ class WireBatch(BaseModel, Generic[Reading]):
 
     spaceship_id: Ship
     units: Units
-    data: Annotated[list[Reading], Field(min_length=1, max_length=MAX_READINGS)]
+    data: Annotated[list[Reading], Field(min_length=1, max_length=MAX_READINGS, fail_fast=True)]
     batch_id: UUID | None = None
     sent_at: MomentUs | None = None
 
@@ -69,6 +78,15 @@ class TopicBatch(WireBatch[Reading], Generic[Reading]):
             both = {"ship": ship, "topic": info.context}
             raise PydanticCustomError("topic", "is {ship}, but the topic names {topic}", both)
         return ship
+
+
+_READINGS: dict[bool, TypeAdapter[Any]] = {False: TypeAdapter(WireReading), True: TypeAdapter(SignedWireReading)}
+_MODELS: dict[tuple[bool, bool], type[WireBatch[Any]]] = {
+    (False, False): WireBatch[WireReading],
+    (False, True): WireBatch[SignedWireReading],
+    (True, False): TopicBatch[WireReading],
+    (True, True): TopicBatch[SignedWireReading],
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,18 +140,15 @@ def decode(payload: bytes, *, topic_ship: int | None = None, allow_negative: boo
     """
     if len(payload) > MAX_BYTES + ENVELOPE_BYTES:
         raise TooLargeInput(f"a batch may have at most {MAX_BYTES} bytes, this has {len(payload)}")
-    model = WireBatch if topic_ship is None else TopicBatch
+    model = _MODELS[topic_ship is not None, allow_negative]
     try:
-        wire = model[SignedWireReading if allow_negative else WireReading].model_validate_json(
-            payload, context=topic_ship
-        )
+        wire = model.model_validate_json(payload, context=topic_ship)
     except ValidationError as error:
-        found = problems(error)
-        if error.errors()[0]["type"] == "json_invalid":
-            raise UnreadableInput(found[0].problem) from None
-        raise InvalidInput(NOT_VALID, found) from None
-    moments = np.array([reading["datetime"] for reading in wire.data], np.int64)
-    values = np.array([reading["value"] for reading in wire.data], np.float64)
+        if is_not_json(error):
+            raise UnreadableInput(problems(error)[0].problem) from None
+        raise InvalidInput(NOT_VALID, _all_problems(model, _READINGS[allow_negative], payload, topic_ship)) from None
+    moments = np.array([each["datetime"] for each in wire.data], np.int64)
+    values = np.array([each["value"] for each in wire.data], np.float64)
     kept = _last_of_each_moment(moments)
     return Batch(
         ship=wire.spaceship_id if topic_ship is None else topic_ship,
@@ -144,6 +159,28 @@ def decode(payload: bytes, *, topic_ship: int | None = None, allow_negative: boo
         batch_id=wire.batch_id,
         sent_at_us=wire.sent_at,
     )
+
+
+def _all_problems(
+    model: type[WireBatch[Any]], reading: TypeAdapter[Any], payload: bytes, topic_ship: int | None
+) -> tuple[Problem, ...]:
+    """Check again what is not valid, one reading at a time: all faults at once would take half a gigabyte."""
+    raw = from_json(payload)
+    data = raw.get("data") if isinstance(raw, dict) else None
+    rows = data if isinstance(data, list) and len(data) <= MAX_READINGS else []
+    found: list[Problem] = []
+    try:
+        model.model_validate({**raw, "data": rows[:1]} if rows else raw, context=topic_ship)
+    except ValidationError as error:
+        found += [each for each in problems(error) if not each.at.startswith("data[")]
+    for i, row in enumerate(rows):
+        if len(found) >= MAX_PROBLEMS:
+            break
+        try:
+            reading.validate_python(row)
+        except ValidationError as error:
+            found += problems(error, inside=f"data[{i}]")
+    return tuple(found)
 
 
 def _last_of_each_moment(moments: I64) -> slice | I64:

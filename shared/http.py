@@ -86,7 +86,7 @@ class _ProblemTask(ErrorTask):
     def execute(self) -> None:
         request: Any = self.request
         error = request.error
-        response = problem(error.code, str(error.body))
+        response = problem(error.code, str(error.body), (Problem("body", str(error.body)),))
         body = response.get_data()
         self.status = response.status
         self.content_length = len(body)

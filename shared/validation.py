@@ -17,15 +17,20 @@ def moment(value: object) -> int:
         raise PydanticCustomError("moment", "{why}", {"why": str(error)}) from None
 
 
-def problems(error: ValidationError) -> tuple[Problem, ...]:
-    """Name every fault, up to the most that an answer may have."""
+def problems(error: ValidationError, inside: str = "") -> tuple[Problem, ...]:
+    """Name every fault, up to the most that an answer may have; `inside` is the path of what was checked."""
     found = error.errors(include_url=False, include_input=False)
-    return tuple(Problem(_at(each), _problem(each)) for each in found[:MAX_PROBLEMS])
+    return tuple(Problem(_at(each, inside), _problem(each)) for each in found[:MAX_PROBLEMS])
 
 
-def _at(error: ErrorDetails) -> str:
+def is_not_json(error: ValidationError) -> bool:
+    """Tell whether the text could not even be parsed."""
+    return error.errors(include_url=False, include_input=False)[0]["type"] == "json_invalid"
+
+
+def _at(error: ErrorDetails, inside: str) -> str:
     """Write pydantic's location as a path: ``("data", 3, "value")`` becomes ``data[3].value``."""
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"])
+    path = inside + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"])
     return path.lstrip(".") or "body"
 
 
@@ -35,8 +40,10 @@ def _problem(error: ErrorDetails) -> str:
             return "is missing"
         case "extra_forbidden":
             return "is not known"
-        case "too_short":
+        case "too_short" | "string_too_short":
             return "is empty"
+        case "uuid_type" | "uuid_parsing":
+            return "should be a UUID"
         case "too_long":
             return f"has more than {error['ctx']['max_length']} entries"
         case _:
