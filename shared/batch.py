@@ -1,7 +1,7 @@
 """The wire format: what one POST body or one MQTT message carries, checked and turned into columns."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import numpy as np
@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError, from_json
 from typing_extensions import TypedDict
 
 from shared.errors import MAX_PROBLEMS, InvalidInput, Problem, TooLargeInput, UnreadableInput
+from shared.moments import moments_us
 from shared.readings import F64, I64, MAX_SHIP, Readings
 from shared.validation import is_not_json, moment, problems
 
@@ -38,35 +39,39 @@ SignedValue = Annotated[float, Field(strict=True, ge=-MAX_VALUE, le=MAX_VALUE, a
 
 
 class WireReading(TypedDict):
-    """One reading as it is sent."""
+    """One reading as it is sent, checked as far as needs no Python call a reading: the rest is checked in columns."""
+
+    datetime: Annotated[str, Field(strict=True)]
+    value: SignedValue
+
+
+class CheckedReading(TypedDict):
+    """One reading, checked in full."""
 
     datetime: MomentUs
     value: Value
 
 
-class SignedWireReading(TypedDict):
-    """One reading of a fleet that feeds energy back."""
+class CheckedSignedReading(TypedDict):
+    """One reading of a fleet that feeds energy back, checked in full."""
 
     datetime: MomentUs
     value: SignedValue
 
 
-Reading = TypeVar("Reading", WireReading, SignedWireReading)
-
-
-class WireBatch(BaseModel, Generic[Reading]):
+class WireBatch(BaseModel):
     """One batch as it is sent; members beyond these are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     spaceship_id: Ship
     units: Units
-    data: Annotated[list[Reading], Field(min_length=1, max_length=MAX_READINGS, fail_fast=True)]
+    data: Annotated[list[WireReading], Field(min_length=1, max_length=MAX_READINGS, fail_fast=True)]
     batch_id: UUID | None = None
     sent_at: MomentUs | None = None
 
 
-class TopicBatch(WireBatch[Reading], Generic[Reading]):
+class TopicBatch(WireBatch):
     """A batch whose topic already names the ship."""
 
     spaceship_id: Ship = -1  # stands for "the topic's"; no sender can give it
@@ -80,13 +85,7 @@ class TopicBatch(WireBatch[Reading], Generic[Reading]):
         return ship
 
 
-_READINGS: dict[bool, TypeAdapter[Any]] = {False: TypeAdapter(WireReading), True: TypeAdapter(SignedWireReading)}
-_MODELS: dict[tuple[bool, bool], type[WireBatch[Any]]] = {
-    (False, False): WireBatch[WireReading],
-    (False, True): WireBatch[SignedWireReading],
-    (True, False): TopicBatch[WireReading],
-    (True, True): TopicBatch[SignedWireReading],
-}
+_CHECKED: dict[bool, TypeAdapter[Any]] = {False: TypeAdapter(CheckedReading), True: TypeAdapter(CheckedSignedReading)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,15 +139,14 @@ def decode(payload: bytes, *, topic_ship: int | None = None, allow_negative: boo
     """
     if len(payload) > MAX_BYTES + ENVELOPE_BYTES:
         raise TooLargeInput(f"a batch may have at most {MAX_BYTES} bytes, this has {len(payload)}")
-    model = _MODELS[topic_ship is not None, allow_negative]
+    model = WireBatch if topic_ship is None else TopicBatch
     try:
         wire = model.model_validate_json(payload, context=topic_ship)
-    except ValidationError as error:
-        if is_not_json(error):
+        moments, values = _columns(wire.data, allow_negative=allow_negative)
+    except ValueError as error:  # pydantic's is one too
+        if isinstance(error, ValidationError) and is_not_json(error):
             raise UnreadableInput(problems(error)[0].problem) from None
-        raise InvalidInput(NOT_VALID, _all_problems(model, _READINGS[allow_negative], payload, topic_ship)) from None
-    moments = np.array([each["datetime"] for each in wire.data], np.int64)
-    values = np.array([each["value"] for each in wire.data], np.float64)
+        raise InvalidInput(NOT_VALID, _all_problems(model, _CHECKED[allow_negative], payload, topic_ship)) from None
     kept = _last_of_each_moment(moments)
     return Batch(
         ship=wire.spaceship_id if topic_ship is None else topic_ship,
@@ -161,8 +159,16 @@ def decode(payload: bytes, *, topic_ship: int | None = None, allow_negative: boo
     )
 
 
+def _columns(data: list[WireReading], *, allow_negative: bool) -> tuple[I64, F64]:
+    """Give moments and values, or a ValueError that need not say where."""
+    values = np.array([each["value"] for each in data], np.float64)
+    if not allow_negative and values.min() < 0:
+        raise ValueError("a value is less than 0")
+    return moments_us([each["datetime"] for each in data]), values
+
+
 def _all_problems(
-    model: type[WireBatch[Any]], reading: TypeAdapter[Any], payload: bytes, topic_ship: int | None
+    model: type[WireBatch], reading: TypeAdapter[Any], payload: bytes, topic_ship: int | None
 ) -> tuple[Problem, ...]:
     """Check again what is not valid, one reading at a time: all faults at once would take half a gigabyte."""
     raw = from_json(payload)

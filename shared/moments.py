@@ -1,7 +1,11 @@
 """Moments in time: ISO 8601 text to and from microseconds since 1970-01-01T00:00:00Z."""
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 ONE_US = timedelta(microseconds=1)
@@ -18,6 +22,29 @@ _SHAPE = re.compile(
         (?: Z{1,2} | [+-]\d\d (?: :?[0-5]\d )? )?""",
     re.ASCII | re.VERBOSE,
 )
+
+_USUAL = np.frombuffer(b"0000-00-00T00:00:00Z", np.uint8)
+_DIGITS = ord("0") == _USUAL
+FEW = 16
+"""Up to here a loop is quicker than columns."""
+
+
+def moments_us(texts: Sequence[str]) -> NDArray[np.int64]:
+    """Do what `moment_us` does for many: in columns where all of them have the usual form.
+
+    Raises:
+        ValueError: one of them is no moment that is taken.
+
+    """
+    if len(texts) > FEW and set(map(len, texts)) == {len(_USUAL)} and "".join(texts).isascii():
+        packed = np.array(texts, f"S{len(_USUAL)}")
+        letters = packed.view(np.uint8).reshape(len(texts), -1)
+        digits = letters[:, _DIGITS] - ord("0")  # below "0" it wraps around to more than 9
+        if (letters[:, ~_DIGITS] == _USUAL[~_DIGITS]).all() and (digits <= 9).all():  # noqa: PLR2004
+            found = packed.astype(f"S{len(_USUAL) - 1}").astype("datetime64[us]").astype(np.int64)
+            if ((found >= 0) & (found <= LAST_US)).all():
+                return found
+    return np.array([moment_us(text) for text in texts], np.int64)
 
 
 def moment_us(text: str) -> int:
