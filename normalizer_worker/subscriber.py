@@ -4,8 +4,7 @@ import select
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
@@ -22,8 +21,7 @@ HANDSHAKE_S = 10
 _NEVER_WILL = {"Bad user name or password", "Not authorized", "Client identifier not valid"}
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """A message as it came; `mid` is what acknowledges it, on the connection on which it came and on no other."""
 
     topic: str
@@ -99,7 +97,8 @@ class Connection:
         while not self._answers:
             if time.monotonic() > deadline:
                 raise Unavailable(f"the broker did not answer the {to} in {HANDSHAKE_S} s")
-            self._pump(0.1)
+            self._await(0.1)
+            self._read()
         code = self._answers.pop(0)
         if code.is_failure:
             kind = InvalidSettings if code.getName() in _NEVER_WILL else Unavailable
@@ -113,23 +112,28 @@ class Connection:
 
         """
         if not self._inbox:
-            self._pump(0)
+            self._read()
             if not self._inbox and wait_s:
-                self._pump(wait_s)
+                self._await(wait_s)
+                self._read()
         return self._inbox.popleft() if self._inbox else None
 
-    def _pump(self, wait_s: float) -> None:
-        """Read what the socket holds, after waiting for something to come."""
-        sock = self._client.socket()
-        if sock is not None and wait_s:
-            select.select([sock], [sock] if self._client.want_write() else [], [], wait_s)
+    def _read(self) -> None:
+        """Take one packet from the socket, if there is one."""
         code = self._client.loop_read()
-        if self._client.want_write():
-            self._client.loop_write()
-        self._client.loop_misc()
         if code != MQTTErrorCode.MQTT_ERR_SUCCESS or self._client.socket() is None:
             why = self._answers[-1] if self._answers else code.name
             raise Unavailable(f"the connection to the broker is lost: {why}")
+
+    def _await(self, wait_s: float) -> None:
+        """Wait for something to read; meanwhile send what is due: what is left of acknowledgements, a sign of life."""
+        sock = self._client.socket()
+        if sock is None:
+            return  # what reads next will say that the connection is lost
+        select.select([sock], [sock] if self._client.want_write() else [], [], wait_s)
+        if self._client.want_write():
+            self._client.loop_write()
+        self._client.loop_misc()
 
     def acknowledge(self, messages: Sequence[Message]) -> None:
         """Tell the broker that messages are done for good.

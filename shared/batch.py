@@ -1,7 +1,7 @@
 """The wire format: what one POST body or one MQTT message carries, checked and turned into columns."""
 
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, NamedTuple
 from uuid import UUID
 
 import numpy as np
@@ -88,8 +88,7 @@ class TopicBatch(WireBatch):
 _CHECKED: dict[bool, TypeAdapter[Any]] = {False: TypeAdapter(CheckedReading), True: TypeAdapter(CheckedSignedReading)}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Batch:
+class Batch(NamedTuple):
     """One batch, valid, with at most one value a moment (of two in one batch the later in its list counts).
 
     Attributes:
@@ -111,16 +110,17 @@ class Batch:
     batch_id: UUID | None
     sent_at_us: int | None
 
-    def readings(self, sent_at_us: int) -> Readings:
-        """Give the columns, with the moment of sending to use where the batch names none."""
-        n = len(self.moment_us)
-        return Readings(
-            np.full(n, self.ship, np.int64),
-            self.moment_us,
-            self.value,
-            np.full(n, self.units == "kWh"),
-            np.full(n, sent_at_us if self.sent_at_us is None else self.sent_at_us, np.int64),
-        )
+
+def columns(batches: Sequence[Batch]) -> Readings:
+    """Put batches, each with its `sent_at_us`, into columns one after the other."""
+    counts = [len(batch.moment_us) for batch in batches]
+    return Readings(
+        np.repeat(np.array([batch.ship for batch in batches], np.int64), counts),
+        np.concatenate([batch.moment_us for batch in batches]),
+        np.concatenate([batch.value for batch in batches]),
+        np.repeat(np.array([batch.units == "kWh" for batch in batches]), counts),
+        np.repeat(np.array([batch.sent_at_us for batch in batches], np.int64), counts),
+    )
 
 
 def decode(payload: bytes, *, topic_ship: int | None = None, allow_negative: bool = False) -> Batch:
@@ -161,10 +161,10 @@ def decode(payload: bytes, *, topic_ship: int | None = None, allow_negative: boo
 
 def _columns(data: list[WireReading], *, allow_negative: bool) -> tuple[I64, F64]:
     """Give moments and values, or a ValueError that need not say where."""
-    values = np.array([each["value"] for each in data], np.float64)
-    if not allow_negative and values.min() < 0:
+    values = [each["value"] for each in data]
+    if not allow_negative and min(values) < 0:
         raise ValueError("a value is less than 0")
-    return moments_us([each["datetime"] for each in data]), values
+    return moments_us([each["datetime"] for each in data]), np.array(values, np.float64)
 
 
 def _all_problems(
@@ -191,7 +191,7 @@ def _all_problems(
 
 def _last_of_each_moment(moments: I64) -> slice | I64:
     """Give the rows to keep, in the order of time."""
-    if (np.diff(moments) > 0).all():
+    if len(moments) == 1 or (moments[1:] > moments[:-1]).all():
         return slice(None)
     order = np.argsort(moments, kind="stable")
     ordered = moments[order]

@@ -14,8 +14,7 @@ from power_cli.bench.load import A_DAY, HTTP_CONNECTIONS, Batch, Send, generator
 from power_cli.bench.rounds import Options, in_turn
 from power_cli.bench.service import Service
 from power_cli.bench.table import Row
-from shared.batch import decode
-from shared.readings import Readings
+from shared.batch import columns, decode
 from shared.store.sqlite import FILE_NAME, SqliteStore
 
 WANTED_MQTT_PER_S = 100_000
@@ -110,11 +109,11 @@ def _upserted(connection: sqlite3.Connection, batches: Sequence[Batch]) -> float
 
 def _table_rows(batches: Sequence[Batch]) -> tuple[Rows, Rows]:
     """Give what the two tables will hold of batches, as the rows that SQLite takes."""
-    readings = Readings.concat([decode(batch.payload()).readings(0) for batch in batches])
+    readings = columns([decode(batch.payload())._replace(sent_at_us=0) for batch in batches])
     slots = normalize(readings)
     moments, values = readings.moment_us.tolist(), readings.value.tolist()
-    columns = (slots.ship, slots.start_s, slots.kwh, slots.covered_s, slots.provisional)
+    of_slots = (slots.ship, slots.start_s, slots.kwh, slots.covered_s, slots.provisional)
     return (
         [(ship, *row, "kW", 0) for ship, *row in zip(readings.ship.tolist(), moments, values, strict=True)],
-        list(zip(*(column.tolist() for column in columns), strict=True)),
+        list(zip(*(column.tolist() for column in of_slots), strict=True)),
     )

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from power_cli.up import ROOT
-from shared.batch import ENVELOPE_BYTES, MAX_BYTES, MAX_READINGS, MAX_VALUE, Batch, decode
+from shared.batch import ENVELOPE_BYTES, MAX_BYTES, MAX_READINGS, MAX_VALUE, Batch, columns, decode
 from shared.errors import MAX_PROBLEMS, InvalidInput, TooLargeInput, UnreadableInput
 from shared.moments import EPOCH, LAST_US, ONE_US
 from shared.readings import MAX_SHIP
@@ -56,7 +56,7 @@ def meant(draw: st.DrawFn) -> tuple[dict[str, Any], list[tuple[int, float]]]:
     return {name: members[name] for name in order}, rows
 
 
-def columns(batch: Batch) -> list[tuple[int, float]]:
+def rows_of(batch: Batch) -> list[tuple[int, float]]:
     """Give the readings of a batch as rows."""
     return list(zip(batch.moment_us.tolist(), batch.value.tolist(), strict=True))
 
@@ -69,7 +69,7 @@ def test_a_valid_batch_is_read_as_it_was_meant(
     """Members in any order, unknown ones ignored; of two readings of one moment the later in the list counts."""
     members, rows = drawn
     batch = decode(json.dumps(members, ensure_ascii=escaped).encode("utf-8"))
-    assert columns(batch) == sorted(dict(rows).items())
+    assert rows_of(batch) == sorted(dict(rows).items())
     assert batch.received == len(rows)
     assert (batch.ship, batch.units) == (members["spaceship_id"], members["units"])
     assert batch.batch_id == (UUID(members["batch_id"]) if members.get("batch_id") else None)
@@ -226,7 +226,7 @@ def test_allowing_negative_values_allows_no_others(value: str) -> None:
 def test_of_duplicate_keys_the_last_counts(payload: str) -> None:
     """As most JSON readers have it; the earlier ones are not even looked at."""
     batch = decode(payload.encode())
-    assert (batch.ship, columns(batch)) == (SHIP, [(MOMENT_US, 1.0)])
+    assert (batch.ship, rows_of(batch)) == (SHIP, [(MOMENT_US, 1.0)])
 
 
 def test_the_escaped_name_of_a_member_is_its_name() -> None:
@@ -290,8 +290,8 @@ def test_a_full_body_of_faults_costs_less_memory_than_a_worker_may_have(item: st
 
 def test_a_batch_gives_its_columns_with_the_moment_of_sending() -> None:
     """Its own `sent_at` where it has one, else the one it is given."""
-    own = decode(text(sent_at=MOMENT, units='"kWh"').encode()).readings(7)
-    given_one = decode(text().encode()).readings(7)
+    own = columns([decode(text(sent_at=MOMENT, units='"kWh"').encode())])
+    given_one = columns([decode(text().encode())._replace(sent_at_us=7)])
     assert (own.sent_at_us.tolist(), own.is_energy.tolist(), own.ship.tolist()) == ([MOMENT_US], [True], [SHIP])
     assert (given_one.sent_at_us.tolist(), given_one.is_energy.tolist()) == ([7], [False])
 
@@ -302,4 +302,4 @@ def test_of_two_readings_of_one_moment_the_later_in_the_list_counts(seconds: lis
     """Rule 1, inside one batch, however often it happens."""
     rows = [reading(f'"2019-01-05T04:37:0{second}Z"', str(row)) for row, second in enumerate(seconds)]
     last = {MOMENT_US + second * 1_000_000: float(row) for row, second in enumerate(seconds)}
-    assert columns(decode(readings(*rows).encode())) == sorted(last.items())
+    assert rows_of(decode(readings(*rows).encode())) == sorted(last.items())
