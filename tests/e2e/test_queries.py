@@ -61,7 +61,7 @@ def problem(response: urllib3.BaseHTTPResponse) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A fresh service with the samples of the first issue, and on other days ships that use as much as one another."""
+    """A fresh service with the published samples, and on other days ships that use as much as one another."""
     service = Service(tmp_path_factory.mktemp("fleet") / "data")
     service.start()
     assert service.get("/topusers") == {"datetime": None, "ships": []}

@@ -208,7 +208,7 @@ def test_values_below_0_are_for_fleets_that_allow_them(allow: bool) -> None:  # 
     ids=["not JSON", "not gzip", "too large", "too large unpacked", "not called JSON", "other encoding", "invalid"],
 )
 def test_every_refusal_says_in_errors_where_and_what(payload: bytes, headers: dict[str, str], status: int) -> None:
-    """Section 3: 422, 413, 415 and 400 all carry `errors: [{"at", "problem"}]`."""
+    """422, 413, 415 and 400 all carry `errors: [{"at", "problem"}]`."""
     response = client(MemoryPublisher()).post(
         "/data", data=payload, headers={"Content-Type": "application/json", **headers}
     )
