@@ -134,5 +134,6 @@ def test_a_dead_broker_is_noticed(broker: Broker, worker: Worker) -> None:
     broker.send_signal(signal.SIGKILL)
     with pytest.raises(Unavailable, match="lost"):
         until(lambda: connection.receive(0.05), "the connection notices")
+    broker.stop()  # the kernel closes a dead process's sockets one by one: wait for the last
     with pytest.raises(Unavailable, match="no broker at"):
         worker.connect()
