@@ -7,10 +7,12 @@ import numpy as np
 from normalizer_worker.normalize import latest
 from normalizer_worker.recompute import recompute
 from normalizer_worker.tails import Tails
+from shared.moments import US_PER_S
 from shared.readings import Readings
 from shared.store.port import Neighbourhood, ReadingStore, Span
 
 TAIL_READINGS = 500_000
+STRETCH_US = 64 * 24 * 3600 * US_PER_S
 
 
 class Recorder:
@@ -57,15 +59,18 @@ class Recorder:
 
 
 def stretches(readings: Readings, max_gap_us: int) -> Iterator[Readings]:
-    """Part readings, sorted by ship and time, so that those of one ship in one part are within `max_gap_us` of another.
+    """Part readings, sorted by ship and time: those of one ship in one part lie close together.
 
-    Far apart, they have different neighbours; what lies between them must cost nothing.
+    Where `max_gap_us` or more lies between them, they have different neighbours, and what lies between must cost
+    nothing. And a part ends with a stretch of `STRETCH_US`: the slots of many years at once would not fit into memory.
     """
     if not len(readings):
         return
     ship = readings.ship
     starts_ship = np.append([True], ship[1:] != ship[:-1])
-    apart = np.append([False], np.diff(readings.moment_us) > max_gap_us) & ~starts_ship
+    moment_us = readings.moment_us
+    apart = (np.diff(moment_us) > max_gap_us) | (np.diff(moment_us // STRETCH_US) != 0)
+    apart = np.append([False], apart) & ~starts_ship
     stretch = np.cumsum(apart)
     stretch -= stretch[starts_ship][np.cumsum(starts_ship) - 1]
     if not apart.any():

@@ -108,6 +108,19 @@ def test_what_was_not_committed_is_not_remembered(store: WatchedStore) -> None:
     store.close()
 
 
+def test_a_decade_of_daily_readings_in_one_batch_is_taken_in_parts(store: WatchedStore) -> None:
+    """Each of them makes a day of slots: all of them at once would take gigabytes."""
+    days = np.arange(3650)
+    daily = [(1, START_US + DAY_US * day, 96.0, True, 1) for day in days.tolist()]
+    most = max(len(part) for part in stretches(Readings.from_rows(daily), DEFAULT_MAX_GAP_US))
+    assert most <= 64
+    Recorder(store, DEFAULT_MAX_GAP_US).record(Readings.from_rows(daily))
+    slots = store.slots(1, Window())
+    assert len(slots) == 96 * 3650
+    assert slots.kwh.tolist() == [1.0] * len(slots)
+    store.close()
+
+
 def test_stretches_part_each_ship_where_it_was_silent_for_long() -> None:
     rows = [(1, 0), (1, DAY_US), (1, 2 * DAY_US + 1), (2, 0), (2, 2 * DAY_US), (2, 4 * DAY_US), (3, 5)]
     readings = Readings.from_rows([(ship, moment, 0.0, False, 0) for ship, moment in rows])
