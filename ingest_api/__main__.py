@@ -7,14 +7,16 @@ from ingest_api.mqtt_publisher import MqttPublisher
 from shared.http import Server, make_app
 from shared.process import announce_ready, on_stop, run
 from shared.settings import IngestSettings
+from shared.token_file import access_by
 
 
 def main() -> None:
     """Serve until told to stop."""
     settings = IngestSettings.load(os.environ)
+    access = access_by(settings.api_tokens_file)
     publisher = MqttPublisher(settings.mqtt_host, settings.mqtt_port)
     try:
-        app = make_app(routes(publisher, allow_negative=settings.allow_negative))
+        app = make_app(routes(publisher, allow_negative=settings.allow_negative), access=access)
         server = Server(app, settings.http_host, settings.http_port)
         on_stop(server.stop)
         announce_ready()

@@ -3,17 +3,18 @@
 import json
 from typing import Any
 
-from flask import Blueprint, Response, request
+from flask import Response, request
 
 from query_api import answers
 from query_api.parameters import ShipParameters, TopParameters, WindowParameters, parse
+from shared.http import Routes
 from shared.slots import Window
 from shared.store.port import EnergyReader
 
 
-def routes(store: EnergyReader) -> Blueprint:
+def routes(store: EnergyReader) -> Routes:
     """Build the routes over a store."""
-    routes = Blueprint("query_api", __name__)
+    routes = Routes("query_api", __name__, needs="read")
 
     @routes.get("/data")
     def ship() -> Response:

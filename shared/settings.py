@@ -1,10 +1,12 @@
 """Every environment variable that the services know, checked once at start."""
 
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from shared.errors import InvalidSettings
 from shared.slots import SLOT_S
@@ -52,16 +54,44 @@ class StoreSettings(Settings):
 
 
 class HttpSettings(Settings):
-    """Where a service listens. Nothing asks who is there yet: keep it on this machine, or behind what does ask."""
+    """Where a service listens, and whom it lets in: without tokens everybody, and then only from this machine."""
 
+    api_tokens_file: Path | None = Field(None, alias="POWER_API_TOKENS_FILE")
     http_host: str = Field("127.0.0.1", alias="POWER_HTTP_HOST", min_length=1)
     http_port: Port = Field(5000, alias="POWER_HTTP_PORT")
+
+    @field_validator("api_tokens_file", mode="before")
+    @classmethod
+    def _named(cls, path: object) -> object:
+        if path == "":  # which would be the current folder
+            raise PydanticCustomError("empty", "is empty")
+        return path
+
+    @field_validator("http_host")
+    @classmethod
+    def _asks_beyond_this_machine(cls, host: str, info: ValidationInfo) -> str:
+        if info.data.get("api_tokens_file", Path()) is None and not _is_loopback(host):
+            raise PydanticCustomError("open", "is not this machine alone, so POWER_API_TOKENS_FILE must be set")
+        return host
+
+
+class SenderSettings(Settings):
+    """What a tool that sends shows to the service."""
+
+    api_token: str | None = Field(None, alias="POWER_API_TOKEN", pattern="^[!-~]+$", repr=False)
 
 
 class ReadingSettings(Settings):
     """Which readings are taken."""
 
     allow_negative: bool = Field(default=False, alias="POWER_ALLOW_NEGATIVE")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:  # a name, which may mean any address
+        return False
 
 
 class IngestSettings(BrokerSettings, HttpSettings, ReadingSettings):

@@ -47,4 +47,4 @@ def _problem(error: ErrorDetails) -> str:
         case "too_long":
             return f"has more than {error['ctx']['max_length']} entries"
         case _:
-            return error["msg"].replace("Input should", "should", 1)
+            return error["msg"].removeprefix("Input ").removeprefix("String ")
