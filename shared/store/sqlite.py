@@ -44,7 +44,7 @@ WHERE ships > 0 AND start_s >= ? AND start_s < ? ORDER BY start_s
 """
 _TOP_OF_ALL_TIME = f"""
 SELECT ship, {_KWH}, covered_us FROM ship_energy
-WHERE covered_us > 0 ORDER BY {_KWH} DESC, ship LIMIT ?
+WHERE covered_us > 0 ORDER BY round({_KWH}, 6) DESC, ship LIMIT ?
 """
 _EDGE = """
 SELECT e.ship, e.whole_kwh, e.rest_nwh, e.covered_us FROM ship_energy s
@@ -54,7 +54,7 @@ _TOP = f"""
 SELECT ship, total(whole_kwh) + total(rest_nwh) / 1e12 AS kwh, total(covered_us) FROM (
     SELECT ship, whole_kwh, rest_nwh, covered_us FROM ship_day_energy WHERE day_s >= ? AND day_s < ?
     UNION ALL {_EDGE} UNION ALL {_EDGE}
-) GROUP BY ship HAVING total(covered_us) > 0 ORDER BY kwh DESC, ship LIMIT ?
+) GROUP BY ship HAVING total(covered_us) > 0 ORDER BY round(kwh, 6) DESC, ship LIMIT ?
 """
 
 
