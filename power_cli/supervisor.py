@@ -66,6 +66,9 @@ class Process:
                 start_new_session=True,  # a Ctrl-C is for us alone: we stop them in order
                 preexec_fn=_end_with_parent,  # noqa: PLW1509  # this process has one thread
             )
+        except OSError as error:
+            self._forget_pipe()
+            raise StartError(f"{self.name} cannot be started: {error}") from None
         finally:
             os.close(say)
         self._started_s = time.monotonic()

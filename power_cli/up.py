@@ -5,7 +5,7 @@ import os
 import socket
 import sys
 import time
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 from typing import IO
 
@@ -19,10 +19,16 @@ HOST = "127.0.0.1"
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Describe the options."""
-    parser.add_argument("--port", type=int, default=5000, help="for HTTP (default 5000)")
-    parser.add_argument("--mqtt-port", type=int, default=1883, help="for MQTT (default 1883)")
+    parser.add_argument("--port", type=_port, default=5000, help="for HTTP (default 5000)")
+    parser.add_argument("--mqtt-port", type=_port, default=1883, help="for MQTT (default 1883)")
     parser.add_argument("--data", type=Path, default=ROOT / "data", metavar="DIR", help="where everything is kept")
     parser.add_argument("--store", choices=["embedded"], default="embedded", help="where energy is stored")
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 2**16):
+        raise ArgumentTypeError(f"a port is a whole number from 1 to 65535, not {text!r}")
+    return int(text)
 
 
 def run(arguments: Namespace) -> int:
@@ -84,8 +90,8 @@ def _locked(folder: Path) -> IO[str]:
 def _check_free(port: int, option: str) -> None:
     try:
         socket.create_server((HOST, port)).close()
-    except (OSError, OverflowError) as error:
-        why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "not a port"
+    except OSError as error:
+        why = os.strerror(error.errno or 0)
         raise InvalidSettings(f"port {port} cannot be used ({why}); choose another one with {option}") from None
 
 
