@@ -102,7 +102,7 @@ class _ProblemChannel(HTTPChannel):
 class Server:
     """A WSGI server: a fixed number of threads, bounded bodies, slow clients kept off the threads."""
 
-    def __init__(self, app: Callable[..., Any], host: str, port: int) -> None:
+    def __init__(self, app: Callable[..., Any], host: str, port: int, *, threads: int = THREADS) -> None:
         """Listen.
 
         Raises:
@@ -116,7 +116,7 @@ class Server:
         server: Any = create_server(
             app,
             sockets=[listener],
-            threads=THREADS,
+            threads=threads,
             max_request_body_size=MAX_READ_BYTES,
             connection_limit=1000,
             channel_timeout=60,

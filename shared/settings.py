@@ -72,6 +72,9 @@ class WorkerSettings(BrokerSettings, StoreSettings, ReadingSettings):
     """The worker's."""
 
     max_gap_s: int = Field(24 * 3600, alias="POWER_MAX_GAP_S", ge=SLOT_S, le=31 * 24 * 3600)
+    http_host: str = Field("127.0.0.1", alias="POWER_HTTP_HOST", min_length=1)
+    http_port: int = Field(5001, alias="POWER_WORKER_HTTP_PORT", ge=0, le=65535)
+    """Where it tells how it is; 0 is nowhere."""
 
 
 class QuerySettings(HttpSettings, StoreSettings):

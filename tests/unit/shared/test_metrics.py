@@ -1,0 +1,60 @@
+"""GET /metrics, and what is counted of HTTP requests."""
+
+from flask import Blueprint
+from flask.testing import FlaskClient
+from prometheus_client import CollectorRegistry
+
+from shared import metrics
+from shared.http import make_app
+from tests.support.metrics import samples
+
+
+def client() -> FlaskClient:
+    routes = Blueprint("test", __name__)
+    routes.add_url_rule("/ships/<int:ship>", "ship", lambda ship: f"ship {ship}")
+    routes.add_url_rule("/broken", "broken", lambda: str(1 // 0))
+    return make_app(metrics.routes(CollectorRegistry()), routes).test_client()
+
+
+def test_requests_are_counted_by_route_method_and_status() -> None:
+    asking = client()
+    for path in ("/ships/1", "/ships/2", "/broken"):
+        asking.get(path)
+    text = asking.get("/metrics").text
+    assert samples(text, "power_http_requests_total") == {
+        ("GET", "/ships/<int:ship>", "200"): 2,
+        ("GET", "/broken", "500"): 1,
+    }
+    assert samples(text, "power_http_request_seconds_count") == {("GET", "/ships/<int:ship>"): 2, ("GET", "/broken"): 1}
+
+
+def test_no_stranger_makes_up_a_label() -> None:
+    asking = client()
+    asking.get("/ships/x")
+    asking.get("/wp-login.php")
+    asking.open("/ships/1", method="DELETE")
+    asking.open("/ships/1", method="MAKE-ME-A-LABEL")
+    assert samples(asking.get("/metrics").text, "power_http_requests_total") == {
+        ("GET", "other", "404"): 2,
+        ("other", "other", "405"): 2,
+    }
+
+
+def test_each_registry_counts_for_itself() -> None:
+    first, second = client(), client()
+    first.get("/ships/1")
+    assert samples(second.get("/metrics").text, "power_http_requests_total") == {}
+
+
+def test_the_format_is_the_one_that_is_asked_for() -> None:
+    asking = client()
+    assert asking.get("/metrics").content_type.startswith("text/plain; version=")
+    named = asking.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+    assert named.content_type.startswith("application/openmetrics-text")
+    assert named.text.endswith("# EOF\n")
+
+
+def test_a_process_tells_what_it_needs() -> None:
+    """Where the system tells it: on Linux."""
+    told = metrics.new_registry().get_sample_value("process_resident_memory_bytes")
+    assert told is None or told > 0
