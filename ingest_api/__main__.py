@@ -9,11 +9,13 @@ from shared import health, metrics
 from shared.http import Server, make_app
 from shared.process import announce_ready, on_stop, run
 from shared.settings import IngestSettings
+from shared.token_file import access_by
 
 
 def main() -> None:
     """Serve until told to stop."""
     settings = IngestSettings.load(os.environ)
+    access = access_by(settings.api_tokens_file)
     registry = metrics.new_registry()
     publisher = MqttPublisher(settings.mqtt_host, settings.mqtt_port)
     try:
@@ -21,6 +23,7 @@ def main() -> None:
             metrics.routes(registry),
             health.routes({"broker": publisher.is_connected}),
             routes(publisher, IngestMetrics(registry), allow_negative=settings.allow_negative),
+            access=access,
         )
         server = Server(app, settings.http_host, settings.http_port)
         on_stop(server.stop)

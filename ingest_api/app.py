@@ -2,7 +2,7 @@
 
 from uuid import uuid4
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Response, jsonify, request
 
 from ingest_api import body
 from ingest_api.metrics import IngestMetrics
@@ -10,13 +10,14 @@ from ingest_api.publisher import Publisher
 from shared.batch import decode
 from shared.clock import StrictClock
 from shared.errors import Unavailable
+from shared.http import Routes, caller
 from shared.moments import iso
 from shared.topics import readings_topic
 
 BAD_REQUEST = 400
 
 
-def routes(publisher: Publisher, metrics: IngestMetrics, *, allow_negative: bool = False) -> Blueprint:
+def routes(publisher: Publisher, metrics: IngestMetrics, *, allow_negative: bool = False) -> Routes:
     """Build the routes.
 
     Args:
@@ -25,13 +26,14 @@ def routes(publisher: Publisher, metrics: IngestMetrics, *, allow_negative: bool
         allow_negative: take values below 0.
 
     """
-    routes = Blueprint("ingest_api", __name__)
+    routes = Routes("ingest_api", __name__, needs="ingest")
     clock = StrictClock()
 
     @routes.post("/data")
     def accept() -> tuple[Response, int]:
         payload = body.read(request)
         batch = decode(payload, allow_negative=allow_negative)
+        caller().check_ship(batch.ship)
         batch_id = batch.batch_id or uuid4()
         added = {} if batch.batch_id else {"batch_id": str(batch_id)}
         if batch.sent_at_us is None:

@@ -4,7 +4,7 @@ import logging
 import threading
 from typing import Any
 
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessageInfo
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -17,6 +17,9 @@ PUBACK_S = 10.0
 KEEPALIVE_S = 15
 MAX_IN_FLIGHT = 1000
 MAX_DOUBTFUL_BYTES = 64 * 1024 * 1024
+MAX_WAITING = 24
+"""Fewer than the threads that serve HTTP: a broker that hangs must not keep the others from an answer."""
+TURN_S = 1.0
 NO_SUBSCRIBER = 0x10
 
 
@@ -26,14 +29,18 @@ class MqttPublisher:
     def __init__(self, host: str, port: int) -> None:
         """Begin to connect; until that has worked, `publish` raises `Unavailable`."""
         self._codes: dict[int, ReasonCode] = {}
-        self._doubtful: list[tuple[MQTTMessageInfo, int]] = []
+        self._doubtful: dict[int, int] = {}
+        """Bytes by packet identifier: what paho still holds, though its sender has been told that it failed."""
         self._lock = threading.Lock()
+        self._turns = threading.Semaphore(MAX_WAITING)
         self._client = client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
         client.max_inflight_messages_set(MAX_IN_FLIGHT)
         client.reconnect_delay_set(1, 5)
 
         def published(_c: Client, _u: Any, mid: int, code: ReasonCode, _p: Properties | None) -> None:
-            self._codes[mid] = code  # before paho wakes who waits for it; no lock: paho holds its own here
+            with self._lock:  # paho holds its own lock here: never hold this one around a call to paho
+                if self._doubtful.pop(mid, None) is None:
+                    self._codes[mid] = code  # paho wakes whoever waits for it after this
 
         def connected(_c: Client, _u: Any, _f: ConnectFlags, code: ReasonCode, _p: Properties | None) -> None:
             log.log(logging.ERROR if code.is_failure else logging.INFO, "the broker at %s:%d: %s", host, port, code)
@@ -51,30 +58,33 @@ class MqttPublisher:
 
     def publish(self, topic: str, payload: bytes) -> None:
         """See `Publisher`."""
-        self._refuse_flood()
-        if not self._client.is_connected():  # paho would keep the message in memory and send it later
-            raise Unavailable("the broker is away")
-        info = self._client.publish(topic, payload, qos=1)
+        if not self._turns.acquire(timeout=TURN_S):
+            raise Unavailable("too many are waiting for the broker")
         try:
-            info.wait_for_publish(PUBACK_S)  # says nothing on a time-out, and raises if the connection was just lost
-        except (RuntimeError, ValueError) as error:
-            log.debug("publish: %s", error)
-        if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS or not info.is_published():
-            with self._lock:
-                self._doubtful.append((info, len(payload)))
-            raise Unavailable("the broker did not confirm the message in time")
-        code = self._codes.pop(info.mid)
+            code = self._confirmation(topic, payload)
+        finally:
+            self._turns.release()
         if code.value == NO_SUBSCRIBER:
             raise Unavailable("no worker has ever subscribed at the broker")
         if code.is_failure:
             raise Unavailable(f"the broker refused the message: {code}")
 
-    def _refuse_flood(self) -> None:
-        """Bound what paho holds of messages whose senders no longer wait."""
+    def _confirmation(self, topic: str, payload: bytes) -> ReasonCode:
         with self._lock:
-            self._doubtful = [(info, size) for info, size in self._doubtful if not info.is_published()]
-            if sum(size for _, size in self._doubtful) > MAX_DOUBTFUL_BYTES:
+            if sum(self._doubtful.values()) > MAX_DOUBTFUL_BYTES:
                 raise Unavailable("too much is waiting for the broker")
+        if not self._client.is_connected():  # paho would keep the message in memory and send it later
+            raise Unavailable("the broker is away")
+        info = self._client.publish(topic, payload, qos=1)
+        if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS:
+            info.wait_for_publish(PUBACK_S)  # says nothing on a time-out
+        with self._lock:
+            code = self._codes.pop(info.mid, None)
+            if code is None:
+                self._doubtful[info.mid] = len(payload)
+        if code is None:
+            raise Unavailable("the broker did not confirm the message in time")
+        return code
 
     def close(self) -> None:
         """End the connection."""

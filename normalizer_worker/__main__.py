@@ -15,6 +15,7 @@ from shared.moments import US_PER_S
 from shared.process import announce_ready, on_stop, run
 from shared.settings import WorkerSettings
 from shared.store.sqlite import SqliteStore
+from shared.token_file import access_by
 from shared.topics import ALL_READINGS
 
 CLIENT_ID = "normalizer-worker"
@@ -59,7 +60,8 @@ def _observed(settings: WorkerSettings) -> Vitals:
     registry = metrics.new_registry()
     vitals = Vitals(registry)
     if settings.http_port:
-        app = make_app(metrics.routes(registry), health.routes(vitals.checks()))
+        access = access_by(settings.api_tokens_file)
+        app = make_app(metrics.routes(registry), health.routes(vitals.checks()), access=access)
         server = Server(app, settings.http_host, settings.http_port, threads=HTTP_THREADS)
         threading.Thread(target=server.run, name="http", daemon=True).start()
     return vitals

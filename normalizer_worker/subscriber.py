@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -29,6 +29,45 @@ class Message(NamedTuple):
     retained: bool
     qos: int
     mid: int
+
+
+class _Client(Client):
+    """paho's client, but for how it reads a PUBLISH: what stands in its properties must not be able to stop us.
+
+    paho ends the connection over a property that it finds malformed though the broker passed it on; the message would
+    come again, and nothing behind it ever.
+    """
+
+    def __init__(self, client_id: str, inbox: deque[Message]) -> None:
+        super().__init__(CallbackAPIVersion.VERSION2, client_id, protocol=MQTTProtocolVersion.MQTTv5, manual_ack=True)
+        self._came_into = inbox
+
+    def _handle_publish(self) -> MQTTErrorCode:
+        self._came_into.append(read_publish(self._in_packet["command"], bytes(self._in_packet["packet"])))
+        return MQTTErrorCode.MQTT_ERR_SUCCESS
+
+
+def read_publish(flags: int, packet: bytes) -> Message:
+    """Read a PUBLISH of MQTT 5 (section 3.3 of its specification), passing over its properties.
+
+    Args:
+        flags: the first byte of the packet.
+        packet: what follows the packet's length.
+
+    """
+    at = 2 + int.from_bytes(packet[:2])
+    topic = packet[2:at].decode(errors="replace")
+    qos, mid = flags >> 1 & 3, 0
+    if qos:
+        mid = int.from_bytes(packet[at : at + 2])
+        at += 2
+    length, shift = 0, 0
+    while True:
+        length |= (packet[at] & 0x7F) << shift
+        shift, at = shift + 7, at + 1
+        if not packet[at - 1] & 0x80:
+            break
+    return Message(topic, packet[at + length :], bool(flags & 1), qos, mid)
 
 
 class Connection:
@@ -74,7 +113,7 @@ class Connection:
             raise
 
     def _make(self, client_id: str) -> Client:
-        client = Client(CallbackAPIVersion.VERSION2, client_id, protocol=MQTTProtocolVersion.MQTTv5, manual_ack=True)
+        client = _Client(client_id, self._inbox)
 
         def connected(_c: Client, _u: Any, _f: ConnectFlags, code: ReasonCode, _p: Properties | None) -> None:
             self._answers.append(code)
@@ -85,11 +124,7 @@ class Connection:
         def disconnected(_c: Client, _u: Any, _f: DisconnectFlags, code: ReasonCode, _p: Properties | None) -> None:
             self._answers.append(code)
 
-        def came(_c: Client, _u: Any, message: MQTTMessage) -> None:
-            self._inbox.append(Message(message.topic, bytes(message.payload), message.retain, message.qos, message.mid))
-
         client.on_connect, client.on_subscribe, client.on_disconnect = connected, subscribed, disconnected
-        client.on_message = came
         return client
 
     def _await_answer(self, to: str) -> None:

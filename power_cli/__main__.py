@@ -14,11 +14,12 @@ COMMANDS = {
     "simulate": "send plausible readings to a running service",
     "import": "send a CSV's readings to a running service",
     "dead-letters": "list the messages that could never be stored",
+    "token": "add, list or remove access tokens",
     "bench": "measure how fast it is, as a table",
     "test": "run the tests (with pytest's arguments)",
     "check": "run the linters and the type checker",
 }
-MODULES = {"import": "import_csv", "dead-letters": "dead_letters"}
+MODULES = {"import": "import_csv", "dead-letters": "dead_letters", "token": "tokens"}
 
 
 def main(arguments: list[str]) -> int:

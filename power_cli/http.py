@@ -12,11 +12,13 @@ from shared.http import Server, make_app
 from shared.process import announce_ready, on_stop, run
 from shared.settings import IngestSettings, QuerySettings
 from shared.store.sqlite import SqliteStore
+from shared.token_file import access_by
 
 
 def main() -> None:
     """Serve until told to stop."""
     settings, query_settings = IngestSettings.load(os.environ), QuerySettings.load(os.environ)
+    access = access_by(settings.api_tokens_file)
     registry = metrics.new_registry()
     store = SqliteStore(query_settings.data_dir)
     publisher = MqttPublisher(settings.mqtt_host, settings.mqtt_port)
@@ -26,6 +28,7 @@ def main() -> None:
             health.routes({"broker": publisher.is_connected, "store": health.answers(store.extent)}),
             ingest_routes(publisher, IngestMetrics(registry), allow_negative=settings.allow_negative),
             query_routes(store, store_errors(registry)),
+            access=access,
         )
         server = Server(app, settings.http_host, settings.http_port)
         on_stop(server.stop)

@@ -1,6 +1,5 @@
 """Finds Mosquitto on this machine, installs it where it is missing, and writes its configuration."""
 
-import getpass
 import os
 import shutil
 import subprocess
@@ -76,7 +75,10 @@ def configure(folder: Path, port: int) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "mosquitto.conf"
     filled = Template(TEMPLATE.read_text("utf-8")).substitute(
-        port=port, user=getpass.getuser(), folder=folder.resolve()
+        port=port,
+        folder=folder.resolve(),
+        # Started by root it would become another user, who may not write here; by others it stays what it is.
+        user="user root" if os.geteuid() == 0 else "",
     )
     path.write_text(filled, "utf-8")
     return path

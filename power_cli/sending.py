@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import threading
 import time
 from argparse import ArgumentParser, ArgumentTypeError
@@ -21,6 +22,7 @@ from shared.batch import Units
 from shared.errors import InvalidInput, PowerError, Problem, Unavailable
 from shared.moments import US_PER_S
 from shared.readings import F64, I64, MAX_SHIP
+from shared.settings import SenderSettings
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +34,7 @@ RETRY_S = 60.0
 """How long a service that answered before may be away; a restart takes far less."""
 PAUSE_S = 1.0
 TIMEOUT = urllib3.Timeout(connect=5, read=60)
+UNAUTHORIZED = 401
 PASSING = {429, 502, 503, 504}
 SHOWN_PROBLEMS = 5
 
@@ -95,9 +98,10 @@ def deliver(url: str, parcels: Iterable[Sent], connections: int = CONNECTIONS) -
     Raises:
         Unavailable: the service does not run, or has been away for too long.
         InvalidInput: it refuses a batch; those behind it are not sent.
+        InvalidSettings: `POWER_API_TOKEN` is no token.
 
     """
-    client = _Client(url, connections)
+    client = _Client(url, connections, SenderSettings.load(os.environ).api_token)
     lanes = [ThreadPoolExecutor(max_workers=1) for _ in range(connections)]
     under_way: deque[Future[Sent]] = deque()
     try:
@@ -117,8 +121,11 @@ def deliver(url: str, parcels: Iterable[Sent], connections: int = CONNECTIONS) -
 class _Client:
     """Posts batches from any thread; after the first failure it posts nothing more."""
 
-    def __init__(self, url: str, connections: int) -> None:
+    def __init__(self, url: str, connections: int, token: str | None) -> None:
         self._url = url
+        self._headers = {"Content-Type": "application/json"}
+        if token is not None:
+            self._headers["Authorization"] = f"Bearer {token}"
         self._http = urllib3.PoolManager(num_pools=1, maxsize=connections, retries=False)
         self._stopped = threading.Event()
         self._failures: list[PowerError] = []
@@ -161,10 +168,9 @@ class _Client:
 
     def _try(self, name: str, body: bytes) -> tuple[str | None, float]:
         """Send a batch once: give what went wrong, None where nothing did, and how long to wait before the next try."""
-        headers = {"Content-Type": "application/json"}
         try:
             response = self._http.request(
-                "POST", f"{self._url}/data", body=body, headers=headers, timeout=TIMEOUT, redirect=False
+                "POST", f"{self._url}/data", body=body, headers=self._headers, timeout=TIMEOUT, redirect=False
             )
         except HTTPError as error:
             if isinstance(error, ConnectTimeoutError) and not self._answered:  # never was there: waiting is no use
@@ -194,6 +200,8 @@ def _retry_after_s(response: urllib3.BaseHTTPResponse) -> float:
 
 def _refusal(url: str, name: str, response: urllib3.BaseHTTPResponse) -> InvalidInput:
     """Say in one line why a batch was refused, and where its faults are."""
+    if response.status == UNAUTHORIZED:
+        return InvalidInput(f"{url} asks for an access token that it knows; give it one in POWER_API_TOKEN")
     try:
         answer = response.json()
         detail = answer["detail"]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from shared.errors import PowerError
-from shared.process import READY_FD, WRONG_SETTINGS, on_stop
+from shared.process import READY_FD, on_stop
 
 log = logging.getLogger(__name__)
 
@@ -152,7 +152,7 @@ def supervise(processes: Sequence[Process], when_ready: Callable[[], None]) -> N
 
 
 def _ended(process: Process, status: int) -> None:
-    if not process.ready or status == WRONG_SETTINGS:
+    if not process.ready:
         raise StartError(f"{process.name} did not start (status {status})")
     log.error("%s died (%s); starting it again in %.1f s", process.name, _why(status), process.restart_later())
 

@@ -8,11 +8,13 @@ from shared.http import Server, make_app
 from shared.process import announce_ready, on_stop, run
 from shared.settings import QuerySettings
 from shared.store.sqlite import SqliteStore
+from shared.token_file import access_by
 
 
 def main() -> None:
     """Serve until told to stop."""
     settings = QuerySettings.load(os.environ)
+    access = access_by(settings.api_tokens_file)
     registry = metrics.new_registry()
     store = SqliteStore(settings.data_dir)
     try:
@@ -20,6 +22,7 @@ def main() -> None:
             metrics.routes(registry),
             health.routes({"store": health.answers(store.extent)}),
             routes(store, store_errors(registry)),
+            access=access,
         )
         server = Server(app, settings.http_host, settings.http_port)
         on_stop(server.stop)

@@ -3,12 +3,13 @@
 import json
 from typing import Any
 
-from flask import Blueprint, Response, request
+from flask import Response, request
 from prometheus_client import CollectorRegistry, Counter
 
 from query_api import answers
 from query_api.parameters import ShipParameters, TopParameters, WindowParameters, parse
 from shared.errors import Unavailable
+from shared.http import Routes
 from shared.slots import Window
 from shared.store.port import EnergyReader
 
@@ -18,9 +19,9 @@ def store_errors(registry: CollectorRegistry) -> Counter:
     return Counter("power_query_store_errors", "Questions that the store did not answer.", registry=registry)
 
 
-def routes(store: EnergyReader, errors: Counter) -> Blueprint:
+def routes(store: EnergyReader, errors: Counter) -> Routes:
     """Build the routes over a store; `errors` counts where it is `Unavailable`."""
-    routes = Blueprint("query_api", __name__)
+    routes = Routes("query_api", __name__, needs="read")
     counted = errors.count_exceptions(Unavailable)
 
     @routes.get("/data")

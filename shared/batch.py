@@ -178,7 +178,7 @@ def _all_problems(
     try:
         model.model_validate({**raw, "data": rows[:1]} if rows else raw, context=topic_ship)
     except ValidationError as error:
-        found += [each for each in problems(error) if not each.at.startswith("data[")]
+        found += [each for each in problems(error) if not (rows and each.at.startswith("data["))]
     for i, row in enumerate(rows):
         if len(found) >= MAX_PROBLEMS:
             break

@@ -1,4 +1,4 @@
-"""The project's errors: invalid is never retried, unavailable is, anything else crashes in sight."""
+"""The project's errors: invalid and refused are never retried, unavailable is, anything else crashes in sight."""
 
 from dataclasses import dataclass
 
@@ -44,6 +44,14 @@ class UnsupportedInput(InvalidInput):
 
 class InvalidSettings(InvalidInput):
     """A setting is missing or wrong; the service must not start."""
+
+
+class Unauthenticated(PowerError):
+    """Nobody knows who asks."""
+
+
+class Forbidden(PowerError):
+    """Who asks is known, and may not do this."""
 
 
 class Unavailable(PowerError):

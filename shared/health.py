@@ -2,22 +2,23 @@
 
 from collections.abc import Callable, Mapping
 
-from flask import Blueprint, Response, jsonify
+from flask import Response, jsonify
 
 from shared.errors import Unavailable
+from shared.http import OPEN, Routes
 
 Check = Callable[[], bool]
 
 
-def routes(checks: Mapping[str, Check]) -> Blueprint:
-    """Build the routes.
+def routes(checks: Mapping[str, Check]) -> Routes:
+    """Build the routes, which ask nobody who they are: an orchestrator has no token.
 
     Args:
         checks: what has to hold for the process to be ready, by name. They are called from any thread, all of them
             with every question.
 
     """
-    routes = Blueprint("health", __name__)
+    routes = Routes("health", __name__, needs=OPEN)
 
     @routes.get("/healthz")
     def healthz() -> Response:

@@ -1,13 +1,14 @@
-"""What both HTTP services do alike: errors as RFC 9457 problems, and serving."""
+"""What both HTTP services do alike: asking who is there, errors as RFC 9457 problems, and serving."""
 
 import json
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final, Literal
 
-from flask import Blueprint, Flask, Response
+from flask import Blueprint, Flask, Response, g, request
 from waitress.channel import HTTPChannel
 from waitress.server import create_server
 from waitress.task import ErrorTask
@@ -15,19 +16,24 @@ from werkzeug.exceptions import HTTPException
 
 from shared.batch import MAX_BYTES
 from shared.errors import (
+    Forbidden,
     InvalidInput,
     InvalidSettings,
     Problem,
     TooLargeInput,
+    Unauthenticated,
     Unavailable,
     UnreadableInput,
     UnsupportedInput,
 )
+from shared.tokens import Access, Right
 
 log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 2
 THREADS = 32
+OPEN: Final = "open"
+"""What routes need that ask nobody who they are."""
 MAX_READ_BYTES = 4 * MAX_BYTES
 """Up to here a body that is too large is read all the same, so that its sender gets to see the answer."""
 
@@ -46,13 +52,66 @@ def problem(
     return response
 
 
-def make_app(*blueprints: Blueprint) -> Flask:
-    """Put the routes of one or more services into one app."""
+Needs = Right | Literal["open"]
+
+
+class Routes(Blueprint):
+    """The routes of one service, and the right that all of them need; `OPEN` lets everybody in."""
+
+    def __init__(self, name: str, import_name: str, *, needs: Needs) -> None:
+        """Begin without any route."""
+        super().__init__(name, import_name)
+        self.needs = needs
+
+
+def make_app(*services: Routes, access: Callable[[str | None], Access]) -> Flask:
+    """Put the routes of one or more services into one app.
+
+    Args:
+        services: their routes.
+        access: tells from an `Authorization` header what its sender may do, or raises `Unauthenticated`.
+
+    """
     app = Flask("power", static_folder=None)
     _answer_errors(app)
-    for blueprint in blueprints:
-        app.register_blueprint(blueprint)
+    _note_arrivals(app)
+    _ask_everybody(app, {each.name: each.needs for each in services}, access)
+    for each in services:
+        app.register_blueprint(each)
     return app
+
+
+def _note_arrivals(app: Flask) -> None:
+    """Have requests timed from before they are checked: those that are refused, too."""
+
+    @app.before_request
+    def arrive() -> None:
+        g.arrived_s = time.perf_counter()
+
+
+def since_arrival_s() -> float:
+    """Tell how long ago the present request arrived, in seconds."""
+    arrived_s: float = g.arrived_s
+    return time.perf_counter() - arrived_s
+
+
+def _ask_everybody(app: Flask, needs: Mapping[str, Needs], access: Callable[[str | None], Access]) -> None:
+    """Check every request before anything else is done for it; a route that nobody declared is for `admin` alone."""
+
+    @app.before_request
+    def check() -> None:
+        needed = needs.get(request.blueprint or "")
+        if needed == OPEN:
+            return
+        g.access = access(request.headers.get("Authorization"))
+        if request.url_rule is not None:  # what leads nowhere is answered 404 or 405 to anybody who is known
+            caller().check(needed)
+
+
+def caller() -> Access:
+    """Tell what the sender of the present request may do; on routes that are `OPEN` nobody knows."""
+    access: Access = g.access
+    return access
 
 
 def _answer_errors(app: Flask) -> None:
@@ -63,6 +122,14 @@ def _answer_errors(app: Flask) -> None:
         status = {UnreadableInput: 400, TooLargeInput: 413, UnsupportedInput: 415}.get(type(error), 422)
         headers = {"Accept-Encoding": "gzip"} if isinstance(error, UnsupportedInput) else None
         return problem(status, error.summary, error.problems, headers)
+
+    @app.errorhandler(Unauthenticated)
+    def unauthenticated(error: Unauthenticated) -> Response:
+        return problem(401, str(error), headers={"WWW-Authenticate": "Bearer"})
+
+    @app.errorhandler(Forbidden)
+    def forbidden(error: Forbidden) -> Response:
+        return problem(403, str(error))
 
     @app.errorhandler(Unavailable)
     def unavailable(error: Unavailable) -> Response:

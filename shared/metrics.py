@@ -1,10 +1,10 @@
 """GET /metrics, and what every HTTP service measures of its requests."""
 
-import time
-
-from flask import Blueprint, Response, g, request
+from flask import Response, request
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from prometheus_client.exposition import choose_encoder
+
+from shared.http import Routes, since_arrival_s
 
 METHODS = {"GET", "HEAD", "POST", "OPTIONS"}
 OTHER = "other"
@@ -19,9 +19,9 @@ def new_registry() -> CollectorRegistry:
     return registry
 
 
-def routes(registry: CollectorRegistry) -> Blueprint:
+def routes(registry: CollectorRegistry) -> Routes:
     """Build GET /metrics over a registry; in its app every request is counted and timed from then on."""
-    routes = Blueprint("metrics", __name__)
+    routes = Routes("metrics", __name__, needs="read")
     requests = Counter(
         "power_http_requests", "HTTP requests answered.", ["route", "method", "status"], registry=registry
     )
@@ -33,17 +33,12 @@ def routes(registry: CollectorRegistry) -> Blueprint:
         buckets=REQUEST_BUCKETS_S,
     )
 
-    @routes.before_app_request
-    def begin() -> None:
-        g.began_s = time.perf_counter()
-
     @routes.after_app_request
     def count(response: Response) -> Response:
-        now_s = time.perf_counter()
         route = request.url_rule.rule if request.url_rule else OTHER
         method = request.method if request.method in METHODS else OTHER
         requests.labels(route, method, str(response.status_code)).inc()
-        seconds.labels(route, method).observe(now_s - g.get("began_s", now_s))
+        seconds.labels(route, method).observe(since_arrival_s())
         return response
 
     @routes.get("/metrics")

@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Callable
 
-from shared.errors import InvalidSettings
+from shared.errors import InvalidSettings, Unavailable
 from shared.settings import LogSettings
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -24,6 +24,9 @@ def run(main: Callable[[], None]) -> None:
     except InvalidSettings as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(WRONG_SETTINGS)
+    except Unavailable as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(1)
 
 
 def on_stop(stop: Callable[[], None]) -> None:

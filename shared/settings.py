@@ -1,10 +1,12 @@
 """Every environment variable that the services know, checked once at start."""
 
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from shared.errors import InvalidSettings
 from shared.slots import SLOT_S
@@ -51,11 +53,37 @@ class StoreSettings(Settings):
     data_dir: Path = Field(Path("data"), alias="POWER_DATA_DIR")
 
 
-class HttpSettings(Settings):
-    """Where a service listens. Nothing asks who is there yet: keep it on this machine, or behind what does ask."""
+class ListenerSettings(Settings):
+    """Where a process listens, and whom it lets in: without tokens everybody, and then only from this machine."""
 
+    api_tokens_file: Path | None = Field(None, alias="POWER_API_TOKENS_FILE")
     http_host: str = Field("127.0.0.1", alias="POWER_HTTP_HOST", min_length=1)
+
+    @field_validator("api_tokens_file", mode="before")
+    @classmethod
+    def _named(cls, path: object) -> object:
+        if path == "":  # which would be the current folder
+            raise PydanticCustomError("empty", "is empty")
+        return path
+
+    @field_validator("http_host")
+    @classmethod
+    def _asks_beyond_this_machine(cls, host: str, info: ValidationInfo) -> str:
+        if info.data.get("api_tokens_file", Path()) is None and not _is_loopback(host):
+            raise PydanticCustomError("open", "is not this machine alone, so POWER_API_TOKENS_FILE must be set")
+        return host
+
+
+class HttpSettings(ListenerSettings):
+    """Where a service listens."""
+
     http_port: Port = Field(5000, alias="POWER_HTTP_PORT")
+
+
+class SenderSettings(Settings):
+    """What a tool that sends shows to the service."""
+
+    api_token: str | None = Field(None, alias="POWER_API_TOKEN", pattern="^[!-~]+$", repr=False)
 
 
 class ReadingSettings(Settings):
@@ -64,15 +92,21 @@ class ReadingSettings(Settings):
     allow_negative: bool = Field(default=False, alias="POWER_ALLOW_NEGATIVE")
 
 
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:  # a name, which may mean any address
+        return False
+
+
 class IngestSettings(BrokerSettings, HttpSettings, ReadingSettings):
     """The gateway's."""
 
 
-class WorkerSettings(BrokerSettings, StoreSettings, ReadingSettings):
+class WorkerSettings(BrokerSettings, ListenerSettings, StoreSettings, ReadingSettings):
     """The worker's."""
 
     max_gap_s: int = Field(24 * 3600, alias="POWER_MAX_GAP_S", ge=SLOT_S, le=31 * 24 * 3600)
-    http_host: str = Field("127.0.0.1", alias="POWER_HTTP_HOST", min_length=1)
     http_port: int = Field(5001, alias="POWER_WORKER_HTTP_PORT", ge=0, le=65535)
     """Where it tells how it is; 0 is nowhere."""
 

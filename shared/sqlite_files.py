@@ -13,10 +13,10 @@ _PASSING = (
     sqlite3.SQLITE_LOCKED,
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_NOMEM,
 )
+_OUT_OF_REACH = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+"""A wrong setting when the file is opened; later on, something that may come back."""
 _LOW_BYTE = 0xFF
 """SQLite's extended result codes keep the primary one in their lowest byte."""
 
@@ -36,6 +36,7 @@ class SqliteFile:
 
         Raises:
             InvalidSettings: the file cannot be opened or written, or is not one of ours.
+            Unavailable: another process writes just now, or the disk is full.
 
         """
         self._path = path
@@ -49,22 +50,28 @@ class SqliteFile:
             self._make(schema, version)
         except (OSError, sqlite3.Error) as error:
             self.close()
-            raise InvalidSettings(f"cannot use {path}: {error}") from None
+            kind = Unavailable if _code(error) in _PASSING else InvalidSettings
+            raise kind(f"cannot use {path}: {error}") from None
 
     def _make(self, schema: str, version: int) -> None:
         connection = self.connection()
+        if self._version() == version:  # without a lock: whoever only reads must not wait for whoever writes
+            return
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("BEGIN IMMEDIATE")
-        (found,) = connection.execute("PRAGMA user_version").fetchone()
         (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         if tables == 0:
             for statement in _statements(schema):
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version={version}")
         connection.execute("COMMIT")
-        if tables and found != version:
+        found = self._version()
+        if found != version:
             message = f"its tables have version {found}, this program needs {version}"
             raise sqlite3.DatabaseError(message)
+
+    def _version(self) -> int:
+        return int(self.connection().execute("PRAGMA user_version").fetchone()[0])
 
     def connection(self) -> sqlite3.Connection:
         """Give this thread's connection."""
@@ -107,7 +114,7 @@ class SqliteFile:
         try:
             yield
         except sqlite3.Error as error:
-            if getattr(error, "sqlite_errorcode", 0) & _LOW_BYTE in _PASSING:
+            if _code(error) in (*_PASSING, *_OUT_OF_REACH):
                 raise Unavailable(f"{self._path.name}: {error}") from error
             raise
 
@@ -118,6 +125,10 @@ class SqliteFile:
                 connection.close()
             self._all.clear()
         self._local = threading.local()
+
+
+def _code(error: Exception) -> int:
+    return int(getattr(error, "sqlite_errorcode", 0)) & _LOW_BYTE
 
 
 def _statements(script: str) -> Iterator[str]:

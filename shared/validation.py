@@ -1,10 +1,14 @@
 """What pydantic finds wrong, as our problems: a place and a sentence."""
 
+import re
+
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from shared.errors import MAX_PROBLEMS, Problem
 from shared.moments import NOT_A_MOMENT, moment_us
+
+_SUBJECT = re.compile("^(?:Input|String|List) should")
 
 
 def moment(value: object) -> int:
@@ -34,17 +38,19 @@ def _at(error: ErrorDetails, inside: str) -> str:
     return path.lstrip(".") or "body"
 
 
+_SENTENCES = {
+    "missing": "is missing",
+    "extra_forbidden": "is not known",
+    "too_short": "is empty",
+    "string_too_short": "is empty",
+    "uuid_type": "should be a UUID",
+    "uuid_parsing": "should be a UUID",
+    "model_type": "should be an object",
+    "dict_type": "should be an object",
+}
+
+
 def _problem(error: ErrorDetails) -> str:
-    match error["type"]:
-        case "missing":
-            return "is missing"
-        case "extra_forbidden":
-            return "is not known"
-        case "too_short" | "string_too_short":
-            return "is empty"
-        case "uuid_type" | "uuid_parsing":
-            return "should be a UUID"
-        case "too_long":
-            return f"has more than {error['ctx']['max_length']} entries"
-        case _:
-            return error["msg"].replace("Input should", "should", 1)
+    if error["type"] == "too_long":
+        return f"has more than {error['ctx']['max_length']} entries"
+    return _SENTENCES.get(error["type"]) or _SUBJECT.sub("should", error["msg"], count=1)

@@ -77,7 +77,10 @@ class EnergyReader(Protocol):
         ...
 
     def top_ships(self, window: Window, count: int) -> list[ShipEnergy]:
-        """Give the ships that used most, greatest first, ties by id; a ship without a slot there is left out."""
+        """Give the ships that used most, greatest first; a ship without a slot there is left out.
+
+        Ties are sorted by id; two are tied if they do not differ in six decimals, which is what answers show.
+        """
         ...
 
     def extent(self) -> Window | None:

@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shared.moments import US_PER_S
 from shared.readings import F64, Readings
@@ -18,6 +19,7 @@ _SCHEMA = Path(__file__).with_name("sqlite_schema.sql")
 _SCHEMA_VERSION = 1
 _DAY_S = 86_400
 _NEVER_S = 2**53
+_PART = 20_000
 _KWH = "whole_kwh + rest_nwh / 1e12"
 
 _COLUMNS = "SELECT ship, time_us, value, unit = 'kWh', sent_at_us FROM readings WHERE ship = ?"
@@ -35,13 +37,14 @@ INSERT INTO energy (ship, start_s, kwh, covered_s, provisional) VALUES (?, ?, ?,
 ON CONFLICT DO UPDATE SET kwh = excluded.kwh, covered_s = excluded.covered_s, provisional = excluded.provisional
 WHERE (excluded.kwh, excluded.covered_s, excluded.provisional) <> (kwh, covered_s, provisional)
 """
+_TAKE_SLOT = "DELETE FROM energy WHERE ship = ? AND start_s = ?"
 _FLEET = f"""
 SELECT start_s, {_KWH}, covered_us, provisional_ships, ships, whole_ships FROM fleet_energy
 WHERE ships > 0 AND start_s >= ? AND start_s < ? ORDER BY start_s
 """
 _TOP_OF_ALL_TIME = f"""
 SELECT ship, {_KWH}, covered_us FROM ship_energy
-WHERE covered_us > 0 ORDER BY {_KWH} DESC, ship LIMIT ?
+WHERE covered_us > 0 ORDER BY round({_KWH}, 6) DESC, ship LIMIT ?
 """
 _EDGE = """
 SELECT e.ship, e.whole_kwh, e.rest_nwh, e.covered_us FROM ship_energy s
@@ -51,8 +54,11 @@ _TOP = f"""
 SELECT ship, total(whole_kwh) + total(rest_nwh) / 1e12 AS kwh, total(covered_us) FROM (
     SELECT ship, whole_kwh, rest_nwh, covered_us FROM ship_day_energy WHERE day_s >= ? AND day_s < ?
     UNION ALL {_EDGE} UNION ALL {_EDGE}
-) GROUP BY ship HAVING total(covered_us) > 0 ORDER BY kwh DESC, ship LIMIT ?
+) GROUP BY ship HAVING total(covered_us) > 0 ORDER BY round(kwh, 6) DESC, ship LIMIT ?
 """
+
+
+Rows = TypeVar("Rows", Readings, Slots)
 
 
 class SqliteStore:
@@ -104,32 +110,21 @@ class SqliteStore:
 
     def put_readings(self, readings: Readings) -> None:
         """See `ReadingStore`."""
-        rows = zip(
-            readings.ship.tolist(),
-            readings.moment_us.tolist(),
-            readings.value.tolist(),
-            np.where(readings.is_energy, "kWh", "kW").tolist(),
-            readings.sent_at_us.tolist(),
-            strict=True,
-        )
-        with self._file.errors():
-            self._file.connection().executemany(_PUT_READING, rows)
+        for part in _parts(readings):
+            unit = np.where(part.is_energy, "kWh", "kW")
+            self._put(_PUT_READING, part.ship, part.moment_us, part.value, unit, part.sent_at_us)
 
     def put_slots(self, slots: Slots) -> None:
         """See `ReadingStore`."""
-        gone, there = slots[slots.covered_s == 0], slots[slots.covered_s > 0]
-        rows = zip(
-            there.ship.tolist(),
-            there.start_s.tolist(),
-            there.kwh.tolist(),
-            there.covered_s.tolist(),
-            there.provisional.tolist(),
-            strict=True,
-        )
-        gone_keys = zip(gone.ship.tolist(), gone.start_s.tolist(), strict=True)
+        for part in _parts(slots):
+            gone, there = part[part.covered_s == 0], part[part.covered_s > 0]
+            self._put(_TAKE_SLOT, gone.ship, gone.start_s)
+            self._put(_PUT_SLOT, there.ship, there.start_s, there.kwh, there.covered_s, there.provisional)
+
+    def _put(self, statement: str, *columns: NDArray[Any]) -> None:
         with self._file.errors():
-            self._file.connection().executemany("DELETE FROM energy WHERE ship = ? AND start_s = ?", gone_keys)
-            self._file.connection().executemany(_PUT_SLOT, rows)
+            rows = zip(*(column.tolist() for column in columns), strict=True)
+            self._file.connection().executemany(statement, rows)
 
     def pinned(self, name: str, value: str) -> str:
         """See `ReadingStore`."""
@@ -187,6 +182,11 @@ class SqliteStore:
     def _rows(self, query: str, parameters: tuple[int, ...]) -> list[tuple[Any, ...]]:
         with self._file.errors():
             return self._file.connection().execute(query, parameters).fetchall()
+
+
+def _parts(rows: Rows) -> Iterator[Rows]:
+    """Take columns in parts: as Python's objects, a row needs ten times the memory."""
+    return (rows[start : start + _PART] for start in range(0, len(rows), _PART))
 
 
 def _bounds(window: Window) -> tuple[int, int]:

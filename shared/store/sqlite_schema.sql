@@ -52,7 +52,7 @@ CREATE TABLE ship_energy (
     covered_us INTEGER NOT NULL
 );
 
-CREATE INDEX ship_energy_by_kwh ON ship_energy (whole_kwh + rest_nwh / 1e12 DESC);
+CREATE INDEX ship_energy_by_kwh ON ship_energy (round(whole_kwh + rest_nwh / 1e12, 6) DESC);
 
 CREATE TRIGGER energy_inserted AFTER INSERT ON energy BEGIN
     INSERT INTO fleet_energy VALUES (

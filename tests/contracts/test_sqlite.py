@@ -9,6 +9,7 @@ import pytest
 from shared.errors import InvalidSettings, Unavailable
 from shared.readings import Readings
 from shared.slots import Window
+from shared.sqlite_files import SqliteFile
 from shared.store.sqlite import FILE_NAME, SqliteStore
 from tests.contracts.store_contract import MakeStore, Store, StoreContract, put, slots_of
 from tests.support.strategies import START_US
@@ -66,6 +67,24 @@ def test_another_writer_makes_it_unavailable(tmp_path: Path) -> None:
     other.close()
     put(store, ONE)
     store.close()
+
+
+def test_a_file_that_another_process_fills_can_be_opened(tmp_path: Path) -> None:
+    """Whoever only reads must not wait for whoever writes, and a restart must not fail over it."""
+    store = SqliteStore(tmp_path)
+    with store.transaction():
+        store.put_readings(ONE)
+        SqliteStore(tmp_path).close()
+    store.close()
+
+
+def test_a_new_file_that_another_process_makes_is_waited_for(tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(Unavailable, match="locked"):
+        SqliteFile(tmp_path / FILE_NAME, "CREATE TABLE a (b);", 1, busy_s=0.05)
+    other.close()
+    SqliteStore(tmp_path).close()
 
 
 def test_a_full_disk_makes_it_unavailable_and_loses_nothing(tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ JSON = {"Content-Type": "application/json"}
 class WatchedService(Service):
     """The whole service, its worker with a port of its own."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, **environ: str) -> None:
+        super().__init__(folder, **environ)
         self.worker_port = free_port()
 
     def command(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -88,3 +89,33 @@ def test_a_broker_that_hangs_is_not_waited_for_for_ever(
         return True
 
     until(accepts, "it accepts again")
+
+
+@pytest.mark.usefixtures("connection")
+def test_a_connection_lost_just_before_the_message_costs_that_message_alone(
+    broker: Broker, publisher: MqttPublisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at the connection and the message it may go; paho then keeps the message, and sends it later."""
+    broker.stop()
+    until(lambda: not publisher._client.is_connected(), "the publisher notices")
+    with monkeypatch.context() as patched:
+        patched.setattr(publisher._client, "is_connected", lambda: True)
+        with pytest.raises(Unavailable, match="in time"):
+            publisher.publish(readings_topic(7), b"x")
+    assert publisher._doubtful
+    broker.start()
+    again = Connection(HOST, broker.port, "test-worker", ALL_READINGS, 100)
+    until(lambda: not publisher._doubtful, "what was in doubt is settled")
+    publisher.publish(readings_topic(7), b"y")
+    assert not publisher._codes
+    again.close()
+
+
+@pytest.mark.usefixtures("connection")
+def test_many_at_once_are_all_confirmed(publisher: MqttPublisher) -> None:
+    with ThreadPoolExecutor(64) as pool:
+        sent = [pool.submit(publisher.publish, readings_topic(i), b"x") for i in range(500)]
+        for each in sent:
+            each.result(20)
+    assert not publisher._codes
+    assert not publisher._doubtful

@@ -21,6 +21,7 @@ from normalizer_worker.worker import Worker
 from shared import health
 from shared.http import make_app
 from shared.store.sqlite import FILE_NAME, SqliteStore
+from shared.tokens import anybody
 from shared.topics import ALL_READINGS
 from tests.support.servers import HOST, Broker
 from tests.support.waiting import until
@@ -50,7 +51,7 @@ def running(broker: Broker, store: SqliteStore, folder: Path) -> Iterator[tuple[
     thread = threading.Thread(target=worker.run, args=(stop.is_set, lambda: None))
     thread.start()
     try:
-        yield make_app(health.routes(vitals.checks())).test_client(), registry
+        yield make_app(health.routes(vitals.checks()), access=anybody).test_client(), registry
     finally:
         stop.set()
         thread.join()
@@ -73,7 +74,7 @@ def await_red(asking: FlaskClient, check: str) -> None:
 
 def test_the_gateway_follows_the_broker(broker: Broker) -> None:
     publisher = MqttPublisher(HOST, broker.port)
-    asking = make_app(health.routes({"broker": publisher.is_connected})).test_client()
+    asking = make_app(health.routes({"broker": publisher.is_connected}), access=anybody).test_client()
     await_ready(asking)
     broker.stop()
     await_red(asking, "broker")
@@ -109,7 +110,7 @@ def test_the_worker_follows_the_store(broker: Broker, store: SqliteStore, tmp_pa
 
 
 def test_the_query_service_follows_the_store(store: SqliteStore, tmp_path: Path) -> None:
-    asking = make_app(health.routes({"store": health.answers(store.extent)})).test_client()
+    asking = make_app(health.routes({"store": health.answers(store.extent)}), access=anybody).test_client()
     await_ready(asking)
     store.close()
     with closing(sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)) as other:

@@ -5,8 +5,15 @@ from collections.abc import Iterator
 
 import paho.mqtt.publish as paho
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from paho.mqtt._packet import decode_publish
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
-from normalizer_worker.subscriber import Connection, Message
+from normalizer_worker.subscriber import Connection, Message, read_publish
 from shared.errors import Unavailable
 from shared.topics import ALL_READINGS
 from tests.support.servers import HOST, Broker
@@ -137,3 +144,42 @@ def test_a_dead_broker_is_noticed(broker: Broker, worker: Worker) -> None:
     broker.stop()  # the kernel closes a dead process's sockets one by one: wait for the last
     with pytest.raises(Unavailable, match="no broker at"):
         worker.connect()
+
+
+@pytest.mark.parametrize("text", ["\ufeff", "k" * 60_000, ""])
+def test_no_property_of_a_message_stops_those_behind_it(broker: Broker, worker: Worker, text: str) -> None:
+    """The broker passes on a U+FEFF that paho refuses; the message would come again and again."""
+    connection = worker.connect()
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho leaves it so
+    properties.UserProperty = [("key", text)]
+    properties.ContentType = "application/json"
+    client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+    client.connect(HOST, broker.port)
+    client.loop_start()
+    client.publish("ships/1/readings", b"a", qos=1, properties=properties)
+    client.publish("ships/1/readings", b"b", qos=1).wait_for_publish(10)
+    client.disconnect()
+    client.loop_stop()
+    messages = receive(connection, 2)
+    assert payloads(messages) == [b"a", b"b"]
+    connection.acknowledge(messages)
+
+
+@given(
+    topic=st.text(st.characters(exclude_characters="\0+#", exclude_categories=["Cs"]), min_size=1, max_size=300),
+    payload=st.binary(max_size=300),
+    flags=st.integers(0x30, 0x33),
+    mid=st.integers(1, 65535),
+    user_property=st.none() | st.text(st.characters(max_codepoint=0x7F, min_codepoint=1), max_size=20_000),
+)
+def test_a_publish_is_read_as_paho_reads_it(
+    topic: str, payload: bytes, flags: int, mid: int, user_property: str | None
+) -> None:
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho leaves it so
+    if user_property is not None:
+        properties.UserProperty = [("key", user_property)]
+    name, identifier = topic.encode(), mid.to_bytes(2) if flags & 2 else b""
+    packed: bytes = properties.pack()  # type: ignore[no-untyped-call]  # the same
+    packet = len(name).to_bytes(2) + name + identifier + packed + payload
+    expected = decode_publish(flags, packet, MQTTProtocolVersion.MQTTv5)
+    assert read_publish(flags, packet) == (topic, expected.payload, expected.retain, expected.qos, expected.mid)

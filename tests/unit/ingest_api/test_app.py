@@ -18,6 +18,7 @@ from shared.batch import ENVELOPE_BYTES, MAX_BYTES, decode
 from shared.errors import Unavailable
 from shared.http import make_app
 from shared.moments import moment_us
+from shared.tokens import anybody
 from tests.e2e.bad_batches import INVALID, MOMENT, SHIP, UNREADABLE, BadBatch, reading, readings, text
 from tests.e2e.bad_batches import UUID as UUID_TEXT
 
@@ -46,7 +47,7 @@ class MemoryPublisher:
 def client(publisher: Publisher, *, allow_negative: bool = False) -> FlaskClient:
     """Build an app over a publisher."""
     metrics = IngestMetrics(CollectorRegistry())
-    return make_app(routes(publisher, metrics, allow_negative=allow_negative)).test_client()
+    return make_app(routes(publisher, metrics, allow_negative=allow_negative), access=anybody).test_client()
 
 
 def post(publisher: Publisher, payload: str | bytes, **headers: str) -> TestResponse:

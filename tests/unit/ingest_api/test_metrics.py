@@ -7,6 +7,7 @@ from ingest_api.app import routes
 from ingest_api.metrics import IngestMetrics
 from shared.errors import Unavailable
 from shared.http import make_app
+from shared.tokens import anybody
 from tests.e2e.bad_batches import reading, readings, text
 from tests.unit.ingest_api.test_app import MemoryPublisher
 
@@ -14,7 +15,7 @@ from tests.unit.ingest_api.test_app import MemoryPublisher
 def counted(publisher: MemoryPublisher, *payloads: str, content_type: str = "application/json") -> CollectorRegistry:
     """Post batches and give what was counted."""
     registry = CollectorRegistry()
-    sender = make_app(routes(publisher, IngestMetrics(registry))).test_client()
+    sender = make_app(routes(publisher, IngestMetrics(registry)), access=anybody).test_client()
     for payload in payloads:
         sender.post("/data", data=payload, content_type=content_type)
     return registry

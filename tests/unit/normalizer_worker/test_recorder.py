@@ -5,15 +5,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from normalizer_worker.normalize import DEFAULT_MAX_GAP_US
-from normalizer_worker.recorder import Recorder, stretches
+from normalizer_worker import recorder
+from normalizer_worker.normalize import DEFAULT_MAX_GAP_US, latest
+from normalizer_worker.recorder import NEAR_US, Recorder, stretches, transactions
 from shared.errors import Unavailable
 from shared.readings import Readings
 from shared.slots import Slots, Window
 from shared.store.port import Neighbourhood, Span
 from shared.store.sqlite import SqliteStore
-from tests.support.strategies import DAY_US, START_US
+from tests.support.reference import Reading
+from tests.support.strategies import DAY_US, START_US, readings
 
 FIVE_MINUTES_US = 300_000_000
 
@@ -108,14 +112,49 @@ def test_what_was_not_committed_is_not_remembered(store: WatchedStore) -> None:
     store.close()
 
 
+def test_a_decade_of_daily_readings_in_one_batch_is_taken_in_parts(
+    store: WatchedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of them makes a day of slots: too many of them for one transaction, and for the memory."""
+    monkeypatch.setattr(recorder, "MAX_SLOTS", 10_000)
+    daily = Readings.from_rows([(1, START_US + DAY_US * day, 96.0, True, 1) for day in range(1000)])
+    assert max(len(part) for part in transactions(daily, DEFAULT_MAX_GAP_US)) <= 105
+    Recorder(store, DEFAULT_MAX_GAP_US).record(daily)
+    slots = store.slots(1, Window())
+    assert slots.kwh.tolist() == [1.0] * 96 * 1000
+    store.close()
+
+
+@given(st.lists(readings, min_size=1, max_size=40), st.sampled_from([1, 2, 100]))
+def test_transactions_hold_every_reading_once_and_in_order(drawn: list[Reading], max_slots: int) -> None:
+    rows = latest(Readings.from_rows(drawn))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(recorder, "MAX_SLOTS", max_slots)
+        parts = list(transactions(rows, DEFAULT_MAX_GAP_US))
+    assert all(len(part) for part in parts)
+    together = Readings.concat(parts)
+    assert together.moment_us.tolist() == rows.moment_us.tolist()
+    assert together.ship.tolist() == rows.ship.tolist()
+
+
+def test_what_lies_between_two_readings_within_the_longest_gap_is_not_read(store: WatchedStore) -> None:
+    Recorder(store, DEFAULT_MAX_GAP_US).record(every_five_minutes(0, 288))
+    store.given = 0
+    ends = Readings.concat([every_five_minutes(10, 1, value=7.0), every_five_minutes(270, 1, value=7.0)])
+    Recorder(store, DEFAULT_MAX_GAP_US).record(ends)
+    assert store.given <= 32
+    store.close()
+
+
 def test_stretches_part_each_ship_where_it_was_silent_for_long() -> None:
-    rows = [(1, 0), (1, DAY_US), (1, 2 * DAY_US + 1), (2, 0), (2, 2 * DAY_US), (2, 4 * DAY_US), (3, 5)]
+    near = NEAR_US
+    rows = [(1, 0), (1, near), (1, 2 * near + 1), (2, 0), (2, 2 * near), (2, 4 * near), (3, 5)]
     readings = Readings.from_rows([(ship, moment, 0.0, False, 0) for ship, moment in rows])
     parts = [
         list(zip(part.ship.tolist(), part.moment_us.tolist(), strict=True)) for part in stretches(readings, DAY_US)
     ]
     assert parts == [
-        [(1, 0), (1, DAY_US), (2, 0), (3, 5)],
-        [(1, 2 * DAY_US + 1), (2, 2 * DAY_US)],
-        [(2, 4 * DAY_US)],
+        [(1, 0), (1, near), (2, 0), (3, 5)],
+        [(1, 2 * near + 1), (2, 2 * near)],
+        [(2, 4 * near)],
     ]

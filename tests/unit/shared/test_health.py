@@ -8,10 +8,13 @@ from flask.testing import FlaskClient
 from shared import health
 from shared.errors import Unavailable
 from shared.http import make_app
+from shared.tokens import anybody
 
 
 def client(**held: bool) -> FlaskClient:
-    return make_app(health.routes({name: partial(bool, is_so) for name, is_so in held.items()})).test_client()
+    return make_app(
+        health.routes({name: partial(bool, is_so) for name, is_so in held.items()}), access=anybody
+    ).test_client()
 
 
 @pytest.mark.parametrize(
@@ -42,14 +45,14 @@ def test_a_check_follows_what_it_asks() -> None:
         if outcome is not None:
             raise outcome
 
-    asking = make_app(health.routes({"store": health.answers(question)})).test_client()
+    asking = make_app(health.routes({"store": health.answers(question)}), access=anybody).test_client()
     responses = [asking.get("/readyz") for _ in range(3)]
     assert [response.status_code for response in responses] == [200, 503, 200]
     assert "10.0.0.7" not in responses[1].text
 
 
 def test_a_bug_in_a_check_is_not_ready_either(caplog: pytest.LogCaptureFixture) -> None:
-    response = make_app(health.routes({"store": lambda: 1 // 0 == 0})).test_client().get("/readyz")
+    response = make_app(health.routes({"store": lambda: 1 // 0 == 0}), access=anybody).test_client().get("/readyz")
     assert response.status_code == 500
     assert "ZeroDivisionError" not in response.text
     assert "ZeroDivisionError" in caplog.text

@@ -1,19 +1,25 @@
 """GET /metrics, and what is counted of HTTP requests."""
 
-from flask import Blueprint
+import time
+from collections.abc import Callable
+
 from flask.testing import FlaskClient
 from prometheus_client import CollectorRegistry
 
 from shared import metrics
-from shared.http import make_app
+from shared.http import Routes, make_app
+from shared.tokens import Access, access, anybody
 from tests.support.metrics import samples
+from tests.support.tokens import bearer, token
+
+SLOW_S = 0.01
 
 
-def client() -> FlaskClient:
-    routes = Blueprint("test", __name__)
+def client(let_in: Callable[[str | None], Access] = anybody) -> FlaskClient:
+    routes = Routes("test", __name__, needs="read")
     routes.add_url_rule("/ships/<int:ship>", "ship", lambda ship: f"ship {ship}")
     routes.add_url_rule("/broken", "broken", lambda: str(1 // 0))
-    return make_app(metrics.routes(CollectorRegistry()), routes).test_client()
+    return make_app(metrics.routes(CollectorRegistry()), routes, access=let_in).test_client()
 
 
 def test_requests_are_counted_by_route_method_and_status() -> None:
@@ -38,6 +44,24 @@ def test_no_stranger_makes_up_a_label() -> None:
         ("GET", "other", "404"): 2,
         ("other", "other", "405"): 2,
     }
+
+
+def test_who_is_refused_is_counted_and_timed_from_the_arrival() -> None:
+    def slowly(authorization: str | None) -> Access:
+        time.sleep(SLOW_S)
+        return access((token("console", "read"), token("bridge", "ingest")), authorization)
+
+    asking = client(slowly)
+    asking.get("/ships/1")
+    asking.get("/ships/1", headers=bearer("bridge"))
+    asking.get("/nowhere")
+    text = asking.get("/metrics", headers=bearer("console")).text
+    assert samples(text, "power_http_requests_total") == {
+        ("GET", "/ships/<int:ship>", "401"): 1,
+        ("GET", "/ships/<int:ship>", "403"): 1,
+        ("GET", "other", "401"): 1,
+    }
+    assert samples(text, "power_http_request_seconds_sum")["GET", "/ships/<int:ship>"] >= 2 * SLOW_S
 
 
 def test_each_registry_counts_for_itself() -> None:

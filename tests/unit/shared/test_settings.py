@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import InvalidSettings
-from shared.settings import IngestSettings, QuerySettings, Settings, WorkerSettings
+from shared.settings import IngestSettings, QuerySettings, SenderSettings, Settings, WorkerSettings
 
 SERVICES = [IngestSettings, QuerySettings, WorkerSettings]
 
@@ -41,6 +41,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
         "POWER_HTTP_HOST": "0.0.0.0",
         "POWER_HTTP_PORT": "1",
         "POWER_WORKER_HTTP_PORT": "0",
+        "POWER_API_TOKENS_FILE": "/srv/tokens.jsonl",
         "POWER_DATA_DIR": "/srv/power",
         "POWER_ALLOW_NEGATIVE": "true",
         "POWER_MAX_GAP_S": "900",
@@ -53,6 +54,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
     assert (ingest.mqtt_host, ingest.mqtt_port) == (worker.mqtt_host, worker.mqtt_port) == ("broker", 65535)
     assert (ingest.http_host, ingest.http_port) == (query.http_host, query.http_port) == ("0.0.0.0", 1)
     assert (worker.http_host, worker.http_port) == ("0.0.0.0", 0)
+    assert ingest.api_tokens_file == query.api_tokens_file == worker.api_tokens_file == Path("/srv/tokens.jsonl")
     assert query.data_dir == worker.data_dir == Path("/srv/power")
     assert ingest.allow_negative
     assert worker.allow_negative
@@ -110,3 +112,31 @@ def test_a_switch_is_on_or_off(value: str, meant: bool) -> None:  # noqa: FBT001
     environ = {"POWER_ALLOW_NEGATIVE": value}
     assert IngestSettings.load(environ).allow_negative is meant
     assert WorkerSettings.load(environ).allow_negative is meant
+
+
+@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize(
+    "host", ["0.0.0.0", "::", "192.168.1.2", "power.example", "localhost.example", "127.0.0.1.example"]
+)
+def test_who_listens_beyond_this_machine_must_ask_who_is_there(service: type[Settings], host: str) -> None:
+    with pytest.raises(InvalidSettings, match=r"^POWER_HTTP_HOST [^\n]*POWER_API_TOKENS_FILE must be set$"):
+        service.load({"POWER_HTTP_HOST": host})
+    service.load({"POWER_HTTP_HOST": host, "POWER_API_TOKENS_FILE": "tokens.jsonl"})
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
+def test_on_this_machine_nobody_need_be_asked(host: str) -> None:
+    assert IngestSettings.load({"POWER_HTTP_HOST": host}).api_tokens_file is None
+
+
+def test_an_empty_tokens_file_setting_is_not_taken_for_none() -> None:
+    """A variable that was meant to be filled must not open the door."""
+    with pytest.raises(InvalidSettings, match="POWER_API_TOKENS_FILE is empty"):
+        QuerySettings.load({"POWER_API_TOKENS_FILE": ""})
+
+
+@pytest.mark.parametrize("token", ["", "two words", "a\nX-Header: b", "é"])
+def test_a_token_that_no_header_can_carry_is_refused_and_not_shown(token: str) -> None:
+    with pytest.raises(InvalidSettings, match="POWER_API_TOKEN should") as caught:
+        SenderSettings.load({"POWER_API_TOKEN": token})
+    assert not token or token not in str(caught.value)

@@ -1,0 +1,27 @@
+"""Tokens for tests, with their secrets."""
+
+from datetime import UTC, datetime
+from hashlib import sha256
+
+from shared.tokens import Role, Token
+
+
+def secret_of(name: str) -> str:
+    """Give the secret of the token that `token` makes."""
+    return f"the-secret-of-{name}"
+
+
+def token(name: str, role: Role, *ships: int) -> Token:
+    """Make a token."""
+    return Token(
+        name=name,
+        role=role,
+        ships=ships or None,
+        created=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+        sha256=sha256(secret_of(name).encode()).hexdigest(),
+    )
+
+
+def bearer(name: str) -> dict[str, str]:
+    """Give the header that shows the token."""
+    return {"Authorization": f"Bearer {secret_of(name)}"}
