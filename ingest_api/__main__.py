@@ -3,7 +3,9 @@
 import os
 
 from ingest_api.app import routes
+from ingest_api.metrics import IngestMetrics
 from ingest_api.mqtt_publisher import MqttPublisher
+from shared import health, metrics
 from shared.http import Server, make_app
 from shared.process import announce_ready, on_stop, run
 from shared.settings import IngestSettings
@@ -14,9 +16,15 @@ def main() -> None:
     """Serve until told to stop."""
     settings = IngestSettings.load(os.environ)
     access = access_by(settings.api_tokens_file)
+    registry = metrics.new_registry()
     publisher = MqttPublisher(settings.mqtt_host, settings.mqtt_port)
     try:
-        app = make_app(routes(publisher, allow_negative=settings.allow_negative), access=access)
+        app = make_app(
+            metrics.routes(registry),
+            health.routes({"broker": publisher.is_connected}),
+            routes(publisher, IngestMetrics(registry), allow_negative=settings.allow_negative),
+            access=access,
+        )
         server = Server(app, settings.http_host, settings.http_port)
         on_stop(server.stop)
         announce_ready()

@@ -5,19 +5,24 @@ from uuid import uuid4
 from flask import Response, jsonify, request
 
 from ingest_api import body
+from ingest_api.metrics import IngestMetrics
 from ingest_api.publisher import Publisher
 from shared.batch import decode
 from shared.clock import StrictClock
+from shared.errors import Unavailable
 from shared.http import Routes, caller
 from shared.moments import iso
 from shared.topics import readings_topic
 
+BAD_REQUEST = 400
 
-def routes(publisher: Publisher, *, allow_negative: bool = False) -> Routes:
+
+def routes(publisher: Publisher, metrics: IngestMetrics, *, allow_negative: bool = False) -> Routes:
     """Build the routes.
 
     Args:
         publisher: where accepted batches go.
+        metrics: where they are counted.
         allow_negative: take values below 0.
 
     """
@@ -33,8 +38,17 @@ def routes(publisher: Publisher, *, allow_negative: bool = False) -> Routes:
         added = {} if batch.batch_id else {"batch_id": str(batch_id)}
         if batch.sent_at_us is None:
             added["sent_at"] = iso(clock.now_us())
-        publisher.publish(readings_topic(batch.ship), _with_members(payload, added))
+        with metrics.publish_failures.count_exceptions(Unavailable):
+            publisher.publish(readings_topic(batch.ship), _with_members(payload, added))
+        metrics.batches.inc()
+        metrics.readings.inc(batch.received)
         return jsonify(batch_id=str(batch_id), status="accepted", readings=batch.received), 202
+
+    @routes.after_request
+    def count_refusal(response: Response) -> Response:
+        if response.status_code >= BAD_REQUEST:
+            metrics.refused.labels(str(response.status_code)).inc()
+        return response
 
     return routes
 

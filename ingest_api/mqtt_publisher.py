@@ -52,6 +52,10 @@ class MqttPublisher:
         client.connect_async(host, port, KEEPALIVE_S)
         client.loop_start()
 
+    def is_connected(self) -> bool:
+        """Tell whether there is a connection now."""
+        return self._client.is_connected()
+
     def publish(self, topic: str, payload: bytes) -> None:
         """See `Publisher`."""
         if not self._turns.acquire(timeout=TURN_S):

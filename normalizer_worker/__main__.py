@@ -1,20 +1,26 @@
 """The worker's process: reads the settings, puts the parts together, runs."""
 
 import os
+import threading
 
 from normalizer_worker.dead_letters import DeadLetters
 from normalizer_worker.recorder import Recorder
 from normalizer_worker.subscriber import Connection
+from normalizer_worker.vitals import Vitals
 from normalizer_worker.worker import Limits, Worker
+from shared import health, metrics
 from shared.errors import InvalidSettings
+from shared.http import Server, make_app
 from shared.moments import US_PER_S
 from shared.process import announce_ready, on_stop, run
 from shared.settings import WorkerSettings
 from shared.store.sqlite import SqliteStore
+from shared.token_file import access_by
 from shared.topics import ALL_READINGS
 
 CLIENT_ID = "normalizer-worker"
 CACHE_KIB = 65_536
+HTTP_THREADS = 2
 
 
 def main() -> None:
@@ -38,6 +44,7 @@ def main() -> None:
         connect,
         Recorder(store, settings.max_gap_s * US_PER_S),
         dead_letters,
+        _observed(settings),
         allow_negative=settings.allow_negative,
         limits=limits,
     )
@@ -46,6 +53,18 @@ def main() -> None:
     finally:
         dead_letters.close()
         store.close()
+
+
+def _observed(settings: WorkerSettings) -> Vitals:
+    """Make the vitals, and show them over HTTP from a thread that ends with the process."""
+    registry = metrics.new_registry()
+    vitals = Vitals(registry)
+    if settings.http_port:
+        access = access_by(settings.api_tokens_file)
+        app = make_app(metrics.routes(registry), health.routes(vitals.checks()), access=access)
+        server = Server(app, settings.http_host, settings.http_port, threads=HTTP_THREADS)
+        threading.Thread(target=server.run, name="http", daemon=True).start()
+    return vitals
 
 
 if __name__ == "__main__":

@@ -3,14 +3,17 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from normalizer_worker.dead_letters import DeadLetter
 from normalizer_worker.subscriber import Message
+from normalizer_worker.vitals import Vitals
 from shared.batch import Batch, columns, decode
 from shared.clock import StrictClock
 from shared.errors import InvalidInput, Problem, Unavailable
+from shared.moments import US_PER_S
 from shared.readings import Readings
 from shared.topics import ship_of
 
@@ -66,20 +69,22 @@ class Limits:
 class _Load:
     """What one transaction will store."""
 
-    messages: list[Message]
-    batches: list[Batch]
-    dead: list[DeadLetter]
+    messages: list[Message] = field(default_factory=list)
+    batches: list[Batch] = field(default_factory=list)
+    dead: list[DeadLetter] = field(default_factory=list)
+    lags_s: list[float] = field(default_factory=list)
     count: int = 0
 
 
 class Worker:
     """Moves messages from a source into a sink; nothing is acknowledged before it is durable."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the parts are put together in one place
         self,
         connect: Callable[[], Source],
         sink: Sink,
         morgue: Morgue,
+        vitals: Vitals,
         *,
         allow_negative: bool = False,
         limits: Limits | None = None,
@@ -88,6 +93,7 @@ class Worker:
         self._connect = connect
         self._sink = sink
         self._morgue = morgue
+        self._vitals = vitals
         self._allow_negative = allow_negative
         self._limits = limits or Limits()
         self._clock = StrictClock()
@@ -101,14 +107,11 @@ class Worker:
         retry_s = FIRST_RETRY_S
         while not stopping():
             try:
-                source = self._connect()
-                ready()
-                try:
+                with closing(self._connect()) as source, self._vitals.session():
+                    ready()
                     while not stopping():
                         if self.step(source):
                             retry_s = FIRST_RETRY_S
-                finally:
-                    source.close()
             except Unavailable as error:
                 log.warning("%s; next try in %.1f s", error, retry_s)
                 _wait(retry_s, stopping)
@@ -122,17 +125,29 @@ class Worker:
 
         """
         load = self._gather(source)
-        if load.batches:
-            self._sink.record(columns(load.batches))
-        self._morgue.keep(load.dead)
-        source.acknowledge(load.messages)
+        if load.messages:
+            self._store(load)
+            source.acknowledge(load.messages)
+        self._vitals.progressed()
+        return len(load.messages)
+
+    def _store(self, load: _Load) -> None:
+        with self._vitals.transaction():
+            if load.batches:
+                self._sink.record(columns(load.batches))
+            self._morgue.keep(load.dead)
+        self._vitals.stored(
+            messages=len(load.messages),
+            readings=sum(batch.received for batch in load.batches),
+            dead=len(load.dead),
+            lags_s=load.lags_s,
+        )
         for letter in load.dead:
             first = "; ".join(f"{each.at} {each.problem}" for each in letter.problems[:1])
             log.warning("dead letter on %r: %s %s", letter.topic, letter.reason, first)
-        return len(load.messages)
 
     def _gather(self, source: Source) -> _Load:
-        load, limits = _Load([], [], []), self._limits
+        load, limits = _Load(), self._limits
         message = source.receive(IDLE_S)
         deadline = time.monotonic() + limits.seconds
         while message is not None:
@@ -152,6 +167,8 @@ class Worker:
         # A retained message may be of any age: without a `sent_at` it fills holes but corrects nothing.
         if batch.sent_at_us is None:
             batch = batch._replace(sent_at_us=0 if message.retained else now_us)
+        else:
+            load.lags_s.append((now_us - batch.sent_at_us) / US_PER_S)
         load.batches.append(batch)
         load.count += len(batch.moment_us)
 

@@ -3,8 +3,11 @@
 import os
 
 from ingest_api.app import routes as ingest_routes
+from ingest_api.metrics import IngestMetrics
 from ingest_api.mqtt_publisher import MqttPublisher
 from query_api.app import routes as query_routes
+from query_api.app import store_errors
+from shared import health, metrics
 from shared.http import Server, make_app
 from shared.process import announce_ready, on_stop, run
 from shared.settings import IngestSettings, QuerySettings
@@ -16,11 +19,17 @@ def main() -> None:
     """Serve until told to stop."""
     settings, query_settings = IngestSettings.load(os.environ), QuerySettings.load(os.environ)
     access = access_by(settings.api_tokens_file)
+    registry = metrics.new_registry()
     store = SqliteStore(query_settings.data_dir)
     publisher = MqttPublisher(settings.mqtt_host, settings.mqtt_port)
     try:
-        ingest = ingest_routes(publisher, allow_negative=settings.allow_negative)
-        app = make_app(ingest, query_routes(store), access=access)
+        app = make_app(
+            metrics.routes(registry),
+            health.routes({"broker": publisher.is_connected, "store": health.answers(store.extent)}),
+            ingest_routes(publisher, IngestMetrics(registry), allow_negative=settings.allow_negative),
+            query_routes(store, store_errors(registry)),
+            access=access,
+        )
         server = Server(app, settings.http_host, settings.http_port)
         on_stop(server.stop)
         announce_ready()

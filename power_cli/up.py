@@ -21,6 +21,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Describe the options."""
     parser.add_argument("--port", type=_port, default=5000, help="for HTTP (default 5000)")
     parser.add_argument("--mqtt-port", type=_port, default=1883, help="for MQTT (default 1883)")
+    parser.add_argument("--worker-port", type=_port, help="for the worker's metrics (default: none)")
     parser.add_argument("--data", type=Path, default=ROOT / "data", metavar="DIR", help="where everything is kept")
     parser.add_argument("--store", choices=["embedded"], default="embedded", help="where energy is stored")
 
@@ -38,6 +39,8 @@ def run(arguments: Namespace) -> int:
     with _locked(folder):
         for port, option in ((arguments.port, "--port"), (arguments.mqtt_port, "--mqtt-port")):
             _check_free(port, option)
+        if arguments.worker_port:
+            _check_free(arguments.worker_port, "--worker-port")
         broker = mosquitto.find_or_install()
         configuration = mosquitto.configure(folder / "mosquitto", arguments.mqtt_port)
 
@@ -50,23 +53,24 @@ def run(arguments: Namespace) -> int:
             )
             sys.stdout.flush()
 
-        supervise(_processes(broker, configuration, folder, arguments.port, arguments.mqtt_port), ready)
+        supervise(_processes(broker, configuration, folder, arguments), ready)
     return 0
 
 
-def _processes(broker: str, configuration: Path, folder: Path, port: int, mqtt_port: int) -> list[Process]:
+def _processes(broker: str, configuration: Path, folder: Path, arguments: Namespace) -> list[Process]:
     environ = {
         **os.environ,
         "POWER_MQTT_HOST": HOST,
-        "POWER_MQTT_PORT": str(mqtt_port),
+        "POWER_MQTT_PORT": str(arguments.mqtt_port),
         "POWER_HTTP_HOST": HOST,
-        "POWER_HTTP_PORT": str(port),
+        "POWER_HTTP_PORT": str(arguments.port),
+        "POWER_WORKER_HTTP_PORT": str(arguments.worker_port or 0),
         "POWER_DATA_DIR": str(folder),
         "PYTHONPATH": str(ROOT),
     }
     python = [sys.executable, "-P", "-m"]
     return [
-        Process("mosquitto", [broker, "-c", str(configuration)], environ, lambda: _answers(mqtt_port)),
+        Process("mosquitto", [broker, "-c", str(configuration)], environ, lambda: _answers(arguments.mqtt_port)),
         Process("normalizer_worker", [*python, "normalizer_worker"], environ),
         Process("http", [*python, "power_cli.http"], environ),
     ]

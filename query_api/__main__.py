@@ -2,7 +2,8 @@
 
 import os
 
-from query_api.app import routes
+from query_api.app import routes, store_errors
+from shared import health, metrics
 from shared.http import Server, make_app
 from shared.process import announce_ready, on_stop, run
 from shared.settings import QuerySettings
@@ -14,9 +15,16 @@ def main() -> None:
     """Serve until told to stop."""
     settings = QuerySettings.load(os.environ)
     access = access_by(settings.api_tokens_file)
+    registry = metrics.new_registry()
     store = SqliteStore(settings.data_dir)
     try:
-        server = Server(make_app(routes(store), access=access), settings.http_host, settings.http_port)
+        app = make_app(
+            metrics.routes(registry),
+            health.routes({"store": health.answers(store.extent)}),
+            routes(store, store_errors(registry)),
+            access=access,
+        )
+        server = Server(app, settings.http_host, settings.http_port)
         on_stop(server.stop)
         announce_ready()
         server.run()

@@ -4,31 +4,42 @@ import json
 from typing import Any
 
 from flask import Response, request
+from prometheus_client import CollectorRegistry, Counter
 
 from query_api import answers
 from query_api.parameters import ShipParameters, TopParameters, WindowParameters, parse
+from shared.errors import Unavailable
 from shared.http import Routes
 from shared.slots import Window
 from shared.store.port import EnergyReader
 
 
-def routes(store: EnergyReader) -> Routes:
-    """Build the routes over a store."""
+def store_errors(registry: CollectorRegistry) -> Counter:
+    """Make the count of questions that the store did not answer."""
+    return Counter("power_query_store_errors", "Questions that the store did not answer.", registry=registry)
+
+
+def routes(store: EnergyReader, errors: Counter) -> Routes:
+    """Build the routes over a store; `errors` counts where it is `Unavailable`."""
     routes = Routes("query_api", __name__, needs="read")
+    counted = errors.count_exceptions(Unavailable)
 
     @routes.get("/data")
+    @counted
     def ship() -> Response:
         asked = parse(ShipParameters, request.args)
         rows = answers.ship_rows(store.slots(asked.spaceship_id, asked.window), detail=asked.detail)
         return _json({"spaceship_id": asked.spaceship_id, "units": "kWh", "data": rows})
 
     @routes.get("/data/fleet")
+    @counted
     def fleet() -> Response:
         asked = parse(WindowParameters, request.args)
         rows = answers.fleet_rows(store.fleet(asked.window), detail=asked.detail)
         return _json({"units": "kWh", "data": rows})
 
     @routes.get("/topusers")
+    @counted
     def top_users() -> Response:
         asked = parse(TopParameters, request.args)
         ships = store.top_ships(asked.window, asked.count)

@@ -4,8 +4,9 @@ import json
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final, Literal
 
 from flask import Blueprint, Flask, Response, g, request
 from waitress.channel import HTTPChannel
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 2
 THREADS = 32
+OPEN: Final = "open"
+"""What routes need that ask nobody who they are."""
 MAX_READ_BYTES = 4 * MAX_BYTES
 """Up to here a body that is too large is read all the same, so that its sender gets to see the answer."""
 
@@ -49,10 +52,13 @@ def problem(
     return response
 
 
-class Routes(Blueprint):
-    """The routes of one service, and the right that all of them need."""
+Needs = Right | Literal["open"]
 
-    def __init__(self, name: str, import_name: str, *, needs: Right) -> None:
+
+class Routes(Blueprint):
+    """The routes of one service, and the right that all of them need; `OPEN` lets everybody in."""
+
+    def __init__(self, name: str, import_name: str, *, needs: Needs) -> None:
         """Begin without any route."""
         super().__init__(name, import_name)
         self.needs = needs
@@ -68,24 +74,42 @@ def make_app(*services: Routes, access: Callable[[str | None], Access]) -> Flask
     """
     app = Flask("power", static_folder=None)
     _answer_errors(app)
+    _note_arrivals(app)
     _ask_everybody(app, {each.name: each.needs for each in services}, access)
     for each in services:
         app.register_blueprint(each)
     return app
 
 
-def _ask_everybody(app: Flask, needs: Mapping[str, Right], access: Callable[[str | None], Access]) -> None:
+def _note_arrivals(app: Flask) -> None:
+    """Have requests timed from before they are checked: those that are refused, too."""
+
+    @app.before_request
+    def arrive() -> None:
+        g.arrived_s = time.perf_counter()
+
+
+def since_arrival_s() -> float:
+    """Tell how long ago the present request arrived, in seconds."""
+    arrived_s: float = g.arrived_s
+    return time.perf_counter() - arrived_s
+
+
+def _ask_everybody(app: Flask, needs: Mapping[str, Needs], access: Callable[[str | None], Access]) -> None:
     """Check every request before anything else is done for it; a route that nobody declared is for `admin` alone."""
 
     @app.before_request
     def check() -> None:
+        needed = needs.get(request.blueprint or "")
+        if needed == OPEN:
+            return
         g.access = access(request.headers.get("Authorization"))
         if request.url_rule is not None:  # what leads nowhere is answered 404 or 405 to anybody who is known
-            caller().check(needs.get(request.blueprint or ""))
+            caller().check(needed)
 
 
 def caller() -> Access:
-    """Tell what the sender of the present request may do."""
+    """Tell what the sender of the present request may do; on routes that are `OPEN` nobody knows."""
     access: Access = g.access
     return access
 
@@ -145,7 +169,7 @@ class _ProblemChannel(HTTPChannel):
 class Server:
     """A WSGI server: a fixed number of threads, bounded bodies, slow clients kept off the threads."""
 
-    def __init__(self, app: Callable[..., Any], host: str, port: int) -> None:
+    def __init__(self, app: Callable[..., Any], host: str, port: int, *, threads: int = THREADS) -> None:
         """Listen.
 
         Raises:
@@ -159,7 +183,7 @@ class Server:
         server: Any = create_server(
             app,
             sockets=[listener],
-            threads=THREADS,
+            threads=threads,
             max_request_body_size=MAX_READ_BYTES,
             connection_limit=1000,
             channel_timeout=60,

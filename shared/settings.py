@@ -53,12 +53,11 @@ class StoreSettings(Settings):
     data_dir: Path = Field(Path("data"), alias="POWER_DATA_DIR")
 
 
-class HttpSettings(Settings):
-    """Where a service listens, and whom it lets in: without tokens everybody, and then only from this machine."""
+class ListenerSettings(Settings):
+    """Where a process listens, and whom it lets in: without tokens everybody, and then only from this machine."""
 
     api_tokens_file: Path | None = Field(None, alias="POWER_API_TOKENS_FILE")
     http_host: str = Field("127.0.0.1", alias="POWER_HTTP_HOST", min_length=1)
-    http_port: Port = Field(5000, alias="POWER_HTTP_PORT")
 
     @field_validator("api_tokens_file", mode="before")
     @classmethod
@@ -73,6 +72,12 @@ class HttpSettings(Settings):
         if info.data.get("api_tokens_file", Path()) is None and not _is_loopback(host):
             raise PydanticCustomError("open", "is not this machine alone, so POWER_API_TOKENS_FILE must be set")
         return host
+
+
+class HttpSettings(ListenerSettings):
+    """Where a service listens."""
+
+    http_port: Port = Field(5000, alias="POWER_HTTP_PORT")
 
 
 class SenderSettings(Settings):
@@ -98,10 +103,12 @@ class IngestSettings(BrokerSettings, HttpSettings, ReadingSettings):
     """The gateway's."""
 
 
-class WorkerSettings(BrokerSettings, StoreSettings, ReadingSettings):
+class WorkerSettings(BrokerSettings, ListenerSettings, StoreSettings, ReadingSettings):
     """The worker's."""
 
     max_gap_s: int = Field(24 * 3600, alias="POWER_MAX_GAP_S", ge=SLOT_S, le=31 * 24 * 3600)
+    http_port: int = Field(5001, alias="POWER_WORKER_HTTP_PORT", ge=0, le=65535)
+    """Where it tells how it is; 0 is nowhere."""
 
 
 class QuerySettings(HttpSettings, StoreSettings):

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import urllib3
 
 from power_cli.up import ROOT
+from tests.e2e.test_metrics import WatchedService
 from tests.support.servers import HOST, Service, free_port
 from tests.support.waiting import until
 
@@ -28,7 +30,7 @@ class Door:
     def __init__(self, folder: Path) -> None:
         self.file = folder / "tokens.jsonl"
         self.admin = self.add("admin")
-        self.service = Service(folder / "data", POWER_API_TOKENS_FILE=str(self.file))
+        self.service = WatchedService(folder / "data", POWER_API_TOKENS_FILE=str(self.file))
 
     def add(self, role: str, *options: str) -> str:
         done = _power("token", "add", "--role", role, *options, "--file", self.file)
@@ -70,6 +72,22 @@ def test_without_a_good_token_all_is_401(door: Door, headers: dict[str, str]) ->
         assert each.json()["title"] == "Unauthorized"
         assert b"1234" not in each.data
     assert "wrong-1234" not in door.service.said()
+
+
+@pytest.mark.parametrize("process", ["http", "worker"])
+def test_health_asks_nobody_and_metrics_ask_for_a_reader(door: Door, process: str) -> None:
+    port = door.service.worker_port if process == "worker" else door.service.port
+
+    def status(path: str, token: str | None = None) -> int:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return urllib3.request("GET", f"http://{HOST}:{port}{path}", headers=headers, retries=False).status
+
+    reader, sender = door.add("read"), door.add("ingest")
+    assert status("/healthz") == 200
+    until(lambda: status("/readyz") == 200, "it is ready")
+    assert status("/metrics") == 401
+    until(lambda: status("/metrics", sender) == 403, "the tokens are known")
+    assert status("/metrics", reader) == status("/metrics", door.admin) == 200
 
 
 def test_a_token_counts_without_a_restart_until_it_is_removed(door: Door) -> None:
@@ -134,7 +152,7 @@ def test_a_tool_that_may_not_says_why_in_one_line(door: Door, tmp_path: Path) ->
     assert done.stderr.splitlines()[-1] == f"the service refuses {path}:2-2: this token is not for readings of ship 9"
 
 
-@pytest.mark.parametrize("service", ["ingest_api", "query_api"])
+@pytest.mark.parametrize("service", ["ingest_api", "normalizer_worker", "query_api"])
 def test_beyond_this_machine_no_service_starts_without_tokens(service: str, tmp_path: Path) -> None:
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "POWER_HTTP_HOST": "0.0.0.0", "POWER_DATA_DIR": str(tmp_path)}
     environ["POWER_HTTP_PORT"] = str(free_port())

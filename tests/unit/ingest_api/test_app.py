@@ -8,9 +8,11 @@ from uuid import UUID
 
 import pytest
 from flask.testing import FlaskClient
+from prometheus_client import CollectorRegistry
 from werkzeug.test import TestResponse
 
 from ingest_api.app import routes
+from ingest_api.metrics import IngestMetrics
 from ingest_api.publisher import Publisher
 from shared.batch import ENVELOPE_BYTES, MAX_BYTES, decode
 from shared.errors import Unavailable
@@ -44,7 +46,8 @@ class MemoryPublisher:
 
 def client(publisher: Publisher, *, allow_negative: bool = False) -> FlaskClient:
     """Build an app over a publisher."""
-    return make_app(routes(publisher, allow_negative=allow_negative), access=anybody).test_client()
+    metrics = IngestMetrics(CollectorRegistry())
+    return make_app(routes(publisher, metrics, allow_negative=allow_negative), access=anybody).test_client()
 
 
 def post(publisher: Publisher, payload: str | bytes, **headers: str) -> TestResponse:

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from normalizer_worker.dead_letters import DeadLetter
 from normalizer_worker.subscriber import Message
+from normalizer_worker.vitals import Vitals
 from normalizer_worker.worker import Limits, Worker
 from shared.errors import Unavailable
 from shared.readings import Readings
@@ -62,7 +64,7 @@ def message(mid: int, batch: Any = None, *, topic: str = "ships/1/readings", ret
 
 
 def worker(bench: Bench, limits: Limits | None = None) -> Worker:
-    return Worker(bench.connect, bench, bench, limits=limits)
+    return Worker(bench.connect, bench, bench, Vitals(CollectorRegistry()), limits=limits)
 
 
 def test_acknowledgement_comes_after_everything_is_durable() -> None:

@@ -4,11 +4,15 @@ from functools import partial
 
 import pytest
 from flask import Flask
+from prometheus_client import CollectorRegistry
 from werkzeug.test import TestResponse
 
 from ingest_api.app import routes as ingest_routes
+from ingest_api.metrics import IngestMetrics
 from query_api.app import routes as query_routes
-from shared.http import Routes, make_app
+from query_api.app import store_errors
+from shared import health, metrics
+from shared.http import OPEN, Routes, make_app
 from shared.store.sqlite import SqliteStore
 from shared.tokens import access, anybody
 from tests.e2e.bad_batches import SHIP, text
@@ -22,7 +26,8 @@ TOKENS = (
     token("console", "read"),
     token("root", "admin"),
 )
-QUESTIONS = ["/data?spaceship_id=1", "/data/fleet", "/topusers"]
+QUESTIONS = ["/data?spaceship_id=1", "/data/fleet", "/topusers", "/metrics"]
+OPEN_PATHS = ["/healthz", "/readyz"]
 
 
 @pytest.fixture
@@ -34,8 +39,14 @@ def publisher() -> MemoryPublisher:
 @pytest.fixture
 def app(publisher: MemoryPublisher, tmp_path_factory: pytest.TempPathFactory) -> Flask:
     """Both services in one app that asks for tokens."""
-    store = SqliteStore(tmp_path_factory.mktemp("store"))
-    return make_app(ingest_routes(publisher), query_routes(store), access=partial(access, TOKENS))
+    store, registry = SqliteStore(tmp_path_factory.mktemp("store")), CollectorRegistry()
+    return make_app(
+        metrics.routes(registry),
+        health.routes({"store": health.answers(store.extent)}),
+        ingest_routes(publisher, IngestMetrics(registry)),
+        query_routes(store, store_errors(registry)),
+        access=partial(access, TOKENS),
+    )
 
 
 def _post(app: Flask, name: str, body: str) -> TestResponse:
@@ -56,13 +67,21 @@ def _refused(response: TestResponse, status: int) -> str:
 def test_who_is_not_known_gets_401_everywhere(app: Flask, headers: dict[str, str]) -> None:
     """Also where there is nothing: a stranger learns nothing of what there is."""
     client = app.test_client()
-    asked = [(rule.rule, method) for rule in app.url_map.iter_rules() for method in rule.methods or ()]
-    for path, method in [*asked, ("/nowhere", "GET"), ("/data", "DELETE")]:
+    rules = [rule for rule in app.url_map.iter_rules() if rule.rule not in OPEN_PATHS]
+    asked = [(rule.rule, method) for rule in rules for method in rule.methods or ()]
+    for path, method in [*asked, ("/nowhere", "GET"), ("/data", "DELETE"), ("/healthz", "POST"), ("/healthz/", "GET")]:
         response = client.open(path, method=method, headers=headers)
         assert response.status_code == 401
         assert response.headers["WWW-Authenticate"] == "Bearer"
         if method != "HEAD":
             assert "token" in _refused(response, 401)
+
+
+@pytest.mark.parametrize("path", OPEN_PATHS)
+@pytest.mark.parametrize("headers", [{}, bearer("nobody"), bearer("own-ship"), bearer("root")])
+def test_whether_the_service_is_well_it_tells_everybody(app: Flask, path: str, headers: dict[str, str]) -> None:
+    """An orchestrator has no token."""
+    assert app.test_client().get(path, headers=headers).status_code == 200
 
 
 @pytest.mark.parametrize("name", ["all-ships", "own-ship", "root"])
@@ -115,6 +134,14 @@ def test_a_route_that_nobody_declared_is_for_admin_alone() -> None:
         assert "role admin is needed" in _refused(client.get("/forgotten", headers=bearer(name)), 403)
 
 
+def test_routes_that_are_open_open_no_others() -> None:
+    app = make_app(Routes("some", __name__, needs=OPEN), access=partial(access, TOKENS))
+    app.add_url_rule("/forgotten", view_func=lambda: "here")
+    client = app.test_client()
+    _refused(client.get("/forgotten"), 401)
+    _refused(client.get("/forgotten", headers=bearer("console")), 403)
+
+
 def test_a_token_in_the_url_is_none(app: Flask) -> None:
     """URLs end up in logs."""
     response = app.test_client().get(f"/topusers?access_token={secret_of('root')}")
@@ -122,6 +149,6 @@ def test_a_token_in_the_url_is_none(app: Flask) -> None:
 
 
 def test_where_nobody_is_asked_everybody_may_do_everything(publisher: MemoryPublisher) -> None:
-    client = make_app(ingest_routes(publisher), access=anybody).test_client()
+    client = make_app(ingest_routes(publisher, IngestMetrics(CollectorRegistry())), access=anybody).test_client()
     headers = {"Content-Type": "application/json", **bearer("nobody")}
     assert client.post("/data", data=text(), headers=headers).status_code == 202

@@ -27,6 +27,7 @@ def test_the_defaults_stay_on_this_machine() -> None:
     )
     assert query.http_host == "127.0.0.1"
     assert query.data_dir == worker.data_dir
+    assert (worker.http_host, worker.http_port) == ("127.0.0.1", 5001)
     assert worker.max_gap_s == 24 * 3600
     assert not ingest.allow_negative
     assert not worker.allow_negative
@@ -39,6 +40,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
         "POWER_MQTT_PORT": "65535",
         "POWER_HTTP_HOST": "0.0.0.0",
         "POWER_HTTP_PORT": "1",
+        "POWER_WORKER_HTTP_PORT": "0",
         "POWER_API_TOKENS_FILE": "/srv/tokens.jsonl",
         "POWER_DATA_DIR": "/srv/power",
         "POWER_ALLOW_NEGATIVE": "true",
@@ -51,7 +53,8 @@ def test_every_setting_is_read_from_its_variable() -> None:
     )
     assert (ingest.mqtt_host, ingest.mqtt_port) == (worker.mqtt_host, worker.mqtt_port) == ("broker", 65535)
     assert (ingest.http_host, ingest.http_port) == (query.http_host, query.http_port) == ("0.0.0.0", 1)
-    assert ingest.api_tokens_file == query.api_tokens_file == Path("/srv/tokens.jsonl")
+    assert (worker.http_host, worker.http_port) == ("0.0.0.0", 0)
+    assert ingest.api_tokens_file == query.api_tokens_file == worker.api_tokens_file == Path("/srv/tokens.jsonl")
     assert query.data_dir == worker.data_dir == Path("/srv/power")
     assert ingest.allow_negative
     assert worker.allow_negative
@@ -68,6 +71,8 @@ def test_every_setting_is_read_from_its_variable() -> None:
         ("POWER_MQTT_PORT", "mqtt"),
         ("POWER_MQTT_PORT", ""),
         ("POWER_MQTT_PORT", "18.5"),
+        ("POWER_WORKER_HTTP_PORT", "-1"),
+        ("POWER_WORKER_HTTP_PORT", "65536"),
         ("POWER_ALLOW_NEGATIVE", "maybe"),
         ("POWER_ALLOW_NEGATIVE", ""),
         ("POWER_MAX_GAP_S", "899"),
@@ -109,7 +114,7 @@ def test_a_switch_is_on_or_off(value: str, meant: bool) -> None:  # noqa: FBT001
     assert WorkerSettings.load(environ).allow_negative is meant
 
 
-@pytest.mark.parametrize("service", [IngestSettings, QuerySettings])
+@pytest.mark.parametrize("service", SERVICES)
 @pytest.mark.parametrize(
     "host", ["0.0.0.0", "::", "192.168.1.2", "power.example", "localhost.example", "127.0.0.1.example"]
 )

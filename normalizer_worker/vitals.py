@@ -1,0 +1,90 @@
+"""What the worker tells of itself: how much it did, and whether it can work now."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from shared.health import Check
+
+STALLED_S = 30.0
+"""Without a sign of progress for longer than this, the worker counts as stuck."""
+TRANSACTION_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+LAG_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 15, 60, 300, 3600, 86_400)
+
+
+class Vitals:
+    """Written by the worker's one thread, read by any; nothing here waits for a reader."""
+
+    def __init__(self, registry: CollectorRegistry, now_s: Callable[[], float] = time.monotonic) -> None:
+        """Begin at 0, and not ready; `now_s` is a clock that only rises."""
+        self._now_s = now_s
+        self._sessions = 0
+        self._connected = False
+        self._stored = True
+        self._progress_s = now_s()
+        self._messages = Counter("power_worker_messages", "MQTT messages stored or set aside.", registry=registry)
+        self._readings = Counter("power_worker_readings", "Readings stored.", registry=registry)
+        self._dead = Counter("power_worker_dead_letters", "Messages that can never be stored.", registry=registry)
+        self._reconnects = Counter("power_worker_reconnects", "Sessions taken up after the first.", registry=registry)
+        self._seconds = Histogram(
+            "power_worker_transaction_seconds",
+            "How long it takes to make durable what has arrived.",
+            registry=registry,
+            buckets=TRANSACTION_BUCKETS_S,
+        )
+        self._lag_s = Histogram(
+            "power_worker_batch_lag_seconds",
+            "From a batch's sent_at, where it names one, to its arrival.",
+            registry=registry,
+            buckets=LAG_BUCKETS_S,
+        )
+        self._progress = Gauge(
+            "power_worker_last_progress_timestamp_seconds", "When the worker last got on.", registry=registry
+        )
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """Span the life of one connection to the broker."""
+        self._reconnects.inc(1 if self._sessions else 0)
+        self._sessions += 1
+        self.progressed()
+        self._connected = True
+        try:
+            yield
+        finally:
+            self._connected = False
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Span what makes messages durable; left by an error, the store has not accepted them."""
+        began_s = self._now_s()
+        try:
+            yield
+        except BaseException:
+            self._stored = False
+            raise
+        self._stored = True
+        self._seconds.observe(self._now_s() - began_s)
+
+    def stored(self, *, messages: int, readings: int, dead: int, lags_s: Iterable[float]) -> None:
+        """Count what one transaction made durable."""
+        self._messages.inc(messages)
+        self._readings.inc(readings)
+        self._dead.inc(dead)
+        for lag_s in lags_s:
+            self._lag_s.observe(max(lag_s, 0.0))  # a sender's clock may be ahead of ours
+
+    def progressed(self) -> None:
+        """Note that something was stored, or that the connection lives and has nothing to give."""
+        self._progress_s = self._now_s()
+        self._progress.set_to_current_time()
+
+    def checks(self) -> Mapping[str, Check]:
+        """Give what has to hold for the worker to be ready."""
+        return {
+            "broker": lambda: self._connected,
+            "store": lambda: self._stored,
+            "progress": lambda: self._now_s() - self._progress_s <= STALLED_S,
+        }

@@ -1,0 +1,120 @@
+"""GET /readyz of each service turns red when the broker or the store goes away, and green when it is back."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import paho.mqtt.publish as paho
+import pytest
+from flask.testing import FlaskClient
+from prometheus_client import CollectorRegistry
+
+from ingest_api.mqtt_publisher import MqttPublisher
+from normalizer_worker.dead_letters import DeadLetters
+from normalizer_worker.normalize import DEFAULT_MAX_GAP_US
+from normalizer_worker.recorder import Recorder
+from normalizer_worker.subscriber import Connection
+from normalizer_worker.vitals import Vitals
+from normalizer_worker.worker import Worker
+from shared import health
+from shared.http import make_app
+from shared.store.sqlite import FILE_NAME, SqliteStore
+from shared.tokens import anybody
+from shared.topics import ALL_READINGS
+from tests.support.servers import HOST, Broker
+from tests.support.waiting import until
+
+BUSY_S = 0.05
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    """A store that does not wait long for others."""
+    store = SqliteStore(tmp_path)
+    store._file._busy_s = BUSY_S
+    yield store
+    store.close()
+
+
+@contextmanager
+def running(broker: Broker, store: SqliteStore, folder: Path) -> Iterator[tuple[FlaskClient, CollectorRegistry]]:
+    """Run a worker in a thread; yields a client of its health, and its registry."""
+    registry, stop = CollectorRegistry(), threading.Event()
+    vitals, dead_letters = Vitals(registry), DeadLetters(folder)
+
+    def connect() -> Connection:
+        return Connection(HOST, broker.port, "test-worker", ALL_READINGS, 100)
+
+    worker = Worker(connect, Recorder(store, DEFAULT_MAX_GAP_US), dead_letters, vitals)
+    thread = threading.Thread(target=worker.run, args=(stop.is_set, lambda: None))
+    thread.start()
+    try:
+        yield make_app(health.routes(vitals.checks()), access=anybody).test_client(), registry
+    finally:
+        stop.set()
+        thread.join()
+        dead_letters.close()
+
+
+def await_ready(asking: FlaskClient) -> None:
+    until(lambda: asking.get("/readyz").status_code == 200, "ready")
+
+
+def await_red(asking: FlaskClient, check: str) -> None:
+    def is_red() -> bool:
+        response = asking.get("/readyz")
+        assert response.json is not None
+        assert response.status_code == (200 if response.json["ready"] else 503)
+        return not response.json["checks"][check]
+
+    until(is_red, f"{check} is red")
+
+
+def test_the_gateway_follows_the_broker(broker: Broker) -> None:
+    publisher = MqttPublisher(HOST, broker.port)
+    asking = make_app(health.routes({"broker": publisher.is_connected}), access=anybody).test_client()
+    await_ready(asking)
+    broker.stop()
+    await_red(asking, "broker")
+    broker.start()
+    await_ready(asking)
+    publisher.close()
+
+
+def test_the_worker_follows_the_broker(broker: Broker, store: SqliteStore, tmp_path: Path) -> None:
+    with running(broker, store, tmp_path) as (asking, registry):
+        await_ready(asking)
+        broker.stop()
+        await_red(asking, "broker")
+        broker.start()
+        await_ready(asking)
+        assert (registry.get_sample_value("power_worker_reconnects_total") or 0) >= 1
+
+
+def test_the_worker_follows_the_store(broker: Broker, store: SqliteStore, tmp_path: Path) -> None:
+    payload = b'{"units": "kW", "data": [{"datetime": "2018-08-24T00:00:00Z", "value": 1}]}'
+    with (
+        closing(sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)) as other,
+        running(broker, store, tmp_path) as (asking, registry),
+    ):
+        await_ready(asking)
+        other.execute("BEGIN IMMEDIATE")
+        paho.single("ships/1/readings", payload, qos=1, hostname=HOST, port=broker.port)
+        await_red(asking, "store")
+        assert registry.get_sample_value("power_worker_messages_total") == 0
+        other.execute("ROLLBACK")
+        await_ready(asking)
+        until(lambda: registry.get_sample_value("power_worker_messages_total") == 1, "the message is stored")
+
+
+def test_the_query_service_follows_the_store(store: SqliteStore, tmp_path: Path) -> None:
+    asking = make_app(health.routes({"store": health.answers(store.extent)}), access=anybody).test_client()
+    await_ready(asking)
+    store.close()
+    with closing(sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode=EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        await_red(asking, "store")
+    await_ready(asking)
