@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ _PASSING = (
 )
 _OUT_OF_REACH = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
 """A wrong setting when the file is opened; later on, something that may come back."""
+RETRY_S = 0.01
 _LOW_BYTE = 0xFF
 """SQLite's extended result codes keep the primary one in their lowest byte."""
 
@@ -57,7 +59,7 @@ class SqliteFile:
         connection = self.connection()
         if self._version() == version:  # without a lock: whoever only reads must not wait for whoever writes
             return
-        connection.execute("PRAGMA journal_mode=WAL")
+        self._use_write_ahead_log(connection)
         connection.execute("BEGIN IMMEDIATE")
         (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         if tables == 0:
@@ -69,6 +71,19 @@ class SqliteFile:
         if found != version:
             message = f"its tables have version {found}, this program needs {version}"
             raise sqlite3.DatabaseError(message)
+
+    def _use_write_ahead_log(self, connection: sqlite3.Connection) -> None:
+        """Switch the file over; of two processes that do so at once, SQLite lets one fail without waiting."""
+        deadline = time.monotonic() + self._busy_s
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode=WAL")
+            except sqlite3.OperationalError as error:
+                if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(RETRY_S)
+            else:
+                return
 
     def _version(self) -> int:
         return int(self.connection().execute("PRAGMA user_version").fetchone()[0])

@@ -1,11 +1,16 @@
 """The embedded store keeps the contract, and a few promises of its own."""
 
+import os
 import sqlite3
+import subprocess
+import sys
+import time
 from itertools import count
 from pathlib import Path
 
 import pytest
 
+from power_cli.up import ROOT
 from shared.errors import InvalidSettings, Unavailable
 from shared.readings import Readings
 from shared.slots import Window
@@ -85,6 +90,35 @@ def test_a_new_file_that_another_process_makes_is_waited_for(tmp_path: Path) -> 
         SqliteFile(tmp_path / FILE_NAME, "CREATE TABLE a (b);", 1, busy_s=0.05)
     other.close()
     SqliteStore(tmp_path).close()
+
+
+_OPEN = """
+import random, sys, time
+from pathlib import Path
+from shared.store.sqlite import SqliteStore
+print("ready", flush=True)
+start_s = float(sys.stdin.readline())
+for i in range(300):
+    due_s = start_s + i * 0.008 + random.random() * 0.004
+    while time.time() < due_s:
+        pass
+    SqliteStore(Path(sys.argv[1]) / str(i)).close()
+"""
+
+
+def test_several_processes_may_make_one_file_at_once(tmp_path: Path) -> None:
+    """Worker and query service start together."""
+    command = [sys.executable, "-P", "-c", _OPEN, str(tmp_path)]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    pipe = subprocess.PIPE
+    processes = [
+        subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environ) for _ in range(3)
+    ]
+    for each in processes:
+        assert each.stdout is not None
+        assert each.stdout.readline() == "ready\n"
+    start = f"{time.time() + 0.1}\n"
+    assert [each.communicate(start, timeout=60)[1] for each in processes] == ["", "", ""]
 
 
 def test_a_full_disk_makes_it_unavailable_and_loses_nothing(tmp_path: Path) -> None:
