@@ -133,7 +133,11 @@ class Connection:
             if time.monotonic() > deadline:
                 raise Unavailable(f"the broker did not answer the {to} in {HANDSHAKE_S} s")
             self._await(0.1)
-            self._read()
+            try:
+                self._read()
+            except Unavailable:
+                if not self._answers:  # paho calls a refusal a protocol error; the broker's reason stands here
+                    raise
         code = self._answers.pop(0)
         if code.is_failure:
             kind = InvalidSettings if code.getName() in _NEVER_WILL else Unavailable

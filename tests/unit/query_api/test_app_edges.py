@@ -1,0 +1,75 @@
+"""Windows with one bound left open."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from query_api.app import routes, store_errors
+from shared.http import make_app
+from shared.slots import Slots, Window, no_slots
+from shared.store.port import FleetSlots, ShipEnergy
+from shared.tokens import anybody
+
+START_S = 1_535_068_800  # 2018-08-24T00:00:00Z
+HOUR_S = 3600
+
+
+@dataclass
+class MemoryReader:
+    """A store of one ship, known for half an hour, in a fleet whose slots fill two hours."""
+
+    extent_: Window | None = field(default_factory=lambda: Window(START_S, START_S + 2 * HOUR_S))
+
+    def slots(self, ship: int, window: Window) -> Slots:  # noqa: ARG002  # as the port has it
+        return no_slots()
+
+    def fleet(self, window: Window) -> FleetSlots:
+        raise NotImplementedError
+
+    def top_ships(self, window: Window, count: int) -> list[ShipEnergy]:  # noqa: ARG002  # as the port has it
+        return [ShipEnergy(1, 5.0, 1800.0)] if self.extent_ else []
+
+    def extent(self) -> Window | None:
+        return self.extent_
+
+
+def top(reader: MemoryReader, query: str) -> Any:
+    return (
+        make_app(routes(reader, store_errors(CollectorRegistry())), access=anybody)
+        .test_client()
+        .get(f"/topusers?{query}")
+        .json
+    )
+
+
+@pytest.mark.parametrize(
+    ("query", "start", "share"),
+    [
+        ("", "2018-08-24T00:00:00Z", 0.25),
+        ("start=2018-08-24T01:00Z", "2018-08-24T01:00:00Z", 0.5),
+        ("end=2018-08-24T01:00Z", "2018-08-24T00:00:00Z", 0.5),
+        ("start=2018-08-23T20:00Z&end=2018-08-24T06:00Z", "2018-08-23T20:00:00Z", 0.05),
+    ],
+    ids=["open", "open end", "open start", "closed"],
+)
+def test_an_open_bound_is_the_edge_of_what_there_is(query: str, start: str, share: float) -> None:
+    """For the start that is named, and for the share of the window that is covered."""
+    assert top(MemoryReader(), query + "&detail=true") == {
+        "datetime": start,
+        "ships": [{"spaceship_id": 1, "consumption": 5, "covered_share": share}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("query", "start"),
+    [
+        ("", None),
+        ("end=2018-08-24T01:00Z", None),
+        ("start=2018-08-24T01:00Z", "2018-08-24T01:00:00Z"),
+    ],
+    ids=["open", "open start", "open end"],
+)
+def test_of_an_empty_store_only_the_start_that_was_asked_for_is_named(query: str, start: str | None) -> None:
+    assert top(MemoryReader(None), query) == {"datetime": start, "ships": []}
