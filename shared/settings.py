@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from shared.errors import InvalidSettings
@@ -13,6 +13,37 @@ from shared.slots import SLOT_S
 from shared.validation import problems
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class _InFile(NamedTuple):
+    """A secret that stands in a file."""
+
+    variable: str
+    """What names the file."""
+    path: str
+    twice: bool
+    """The secret itself is given, too."""
+
+
+def _content(given: object) -> object:
+    if not isinstance(given, _InFile):
+        return given
+    known = given._asdict()
+    if given.twice:
+        raise PydanticCustomError("twice", "is set, and so is {variable}: only one of them may be", known)
+    try:
+        content = Path(given.path).read_text("utf-8").strip()
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "it is no text"
+        raise PydanticCustomError("file", "cannot be read from {variable}: {why}", {**known, "why": why}) from None
+    if not content:
+        raise PydanticCustomError("file", "is empty in the file that {variable} names", known)
+    return content
+
+
+_OR_IN_FILE = BeforeValidator(_content)
+Secret = Annotated[Annotated[str, Field(min_length=1)] | None, Field(repr=False), _OR_IN_FILE]
+"""A setting `X` that may stand in a file instead, as containers are given their secrets: `X_FILE` names it."""
 
 
 class Settings(BaseModel):
@@ -28,8 +59,14 @@ class Settings(BaseModel):
             InvalidSettings: naming every wrong one, in one line.
 
         """
+        secrets = [each.alias for each in cls.model_fields.values() if each.alias and _OR_IN_FILE in each.metadata]
+        in_files = {
+            variable: _InFile(named_by, environ[named_by], variable in environ)
+            for variable in secrets
+            if (named_by := f"{variable}_FILE") in environ
+        }
         try:
-            return cls.model_validate(environ)
+            return cls.model_validate({**environ, **in_files})
         except ValidationError as error:
             raise InvalidSettings("; ".join(f"{each.at} {each.problem}" for each in problems(error))) from None
 

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
+from pydantic import Field
 
 from shared.errors import InvalidSettings
-from shared.settings import IngestSettings, QuerySettings, SenderSettings, Settings, WorkerSettings
+from shared.settings import IngestSettings, QuerySettings, Secret, SenderSettings, Settings, WorkerSettings
 
 SERVICES = [IngestSettings, QuerySettings, WorkerSettings]
 
@@ -140,3 +141,43 @@ def test_a_token_that_no_header_can_carry_is_refused_and_not_shown(token: str) -
     with pytest.raises(InvalidSettings, match="POWER_API_TOKEN should") as caught:
         SenderSettings.load({"POWER_API_TOKEN": token})
     assert not token or token not in str(caught.value)
+
+
+class _Guarded(Settings):
+    secret: Secret = Field(None, alias="POWER_SECRET")
+
+
+def test_a_secret_may_stand_in_a_file_and_is_never_shown(tmp_path: Path) -> None:
+    """An editor's line break at its end is no part of it."""
+    file = tmp_path / "secret"
+    file.write_text("correct horse\n", "utf-8")
+    for environ in ({"POWER_SECRET": "correct horse"}, {"POWER_SECRET_FILE": str(file)}):
+        settings = _Guarded.load(environ)
+        assert settings.secret == "correct horse"  # noqa: S105  # of this test alone
+        assert "horse" not in repr(settings)
+    assert _Guarded.load({}).secret is None
+
+
+@pytest.mark.parametrize("content", [None, b"", b" \n", b"\xff"])
+def test_a_secrets_file_without_a_secret_is_a_wrong_setting(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "secret"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(InvalidSettings, match=r"^POWER_SECRET [^\n]* POWER_SECRET_FILE"):
+        _Guarded.load({"POWER_SECRET_FILE": str(file)})
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"POWER_SECRET": ""},
+        {"POWER_SECRET_FILE": ""},
+        {"POWER_SECRET": "hidden", "POWER_SECRET_FILE": __file__},
+        {"POWER_SECRET": "", "POWER_SECRET_FILE": __file__},
+    ],
+)
+def test_a_secret_is_given_once_and_not_empty(environ: dict[str, str]) -> None:
+    """A variable that was meant to be filled must not let anybody in, and of two nobody knows which one counts."""
+    with pytest.raises(InvalidSettings, match="^POWER_SECRET ") as caught:
+        _Guarded.load(environ)
+    assert "hidden" not in str(caught.value)
