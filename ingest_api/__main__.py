@@ -6,6 +6,7 @@ from ingest_api.app import routes
 from ingest_api.metrics import IngestMetrics
 from ingest_api.mqtt_publisher import MqttPublisher
 from shared import health, metrics
+from shared.broker import Login
 from shared.http import Server, make_app
 from shared.process import announce_ready, on_stop, run
 from shared.settings import IngestSettings
@@ -17,7 +18,7 @@ def main() -> None:
     settings = IngestSettings.load(os.environ)
     access = access_by(settings.api_tokens_file)
     registry = metrics.new_registry()
-    publisher = MqttPublisher(settings.mqtt_host, settings.mqtt_port)
+    publisher = MqttPublisher(settings.mqtt_host, settings.mqtt_port, Login.of(settings))
     try:
         app = make_app(
             metrics.routes(registry),

@@ -1,6 +1,7 @@
 """Publishing over MQTT 5 with QoS 1, and believing only the reason code of the broker's PUBACK."""
 
 import logging
+import sys
 import threading
 from typing import Any
 
@@ -9,6 +10,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersi
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from shared.broker import ANONYMOUS, CHECK, Login
 from shared.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -26,7 +28,7 @@ NO_SUBSCRIBER = 0x10
 class MqttPublisher:
     """A connection to the broker that comes back by itself; `publish` may be called from any thread."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, login: Login = ANONYMOUS) -> None:
         """Begin to connect; until that has worked, `publish` raises `Unavailable`."""
         self._codes: dict[int, ReasonCode] = {}
         self._doubtful: dict[int, int] = {}
@@ -34,6 +36,7 @@ class MqttPublisher:
         self._lock = threading.Lock()
         self._turns = threading.Semaphore(MAX_WAITING)
         self._client = client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+        login.apply_to(client)
         client.max_inflight_messages_set(MAX_IN_FLIGHT)
         client.reconnect_delay_set(1, 5)
 
@@ -43,12 +46,19 @@ class MqttPublisher:
                     self._codes[mid] = code  # paho wakes whoever waits for it after this
 
         def connected(_c: Client, _u: Any, _f: ConnectFlags, code: ReasonCode, _p: Properties | None) -> None:
-            log.log(logging.ERROR if code.is_failure else logging.INFO, "the broker at %s:%d: %s", host, port, code)
+            if code.is_failure:
+                log.error("the broker at %s:%d refuses the connection: %s; %s", host, port, code, CHECK)
+            else:
+                log.info("connected to the broker at %s:%d", host, port)
+
+        def away(_c: Client, _u: Any) -> None:
+            log.warning("no broker at %s:%d: %s", host, port, sys.exception())
 
         def disconnected(_c: Client, _u: Any, _f: DisconnectFlags, code: ReasonCode, _p: Properties | None) -> None:
             log.warning("the connection to the broker ended: %s", code)
 
         client.on_publish, client.on_connect, client.on_disconnect = published, connected, disconnected
+        client.on_connect_fail = away
         client.connect_async(host, port, KEEPALIVE_S)
         client.loop_start()
 

@@ -9,6 +9,7 @@ from normalizer_worker.subscriber import Connection
 from normalizer_worker.vitals import Vitals
 from normalizer_worker.worker import Limits, Worker
 from shared import health, metrics
+from shared.broker import Login
 from shared.errors import InvalidSettings
 from shared.http import Server, make_app
 from shared.moments import US_PER_S
@@ -33,12 +34,12 @@ def main() -> None:
     if max_gap != str(settings.max_gap_s):
         raise InvalidSettings(f"POWER_MAX_GAP_S is {settings.max_gap_s}, but the store was filled with {max_gap}")
     dead_letters = DeadLetters(settings.data_dir)
-    limits = Limits()
+    limits, login = Limits(), Login.of(settings)
 
     def connect() -> Connection:
         # Twice what one transaction takes: the next one's messages arrive while this one's are being stored.
         maximum = 2 * limits.messages
-        return Connection(settings.mqtt_host, settings.mqtt_port, CLIENT_ID, ALL_READINGS, maximum)
+        return Connection(settings.mqtt_host, settings.mqtt_port, CLIENT_ID, ALL_READINGS, maximum, login=login)
 
     worker = Worker(
         connect,

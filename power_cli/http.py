@@ -8,6 +8,7 @@ from ingest_api.mqtt_publisher import MqttPublisher
 from query_api.app import routes as query_routes
 from query_api.app import store_errors
 from shared import health, metrics
+from shared.broker import Login
 from shared.http import Server, make_app
 from shared.process import announce_ready, on_stop, run
 from shared.settings import IngestSettings, QuerySettings
@@ -21,7 +22,7 @@ def main() -> None:
     access = access_by(settings.api_tokens_file)
     registry = metrics.new_registry()
     store = SqliteStore(query_settings.data_dir)
-    publisher = MqttPublisher(settings.mqtt_host, settings.mqtt_port)
+    publisher = MqttPublisher(settings.mqtt_host, settings.mqtt_port, Login.of(settings))
     try:
         app = make_app(
             metrics.routes(registry),
