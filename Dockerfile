@@ -31,11 +31,10 @@ ENV PATH=/opt/power/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     POWER_HTTP_HOST=0.0.0.0 \
     POWER_HTTP_PORT=5000 \
-    POWER_WORKER_HTTP_PORT=5000 \
     POWER_DATA_DIR=/data
 
 EXPOSE 5000
-# The same port for all three, so that one check fits them. The image has no curl, and needs none.
+# Of the two that listen on POWER_HTTP_PORT; docker-compose.yml has the worker's. The image has no curl, and needs none.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:5000/readyz', timeout=4)"]
 

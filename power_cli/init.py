@@ -51,6 +51,10 @@ POWER_EDGE_BURST=200
 # Who tells the edge where the services are: Docker's own, or another engine's name server.
 POWER_EDGE_RESOLVER=127.0.0.11
 
+# The most memory that these two may take; docs/deploy.md tells what they need.
+POWER_MOSQUITTO_MEMORY=2g
+POWER_INFLUXDB_MEMORY=2g
+
 # docs/operating.md explains these.
 POWER_MAX_GAP_S=86400
 POWER_ALLOW_NEGATIVE=false
