@@ -2,12 +2,16 @@
 
 import gc
 import logging
+import socket
+import ssl
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ingest_api.mqtt_publisher import MqttPublisher
+from normalizer_worker import subscriber
 from normalizer_worker.subscriber import Connection
 from shared.broker import Login
 from shared.errors import InvalidSettings, Unavailable
@@ -116,3 +120,31 @@ def test_a_broker_of_another_certificate_gets_no_password(
     finally:
         gateway.close()
     gc.collect()
+
+
+def test_what_comes_in_one_record_of_tls_is_not_waited_for_one_by_one(
+    guarded: GuardedBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once a record is decrypted, the socket has no more to show: this one holds 100 messages and the confirmation."""
+    monkeypatch.setattr(subscriber, "HANDSHAKE_S", 2)
+    topic = b"ships/7/readings"
+    message = bytes([0x30, 2 + len(topic) + 1 + 1, 0, len(topic)]) + topic + b"\0x"
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(guarded.certificate, guarded.certificate.with_name("server.key"))
+
+    def serve(server: socket.socket) -> None:
+        with context.wrap_socket(server.accept()[0], server_side=True) as client:
+            client.recv(4096)
+            client.sendall(b"\x20\x03\x00\x00\x00")  # CONNACK
+            mid = client.recv(4096)[2:4]  # of SUBSCRIBE
+            client.sendall(100 * message + b"\x90\x04" + mid + b"\x00\x01")  # SUBACK
+            client.recv(4096)
+
+    with socket.create_server((HOST, 0)) as server:
+        thread = threading.Thread(target=serve, args=(server,))
+        thread.start()
+        connection = connect(server.getsockname()[1], Login(ca_file=guarded.certificate))
+        received = [connection.receive(0) for _ in range(100)]
+        assert [each.payload for each in received if each] == [b"x"] * 100
+        connection.close()
+        thread.join()
