@@ -44,10 +44,17 @@ def latest(readings: Readings) -> Readings:
     same_ship = ship[1:] == ship[:-1]
     if ((ship[1:] > ship[:-1]) | (same_ship & (moment_us[1:] > moment_us[:-1]))).all():
         return readings
+    return readings[latest_rows(readings)]
+
+
+def latest_rows(readings: Readings) -> I64:
+    """Give the positions of the readings that `latest` keeps; of several that are equal, the last."""
+    ship, moment_us = readings.ship, readings.moment_us
     order = np.lexsort((readings.value, readings.is_energy, readings.sent_at_us, moment_us, ship))
     ship, moment_us = ship[order], moment_us[order]
-    last = np.append((ship[1:] != ship[:-1]) | (moment_us[1:] != moment_us[:-1]), [True])
-    return readings[order[last]]
+    last = np.ones(len(order), np.bool_)
+    last[:-1] = (ship[1:] != ship[:-1]) | (moment_us[1:] != moment_us[:-1])
+    return order[last]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,72 +1,70 @@
 """Which slots do new readings change, and to what? Pure, from the readings around them."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 
-from normalizer_worker.normalize import Intervals, cut, energy, intervals, latest
-from shared.readings import I64, Bools, Readings
-from shared.slots import SLOT_S, SLOT_US, Slots
+from normalizer_worker.normalize import energy, intervals, latest_rows
+from shared.readings import F64, I64, Bools, Readings
+from shared.slots import SLOT_S, Slots, Window
 
 MAX_SLOTS = 2**24
 """More slots than the years 1970 to 2199 have."""
 
 
-def recompute(known: Readings, new: Readings, max_gap_us: int) -> tuple[Readings, Slots]:
-    """Compute the slots that new readings change.
+@dataclass(frozen=True, slots=True, eq=False)
+class Changes:
+    """Slots that differ, row by row.
 
-    Args:
-        known: the stored readings around the new ones, as the store's `neighbourhoods` gives them.
-        new: readings as `latest` gives them, those of one ship no further apart than `max_gap_us`.
-        max_gap_us: see `normalize`.
-
-    Returns:
-        The known readings with the new ones among them, and the slots to store. A slot that has lost all its cover
-        has ``covered_s`` 0. Readings that are known already change no slot.
+    Attributes:
+        slots: what is to be stored; ``covered_s`` 0 where a slot has lost all its cover.
+        was: what is stored of them; ``covered_s`` 0 where nothing is.
 
     """
-    merged = latest(Readings.concat([known, new]))
-    was, now = intervals(known, max_gap_us), intervals(merged, max_gap_us)
-    known_changed, merged_changed = _differences(known, was, merged, now)
-    ships = np.unique(new.ship)
-    first, last = _touched(
-        ships,
-        Readings.concat([known[known_changed], merged[merged_changed]]),
-        np.concatenate([was.length_us[known_changed], now.length_us[merged_changed]]),
-    )
-    slots = energy(merged, now)
-    at, slot = np.searchsorted(ships, slots.ship), slots.start_s // SLOT_S
-    slots = slots[(slot >= first[at]) & (slot <= last[at])]
-    return merged, Slots.concat([slots, _lost(ships, known[known_changed], was.length_us[known_changed], slots)])
+
+    slots: Slots
+    was: Slots
 
 
-def _differences(known: Readings, was: Intervals, merged: Readings, now: Intervals) -> tuple[Bools, Bools]:
-    """Find the rows on either side whose interval the other side has not got just so."""
-    both = Readings.concat([known, merged])
-    length_us = np.concatenate([was.length_us, now.length_us])
-    newest = np.concatenate([was.newest, now.newest])
-    order = np.lexsort((both.moment_us, both.ship))
-    same = np.ones(max(len(order) - 1, 0), np.bool_)
-    for column in (both.ship, both.moment_us, both.value, both.is_energy, length_us, newest):
-        same &= column[order[1:]] == column[order[:-1]]
-    changed = np.ones(len(order), np.bool_)
-    changed[order[1:][same]] = False
-    changed[order[:-1][same]] = False
-    return changed[: len(known)], changed[len(known) :]
+def merge(known: Readings, new: Readings) -> tuple[Readings, Bools]:
+    """Put new readings among known ones.
+
+    Returns:
+        All of them as `latest` gives them, and which of these rows are new: a reading that says again what is known,
+        or something older, is not.
+
+    """
+    both = Readings.concat([new, known])  # of equal ones the last stays: the known
+    rows = latest_rows(both)
+    return both[rows], rows < len(new)
 
 
-def _touched(ships: I64, changed: Readings, length_us: I64) -> tuple[I64, I64]:
-    """Give each ship's first and last slot that a changed interval overlaps; first > last where there is none."""
-    first, last = np.full(len(ships), MAX_SLOTS), np.full(len(ships), -1)
-    at = np.searchsorted(ships, changed.ship)
-    np.minimum.at(first, at, changed.moment_us // SLOT_US)
-    np.maximum.at(last, at, (changed.moment_us + length_us - 1) // SLOT_US)
-    return first, last
+def slots_within(readings: Readings, max_gap_us: int, windows: Mapping[int, Window]) -> Slots:
+    """Give the slots of readings, as `latest` gives them, that lie in their ship's window, by ship and time."""
+    slots = energy(readings, intervals(readings, max_gap_us))
+    ships = sorted(windows)
+    first = np.array([windows[ship].start_s or 0 for ship in ships], np.int64)
+    ends = (windows[ship].end_s for ship in ships)
+    end = np.array([MAX_SLOTS * SLOT_S if each is None else each for each in ends], np.int64)
+    at = np.searchsorted(ships, slots.ship)
+    return slots[(slots.start_s >= first[at]) & (slots.start_s < end[at])]
 
 
-def _lost(ships: I64, changed: Readings, length_us: I64, slots: Slots) -> Slots:
-    """Give the slots that changed intervals covered and no interval covers any more, with no energy and no cover."""
-    row, slot, _ = cut(changed.moment_us, length_us)
-    had = np.searchsorted(ships, changed.ship[row]) * MAX_SLOTS + slot
-    has = np.searchsorted(ships, slots.ship) * MAX_SLOTS + slots.start_s // SLOT_S
-    lost = np.setdiff1d(had, has)
-    n = len(lost)
-    return Slots(ships[lost // MAX_SLOTS], lost % MAX_SLOTS * SLOT_S, np.zeros(n), np.zeros(n), np.zeros(n, np.bool_))
+def changes(was: Slots, now: Slots) -> Changes:
+    """Compare what is stored of some slots with what they should be; both by ship and time."""
+    ships = np.union1d(was.ship, now.ship)
+    was_keys, now_keys = (np.searchsorted(ships, each.ship) * MAX_SLOTS + each.start_s // SLOT_S for each in (was, now))
+    keys = np.union1d(was_keys, now_keys)
+    before, after = _aligned(was, was_keys, keys), _aligned(now, now_keys, keys)
+    differs = (before[0] != after[0]) | (before[1] != after[1]) | (before[2] != after[2])
+    ship, start_s = ships[keys // MAX_SLOTS], keys % MAX_SLOTS * SLOT_S
+    return Changes(Slots(ship, start_s, *after)[differs], Slots(ship, start_s, *before)[differs])
+
+
+def _aligned(slots: Slots, has: I64, wanted: I64) -> tuple[F64, F64, Bools]:
+    """Give energy, cover and mark of the wanted slots; nothing, where they are not among those there are."""
+    at = np.searchsorted(wanted, has)
+    kwh, covered_s, provisional = np.zeros(len(wanted)), np.zeros(len(wanted)), np.zeros(len(wanted), np.bool_)
+    kwh[at], covered_s[at], provisional[at] = slots.kwh, slots.covered_s, slots.provisional
+    return kwh, covered_s, provisional

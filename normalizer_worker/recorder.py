@@ -6,11 +6,11 @@ from itertools import pairwise
 import numpy as np
 
 from normalizer_worker.normalize import latest
-from normalizer_worker.recompute import recompute
+from normalizer_worker.recompute import changes, merge, slots_within
 from normalizer_worker.tails import Tails
 from shared.moments import US_PER_S
 from shared.readings import Readings
-from shared.slots import SLOT_US
+from shared.slots import SLOT_US, Slots
 from shared.store.port import Neighbourhood, ReadingStore, Span
 
 TAIL_READINGS = 500_000
@@ -42,26 +42,40 @@ class Recorder:
                     if others_wrote:
                         self._tails.clear()
                     for part in stretches(load, self._max_gap_us):
-                        self._record(part)
+                        while self._put(part) and not self._store.alone():
+                            self._tails.clear()  # and look again, until there is nothing left to put
             except BaseException:
                 self._tails.clear()  # they may tell of what was not committed
                 raise
 
-    def _record(self, new: Readings) -> None:
+    def _put(self, new: Readings) -> bool:
+        """Put new readings and the slots they change; tell whether there was anything to put."""
         spans = _spans(new)
-        around = self._neighbourhoods(spans)
-        known = Readings.concat([each.readings for each in around])
-        self._store.put_readings(new)
-        merged, slots = recompute(known, new, self._max_gap_us)
-        self._store.put_slots(slots)
-        ends = np.searchsorted(merged.ship, [span.ship for span in spans], side="right").tolist()
-        for span, each, start, end in zip(spans, around, [0, *ends[:-1]], ends, strict=True):
-            self._tails.put(span.ship, Neighbourhood(merged[start:end], each.from_oldest, each.to_newest))
-
-    def _neighbourhoods(self, spans: list[Span]) -> list[Neighbourhood]:
-        around = [self._tails.around(span) for span in spans]
-        asked = iter(self._store.neighbourhoods([span for span, known in zip(spans, around, strict=True) if not known]))
-        return [known or next(asked) for known in around]
+        around = {span.ship: self._tails.around(span) for span in spans}
+        cold = [span for span in spans if around[span.ship] is None]
+        asked = {span.ship: each for span, each in zip(cold, self._store.neighbourhoods(cold), strict=True)}
+        near = {ship: asked[ship] if each is None else each for ship, each in around.items()}
+        known = Readings.concat([each.readings for each in near.values()])
+        merged, is_new = merge(known, new)
+        # What a tail remembers is stored with all its slots. Of what is read that is not known: a crash may have come
+        # between, and so may others. Their slots are read too, and whatever is wrong with them is put right.
+        windows = {ship: each.window for ship, each in near.items()}
+        remembered = np.isin(known.ship, list(asked), invert=True)
+        was = Slots.concat(
+            [
+                slots_within(known[remembered], self._max_gap_us, windows),
+                self._store.stored_slots({ship: windows[ship] for ship in asked}),
+            ]
+        )
+        differ = changes(was, slots_within(merged, self._max_gap_us, windows))
+        if is_new.any():
+            self._store.put_readings(merged[is_new])
+        if len(differ.slots):
+            self._store.put_slots(differ.slots, differ.was)
+        ends = np.searchsorted(merged.ship, list(near), side="right").tolist()
+        for (ship, each), start, end in zip(near.items(), [0, *ends[:-1]], ends, strict=True):
+            self._tails.put(ship, Neighbourhood(merged[start:end], each.from_oldest, each.to_newest))
+        return bool(is_new.any() or len(differ.slots))
 
 
 def transactions(readings: Readings, max_gap_us: int) -> Iterator[Readings]:

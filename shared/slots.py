@@ -45,6 +45,7 @@ class Slots:
     @classmethod
     def concat(cls, parts: Sequence["Slots"]) -> Self:
         """Put several after one another."""
+        parts = [no_slots(), *parts]
         return cls(
             np.concatenate([part.ship for part in parts]),
             np.concatenate([part.start_s for part in parts]),

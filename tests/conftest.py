@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.influxdb import InfluxDb
 from tests.support.servers import Broker, Service
 
 
@@ -25,6 +26,24 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     broker.stop()
 
 
+@pytest.fixture(scope="session")
+def influxdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InfluxDb]:
+    """One InfluxDB for all tests that can share it: each uses a database of its own."""
+    influxdb = InfluxDb(tmp_path_factory.mktemp("influxdb"))
+    influxdb.start()
+    yield influxdb
+    influxdb.stop()
+
+
+@pytest.fixture
+def database(influxdb: InfluxDb) -> Iterator[str]:
+    """An empty database of the shared InfluxDB, for one test alone."""
+    name = influxdb.create(f"test{next(_databases)}")
+    yield name
+    influxdb.drop(name)
+
+
+_databases = iter(range(1, 1_000_000))
 _ships = iter(range(1_000_000, 2_000_000))
 
 

@@ -1,12 +1,17 @@
 """What a store promises, whichever database is behind it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from shared.moments import US_PER_S
 from shared.readings import F64, I64, Bools, Readings
-from shared.slots import Slots, Window
+from shared.slots import Slots, Window, slot_floor_us
+
+
+BEFORE = 2
+"""How many readings before a slot decide, with those in it, what is in it: the first may only tell the second's length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,14 @@ class Neighbourhood:
     readings: Readings
     from_oldest: bool
     to_newest: bool
+
+    @property
+    def window(self) -> Window:
+        """The slots that depend on no reading but these (and on new ones in the span)."""
+        moment_us = self.readings.moment_us
+        start_us = None if self.from_oldest else slot_floor_us(int(moment_us[BEFORE]))
+        end_us = None if self.to_newest else slot_floor_us(int(moment_us[-1]))
+        return Window(start_us and start_us // US_PER_S, end_us and end_us // US_PER_S)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,13 +102,24 @@ class EnergyReader(Protocol):
 
 
 class ReadingStore(Protocol):
-    """What the worker needs. Every method may raise `Unavailable`; the transaction has then changed nothing."""
+    """What the worker needs. Every method may raise `Unavailable`."""
 
     def transaction(self) -> AbstractContextManager[bool]:
-        """Make all that is put inside durable at its end, or, after an error, none of it.
+        """Make all that is put inside durable at its end.
+
+        After an error or a crash none of it is stored, or, where the database has no transactions, perhaps a part of
+        it: readings without what they make of the slots, never slots without their readings. Recording the same
+        readings again puts that right.
 
         Yields whether others may have written since this object's last transaction: what the caller remembers of the
         store is then out of date.
+        """
+        ...
+
+    def alone(self) -> bool:
+        """Tell, in a transaction, whether nobody else can have written to the store since it began.
+
+        Where somebody can, the caller has to look again at what it has put: their readings may have come between.
         """
         ...
 
@@ -103,18 +127,34 @@ class ReadingStore(Protocol):
         """Give, for each span, the stored readings that new ones in it can share a slot or an interval with.
 
         These are: those in the span, the nearest one before it and the two nearest slots with readings after it, all
-        others in the slots of these; and beyond them two more readings before and one after.
+        others in the slots of these; and beyond them two more readings before (`BEFORE`) and one after. No two spans
+        are of one ship.
         """
         ...
 
-    def put_readings(self, readings: Readings) -> None:
-        """Keep readings; of several of one ship at one moment the one that `latest` would keep stays."""
+    def stored_slots(self, windows: Mapping[int, Window]) -> Slots:
+        """Give the slots of several ships, each in its own window, in the order of ship and time."""
         ...
 
-    def put_slots(self, slots: Slots) -> None:
-        """Put slots in the place of what was stored of them; ``covered_s`` 0 takes one away."""
+    def put_readings(self, readings: Readings) -> None:
+        """Keep readings, in the place of what was stored of the same ship and moment."""
+        ...
+
+    def put_slots(self, slots: Slots, was: Slots) -> None:
+        """Put slots in the place of what was stored of them; ``covered_s`` 0 takes one away.
+
+        Args:
+            slots: no slot twice.
+            was: row by row what is stored of them, with ``covered_s`` 0 where nothing is. A store may need it for its
+                sums.
+
+        """
         ...
 
     def pinned(self, name: str, value: str) -> str:
         """Keep a value under a name for the life of the store; give the one that was put there first."""
+        ...
+
+    def tidy(self) -> bool:
+        """Do a little of what can wait (some milliseconds of it); tell whether more of it is left."""
         ...

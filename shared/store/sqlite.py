@@ -1,6 +1,6 @@
 """The embedded store: one SQLite file, for one machine. Its tables are described in `sqlite_schema.sql`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,7 +30,6 @@ _END_US = 2**62
 _PUT_READING = """
 INSERT INTO readings (ship, time_us, value, unit, sent_at_us) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET value = excluded.value, unit = excluded.unit, sent_at_us = excluded.sent_at_us
-WHERE (excluded.sent_at_us, excluded.unit, excluded.value) > (sent_at_us, unit, value)
 """
 _PUT_SLOT = """
 INSERT INTO energy (ship, start_s, kwh, covered_s, provisional) VALUES (?, ?, ?, ?, ?)
@@ -86,6 +85,10 @@ class SqliteStore:
             changed, self._seen = version != self._seen, version
             yield changed
 
+    def alone(self) -> bool:
+        """See `ReadingStore`: a transaction keeps others from writing."""
+        return True
+
     def neighbourhoods(self, spans: Sequence[Span]) -> list[Neighbourhood]:
         """See `ReadingStore`."""
         with self._file.errors():
@@ -114,7 +117,11 @@ class SqliteStore:
             unit = np.where(part.is_energy, "kWh", "kW")
             self._put(_PUT_READING, part.ship, part.moment_us, part.value, unit, part.sent_at_us)
 
-    def put_slots(self, slots: Slots) -> None:
+    def stored_slots(self, windows: Mapping[int, Window]) -> Slots:
+        """See `ReadingStore`."""
+        return Slots.concat([self.slots(ship, windows[ship]) for ship in sorted(windows)])
+
+    def put_slots(self, slots: Slots, was: Slots) -> None:  # noqa: ARG002  # the triggers see for themselves
         """See `ReadingStore`."""
         for part in _parts(slots):
             gone, there = part[part.covered_s == 0], part[part.covered_s > 0]
@@ -131,6 +138,10 @@ class SqliteStore:
         with self._file.transaction() as connection:
             connection.execute("INSERT INTO pinned VALUES (?, ?) ON CONFLICT DO NOTHING", (name, value))
             return str(connection.execute("SELECT value FROM pinned WHERE name = ?", (name,)).fetchone()[0])
+
+    def tidy(self) -> bool:
+        """See `ReadingStore`."""
+        return False
 
     def slots(self, ship: int, window: Window) -> Slots:
         """See `EnergyReader`."""

@@ -15,14 +15,16 @@ from shared.errors import InvalidSettings, Unavailable
 from shared.readings import Readings
 from shared.slots import Window
 from shared.sqlite_files import SqliteFile
+from shared.store.port import Span
 from shared.store.sqlite import FILE_NAME, SqliteStore
 from tests.contracts.store_contract import MakeStore, Store, StoreContract, put, slots_of
+from tests.contracts.store_edges import StoreEdges
 from tests.support.strategies import START_US
 
 ONE = Readings.from_rows([(1, START_US, 1.0, False, 0)])
 
 
-class TestSqliteStore(StoreContract):
+class TestSqliteStore(StoreContract, StoreEdges):
     """The contract, on files."""
 
     folders: dict[int, Path]
@@ -44,6 +46,24 @@ class TestSqliteStore(StoreContract):
     def same_store_again(self, store: Store) -> Store:
         """Open the same file."""
         return SqliteStore(self.folders[id(store)])
+
+    # --- transactions
+
+    def test_an_error_inside_leaves_nothing(self, make_store: MakeStore) -> None:
+        store = make_store()
+
+        def fail() -> None:
+            with store.transaction():
+                store.put_readings(Readings.from_rows([(1, START_US, 1.0, False, 0)]))
+                store.put_slots(slots_of((1, 0, 1.0, 900.0, False)), slots_of((1, 0, 0.0, 0.0, False)))
+                raise KeyError
+
+        with pytest.raises(KeyError):
+            fail()
+        assert len(store.slots(1, Window())) == 0
+        (found,) = store.neighbourhoods([Span(1, START_US, START_US)])
+        assert len(found.readings) == 0
+        store.close()
 
 
 def test_a_file_that_is_no_store_is_refused(tmp_path: Path) -> None:
@@ -95,6 +115,7 @@ def test_a_new_file_that_another_process_makes_is_waited_for(tmp_path: Path) -> 
 _OPEN = """
 import random, sys, time
 from pathlib import Path
+from shared.store.port import Span
 from shared.store.sqlite import SqliteStore
 print("ready", flush=True)
 start_s = float(sys.stdin.readline())

@@ -5,10 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from normalizer_worker.normalize import DEFAULT_MAX_GAP_US, latest, normalize
-from normalizer_worker.recompute import recompute
+from normalizer_worker.recompute import changes as differences
+from normalizer_worker.recompute import merge, slots_within
 from shared.moments import moment_us
 from shared.readings import Readings
-from shared.slots import SLOT_US, Slots
+from shared.slots import SLOT_US, Slots, Window
 from tests.support.reference import Reading
 from tests.support.strategies import readings
 
@@ -35,8 +36,13 @@ def changes(known: list[Reading], new: list[Reading], max_gap_us: int = DEFAULT_
         latest(Readings.from_rows([each for each in known if each.ship in ships])),
         latest(Readings.from_rows(new)),
     )
-    changed = rows_of(recompute(was, came, max_gap_us)[1])
-    found = {key: row for key, row in {**rows_of(normalize(was, max_gap_us)), **changed}.items() if row[1]}
+    merged, _ = merge(was, came)
+    everything = dict.fromkeys(ships, Window())
+    differ = differences(*(slots_within(each, max_gap_us, everything) for each in (was, merged)))
+    changed = rows_of(differ.slots)
+    before = rows_of(normalize(was, max_gap_us))
+    assert rows_of(differ.was) == {key: before.get(key, (0.0, 0.0, False)) for key in changed}
+    found = {key: row for key, row in {**before, **changed}.items() if row[1]}
     assert found == rows_of(normalize(Readings.concat([was, came]), max_gap_us))
     return changed
 

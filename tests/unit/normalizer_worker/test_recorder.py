@@ -35,8 +35,8 @@ class WatchedStore(SqliteStore):
         self.given += sum(len(each.readings) for each in found)
         return found
 
-    def put_slots(self, slots: Slots) -> None:
-        super().put_slots(slots)
+    def put_slots(self, slots: Slots, was: Slots) -> None:
+        super().put_slots(slots, was)
         if self.fails:
             raise Unavailable("on demand")
 

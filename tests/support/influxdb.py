@@ -1,0 +1,164 @@
+"""A real InfluxDB 1.6 or later, started for the tests."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import urllib3
+
+from tests.support.servers import HOST, free_port
+from tests.support.waiting import until
+
+ADMIN, PASSWORD = "admin", "a-password-for-tests"
+NOT_HERE = (urllib3.exceptions.HTTPError, OSError)
+
+CONFIGURATION = """
+reporting-disabled = true
+bind-address = "{host}:0"  # for backups; wherever there is room
+[meta]
+  dir = "{folder}/meta"
+[data]
+  dir = "{folder}/data"
+  wal-dir = "{folder}/wal"
+  index-version = "{index}"
+  query-log-enabled = false
+[http]
+  bind-address = "{host}:{port}"
+  auth-enabled = {auth}
+  log-enabled = false
+[monitor]
+  store-enabled = false
+[continuous_queries]
+  enabled = false
+[subscriber]
+  enabled = false
+[logging]
+  level = "warn"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One series of an answer: its measurement, its tags, and its columns by name."""
+
+    name: str
+    tags: Mapping[str, str]
+    columns: Mapping[str, list[Any]]
+
+
+def influxd_program() -> str:
+    """Give the path of InfluxDB; without it, skip on a laptop and fail in CI."""
+    program = shutil.which("influxd", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
+    if program is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("InfluxDB 1.x is not installed (influxd)")
+    return program
+
+
+class InfluxDb:
+    """A real InfluxDB, with its defaults where they matter: what it has answered is on disk."""
+
+    def __init__(self, folder: Path, port: int | None = None, *, auth: bool = False, index: str = "inmem") -> None:
+        """Prepare one that keeps its state in a folder; with `auth` it asks for `ADMIN` and `PASSWORD`."""
+        self.port = port or free_port()
+        self.log = folder / "influxd.log"
+        self._folder, self._auth, self._index = folder, auth, index
+        self._process: subprocess.Popen[bytes] | None = None
+        self._http = urllib3.PoolManager(
+            retries=False, headers=urllib3.make_headers(basic_auth=f"{ADMIN}:{PASSWORD}") if auth else None
+        )
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://{HOST}:{self.port}"
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        configuration = self._folder / "influxdb.conf"
+        text = CONFIGURATION.format(
+            host=HOST,
+            port=self.port,
+            folder=self._folder.absolute(),
+            index=self._index,
+            auth=str(self._auth).lower(),
+        )
+        configuration.write_text(text, "utf-8")
+        with self.log.open("ab") as log:
+            command = [influxd_program(), "-config", str(configuration)]
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        until(self.answers, f"InfluxDB answers; see {self.log}")
+        if self._auth:  # the first user may be made by anybody; made again, as after a restart, it stays what it is
+            self.query(f"CREATE USER {ADMIN} WITH PASSWORD '{PASSWORD}' WITH ALL PRIVILEGES")
+
+    def answers(self) -> bool:
+        """Tell whether it answers now."""
+        assert self._process is not None
+        assert self._process.poll() is None, self.log.read_text("utf-8")
+        try:
+            return self._http.request("GET", f"{self.url}/ping", timeout=0.5).status == 204
+        except NOT_HERE:
+            return False
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        assert self._process is not None
+        return self._process.pid
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal to it, such as SIGSTOP and SIGCONT."""
+        os.kill(self.pid, number)
+
+    def stop(self) -> None:
+        """Stop it, if it runs."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it at once, if it runs, with no chance to write anything down."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, number: signal.Signals) -> None:
+        self._http.clear()
+        if self._process is not None:
+            self._process.send_signal(number)
+            self._process.send_signal(signal.SIGCONT)  # a stopped process ends only when it goes on
+            self._process.wait(20)
+            self._process = None
+
+    def create(self, database: str) -> str:
+        """Make a database and give its name."""
+        self.query(f'CREATE DATABASE "{database}"')
+        return database
+
+    def drop(self, database: str) -> None:
+        """Drop a database with all that is in it."""
+        self.query(f'DROP DATABASE "{database}"')
+
+    def write(self, database: str, lines: Iterable[str], precision: str = "s") -> None:
+        """Write points, as line protocol."""
+        url = f"{self.url}/write?db={database}&precision={precision}"
+        response = self._http.request("POST", url, body="\n".join(lines).encode())
+        assert response.status == 204, response.data
+
+    def query(self, influxql: str, database: str = "", epoch: str = "s") -> list[Series]:
+        """Run one InfluxQL statement and give its series; it must be a good one."""
+        fields = {"q": influxql, "db": database, "epoch": epoch}
+        response = self._http.request("POST", f"{self.url}/query", fields=fields, encode_multipart=False)
+        assert response.status == 200, response.data
+        (result,) = json.loads(response.data)["results"]
+        assert "error" not in result, f"{influxql}: {result['error']}"
+        return [_series(each) for each in result.get("series", [])]
+
+
+def _series(answer: dict[str, Any]) -> Series:
+    rows = answer.get("values", [])
+    columns = {name: [row[i] for row in rows] for i, name in enumerate(answer["columns"])}
+    return Series(answer.get("name", ""), answer.get("tags", {}), columns)
