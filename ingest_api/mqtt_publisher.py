@@ -52,7 +52,7 @@ class MqttPublisher:
                 log.info("connected to the broker at %s:%d", host, port)
 
         def away(_c: Client, _u: Any) -> None:
-            log.warning("no broker at %s:%d: %s", host, port, sys.exception())
+            log.warning("no broker at %s:%d: %s", host, port, str(sys.exception()))
 
         def disconnected(_c: Client, _u: Any, _f: DisconnectFlags, code: ReasonCode, _p: Properties | None) -> None:
             log.warning("the connection to the broker ended: %s", code)

@@ -1,13 +1,13 @@
 """Has the broker's dynamic-security plugin carry out commands, over MQTT, as its administrator."""
 
 import json
-import time
 from collections.abc import Mapping, Sequence
+from queue import Empty, SimpleQueue
 from typing import Any
 from uuid import uuid4
 
 from paho.mqtt.client import Client, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from power_cli.broker_users import ADMIN, CONTROL, RESPONSE
@@ -18,10 +18,11 @@ from shared.settings import BrokerAdminSettings
 ANSWER_S = 10.0
 
 Command = Mapping[str, Any]
+Answer = dict[str, Any]
 
 
-def carry_out(settings: BrokerAdminSettings, commands: Sequence[Command]) -> list[dict[str, Any]]:
-    """Send commands in one message, and give the answers in their order; one that failed holds an `error`.
+def carry_out(settings: BrokerAdminSettings, commands: Sequence[Command]) -> list[Answer]:
+    """Send commands in one message, and give the answers in their order; that to one which failed has an `error`.
 
     Raises:
         Unavailable: the broker does not answer.
@@ -29,44 +30,53 @@ def carry_out(settings: BrokerAdminSettings, commands: Sequence[Command]) -> lis
 
     """
     where = f"the broker at {settings.mqtt_host}:{settings.mqtt_port}"
-    mark = str(uuid4())
-    request = json.dumps({"commands": [{**each, "correlationData": mark} for each in commands]})
-    answers: list[dict[str, Any]] = []
-    refusals: list[ReasonCode] = []
-
-    def connected(client: Client, _u: Any, _f: Any, code: ReasonCode, _p: Any) -> None:
-        if not refused(code):
-            client.subscribe(RESPONSE, qos=1)
-
-    def subscribed(client: Client, _u: Any, _mid: int, codes: list[ReasonCode], _p: Any) -> None:
-        if not refused(codes[0]):
-            client.publish(CONTROL, request, qos=1)
-
-    def refused(code: ReasonCode) -> bool:
-        if code.is_failure:
-            refusals.append(code)
-        return code.is_failure
-
-    def answered(_c: Client, _u: Any, message: MQTTMessage) -> None:
-        responses = json.loads(message.payload)["responses"]
-        if all(each.get("correlationData") == mark for each in responses):
-            answers.extend(responses)
-
-    client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
-    client.on_connect, client.on_subscribe, client.on_message = connected, subscribed, answered
-    client.on_publish = lambda _c, _u, _mid, code, _p: refused(code)
+    outcome: SimpleQueue[list[Answer] | ReasonCode] = SimpleQueue()
+    client = _asking([{**each, "correlationData": str(uuid4())} for each in commands], outcome)
     Login(ADMIN, settings.mqtt_admin_password, settings.mqtt_ca_file).apply_to(client)
     try:
         client.connect(settings.mqtt_host, settings.mqtt_port)
     except OSError as error:
         raise Unavailable(f"{where} is not there: {error}") from None
-    deadline = time.monotonic() + ANSWER_S
-    while not answers and not refusals:
-        if client.loop(0.1) != MQTTErrorCode.MQTT_ERR_SUCCESS and not refusals:
-            raise Unavailable(f"{where} ended the connection")
-        if time.monotonic() > deadline:
-            raise Unavailable(f"{where} did not answer in {ANSWER_S:.0f} s")
-    client.disconnect()
-    if refusals:
-        raise InvalidSettings(f"{where} refuses its administrator: {refusals[0]}; check POWER_MQTT_ADMIN_PASSWORD")
+    client.loop_start()
+    try:
+        answers = outcome.get(timeout=ANSWER_S)
+    except Empty:
+        raise Unavailable(
+            f"{where} does not answer; ./power ship is for one with its dynamic-security plugin"
+        ) from None
+    finally:
+        client.disconnect()
+        client.loop_stop()
+    if isinstance(answers, ReasonCode):
+        raise InvalidSettings(f"{where} refuses its administrator: {answers}; check POWER_MQTT_ADMIN_PASSWORD")
     return answers
+
+
+def _asking(commands: Sequence[Command], outcome: SimpleQueue[list[Answer] | ReasonCode]) -> Client:
+    """Make a client that sends commands once it is connected, and tells the answers, or that it is refused."""
+
+    def is_refused(code: ReasonCode) -> bool:
+        if code.is_failure:
+            outcome.put(code)
+        return code.is_failure
+
+    def connected(client: Client, _u: Any, _f: Any, code: ReasonCode, _p: Any) -> None:
+        if not is_refused(code):
+            client.subscribe(RESPONSE, qos=1)
+
+    def subscribed(client: Client, _u: Any, _mid: int, codes: list[ReasonCode], _p: Any) -> None:
+        if not is_refused(codes[0]):
+            client.publish(CONTROL, json.dumps({"commands": commands}), qos=1)
+
+    def published(_c: Client, _u: Any, _mid: int, code: ReasonCode, _p: Any) -> None:
+        is_refused(code)
+
+    def answered(_c: Client, _u: Any, message: MQTTMessage) -> None:
+        responses = json.loads(message.payload).get("responses", [])  # 2.1 without the plugin gives another answer
+        if [each.get("correlationData") for each in responses] == [each["correlationData"] for each in commands]:
+            outcome.put(responses)
+
+    client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+    client.on_connect, client.on_subscribe = connected, subscribed
+    client.on_publish, client.on_message = published, answered
+    return client

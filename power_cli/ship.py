@@ -3,9 +3,8 @@
 import os
 import sys
 from argparse import ArgumentParser, Namespace
-from typing import Any
 
-from power_cli.broker_control import Command, carry_out
+from power_cli.broker_control import Answer, Command, carry_out
 from power_cli.broker_users import ADMIN, SHIP_PREFIX, new_password, password_file, ship_client, ship_role, ship_user
 from power_cli.sending import ship_number
 from power_cli.up import ROOT
@@ -61,22 +60,22 @@ def _list(_arguments: Namespace) -> None:
 
 def _remove(arguments: Namespace) -> None:
     name = ship_user(arguments.ship)
-    client_gone, role_gone = _carry_out(
+    client_gone, _ = _carry_out(
         {"command": "deleteClient", "username": name}, {"command": "deleteRole", "rolename": name}
     )
     if client_gone.get("error") == "Client not found":
         raise InvalidInput(f"ship {arguments.ship} has no password")
-    _check(client_gone, role_gone)
+    _check(client_gone)  # a role that is left lets nobody in
     sys.stderr.write(f"ship {arguments.ship} is removed; the broker has ended its connection\n")
 
 
-def _check(*answers: dict[str, Any]) -> None:
+def _check(*answers: Answer) -> None:
     for answer in answers:
         if "error" in answer:
             raise Unavailable(f"the broker could not {answer['command']}: {answer['error']}")
 
 
-def _carry_out(*commands: Command) -> list[dict[str, Any]]:
+def _carry_out(*commands: Command) -> list[Answer]:
     environ = dict(os.environ)
     if SETTING not in environ and f"{SETTING}_FILE" not in environ:
         file = password_file(ROOT / "secrets", ADMIN)

@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from paho.mqtt.client import Client, MQTTMessage
@@ -23,7 +23,7 @@ PERSISTENCE_2_0 = "persistence true\npersistence_location /mosquitto/data/\n"
 
 
 class GuardedBroker(Broker):
-    """A real Mosquitto with the configuration of docker-compose.yml: other paths and ports, and on 2.0 its own storage."""
+    """A real Mosquitto, configured as in docker-compose.yml but for paths, ports and, on 2.0, its storage."""
 
     def __init__(self, folder: Path) -> None:
         """Prepare one that keeps its state in a folder, with the users that `./power init` makes."""
@@ -53,27 +53,22 @@ class GuardedBroker(Broker):
         path.write_text(self._here(text), "utf-8")
         return path
 
-    def add_tls(self) -> Path:
-        """Give it a certificate of its own and a listener with TLS; give the file by which it is known."""
+    @property
+    def certificate(self) -> Path:
+        """By which it is known over TLS."""
+        return self.folder / "tls" / "server.crt"
+
+    def add_tls(self) -> None:
+        """Give it a certificate of its own and a listener with TLS."""
         if shutil.which("openssl") is None:
             (pytest.fail if os.environ.get("CI") else pytest.skip)("openssl is not installed")
         tls = self.folder / "tls"
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-            + [
-                "-addext",
-                f"subjectAltName=IP:{HOST}",
-                "-keyout",
-                str(tls / "server.key"),
-                "-out",
-                str(tls / "server.crt"),
-            ],
-            check=True,
-            capture_output=True,
-        )
+        names = ["-subj", "/CN=localhost", "-addext", f"subjectAltName=IP:{HOST}"]
+        files = ["-keyout", str(tls / "server.key"), "-out", str(self.certificate)]
+        command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *names, *files]
+        subprocess.run(command, check=True, capture_output=True)
         example = (CONFIGURATION / "tls" / "listener.conf.example").read_text("utf-8")
         (tls / "listener.conf").write_text(self._here(example), "utf-8")
-        return tls / "server.crt"
 
     def _here(self, text: str) -> str:
         for there, here in (
@@ -109,7 +104,7 @@ class Somebody:
         self._will: tuple[str, bytes] | None = None
         self._client: Client | None = None
 
-    def with_will(self, topic: str, payload: bytes) -> "Somebody":
+    def with_will(self, topic: str, payload: bytes) -> Self:
         """Have the broker send something should the connection be lost."""
         self._will = (topic, payload)
         return self
@@ -131,7 +126,7 @@ class Somebody:
             self._answers.append(str(codes[0]))
 
         def came(_c: Client, _u: Any, message: MQTTMessage) -> None:
-            self.received.append((message.topic, message.payload))
+            self.received.append((message.topic, bytes(message.payload)))
 
         client.on_connect, client.on_publish, client.on_subscribe, client.on_message = (
             answered,
@@ -158,19 +153,23 @@ class Somebody:
         until(lambda: self.alive() and self._answers, "the broker answers")
         return self._answers.pop()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def alive(self) -> bool:
         """Handle what has come; tell whether the connection is still there. After an answer it may not be."""
         assert self._client is not None
         return self._client.loop(0.01) == MQTTErrorCode.MQTT_ERR_SUCCESS or bool(self._answers)
 
-    def lose(self) -> None:
-        """Lose the connection without a word."""
-        assert self._client is not None
-        sock = self._client.socket()
-        assert sock is not None
-        sock.close()
-
-    def close(self) -> None:
-        """End the connection."""
+    def close(self, *, politely: bool = True) -> None:
+        """End the connection, if there is one; not politely, it is lost without a word."""
         if self._client is not None:
-            self._client.disconnect()
+            if politely:
+                self._client.disconnect()
+            sock = self._client.socket()
+            if sock is not None:
+                sock.close()
+            self._client = None  # its callbacks hold us, and we held it: now it goes, with what else it has open
