@@ -178,6 +178,6 @@ def test_a_secrets_file_without_a_secret_is_a_wrong_setting(tmp_path: Path, cont
 )
 def test_a_secret_is_given_once_and_not_empty(environ: dict[str, str]) -> None:
     """A variable that was meant to be filled must not let anybody in, and of two nobody knows which one counts."""
-    with pytest.raises(InvalidSettings, match="^POWER_SECRET ") as caught:
+    with pytest.raises(InvalidSettings, match=r"^POWER_SECRET ") as caught:
         _Guarded.load(environ)
     assert "hidden" not in str(caught.value)
