@@ -21,6 +21,8 @@ from shared.errors import InvalidSettings, Refused, Unavailable
 LINES = 10_000
 """How many lines one request takes: what InfluxDB is quickest with, and a tenth of what it takes at most."""
 TIMEOUT_S = 30
+NS_PER_US = 1000
+NS_PER_S = 10**9
 _OLDEST = (1, 6)
 _TOO_NEW = 3
 _IS_ANSWERED = "SELECT value FROM pinned WHERE setting = 'store' LIMIT 1"
@@ -104,7 +106,7 @@ class Server:
                 raise
 
     def write(self, lines: Iterable[str]) -> None:
-        """Have lines stored, their times in microseconds; they are durable when this returns.
+        """Have lines stored, their times in nanoseconds; they are durable when this returns.
 
         Raises:
             Refused: a line can never be stored; others of its request may be.
@@ -118,13 +120,13 @@ class Server:
                 self._client.api_client.call_api(
                     "/write",
                     "POST",
-                    query_params=[("db", self._account.bucket), ("precision", "u")],
+                    query_params=[("db", self._account.bucket)],
                     header_params={"Content-Type": "text/plain; charset=utf-8"},
                     body="\n".join(part).encode(),
                 )
 
     def query(self, statements: Sequence[str], values: Mapping[str, object]) -> Iterator[Table]:
-        """Run InfluxQL statements and give the answers of those that have one; times are in microseconds.
+        """Run InfluxQL statements and give the answers of those that have one; times are in nanoseconds.
 
         Args:
             statements: any number of SELECT; ``$name`` in them stands for a value.
@@ -152,7 +154,7 @@ class Server:
     def set_up(self) -> None:
         """Put the point that every query is answered with at its end."""
         if not self.is_set_up():
-            self.write(['pinned,setting=store value="1" 0'])
+            self.write(['pinned,setting=store value="1"'])
 
     def _ask(self, query: str, values: Mapping[str, object]) -> str:
         with self._errors():
@@ -162,7 +164,7 @@ class Server:
                 header_params={"Accept": "application/csv", "Content-Type": "application/x-www-form-urlencoded"},
                 post_params=[
                     ("db", self._account.bucket),
-                    ("epoch", "u"),
+                    ("epoch", "ns"),
                     ("q", query),
                     ("params", json.dumps(values)),
                 ],
