@@ -70,7 +70,8 @@ class Server:
             **who,
         )
         self._account = account
-        self._known = False
+        self._is_known = False
+        self._is_set_up = False
 
     def close(self) -> None:
         """Close the connections."""
@@ -84,7 +85,7 @@ class Server:
             Unavailable: it does not answer.
 
         """
-        if self._known:
+        if self._is_known:
             return
         with self._errors():
             _, _, headers = self._client.api_client.call_api("/ping", "GET", _return_http_data_only=False)
@@ -94,7 +95,11 @@ class Server:
             raise InvalidSettings(f"INFLUXDB_URL: {self._account.url} is {what}; 1.6 to 1.x and 2.x are supported")
         if version.lstrip("v").startswith("1."):
             self._make_database()
-        self._known = True
+        self._is_known = True
+
+    def forget(self) -> None:
+        """Have it looked at again with the next use: it may have been set up anew, or be another version now."""
+        self._is_known = self._is_set_up = False
 
     def _make_database(self) -> None:
         name = self._account.bucket.replace("\\", "\\\\").replace('"', '\\"')
@@ -146,15 +151,12 @@ class Server:
             names, *rows = csv.reader(table.splitlines())
             yield dict(zip(names, zip(*rows, strict=True), strict=True))
 
-    def is_set_up(self) -> bool:
-        """Tell whether `set_up` was ever called on this bucket."""
-        self.check()
-        return "pinned," in self._ask(_IS_ANSWERED, {})
-
     def set_up(self) -> None:
         """Put the point that every query is answered with at its end."""
-        if not self.is_set_up():
+        self.check()
+        if not self._is_set_up and "pinned," not in self._ask(_IS_ANSWERED, {}):
             self.write(['pinned,setting=store value="1"'])
+        self._is_set_up = True
 
     def _ask(self, query: str, values: Mapping[str, object]) -> str:
         with self._errors():

@@ -88,6 +88,7 @@ class InfluxStore:
             raise
         except BaseException:
             self._presence.unsure()
+            self._server.forget()
             self._forget()
             raise
         finally:
