@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterable, Sequence
 from shared.moments import US_PER_S
 from shared.readings import Readings
 from shared.slots import SLOT_US, slot_floor_us
-from shared.store.influx_server import Server, Table
+from shared.store.influx_server import NS_PER_US, Server, Table
 from shared.store.port import BEFORE, Neighbourhood, Span
 
 NEAR_US = 4 * 86_400 * US_PER_S
@@ -67,7 +67,7 @@ def _read(server: Server, asks: Sequence[_Ask]) -> dict[int, list[Row]]:
             f"SELECT value, unit, sent_at FROM readings WHERE ship = $ship{i} AND time >= $start{i} AND time < $end{i}"
             f" GROUP BY ship{ask.order}"
         )
-        values |= {f"ship{i}": str(ask.ship), f"start{i}": ask.start_us * 1000, f"end{i}": ask.end_us * 1000}
+        values |= {f"ship{i}": str(ask.ship), f"start{i}": ask.start_us * NS_PER_US, f"end{i}": ask.end_us * NS_PER_US}
     rows: dict[int, list[Row]] = {}
     for table in server.query(statements, values):
         for row in _rows(table):
@@ -80,7 +80,7 @@ def _rows(table: Table) -> Iterable[Row]:
     is_energy = (unit == "kWh" for unit in table["unit"])
     return zip(
         ships,
-        map(int, table["time"]),
+        (int(time_ns) // NS_PER_US for time_ns in table["time"]),
         map(float, table["value"]),
         is_energy,
         map(int, table["sent_at"]),

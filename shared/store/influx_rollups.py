@@ -16,9 +16,8 @@ import numpy as np
 
 from shared.moments import US_PER_S
 from shared.slots import SLOT_S, Slots
-from shared.store.influx_server import Server, Table
+from shared.store.influx_server import NS_PER_S, Server, Table
 
-NS_PER_S = 10**9
 DAY_S = 86_400
 MONTH_S = 30 * DAY_S
 NWH_PER_KWH = 10**12
@@ -143,7 +142,7 @@ class RollUps:
         if alone:
             self._learn(changes)
         mark = secrets.randbits(53) + 1
-        self._server.write(f"{_series(key)} mark={mark}i,clean=0i {key.time_s * US_PER_S}" for key in changes)
+        self._server.write(f"{_series(key)} mark={mark}i,clean=0i {key.time_s * NS_PER_S}" for key in changes)
         return Pending(changes, mark)
 
     def make(self, pending: Pending) -> None:
@@ -250,7 +249,7 @@ def slots_of(table: Table) -> Slots:
     covered_s = np.array(list(map(float, table["covered_s"])))
     return Slots(
         np.array(ships_of(table), np.int64),
-        np.array(list(map(int, table["time"])), np.int64) // US_PER_S,
+        np.array(list(map(int, table["time"])), np.int64) // NS_PER_S,
         np.array(list(map(float, table["kwh"]))),
         covered_s,
         np.array([each == "true" for each in table["provisional"]], np.bool_),
@@ -264,7 +263,7 @@ def ships_of(table: Table) -> list[int]:
 
 def _keys(kind: Kind, table: Table) -> Iterator[Key]:
     ships = ships_of(table) if kind.of_ship else [-1] * len(table["time"])
-    return (Key(kind, ship, int(time) // US_PER_S) for ship, time in zip(ships, table["time"], strict=True))
+    return (Key(kind, ship, int(time_ns) // NS_PER_S) for ship, time_ns in zip(ships, table["time"], strict=True))
 
 
 def _spans(keys: Sequence[Key]) -> Iterator[tuple[int, int, int]]:
@@ -300,5 +299,5 @@ def _line(key: Key, each: Sum, mark: int) -> str:
     return (
         f"{_series(key)} kwh={each.kwh!r},covered_s={each.covered_us / US_PER_S!r},{key.kind.count}={each.slots}i,"
         f'whole={each.whole}i,provisional={each.provisional}i,nwh="{each.nwh}",mark={mark}i,clean={mark}i'
-        f" {key.time_s * US_PER_S}"
+        f" {key.time_s * NS_PER_S}"
     )

@@ -21,6 +21,8 @@ from shared.errors import InvalidSettings, Refused, Unavailable
 LINES = 10_000
 """How many lines one request takes: what InfluxDB is quickest with, and a tenth of what it takes at most."""
 TIMEOUT_S = 30
+NS_PER_US = 1000
+NS_PER_S = 10**9
 _OLDEST = (1, 6)
 _TOO_NEW = 3
 _IS_ANSWERED = "SELECT value FROM pinned WHERE setting = 'store' LIMIT 1"
@@ -68,7 +70,8 @@ class Server:
             **who,
         )
         self._account = account
-        self._known = False
+        self._is_known = False
+        self._is_set_up = False
 
     def close(self) -> None:
         """Close the connections."""
@@ -82,7 +85,7 @@ class Server:
             Unavailable: it does not answer.
 
         """
-        if self._known:
+        if self._is_known:
             return
         with self._errors():
             _, _, headers = self._client.api_client.call_api("/ping", "GET", _return_http_data_only=False)
@@ -92,7 +95,11 @@ class Server:
             raise InvalidSettings(f"INFLUXDB_URL: {self._account.url} is {what}; 1.6 to 1.x and 2.x are supported")
         if version.lstrip("v").startswith("1."):
             self._make_database()
-        self._known = True
+        self._is_known = True
+
+    def forget(self) -> None:
+        """Have it looked at again with the next use: it may have been set up anew, or be another version now."""
+        self._is_known = self._is_set_up = False
 
     def _make_database(self) -> None:
         name = self._account.bucket.replace("\\", "\\\\").replace('"', '\\"')
@@ -104,7 +111,7 @@ class Server:
                 raise
 
     def write(self, lines: Iterable[str]) -> None:
-        """Have lines stored, their times in microseconds; they are durable when this returns.
+        """Have lines stored, their times in nanoseconds; they are durable when this returns.
 
         Raises:
             Refused: a line can never be stored; others of its request may be.
@@ -118,13 +125,13 @@ class Server:
                 self._client.api_client.call_api(
                     "/write",
                     "POST",
-                    query_params=[("db", self._account.bucket), ("precision", "u")],
+                    query_params=[("db", self._account.bucket)],
                     header_params={"Content-Type": "text/plain; charset=utf-8"},
                     body="\n".join(part).encode(),
                 )
 
     def query(self, statements: Sequence[str], values: Mapping[str, object]) -> Iterator[Table]:
-        """Run InfluxQL statements and give the answers of those that have one; times are in microseconds.
+        """Run InfluxQL statements and give the answers of those that have one; times are in nanoseconds.
 
         Args:
             statements: any number of SELECT; ``$name`` in them stands for a value.
@@ -144,15 +151,12 @@ class Server:
             names, *rows = csv.reader(table.splitlines())
             yield dict(zip(names, zip(*rows, strict=True), strict=True))
 
-    def is_set_up(self) -> bool:
-        """Tell whether `set_up` was ever called on this bucket."""
-        self.check()
-        return "pinned," in self._ask(_IS_ANSWERED, {})
-
     def set_up(self) -> None:
         """Put the point that every query is answered with at its end."""
-        if not self.is_set_up():
-            self.write(['pinned,setting=store value="1" 0'])
+        self.check()
+        if not self._is_set_up and "pinned," not in self._ask(_IS_ANSWERED, {}):
+            self.write(['pinned,setting=store value="1"'])
+        self._is_set_up = True
 
     def _ask(self, query: str, values: Mapping[str, object]) -> str:
         with self._errors():
@@ -162,7 +166,7 @@ class Server:
                 header_params={"Accept": "application/csv", "Content-Type": "application/x-www-form-urlencoded"},
                 post_params=[
                     ("db", self._account.bucket),
-                    ("epoch", "u"),
+                    ("epoch", "ns"),
                     ("q", query),
                     ("params", json.dumps(values)),
                 ],

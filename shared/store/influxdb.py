@@ -18,7 +18,6 @@ from shared.store.influx_presence import Presence
 from shared.store.influx_rollups import (
     DAY_S,
     FLEET,
-    NS_PER_S,
     SHIP_DAYS,
     Key,
     Pending,
@@ -30,7 +29,7 @@ from shared.store.influx_rollups import (
     slots_under,
     sums,
 )
-from shared.store.influx_server import Account, Server, Table
+from shared.store.influx_server import NS_PER_S, NS_PER_US, Account, Server, Table
 from shared.store.port import FleetSlots, Neighbourhood, ShipEnergy, Span
 
 END_S = influx_neighbours.END_US // US_PER_S + 32 * DAY_S
@@ -89,6 +88,7 @@ class InfluxStore:
             raise
         except BaseException:
             self._presence.unsure()
+            self._server.forget()
             self._forget()
             raise
         finally:
@@ -141,11 +141,11 @@ class InfluxStore:
             readings.value,
             np.where(readings.is_energy, "kWh", "kW"),
             readings.sent_at_us,
-            readings.moment_us,
+            readings.moment_us * NS_PER_US,
         )
         self._server.write(
-            f'readings,ship={ship} value={value!r},unit="{unit}",sent_at={sent_at_us}i {moment_us}'
-            for ship, value, unit, sent_at_us, moment_us in zip(*(each.tolist() for each in columns), strict=True)
+            f'readings,ship={ship} value={value!r},unit="{unit}",sent_at={sent_at_us}i {time_ns}'
+            for ship, value, unit, sent_at_us, time_ns in zip(*(each.tolist() for each in columns), strict=True)
         )
 
     def put_slots(self, slots: Slots, was: Slots) -> None:
@@ -154,10 +154,10 @@ class InfluxStore:
         alone = self._alone
         pending = self._roll_ups.mark(slots, was, alone=alone)
         kwh, provisional = np.where(slots.covered_s > 0, slots.kwh, 0.0), slots.provisional & (slots.covered_s > 0)
-        columns = (slots.ship, kwh, slots.covered_s, provisional, slots.start_s * US_PER_S)
+        columns = (slots.ship, kwh, slots.covered_s, provisional, slots.start_s * NS_PER_S)
         self._server.write(
-            f"energy,ship={ship} kwh={kwh!r},covered_s={covered_s!r},provisional={provisional} {start_us}"
-            for ship, kwh, covered_s, provisional, start_us in zip(*(each.tolist() for each in columns), strict=True)
+            f"energy,ship={ship} kwh={kwh!r},covered_s={covered_s!r},provisional={provisional} {start_ns}"
+            for ship, kwh, covered_s, provisional, start_ns in zip(*(each.tolist() for each in columns), strict=True)
         )
         if alone:
             self._pending.append(pending)
@@ -167,12 +167,12 @@ class InfluxStore:
         self._server.set_up()
         found = self._pinned(name)
         if found is None:
-            self._server.write([f"pinned,setting={name} value={_quoted(value)} 0"])
+            self._server.write([f"pinned,setting={name} value={_quoted(value)}"])
             found = self._pinned(name)
         return value if found is None else found
 
     def _pinned(self, name: str) -> str | None:
-        tables = self._server.query(["SELECT value FROM pinned WHERE setting = $name"], {"name": name})
+        tables = self._server.query(["SELECT value FROM pinned WHERE setting = $name LIMIT 1"], {"name": name})
         return next((table["value"][0] for table in tables), None)
 
     def tidy(self) -> bool:
@@ -198,8 +198,8 @@ class InfluxStore:
         for table in self._server.query([statement], {"start": start_ns, "end": end_ns}):
             names = ("kwh", "covered_s", "ships", "whole", "provisional")
             rows = zip(*(table[name] for name in names), strict=True)
-            for time_us, row, mark, clean in zip(table["time"], rows, table["mark"], table["clean"], strict=True):
-                start_s = int(time_us) // US_PER_S
+            for time_ns, row, mark, clean in zip(table["time"], rows, table["mark"], table["clean"], strict=True):
+                start_s = int(time_ns) // NS_PER_S
                 if mark != clean:
                     stale.append(Key(FLEET, -1, start_s))
                 elif row[2] != "0":
@@ -257,7 +257,7 @@ class InfluxStore:
         """See `EnergyReader`."""
         made = "FROM fleet WHERE ships > 0 AND mark = clean ORDER BY time"
         ends = [f"SELECT ships {made} LIMIT 1", f"SELECT ships {made} DESC LIMIT 1"]
-        starts_s = [int(table["time"][0]) // US_PER_S for table in self._server.query(ends, {})]
+        starts_s = [int(table["time"][0]) // NS_PER_S for table in self._server.query(ends, {})]
         stale_s = [key.time_s for key in read_stale(self._server, FLEET)]
         low_s, high_s = (starts_s[0], starts_s[-1]) if starts_s else (END_S, END_S)
         outside = [
