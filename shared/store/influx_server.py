@@ -57,17 +57,14 @@ class Server:
 
     def __init__(self, account: Account, *, connections: int = 8) -> None:
         """Prepare for as many requests at once as there are connections."""
-        user, is_pair, password = account.token.partition(":")
-        who: dict[str, Any] = {"token": account.token}
-        if is_pair:
-            who = {"token": "", "username": user, "password": password, "auth_basic": True}
         self._client: Any = InfluxDBClient(  # without types
             account.url,
+            token=account.token,
+            auth_basic=":" in account.token,  # not as `username`, with which it would sign in at 2.x's own address
             org=account.org,
             timeout=TIMEOUT_S * 1000,
             retries=False,
             connection_pool_maxsize=connections,
-            **who,
         )
         self._account = account
         self._is_known = False
