@@ -9,7 +9,6 @@ from shared.moments import US_PER_S
 from shared.readings import F64, I64, Bools, Readings
 from shared.slots import Slots, Window, slot_floor_us
 
-
 BEFORE = 2
 """How many readings before a slot decide, with those in it, what is in it: the first may only tell the second's length."""
 
