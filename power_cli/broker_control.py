@@ -36,7 +36,7 @@ def carry_out(settings: BrokerAdminSettings, commands: Sequence[Command]) -> lis
     try:
         client.connect(settings.mqtt_host, settings.mqtt_port)
     except OSError as error:
-        raise Unavailable(f"{where} is not there: {error}") from None
+        raise Unavailable(f"cannot reach {where}: {error}") from None
     client.loop_start()
     try:
         answers = outcome.get(timeout=ANSWER_S)
