@@ -5,6 +5,7 @@ import threading
 
 from normalizer_worker.dead_letters import DeadLetters
 from normalizer_worker.recorder import Recorder
+from normalizer_worker.revisits import Revisits
 from normalizer_worker.subscriber import Connection
 from normalizer_worker.vitals import Vitals
 from normalizer_worker.worker import Limits, Worker
@@ -15,7 +16,8 @@ from shared.http import Server, make_app
 from shared.moments import US_PER_S
 from shared.process import announce_ready, on_stop, run
 from shared.settings import WorkerSettings
-from shared.store.sqlite import SqliteStore
+from shared.store.choice import open_store
+from shared.store.port import ReadingStore
 from shared.token_file import access_by
 from shared.topics import ALL_READINGS
 
@@ -29,21 +31,20 @@ def main() -> None:
     settings = WorkerSettings.load(os.environ)
     stop: list[bool] = []
     on_stop(lambda: stop.append(True))
-    store = SqliteStore(settings.data_dir, cache_kib=CACHE_KIB)
-    max_gap = store.pinned("POWER_MAX_GAP_S", str(settings.max_gap_s))
-    if max_gap != str(settings.max_gap_s):
-        raise InvalidSettings(f"POWER_MAX_GAP_S is {settings.max_gap_s}, but the store was filled with {max_gap}")
+    store = open_store(settings, cache_kib=CACHE_KIB)
+    revisits = Revisits(settings.data_dir) if settings.store == "influxdb" else None
     dead_letters = DeadLetters(settings.data_dir)
     limits, login = Limits(), Login.of(settings)
 
     def connect() -> Connection:
+        _check_gap(store, settings.max_gap_s)
         # Twice what one transaction takes: the next one's messages arrive while this one's are being stored.
         maximum = 2 * limits.messages
         return Connection(settings.mqtt_host, settings.mqtt_port, CLIENT_ID, ALL_READINGS, maximum, login=login)
 
     worker = Worker(
         connect,
-        Recorder(store, settings.max_gap_s * US_PER_S),
+        Recorder(store, settings.max_gap_s * US_PER_S, revisits=revisits),
         dead_letters,
         _observed(settings),
         allow_negative=settings.allow_negative,
@@ -53,7 +54,15 @@ def main() -> None:
         worker.run(lambda: bool(stop), announce_ready)
     finally:
         dead_letters.close()
+        if revisits:
+            revisits.close()
         store.close()
+
+
+def _check_gap(store: ReadingStore, max_gap_s: int) -> None:
+    pinned = store.pinned("POWER_MAX_GAP_S", str(max_gap_s))
+    if pinned != str(max_gap_s):
+        raise InvalidSettings(f"POWER_MAX_GAP_S is {max_gap_s}, but the store was filled with {pinned}")
 
 
 def _observed(settings: WorkerSettings) -> Vitals:

@@ -7,6 +7,7 @@ import numpy as np
 
 from normalizer_worker.normalize import latest
 from normalizer_worker.recompute import changes, merge, slots_within
+from normalizer_worker.revisits import Revisits
 from normalizer_worker.tails import Tails
 from shared.moments import US_PER_S
 from shared.readings import Readings
@@ -21,11 +22,26 @@ NEAR_US = 2 * 3600 * US_PER_S
 class Recorder:
     """The use-case of the worker: readings of any ships, in any order, become durable readings and slots."""
 
-    def __init__(self, store: ReadingStore, max_gap_us: int, tail_readings: int = TAIL_READINGS) -> None:
-        """Work on a store; `tail_readings` bounds what is remembered of it."""
+    def __init__(
+        self,
+        store: ReadingStore,
+        max_gap_us: int,
+        tail_readings: int = TAIL_READINGS,
+        revisits: Revisits | None = None,
+    ) -> None:
+        """Work on a store.
+
+        Args:
+            store: where readings and slots go.
+            max_gap_us: see `normalize`.
+            tail_readings: bounds what is remembered of the store.
+            revisits: where to keep what has to be recorded once more; needed if the store has no transactions.
+
+        """
         self._store = store
         self._max_gap_us = max_gap_us
         self._tails = Tails(tail_readings)
+        self._revisits = revisits
 
     def record(self, readings: Readings) -> None:
         """Store readings and what they make of the slots.
@@ -37,16 +53,37 @@ class Recorder:
 
         """
         for load in transactions(latest(readings), self._max_gap_us):
-            try:
-                with self._store.transaction() as others_wrote:
-                    if others_wrote:
-                        self._tails.clear()
-                    for part in stretches(load, self._max_gap_us):
-                        while self._put(part) and not self._store.alone():
-                            self._tails.clear()  # and look again, until there is nothing left to put
-            except BaseException:
-                self._tails.clear()  # they may tell of what was not committed
-                raise
+            if not self._transact(load) and self._revisits:
+                self._revisits.add(load)
+
+    def tidy(self) -> bool:
+        """Do a little of what can wait; tell whether more of it is left.
+
+        Raises:
+            Unavailable: the store is away.
+
+        """
+        due = self._revisits and self._revisits.due()
+        if self._revisits and due:
+            number, readings = due
+            self._tails.clear()
+            self._transact(readings)
+            self._revisits.done(number)
+        return self._store.tidy() or bool(due)
+
+    def _transact(self, load: Readings) -> bool:
+        """Store readings and slots in one transaction; tell whether nobody else can have been writing."""
+        try:
+            with self._store.transaction() as others_wrote:
+                if others_wrote:
+                    self._tails.clear()
+                for part in stretches(load, self._max_gap_us):
+                    while self._put(part) and not self._store.alone():
+                        self._tails.clear()  # and look again, until there is nothing left to put
+                return self._store.alone()
+        except BaseException:
+            self._tails.clear()  # they may tell of what was not committed
+            raise
 
     def _put(self, new: Readings) -> bool:
         """Put new readings and the slots they change; tell whether there was anything to put."""

@@ -12,7 +12,7 @@ from normalizer_worker.subscriber import Message
 from normalizer_worker.vitals import Vitals
 from shared.batch import Batch, columns, decode
 from shared.clock import StrictClock
-from shared.errors import InvalidInput, Problem, Unavailable
+from shared.errors import InvalidInput, Problem, Refused, Unavailable
 from shared.moments import US_PER_S
 from shared.readings import Readings
 from shared.topics import ship_of
@@ -47,6 +47,10 @@ class Sink(Protocol):
         """Make readings and what follows from them durable."""
         ...
 
+    def tidy(self) -> bool:
+        """Do a little of what can wait; tell whether more of it is left."""
+        ...
+
 
 class Morgue(Protocol):
     """Where messages go that can never be stored, as `dead_letters.DeadLetters` keeps them."""
@@ -70,7 +74,7 @@ class _Load:
     """What one transaction will store."""
 
     messages: list[Message] = field(default_factory=list)
-    batches: list[Batch] = field(default_factory=list)
+    batches: list[tuple[Message, Batch]] = field(default_factory=list)
     dead: list[DeadLetter] = field(default_factory=list)
     lags_s: list[float] = field(default_factory=list)
     count: int = 0
@@ -97,6 +101,7 @@ class Worker:
         self._allow_negative = allow_negative
         self._limits = limits or Limits()
         self._clock = StrictClock()
+        self._untidy = False
 
     def run(self, stopping: Callable[[], bool], ready: Callable[[], None]) -> None:
         """Work until told to stop; what is in hand then is finished first.
@@ -128,17 +133,17 @@ class Worker:
         if load.messages:
             self._store(load)
             source.acknowledge(load.messages)
+        self._untidy = self._sink.tidy()
         self._vitals.progressed()
         return len(load.messages)
 
     def _store(self, load: _Load) -> None:
         with self._vitals.transaction():
-            if load.batches:
-                self._sink.record(columns(load.batches))
+            stored = self._record(load.batches, load.dead) if load.batches else 0
             self._morgue.keep(load.dead)
         self._vitals.stored(
             messages=len(load.messages),
-            readings=sum(batch.received for batch in load.batches),
+            readings=stored,
             dead=len(load.dead),
             lags_s=load.lags_s,
         )
@@ -146,9 +151,22 @@ class Worker:
             first = "; ".join(f"{each.at} {each.problem}" for each in letter.problems[:1])
             log.warning("dead letter on %r: %s %s", letter.topic, letter.reason, first)
 
+    def _record(self, batches: Sequence[tuple[Message, Batch]], dead: list[DeadLetter]) -> int:
+        """Record batches and count their readings; they are halved until what the store refuses stands alone."""
+        try:
+            self._sink.record(columns([batch for _, batch in batches]))
+        except Refused as error:
+            if len(batches) == 1:
+                message = batches[0][0]
+                dead.append(DeadLetter.of(message.topic, message.payload, error, self._clock.now_us()))
+                return 0
+            half = len(batches) // 2
+            return self._record(batches[:half], dead) + self._record(batches[half:], dead)
+        return sum(batch.received for _, batch in batches)
+
     def _gather(self, source: Source) -> _Load:
         load, limits = _Load(), self._limits
-        message = source.receive(IDLE_S)
+        message = source.receive(0 if self._untidy else IDLE_S)
         deadline = time.monotonic() + limits.seconds
         while message is not None:
             self._add(load, message)
@@ -169,7 +187,7 @@ class Worker:
             batch = batch._replace(sent_at_us=0 if message.retained else now_us)
         else:
             load.lags_s.append((now_us - batch.sent_at_us) / US_PER_S)
-        load.batches.append(batch)
+        load.batches.append((message, batch))
         load.count += len(batch.moment_us)
 
 

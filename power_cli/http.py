@@ -12,7 +12,7 @@ from shared.broker import Login
 from shared.http import Server, make_app
 from shared.process import announce_ready, on_stop, run
 from shared.settings import IngestSettings, QuerySettings
-from shared.store.sqlite import SqliteStore
+from shared.store.choice import open_store
 from shared.token_file import access_by
 
 
@@ -21,7 +21,7 @@ def main() -> None:
     settings, query_settings = IngestSettings.load(os.environ), QuerySettings.load(os.environ)
     access = access_by(settings.api_tokens_file)
     registry = metrics.new_registry()
-    store = SqliteStore(query_settings.data_dir)
+    store = open_store(query_settings)
     publisher = MqttPublisher(settings.mqtt_host, settings.mqtt_port, Login.of(settings))
     try:
         app = make_app(

@@ -23,7 +23,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--mqtt-port", type=_port, default=1883, help="for MQTT (default 1883)")
     parser.add_argument("--worker-port", type=_port, help="for the worker's metrics (default: none)")
     parser.add_argument("--data", type=Path, default=ROOT / "data", metavar="DIR", help="where everything is kept")
-    parser.add_argument("--store", choices=["embedded"], default="embedded", help="where energy is stored")
+    parser.add_argument(
+        "--store",
+        choices=["embedded", "influxdb"],
+        default="embedded",
+        help="where energy is stored: in the data folder (default), or in the InfluxDB of INFLUXDB_URL",
+    )
 
 
 def _port(text: str) -> int:
@@ -66,6 +71,7 @@ def _processes(broker: str, configuration: Path, folder: Path, arguments: Namesp
         "POWER_HTTP_PORT": str(arguments.port),
         "POWER_WORKER_HTTP_PORT": str(arguments.worker_port or 0),
         "POWER_DATA_DIR": str(folder),
+        "POWER_STORE": arguments.store,
         "PYTHONPATH": str(ROOT),
     }
     python = [sys.executable, "-P", "-m"]

@@ -7,7 +7,7 @@ from shared import health, metrics
 from shared.http import Server, make_app
 from shared.process import announce_ready, on_stop, run
 from shared.settings import QuerySettings
-from shared.store.sqlite import SqliteStore
+from shared.store.choice import open_store
 from shared.token_file import access_by
 
 
@@ -16,7 +16,7 @@ def main() -> None:
     settings = QuerySettings.load(os.environ)
     access = access_by(settings.api_tokens_file)
     registry = metrics.new_registry()
-    store = SqliteStore(settings.data_dir)
+    store = open_store(settings)
     try:
         app = make_app(
             metrics.routes(registry),

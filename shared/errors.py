@@ -46,6 +46,12 @@ class InvalidSettings(InvalidInput):
     """A setting is missing or wrong; the service must not start."""
 
 
+class Refused(InvalidInput):
+    """Something that the store can never take, though it is valid by our rules."""
+
+    at = "store"
+
+
 class Unauthenticated(PowerError):
     """Nobody knows who asks."""
 

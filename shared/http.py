@@ -19,6 +19,7 @@ from shared.errors import (
     Forbidden,
     InvalidInput,
     InvalidSettings,
+    PowerError,
     Problem,
     TooLargeInput,
     Unauthenticated,
@@ -131,9 +132,10 @@ def _answer_errors(app: Flask) -> None:
     def forbidden(error: Forbidden) -> Response:
         return problem(403, str(error))
 
+    @app.errorhandler(InvalidSettings)
     @app.errorhandler(Unavailable)
-    def unavailable(error: Unavailable) -> Response:
-        log.warning("%s", error)
+    def unavailable(error: PowerError) -> Response:
+        log.log(logging.WARNING if isinstance(error, Unavailable) else logging.ERROR, "%s", error)
         return problem(503, "Try again in a moment.", headers={"Retry-After": str(RETRY_AFTER_S)})
 
     @app.errorhandler(HTTPException)

@@ -119,6 +119,18 @@ class StoreSettings(Settings):
     """Where readings and energy are kept."""
 
     data_dir: Path = Field(Path("data"), alias="POWER_DATA_DIR")
+    store: Literal["embedded", "influxdb"] = Field("embedded", alias="POWER_STORE")
+    influxdb_url: str = Field("", alias="INFLUXDB_URL", validate_default=True)
+    influxdb_token: Secret = Field(None, alias="INFLUXDB_TOKEN")
+    influxdb_org: str = Field("", alias="INFLUXDB_ORG")
+    influxdb_bucket: str = Field("power", alias="INFLUXDB_BUCKET", min_length=1)
+
+    @field_validator("influxdb_url")
+    @classmethod
+    def _is_an_address(cls, url: str, info: ValidationInfo) -> str:
+        if info.data.get("store") == "influxdb" and not url.startswith(("http://", "https://")):
+            raise PydanticCustomError("url", "should be an address, such as http://127.0.0.1:8086")
+        return url
 
 
 class ListenerSettings(Settings):

@@ -42,6 +42,11 @@ class Slots:
             self.ship[rows], self.start_s[rows], self.kwh[rows], self.covered_s[rows], self.provisional[rows]
         )
 
+    def emptied(self) -> Self:
+        """Give the same slots with nothing in them."""
+        n = len(self)
+        return type(self)(self.ship, self.start_s, np.zeros(n), np.zeros(n), np.zeros(n, np.bool_))
+
     @classmethod
     def concat(cls, parts: Sequence["Slots"]) -> Self:
         """Put several after one another."""

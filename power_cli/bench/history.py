@@ -107,4 +107,5 @@ def _fill(store: SqliteStore, ships: list[_Ship]) -> None:
     for first in tqdm(range(0, len(readings), PART), desc="storing histories", unit="part", leave=False):
         with store.transaction():
             store.put_readings(readings[first : first + PART])
-            store.put_slots(slots[first : first + PART])  # there are fewer of them: the last parts are empty
+            part = slots[first : first + PART]  # there are fewer of them: the last parts are empty
+            store.put_slots(part, part.emptied())

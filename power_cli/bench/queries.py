@@ -104,5 +104,5 @@ def _fill(folder: Path, ships: int, days: int) -> None:
         ship = np.repeat(np.arange(ships), SLOTS_PER_DAY)
         slots = Slots(ship, start_s, rng.uniform(0, 800, n), np.full(n, float(SLOT_S)), np.zeros(n, np.bool_))
         with store.transaction():
-            store.put_slots(slots)
+            store.put_slots(slots, slots.emptied())
     store.close()

@@ -10,7 +10,7 @@ from shared.readings import F64, I64, Bools, Readings
 from shared.slots import Slots, Window, slot_floor_us
 
 BEFORE = 2
-"""How many readings before a slot decide, with those in it, what is in it: the first may only tell the second's length."""
+"""How many readings before a slot decide on it, with those in it: the first only tells how long the second speaks."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,8 @@ class StoreEdges:
         put(store, Readings.from_rows([(1, moment, 1.0, False, 0) for moment in moments]))
         firsts = [moment + beside for moment in moments for beside in (-1, 0, 1, step_us // 2)]
         spans = [Span(1, first, first + length) for first in firsts for length in (0, step_us, 4 * step_us)]
-        for span, found in zip(spans, store.neighbourhoods(spans), strict=True):
+        for span in spans:
+            (found,) = store.neighbourhoods([span])
             got = found.readings.moment_us.tolist()
             assert got == [each for each in moments if got[0] <= each <= got[-1]], "a hole, or out of order"
             assert set(needed(moments, span.first_us, span.last_us)) <= set(got)
@@ -132,7 +133,7 @@ class StoreEdges:
         assert [each.covered_s for each in store.top_ships(Window(), 2)] == [COVERED_S] * 2
 
     def test_every_sum_follows_every_change_of_a_slot(self, store: Store) -> None:
-        """A slot comes, changes in each of its columns, and goes; another one of its ship, its day and its moment stays."""
+        """A slot comes, changes in each column, and goes; another one of its ship, its day and its moment stays."""
         next_day = {
             (1, 101): (8.5, 900.0, False),
             (2, 102): (16.25, 300.0, True),

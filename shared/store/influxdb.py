@@ -1,0 +1,289 @@
+"""The store in InfluxDB, for a fleet: one bucket that any Grafana can read. docs/influxdb.md describes what is in it.
+
+InfluxDB has no transactions: what is written is durable at once, readings first, then their slots. What keeps the
+promise of the port nevertheless stands in docs/decisions/010-influxdb.md.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+
+import numpy as np
+
+from shared.errors import Refused, Unavailable
+from shared.moments import US_PER_S
+from shared.readings import Readings
+from shared.slots import SLOT_S, Slots, Window
+from shared.store import influx_neighbours
+from shared.store.influx_presence import Presence
+from shared.store.influx_rollups import (
+    DAY_S,
+    FLEET,
+    SHIP_DAYS,
+    Key,
+    Pending,
+    RollUps,
+    Sum,
+    read_stale,
+    ships_of,
+    slots_of,
+    slots_under,
+    sums,
+)
+from shared.store.influx_server import NS_PER_S, NS_PER_US, Account, Server, Table
+from shared.store.port import FleetSlots, Neighbourhood, ShipEnergy, Span
+
+END_S = influx_neighbours.END_US // US_PER_S + 32 * DAY_S
+"""No slot is later: the last reading may speak for a month."""
+SHIPS = 500
+RUN_S = DAY_S
+
+
+class InfluxStore:
+    """Both halves of the port; the reading half is safe to use from several threads, the writing half from one."""
+
+    def __init__(self, account: Account, *, connections: int = 8) -> None:
+        """Prepare; the server is asked for its version with the first use."""
+        self._server = Server(account, connections=connections)
+        self._presence = Presence(self._server)
+        self._roll_ups = RollUps(self._server)
+        self._alone = False
+        self._is_known = False
+        """Whether `_alone` was found out after everything that was put."""
+        self._pending: list[Pending] = []
+
+    def close(self) -> None:
+        """Let others know that we write no more, if that can be said, and close the connections."""
+        with suppress(Unavailable):
+            self._presence.leave()
+        self._server.close()
+
+    def check(self) -> None:
+        """See whether the server is there, lets us in, and is one that we can work with.
+
+        Raises:
+            InvalidSettings: it is not.
+            Unavailable: it does not answer.
+
+        """
+        self._server.check()
+
+    # --- the writing half
+
+    @contextmanager
+    def transaction(self) -> Iterator[bool]:
+        """See `ReadingStore`."""
+        was_alone = self._alone
+        try:
+            self._server.set_up()
+            self._presence.show()
+            self._is_known = False
+            if not was_alone:
+                self.alone()
+            yield not was_alone
+            if self.alone():
+                for pending in self._pending:
+                    self._roll_ups.make(pending)
+        except Refused:
+            self._forget()
+            raise
+        except BaseException:
+            self._presence.unsure()
+            self._server.forget()
+            self._forget()
+            raise
+        finally:
+            self._pending.clear()
+
+    def alone(self) -> bool:
+        """See `ReadingStore`."""
+        if not self._is_known:
+            self._alone, self._is_known = self._presence.alone(), True
+            if not self._alone:
+                self._forget()
+        return self._alone
+
+    def _forget(self) -> None:
+        self._alone = False
+        self._pending.clear()
+        self._roll_ups.forget()
+
+    def neighbourhoods(self, spans: Sequence[Span]) -> list[Neighbourhood]:
+        """See `ReadingStore`."""
+        return influx_neighbours.neighbourhoods(self._server, spans)
+
+    def stored_slots(self, windows: Mapping[int, Window]) -> Slots:
+        """See `ReadingStore`."""
+        ships = sorted(windows)
+        tables = [
+            table
+            for start in range(0, len(ships), SHIPS)
+            for table in self._slots({ship: windows[ship] for ship in ships[start : start + SHIPS]})
+        ]
+        return Slots.concat([slots_of(table) for table in tables])
+
+    def _slots(self, windows: Mapping[int, Window]) -> Iterator[Table]:
+        statements: list[str] = []
+        values: dict[str, object] = {}
+        for i, (ship, window) in enumerate(windows.items()):
+            start_ns, end_ns = _bounds_ns(window)
+            statements.append(
+                f"SELECT kwh, covered_s, provisional FROM energy WHERE ship = $ship{i} AND time >= $start{i}"
+                f" AND time < $end{i} GROUP BY ship"
+            )
+            values |= {f"ship{i}": str(ship), f"start{i}": start_ns, f"end{i}": end_ns}
+        return self._server.query(statements, values)
+
+    def put_readings(self, readings: Readings) -> None:
+        """See `ReadingStore`."""
+        self._is_known = False
+        columns = (
+            readings.ship,
+            readings.value,
+            np.where(readings.is_energy, "kWh", "kW"),
+            readings.sent_at_us,
+            readings.moment_us * NS_PER_US,
+        )
+        self._server.write(
+            f'readings,ship={ship} value={value!r},unit="{unit}",sent_at={sent_at_us}i {time_ns}'
+            for ship, value, unit, sent_at_us, time_ns in zip(*(each.tolist() for each in columns), strict=True)
+        )
+
+    def put_slots(self, slots: Slots, was: Slots) -> None:
+        """See `ReadingStore`."""
+        self._is_known = False
+        alone = self._alone
+        pending = self._roll_ups.mark(slots, was, alone=alone)
+        kwh, provisional = np.where(slots.covered_s > 0, slots.kwh, 0.0), slots.provisional & (slots.covered_s > 0)
+        columns = (slots.ship, kwh, slots.covered_s, provisional, slots.start_s * NS_PER_S)
+        self._server.write(
+            f"energy,ship={ship} kwh={kwh!r},covered_s={covered_s!r},provisional={provisional} {start_ns}"
+            for ship, kwh, covered_s, provisional, start_ns in zip(*(each.tolist() for each in columns), strict=True)
+        )
+        if alone:
+            self._pending.append(pending)
+
+    def pinned(self, name: str, value: str) -> str:
+        """See `ReadingStore`."""
+        self._server.set_up()
+        found = self._pinned(name)
+        if found is None:
+            self._server.write([f"pinned,setting={name} value={_quoted(value)}"])
+            found = self._pinned(name)
+        return value if found is None else found
+
+    def _pinned(self, name: str) -> str | None:
+        tables = self._server.query(["SELECT value FROM pinned WHERE setting = $name LIMIT 1"], {"name": name})
+        return next((table["value"][0] for table in tables), None)
+
+    def tidy(self) -> bool:
+        """See `ReadingStore`."""
+        self._is_known = False
+        return self._alone and self._roll_ups.repair(self.alone)
+
+    # --- the reading half
+
+    def slots(self, ship: int, window: Window) -> Slots:
+        """See `EnergyReader`."""
+        return Slots.concat([slots_of(table) for table in self._slots({ship: window})])
+
+    def fleet(self, window: Window) -> FleetSlots:
+        """See `EnergyReader`."""
+        start_ns, end_ns = _bounds_ns(window)
+        statement = (
+            "SELECT kwh, covered_s, ships, whole, provisional, mark, clean FROM fleet"
+            " WHERE time >= $start AND time < $end"
+        )
+        made: dict[int, tuple[float, ...]] = {}
+        stale: list[Key] = []
+        for table in self._server.query([statement], {"start": start_ns, "end": end_ns}):
+            names = ("kwh", "covered_s", "ships", "whole", "provisional")
+            rows = zip(*(table[name] for name in names), strict=True)
+            for time_ns, row, mark, clean in zip(table["time"], rows, table["mark"], table["clean"], strict=True):
+                start_s = int(time_ns) // NS_PER_S
+                if mark != clean:
+                    stale.append(Key(FLEET, -1, start_s))
+                elif row[2] != "0":
+                    made[start_s] = tuple(map(float, row))
+        for key, each in self._sums(stale).items():
+            made[key.time_s] = (each.kwh, each.covered_us / US_PER_S, each.slots, each.whole, each.provisional)
+        return _fleet_slots(made)
+
+    def _sums(self, stale: Sequence[Key]) -> dict[Key, Sum]:
+        """Sum up the fleet's slots as they are now."""
+        found: dict[Key, Sum] = {}
+        part: list[Key] = []
+        for i, key in enumerate(stale):
+            part.append(key)
+            if (
+                i + 1 == len(stale)
+                or stale[i + 1].time_s - part[0].time_s >= RUN_S
+                or (stale[i + 1].time_s != key.time_s + SLOT_S)
+            ):
+                found |= sums(FLEET, slots_under(self._server, part))
+                part = []
+        return found
+
+    def top_ships(self, window: Window, count: int) -> list[ShipEnergy]:
+        """See `EnergyReader`."""
+        start_s, end_s = (each // NS_PER_S for each in _bounds_ns(window))
+        first_s, last_s = -(-start_s // DAY_S) * DAY_S, end_s // DAY_S * DAY_S
+        if first_s >= last_s:  # no whole day
+            first_s = last_s = end_s
+        days = {"first": first_s * NS_PER_S, "last": last_s * NS_PER_S}
+        stale = read_stale(self._server, SHIP_DAYS, " AND time >= $first AND time < $last", days)
+        stale_days = sorted({key.time_s for key in stale})
+        edges = [(start_s, first_s), *((day_s, day_s + DAY_S) for day_s in stale_days), (last_s, end_s)]
+        whole = zip([first_s, *(day_s + DAY_S for day_s in stale_days)], [*stale_days, last_s], strict=True)
+        parts = [("energy", *each) for each in edges] + [("ship_days", *each) for each in whole]
+        totals: dict[int, tuple[float, float]] = {}
+        for ship, kwh, covered_s in self._totals([each for each in parts if each[1] < each[2]]):
+            so_far = totals.get(ship, (0.0, 0.0))
+            totals[ship] = so_far[0] + kwh, so_far[1] + covered_s
+        ships = [ShipEnergy(ship, kwh, covered_s) for ship, (kwh, covered_s) in totals.items() if covered_s]
+        return sorted(ships, key=lambda each: (-round(each.kwh, 6), each.ship))[:count]
+
+    def _totals(self, parts: Sequence[tuple[str, int, int]]) -> Iterator[tuple[int, float, float]]:
+        statements = [
+            f"SELECT sum(kwh) AS kwh, sum(covered_s) AS covered_s FROM {name}"
+            f" WHERE time >= $start{i} AND time < $end{i} GROUP BY ship"
+            for i, (name, _, _) in enumerate(parts)
+        ]
+        values = {f"start{i}": start_s * NS_PER_S for i, (_, start_s, _) in enumerate(parts)}
+        values |= {f"end{i}": end_s * NS_PER_S for i, (_, _, end_s) in enumerate(parts)}
+        for table in self._server.query(statements, values):
+            yield from zip(ships_of(table), map(float, table["kwh"]), map(float, table["covered_s"]), strict=True)
+
+    def extent(self) -> Window | None:
+        """See `EnergyReader`."""
+        made = "FROM fleet WHERE ships > 0 AND mark = clean ORDER BY time"
+        ends = [f"SELECT ships {made} LIMIT 1", f"SELECT ships {made} DESC LIMIT 1"]
+        starts_s = [int(table["time"][0]) // NS_PER_S for table in self._server.query(ends, {})]
+        stale_s = [key.time_s for key in read_stale(self._server, FLEET)]
+        low_s, high_s = (starts_s[0], starts_s[-1]) if starts_s else (END_S, END_S)
+        outside = [
+            *self.fleet(Window(min([low_s, *stale_s]), low_s)).start_s.tolist(),
+            *self.fleet(Window(high_s, max([high_s, *stale_s]) + SLOT_S)).start_s.tolist(),
+        ]
+        starts_s = [*starts_s, *outside]
+        return Window(min(starts_s), max(starts_s) + SLOT_S) if starts_s else None
+
+
+def _bounds_ns(window: Window) -> tuple[int, int]:
+    return (window.start_s or 0) * NS_PER_S, min(END_S if window.end_s is None else window.end_s, END_S) * NS_PER_S
+
+
+def _fleet_slots(rows: Mapping[int, tuple[float, ...]]) -> FleetSlots:
+    start_s = sorted(rows)
+    columns = np.array([rows[each] for each in start_s], np.float64).reshape(-1, 5).T
+    return FleetSlots(
+        np.array(start_s, np.int64),
+        columns[0],
+        columns[1],
+        columns[4] > 0,
+        columns[2].astype(np.int64),
+        columns[3].astype(np.int64),
+    )
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
