@@ -76,7 +76,11 @@ def _asking(commands: Sequence[Command], outcome: SimpleQueue[list[Answer] | Rea
         if [each.get("correlationData") for each in responses] == [each["correlationData"] for each in commands]:
             outcome.put(responses)
 
-    client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+    client = Client(
+        CallbackAPIVersion.VERSION2,
+        protocol=MQTTProtocolVersion.MQTTv5,
+        reconnect_on_failure=False,  # a second connection would send the commands again
+    )
     client.on_connect, client.on_subscribe = connected, subscribed
     client.on_publish, client.on_message = published, answered
     return client
