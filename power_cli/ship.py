@@ -83,9 +83,7 @@ def _carry_out(*commands: Command) -> list[Answer]:
     environ = dict(os.environ)
     if SETTING not in environ and f"{SETTING}_FILE" not in environ:
         file = password_file(ROOT / "secrets", ADMIN)
-        if not file.exists():
-            raise InvalidSettings(
-                f"there is no {file}, which ./power init makes; or name another file in {SETTING}_FILE"
-            )
+        if not os.access(file, os.R_OK):
+            raise InvalidSettings(f"cannot read {file}, which ./power init makes; or name another in {SETTING}_FILE")
         environ[f"{SETTING}_FILE"] = str(file)
     return carry_out(BrokerAdminSettings.load(environ), commands)
