@@ -36,7 +36,7 @@ def carry_out(settings: BrokerAdminSettings, commands: Sequence[Command]) -> lis
     try:
         client.connect(settings.mqtt_host, settings.mqtt_port)
     except OSError as error:
-        raise Unavailable(f"{where} is not there: {error}") from None
+        raise Unavailable(f"cannot reach {where}: {error}") from None
     client.loop_start()
     try:
         answers = outcome.get(timeout=ANSWER_S)
@@ -76,7 +76,11 @@ def _asking(commands: Sequence[Command], outcome: SimpleQueue[list[Answer] | Rea
         if [each.get("correlationData") for each in responses] == [each["correlationData"] for each in commands]:
             outcome.put(responses)
 
-    client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+    client = Client(
+        CallbackAPIVersion.VERSION2,
+        protocol=MQTTProtocolVersion.MQTTv5,
+        reconnect_on_failure=False,  # a second connection would send the commands again
+    )
     client.on_connect, client.on_subscribe = connected, subscribed
     client.on_publish, client.on_message = published, answered
     return client

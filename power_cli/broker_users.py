@@ -114,22 +114,28 @@ def mosquitto_secrets(folder: Path) -> None:
         InvalidSettings: they cannot be written; or a password is lost, and the state that is there holds its hash.
 
     """
-    files = {user: password_file(folder, user) for user in USERS}
     state = folder / STATE_FILE
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        missing = [file.name for file in files.values() if not file.exists()]
-        if missing and state.exists():
-            raise InvalidSettings(
-                f"{', '.join(missing)} missing in {folder}, and {STATE_FILE} knows only the hash:"
-                " put it back, or remove both and the broker's data"
-            )
-        for name in missing:
-            _write(folder / name, f"{new_password()}\n")
+        passwords = {user: _password(password_file(folder, user), is_new=not state.exists()) for user in USERS}
         if not state.exists():
-            _write(state, initial_state({user: file.read_text("utf-8").strip() for user, file in files.items()}))
+            _write(state, initial_state(passwords))
     except OSError as error:
         raise InvalidSettings(f"cannot write secrets to {folder}: {error.strerror}") from None
+
+
+def _password(file: Path, *, is_new: bool) -> str:
+    if not file.exists():
+        if not is_new:
+            raise InvalidSettings(
+                f"{file} is missing, and the broker knows only its hash: put it back,"
+                f" or remove {STATE_FILE} beside it and the broker's data"
+            )
+        _write(file, f"{new_password()}\n")
+    password = file.read_text("utf-8").strip()
+    if not password:
+        raise InvalidSettings(f"{file} is empty")
+    return password
 
 
 def _write(path: Path, content: str) -> None:

@@ -17,6 +17,10 @@ SETTING = "POWER_MQTT_ADMIN_PASSWORD"
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Describe the options."""
+    parser.epilog = (
+        "The broker is the one of POWER_MQTT_HOST, POWER_MQTT_PORT and POWER_MQTT_CA_FILE; its administrator's password"
+        f" is {SETTING}, or in the file that {SETTING}_FILE names, or in secrets/."
+    )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     add = actions.add_parser("add", help="let a ship in, and print its password, this once")
     remove = actions.add_parser("remove", help="let it in no more, and end its connection")
@@ -54,7 +58,7 @@ def _list(_arguments: Namespace) -> None:
     (answer,) = _carry_out({"command": "listClients", "count": -1})
     _check(answer)
     names = (name.removeprefix(SHIP_PREFIX) for name in answer["data"]["clients"] if name.startswith(SHIP_PREFIX))
-    for ship in sorted(int(name) for name in names if name.isdigit()):
+    for ship in sorted(int(name) for name in names if name.isdecimal()):
         sys.stdout.write(f"{ship}\n")
 
 
@@ -79,9 +83,7 @@ def _carry_out(*commands: Command) -> list[Answer]:
     environ = dict(os.environ)
     if SETTING not in environ and f"{SETTING}_FILE" not in environ:
         file = password_file(ROOT / "secrets", ADMIN)
-        if not file.exists():
-            raise InvalidSettings(
-                f"there is no {file}, which ./power init makes; or name another file in {SETTING}_FILE"
-            )
+        if not os.access(file, os.R_OK):
+            raise InvalidSettings(f"cannot read {file}, which ./power init makes; or name another in {SETTING}_FILE")
         environ[f"{SETTING}_FILE"] = str(file)
     return carry_out(BrokerAdminSettings.load(environ), commands)

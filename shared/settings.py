@@ -98,15 +98,15 @@ class BrokerAddress(Settings):
 class BrokerSettings(BrokerAddress):
     """How a service gets into the broker: without a name only where everybody may."""
 
+    mqtt_username: str | None = Field(None, alias="POWER_MQTT_USERNAME", min_length=1)
     mqtt_password: Secret = Field(None, alias="POWER_MQTT_PASSWORD")
-    mqtt_username: str | None = Field(None, alias="POWER_MQTT_USERNAME", min_length=1, validate_default=True)
 
-    @field_validator("mqtt_username")
+    @field_validator("mqtt_password")
     @classmethod
-    def _goes_with_its_password(cls, username: str | None, info: ValidationInfo) -> str | None:
-        if "mqtt_password" in info.data and (username is None) != (info.data["mqtt_password"] is None):
-            raise PydanticCustomError("half", "and POWER_MQTT_PASSWORD go together, but only one of them is set")
-        return username
+    def _is_somebodys(cls, password: str, info: ValidationInfo) -> str:
+        if info.data.get("mqtt_username", "") is None:
+            raise PydanticCustomError("nobodys", "is set, so POWER_MQTT_USERNAME must be, too")
+        return password
 
 
 class BrokerAdminSettings(BrokerAddress):

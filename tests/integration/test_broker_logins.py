@@ -66,6 +66,11 @@ def test_a_worker_that_the_broker_does_not_know_has_a_wrong_setting(guarded: Gua
         connect(guarded.port, refused)
 
 
+def test_over_tls_nobody_is_anonymous_either(guarded: GuardedBroker) -> None:
+    with pytest.raises(InvalidSettings, match="refuses the connection"):
+        connect(guarded.tls_port, Login(ca_file=guarded.certificate))
+
+
 def test_a_user_who_may_not_read_the_readings_is_a_wrong_setting(guarded: GuardedBroker) -> None:
     with pytest.raises(InvalidSettings, match="refuses the subscription: Not authorized; check POWER_MQTT_USERNAME"):
         connect(guarded.port, login(guarded, "gateway"))

@@ -83,7 +83,8 @@ class GuardedBroker(Broker):
 
 
 def _plugin_folder() -> Path:
-    found = next((path for folder in PLUGIN_FOLDERS for path in sorted(Path(folder).rglob(PLUGIN))), None)
+    patterns = (PLUGIN, f"*/{PLUGIN}")
+    found = next((path for folder in PLUGIN_FOLDERS for each in patterns for path in Path(folder).glob(each)), None)
     assert found is not None, f"Mosquitto is installed without {PLUGIN}"
     return found.parent
 
