@@ -17,12 +17,13 @@ def main() -> None:
     settings = IngestSettings.load(os.environ)
     access = access_by(settings.api_tokens_file)
     registry = metrics.new_registry()
-    publisher = MqttPublisher(settings.mqtt_host, settings.mqtt_port)
+    ingest_metrics = IngestMetrics(registry)
+    publisher = MqttPublisher(settings.mqtt_host, settings.mqtt_port, ingest_metrics.dropped.set)
     try:
         app = make_app(
             metrics.routes(registry),
             health.routes({"broker": publisher.is_connected}),
-            routes(publisher, IngestMetrics(registry), allow_negative=settings.allow_negative),
+            routes(publisher, ingest_metrics, allow_negative=settings.allow_negative),
             access=access,
         )
         server = Server(app, settings.http_host, settings.http_port)

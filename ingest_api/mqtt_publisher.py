@@ -2,9 +2,11 @@
 
 import logging
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -21,13 +23,18 @@ MAX_WAITING = 24
 """Fewer than the threads that serve HTTP: a broker that hangs must not keep the others from an answer."""
 TURN_S = 1.0
 NO_SUBSCRIBER = 0x10
+DROPPED_TOPIC = "$SYS/broker/publish/messages/dropped"
+"""Where Mosquitto tells how many messages it has dropped since its start: the only sign of a queue that is full."""
 
 
 class MqttPublisher:
     """A connection to the broker that comes back by itself; `publish` may be called from any thread."""
 
-    def __init__(self, host: str, port: int) -> None:
-        """Begin to connect; until that has worked, `publish` raises `Unavailable`."""
+    def __init__(self, host: str, port: int, dropped: Callable[[float], None] = lambda _: None) -> None:
+        """Begin to connect; until that has worked, `publish` raises `Unavailable`.
+
+        `dropped` is called with what the broker tells on `DROPPED_TOPIC`, where its rules let us read that.
+        """
         self._codes: dict[int, ReasonCode] = {}
         self._doubtful: dict[int, int] = {}
         """Bytes by packet identifier: what paho still holds, though its sender has been told that it failed."""
@@ -42,13 +49,19 @@ class MqttPublisher:
                 if self._doubtful.pop(mid, None) is None:
                     self._codes[mid] = code  # paho wakes whoever waits for it after this
 
-        def connected(_c: Client, _u: Any, _f: ConnectFlags, code: ReasonCode, _p: Properties | None) -> None:
+        def connected(client: Client, _u: Any, _f: ConnectFlags, code: ReasonCode, _p: Properties | None) -> None:
             log.log(logging.ERROR if code.is_failure else logging.INFO, "the broker at %s:%d: %s", host, port, code)
+            client.subscribe(DROPPED_TOPIC)  # where that is refused, nothing comes, and nothing else changes
+
+        def told(_c: Client, _u: Any, message: MQTTMessage) -> None:
+            with suppress(ValueError):  # any error would end paho's thread
+                dropped(int(message.payload))
 
         def disconnected(_c: Client, _u: Any, _f: DisconnectFlags, code: ReasonCode, _p: Properties | None) -> None:
             log.warning("the connection to the broker ended: %s", code)
 
         client.on_publish, client.on_connect, client.on_disconnect = published, connected, disconnected
+        client.on_message = told
         client.connect_async(host, port, KEEPALIVE_S)
         client.loop_start()
 
