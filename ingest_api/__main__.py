@@ -18,7 +18,7 @@ def main() -> None:
     access = access_by(settings.api_tokens_file)
     registry = metrics.new_registry()
     ingest_metrics = IngestMetrics(registry)
-    publisher = MqttPublisher(settings.mqtt_host, settings.mqtt_port, ingest_metrics.dropped.set)
+    publisher = MqttPublisher(settings.mqtt_host, settings.mqtt_port, dropped=ingest_metrics.dropped.set)
     try:
         app = make_app(
             metrics.routes(registry),

@@ -30,7 +30,7 @@ DROPPED_TOPIC = "$SYS/broker/publish/messages/dropped"
 class MqttPublisher:
     """A connection to the broker that comes back by itself; `publish` may be called from any thread."""
 
-    def __init__(self, host: str, port: int, dropped: Callable[[float], None] = lambda _: None) -> None:
+    def __init__(self, host: str, port: int, *, dropped: Callable[[float], None] = lambda _: None) -> None:
         """Begin to connect; until that has worked, `publish` raises `Unavailable`.
 
         `dropped` is called with what the broker tells on `DROPPED_TOPIC`, where its rules let us read that.

@@ -22,7 +22,7 @@ def main() -> None:
     registry = metrics.new_registry()
     store = open_store(query_settings)
     ingest_metrics = IngestMetrics(registry)
-    publisher = MqttPublisher(settings.mqtt_host, settings.mqtt_port, ingest_metrics.dropped.set)
+    publisher = MqttPublisher(settings.mqtt_host, settings.mqtt_port, dropped=ingest_metrics.dropped.set)
     try:
         app = make_app(
             metrics.routes(registry),

@@ -45,7 +45,7 @@ def registry() -> CollectorRegistry:
 
 @pytest.fixture
 def publisher(broker: Broker, registry: CollectorRegistry) -> Iterator[MqttPublisher]:
-    publisher = MqttPublisher(HOST, broker.port, IngestMetrics(registry).dropped.set)
+    publisher = MqttPublisher(HOST, broker.port, dropped=IngestMetrics(registry).dropped.set)
     until(publisher.is_connected, "the publisher is connected")
     yield publisher
     publisher.close()

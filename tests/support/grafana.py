@@ -13,7 +13,7 @@ DASHBOARDS = ROOT / "grafana" / "dashboards"
 PROVISIONING = ROOT / "grafana" / "provisioning"
 TEXT_OF = {"influxdb": "query", "prometheus": "expr"}
 """Under which name a query keeps its text, by the kind of its data source."""
-_MACRO = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+_MACRO = re.compile(r"\$(?:\{(\w+)(?::raw)?\}|(\w+))")
 
 Json = dict[str, Any]
 
