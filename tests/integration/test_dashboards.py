@@ -212,7 +212,7 @@ def test_a_slot_that_no_ship_has_is_missing_and_not_0(said: Any, slots: Slots) -
         assert (kwh is not None) == (start_s in has), start_s
     exact = said("fleet / Energy per slot, from the ships' slots / A")
     assert exact.columns["time"] == sorted(has)
-    told = {start_s: kwh for start_s, kwh in zip(*map(series.columns.get, ("time", "kwh")), strict=True)}  # noqa: C416
+    told = dict(zip(series.columns["time"], series.columns["kwh"], strict=True))
     assert [told[start_s] for start_s in sorted(has)] == pytest.approx(exact.columns["kwh"])
 
 
@@ -311,16 +311,20 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
 
 def fail_once(watched: Watched) -> Watched:
     """Have a batch that cannot be taken, for want of a broker."""
-    service, headers = watched.service, JSON | bearer("admin")
+    service = watched.service
+
+    def answer() -> int:
+        return service.request("POST", "/data", json.dumps(BATCH).encode(), JSON | bearer("admin")).status
 
     def refused() -> bool:
-        broker = child(service, "mosquitto")
-        if broker is not None:
-            broker.kill()
-        return service.request("POST", "/data", json.dumps(BATCH).encode(), headers).status == 503
+        broker = until(lambda: child(service, "mosquitto"), "there is a broker")
+        broker.kill()
+        # A batch that is on its way at that moment would be sent again, and taken by the next broker.
+        until(lambda: service.request("GET", "/readyz").status == 503, "the gateway misses the broker")
+        return answer() == 503
 
     until(refused, "a batch is not taken")
-    until(lambda: service.request("POST", "/data", json.dumps(BATCH).encode(), headers).status == 202, "one is again")
+    until(lambda: answer() == 202, "one is again")
     return watched
 
 
