@@ -12,11 +12,14 @@ import numpy as np
 import paho.mqtt.publish as paho
 import pytest
 
-from normalizer_worker.normalize import normalize
+from normalizer_worker.normalize import DEFAULT_MAX_GAP_US, normalize
+from normalizer_worker.recorder import Recorder
 from power_cli.simulate import DAY_S, Ship, deliveries
 from shared.moments import US_PER_S, moment_us
 from shared.readings import Readings
 from shared.slots import SLOT_S, Slots
+from shared.store.influx_server import Account
+from shared.store.influxdb import InfluxStore
 from shared.tokens import dump
 from tests.e2e.test_metrics import WatchedService
 from tests.e2e.test_up import child
@@ -33,8 +36,6 @@ QUERIES = [query for name, dashboard in ALL.items() for query in grafana.queries
 SEED, SHIPS = 7, 12
 END_US = moment_us("2024-03-01T10:20:30.5Z")
 START_US = END_US - 2 * DAY_S * US_PER_S
-LOST_S = START_US // US_PER_S // SLOT_S * SLOT_S - 2 * SLOT_S
-"""A slot before all others that was overwritten, because it lost its cover."""
 
 
 def asking(kind: str) -> pytest.MarkDecorator:
@@ -118,32 +119,6 @@ def simulated() -> Readings:
     return Readings.concat(parts)
 
 
-def lines(readings: Readings, slots: Slots) -> Iterator[str]:
-    """Write readings, slots and the sums of them as the store does, with microseconds."""
-    columns = (readings.ship, readings.moment_us, readings.value, readings.is_energy, readings.sent_at_us)
-    for ship, us, value, is_energy, sent_us in zip(*(column.tolist() for column in columns), strict=True):
-        unit = "kWh" if is_energy else "kW"
-        yield f'readings,ship={ship} value={value!r},unit="{unit}",sent_at={sent_us}i {us}'
-    for ship, start_s, kwh, covered_s, provisional in rows(slots):
-        yield f"energy,ship={ship} kwh={kwh!r},covered_s={covered_s!r},provisional={provisional} {start_s}000000"
-    yield f"energy,ship=1 kwh=0.0,covered_s=0.0,provisional=false {LOST_S}000000"
-    for start_s in range(int(slots.start_s.min()) // DAY_S * DAY_S, int(slots.start_s.max()) + 1, SLOT_S):
-        of = slots[slots.start_s == start_s]
-        yield (
-            f"fleet kwh={float(of.kwh.sum())!r},covered_s={float(of.covered_s.sum())!r},ships={len(of)}i,"
-            f"whole={(of.covered_s >= SLOT_S).sum()}i,provisional={of.provisional.sum()}i {start_s}000000"
-        )
-    for ship, day in sorted({(ship, start_s // DAY_S) for ship, start_s, *_ in rows(slots)}):
-        of = slots[(slots.ship == ship) & (slots.start_s // DAY_S == day)]
-        kwh, covered_s = float(of.kwh.sum()), float(of.covered_s.sum())
-        yield f"ship_days,ship={ship} kwh={kwh!r},covered_s={covered_s!r} {day * DAY_S}000000"
-
-
-def rows(slots: Slots) -> Iterator[tuple[int, int, float, float, bool]]:
-    columns = (slots.ship, slots.start_s, slots.kwh, slots.covered_s, slots.provisional)
-    yield from zip(*(column.tolist() for column in columns), strict=True)
-
-
 @pytest.fixture(scope="module")
 def slots() -> Slots:
     """What the simulated readings come to."""
@@ -151,12 +126,26 @@ def slots() -> Slots:
 
 
 @pytest.fixture(scope="module")
-def filled(influxdb: InfluxDb, slots: Slots) -> Iterator[str]:
-    """A database with the simulated readings and all that is derived of them."""
-    name = influxdb.create("dashboards")
-    influxdb.write(name, lines(simulated(), slots), precision="u")
-    yield name
-    influxdb.drop(name)
+def filled(influxdb: InfluxDb) -> Iterator[str]:
+    """A database with the simulated readings and all that the worker makes of them."""
+    account = Account(influxdb.url, "dashboards")
+    store = InfluxStore(account)
+    recorder = Recorder(store, DEFAULT_MAX_GAP_US)
+    recorder.record(simulated())
+    with store.transaction():
+        store.put_slots(lost(900.0), was=lost(0.0))
+        store.put_slots(lost(0.0), was=lost(900.0))
+    while recorder.tidy():
+        pass
+    store.close()
+    yield account.bucket
+    influxdb.drop(account.bucket)
+
+
+def lost(covered_s: float) -> Slots:
+    """Give a slot before all others, which is to lose its cover."""
+    start_s = START_US // US_PER_S // SLOT_S * SLOT_S - 2 * SLOT_S
+    return Slots(*map(np.array, ([1], [start_s], [covered_s / 100], [covered_s], [False])))
 
 
 def macros(query: Query, days: int = 2, interval: str = "") -> dict[str, str]:
