@@ -1,4 +1,4 @@
-"""What the gateway counts of its batches."""
+"""What the gateway counts of its batches, and what the broker tells it."""
 
 import math
 
@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 
 class IngestMetrics:
-    """What it counts, and what the broker tells it, in a registry.
+    """Counters, and one gauge, in a registry.
 
     Attributes:
         batches: accepted.

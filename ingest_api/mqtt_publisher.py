@@ -55,7 +55,7 @@ class MqttPublisher:
 
         def told(_c: Client, _u: Any, message: MQTTMessage) -> None:
             with suppress(ValueError):  # any error would end paho's thread
-                dropped(int(message.payload))
+                dropped(float(message.payload))
 
         def disconnected(_c: Client, _u: Any, _f: DisconnectFlags, code: ReasonCode, _p: Properties | None) -> None:
             log.warning("the connection to the broker ended: %s", code)

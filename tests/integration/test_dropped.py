@@ -89,7 +89,7 @@ def test_a_broker_that_does_not_let_us_hear_it_takes_messages_all_the_same(
     connection.close()
 
 
-@pytest.mark.parametrize("payload", [b"", b"many", b"\xff"], ids=["nothing", "a word", "no text"])
+@pytest.mark.parametrize("payload", [b"", b"many", b"\xff", b"1 2"], ids=["nothing", "a word", "no text", "two"])
 def test_what_is_no_number_is_passed_over(
     publisher: MqttPublisher, registry: CollectorRegistry, payload: bytes
 ) -> None:
