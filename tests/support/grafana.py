@@ -63,16 +63,18 @@ def panels(dashboard: Json) -> Iterator[Json]:
 
 
 def queries(name: str, dashboard: Json) -> Iterator[Query]:
-    """Give every query of a dashboard, its variables' first."""
+    """Give every query of a dashboard, its variables' first; `faults` tells of those that are missing."""
     for variable in dashboard["templating"]["list"]:
         yield Query(f"{name} / ${variable['name']}", variable["datasource"]["type"], variable["query"], "1s", True)
     for panel in panels(dashboard):
-        for target in panel["targets"]:
-            kind = target["datasource"]["type"]
+        for target in panel.get("targets", []):
+            kind = target.get("datasource", {}).get("type")
+            if kind not in TEXT_OF:
+                continue
             yield Query(
                 f"{name} / {panel['title']} / {target['refId']}",
                 kind,
-                target[TEXT_OF[kind]],
+                target.get(TEXT_OF[kind], ""),
                 panel.get("interval", "1s"),
                 target.get("instant", False),
             )
