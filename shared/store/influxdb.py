@@ -4,6 +4,7 @@ InfluxDB has no transactions: what is written is durable at once, readings first
 promise of the port nevertheless stands in docs/decisions/010-influxdb.md.
 """
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
@@ -36,6 +37,8 @@ END_S = influx_neighbours.END_US // US_PER_S + 32 * DAY_S
 """No slot is later: the last reading may speak for a month."""
 SHIPS = 500
 RUN_S = DAY_S
+LOOK_AGAIN_S = 5.0
+"""How often a worker that is not alone looks whether it is, while nothing arrives."""
 
 
 class InfluxStore:
@@ -49,6 +52,9 @@ class InfluxStore:
         self._alone = False
         self._is_known = False
         """Whether `_alone` was found out after everything that was put."""
+        self._was_disturbed = True
+        """Whether others may have written since the last transaction."""
+        self._look_again_s = 0.0
         self._pending: list[Pending] = []
 
     def close(self) -> None:
@@ -72,14 +78,14 @@ class InfluxStore:
     @contextmanager
     def transaction(self) -> Iterator[bool]:
         """See `ReadingStore`."""
-        was_alone = self._alone
         try:
             self._server.set_up()
             self._presence.show()
             self._is_known = False
-            if not was_alone:
+            if not self._alone:
                 self.alone()
-            yield not was_alone
+            was_disturbed, self._was_disturbed = self._was_disturbed, not self._alone
+            yield was_disturbed
             if self.alone():
                 for pending in self._pending:
                     self._roll_ups.make(pending)
@@ -104,6 +110,7 @@ class InfluxStore:
 
     def _forget(self) -> None:
         self._alone = False
+        self._was_disturbed = True
         self._pending.clear()
         self._roll_ups.forget()
 
@@ -177,8 +184,19 @@ class InfluxStore:
 
     def tidy(self) -> bool:
         """See `ReadingStore`."""
+        if not self._alone:
+            if time.monotonic() < self._look_again_s:
+                return False
+            self._look_again_s = time.monotonic() + LOOK_AGAIN_S
+            self._server.set_up()
+            if not self._is_alone_now():
+                return False
+        return self._roll_ups.repair(self._is_alone_now)
+
+    def _is_alone_now(self) -> bool:
+        self._presence.show()
         self._is_known = False
-        return self._alone and self._roll_ups.repair(self.alone)
+        return self.alone()
 
     # --- the reading half
 

@@ -21,7 +21,7 @@ NOT_HERE = (urllib3.exceptions.HTTPError, OSError)
 
 CONFIGURATION = """
 reporting-disabled = true
-bind-address = "{host}:0"  # for backups; wherever there is room
+bind-address = "{host}:{backup_port}"
 [meta]
   dir = "{folder}/meta"
 [data]
@@ -66,7 +66,7 @@ class InfluxDb:
 
     def __init__(self, folder: Path, port: int | None = None, *, auth: bool = False, index: str = "inmem") -> None:
         """Prepare one that keeps its state in a folder; with `auth` it asks for `ADMIN` and `PASSWORD`."""
-        self.port = port or free_port()
+        self.port, self.backup_port = port or free_port(), free_port()
         self.log = folder / "influxd.log"
         self._folder, self._auth, self._index = folder, auth, index
         self._process: subprocess.Popen[bytes] | None = None
@@ -86,6 +86,7 @@ class InfluxDb:
         text = CONFIGURATION.format(
             host=HOST,
             port=self.port,
+            backup_port=self.backup_port,
             folder=self._folder.absolute(),
             index=self._index,
             auth=str(self._auth).lower(),

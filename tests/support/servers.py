@@ -74,11 +74,12 @@ class Broker:
 class Service:
     """The whole service, as `./power up` runs it."""
 
-    def __init__(self, folder: Path, **environ: str) -> None:
-        """Prepare one that keeps everything in a folder; `environ` adds settings."""
+    def __init__(self, folder: Path, *, store: str = "embedded", **environ: str) -> None:
+        """Prepare one that keeps everything in a folder, but for what a `store` keeps; `environ` adds settings."""
         self.folder = folder
         self.port, self.mqtt_port = free_port(), free_port()
         self.log = folder.parent / f"{folder.name}.log"
+        self._store = store
         self._environ = {**os.environ, "PYTHONPATH": str(ROOT), **environ}
         self._process: subprocess.Popen[bytes] | None = None
         self._http = urllib3.PoolManager(retries=False)
@@ -86,7 +87,8 @@ class Service:
     def command(self) -> list[str]:
         """Give the command that starts it."""
         ports = ["--port", str(self.port), "--mqtt-port", str(self.mqtt_port)]
-        return [sys.executable, "-P", "-m", "power_cli", "up", *ports, "--data", str(self.folder)]
+        command = [sys.executable, "-P", "-m", "power_cli", "up", *ports, "--data", str(self.folder)]
+        return [*command, "--store", self._store]
 
     def start(self) -> None:
         """Start it and wait until it says that it is ready."""
