@@ -6,6 +6,7 @@ from ingest_api.app import routes
 from ingest_api.metrics import IngestMetrics
 from ingest_api.mqtt_publisher import MqttPublisher
 from shared import health, metrics
+from shared.broker import Login
 from shared.http import Server, make_app
 from shared.process import announce_ready, on_stop, run
 from shared.settings import IngestSettings
@@ -18,7 +19,8 @@ def main() -> None:
     access = access_by(settings.api_tokens_file)
     registry = metrics.new_registry()
     ingest_metrics = IngestMetrics(registry)
-    publisher = MqttPublisher(settings.mqtt_host, settings.mqtt_port, dropped=ingest_metrics.dropped.set)
+    dropped = ingest_metrics.dropped.set
+    publisher = MqttPublisher(settings.mqtt_host, settings.mqtt_port, Login.of(settings), dropped=dropped)
     try:
         app = make_app(
             metrics.routes(registry),

@@ -1,6 +1,7 @@
 """Publishing over MQTT 5 with QoS 1, and believing only the reason code of the broker's PUBACK."""
 
 import logging
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,7 +12,9 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersi
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from shared.broker import ANONYMOUS, CHECK, Login
 from shared.errors import Unavailable
+from shared.topics import DROPPED
 
 log = logging.getLogger(__name__)
 
@@ -23,17 +26,17 @@ MAX_WAITING = 24
 """Fewer than the threads that serve HTTP: a broker that hangs must not keep the others from an answer."""
 TURN_S = 1.0
 NO_SUBSCRIBER = 0x10
-DROPPED_TOPIC = "$SYS/broker/publish/messages/dropped"
-"""Where Mosquitto tells how many messages it has dropped since its start: the only sign of a queue that is full."""
 
 
 class MqttPublisher:
     """A connection to the broker that comes back by itself; `publish` may be called from any thread."""
 
-    def __init__(self, host: str, port: int, *, dropped: Callable[[float], None] = lambda _: None) -> None:
+    def __init__(
+        self, host: str, port: int, login: Login = ANONYMOUS, *, dropped: Callable[[float], None] = lambda _: None
+    ) -> None:
         """Begin to connect; until that has worked, `publish` raises `Unavailable`.
 
-        `dropped` is called with what the broker tells on `DROPPED_TOPIC`, where its rules let us read that.
+        `dropped` is called with what the broker tells on `DROPPED`, where its rules let us read that.
         """
         self._codes: dict[int, ReasonCode] = {}
         self._doubtful: dict[int, int] = {}
@@ -41,6 +44,7 @@ class MqttPublisher:
         self._lock = threading.Lock()
         self._turns = threading.Semaphore(MAX_WAITING)
         self._client = client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+        login.apply_to(client)
         client.max_inflight_messages_set(MAX_IN_FLIGHT)
         client.reconnect_delay_set(1, 5)
 
@@ -50,8 +54,14 @@ class MqttPublisher:
                     self._codes[mid] = code  # paho wakes whoever waits for it after this
 
         def connected(client: Client, _u: Any, _f: ConnectFlags, code: ReasonCode, _p: Properties | None) -> None:
-            log.log(logging.ERROR if code.is_failure else logging.INFO, "the broker at %s:%d: %s", host, port, code)
-            client.subscribe(DROPPED_TOPIC)  # where that is refused, nothing comes, and nothing else changes
+            if code.is_failure:
+                log.error("the broker at %s:%d refuses the connection: %s; %s", host, port, code, CHECK)
+            else:
+                log.info("connected to the broker at %s:%d", host, port)
+                client.subscribe(DROPPED)  # where that is refused, nothing comes, and nothing else changes
+
+        def away(_c: Client, _u: Any) -> None:
+            log.warning("no broker at %s:%d: %s", host, port, str(sys.exception()))
 
         def told(_c: Client, _u: Any, message: MQTTMessage) -> None:
             with suppress(ValueError):  # any error would end paho's thread
@@ -61,7 +71,7 @@ class MqttPublisher:
             log.warning("the connection to the broker ended: %s", code)
 
         client.on_publish, client.on_connect, client.on_disconnect = published, connected, disconnected
-        client.on_message = told
+        client.on_connect_fail, client.on_message = away, told
         client.connect_async(host, port, KEEPALIVE_S)
         client.loop_start()
 

@@ -8,6 +8,7 @@ from ingest_api.mqtt_publisher import MqttPublisher
 from query_api.app import routes as query_routes
 from query_api.app import store_errors
 from shared import health, metrics
+from shared.broker import Login
 from shared.http import Server, make_app
 from shared.process import announce_ready, on_stop, run
 from shared.settings import IngestSettings, QuerySettings
@@ -22,7 +23,8 @@ def main() -> None:
     registry = metrics.new_registry()
     store = open_store(query_settings)
     ingest_metrics = IngestMetrics(registry)
-    publisher = MqttPublisher(settings.mqtt_host, settings.mqtt_port, dropped=ingest_metrics.dropped.set)
+    dropped = ingest_metrics.dropped.set
+    publisher = MqttPublisher(settings.mqtt_host, settings.mqtt_port, Login.of(settings), dropped=dropped)
     try:
         app = make_app(
             metrics.routes(registry),

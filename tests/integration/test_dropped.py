@@ -9,10 +9,10 @@ from paho.mqtt.client import MQTTMessage
 from prometheus_client import CollectorRegistry
 
 from ingest_api.metrics import IngestMetrics
-from ingest_api.mqtt_publisher import DROPPED_TOPIC, MqttPublisher
+from ingest_api.mqtt_publisher import MqttPublisher
 from normalizer_worker.subscriber import Connection
 from power_cli import mosquitto
-from shared.topics import ALL_READINGS, readings_topic
+from shared.topics import ALL_READINGS, DROPPED, readings_topic
 from tests.support.servers import HOST, Broker
 from tests.support.waiting import until
 
@@ -94,7 +94,7 @@ def test_what_is_no_number_is_passed_over(
     publisher: MqttPublisher, registry: CollectorRegistry, payload: bytes
 ) -> None:
     until(lambda: dropped(registry) == 0, "the broker tells that it dropped none")
-    message = MQTTMessage(topic=DROPPED_TOPIC.encode())
+    message = MQTTMessage(topic=DROPPED.encode())
     message.payload = payload
     assert publisher._client.on_message is not None
     publisher._client.on_message(publisher._client, None, message)
