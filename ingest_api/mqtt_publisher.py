@@ -25,6 +25,7 @@ MAX_DOUBTFUL_BYTES = 64 * 1024 * 1024
 MAX_WAITING = 24
 """Fewer than the threads that serve HTTP: a broker that hangs must not keep the others from an answer."""
 TURN_S = 1.0
+FIRST_CONNECTION_S = 5.0
 NO_SUBSCRIBER = 0x10
 
 
@@ -43,6 +44,7 @@ class MqttPublisher:
         """Bytes by packet identifier: what paho still holds, though its sender has been told that it failed."""
         self._lock = threading.Lock()
         self._turns = threading.Semaphore(MAX_WAITING)
+        self._was_connected = threading.Event()
         self._client = client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
         login.apply_to(client)
         client.max_inflight_messages_set(MAX_IN_FLIGHT)
@@ -58,6 +60,7 @@ class MqttPublisher:
                 log.error("the broker at %s:%d refuses the connection: %s; %s", host, port, code, CHECK)
             else:
                 log.info("connected to the broker at %s:%d", host, port)
+                self._was_connected.set()
                 client.subscribe(DROPPED)  # where that is refused, nothing comes, and nothing else changes
 
         def away(_c: Client, _u: Any) -> None:
@@ -78,6 +81,10 @@ class MqttPublisher:
     def is_connected(self) -> bool:
         """Tell whether there is a connection now."""
         return self._client.is_connected()
+
+    def await_connection(self) -> None:
+        """Wait a little for the first connection, so that whoever is told that all is ready finds it so."""
+        self._was_connected.wait(FIRST_CONNECTION_S)
 
     def publish(self, topic: str, payload: bytes) -> None:
         """See `Publisher`."""

@@ -35,6 +35,7 @@ def main() -> None:
         )
         server = Server(app, settings.http_host, settings.http_port)
         on_stop(server.stop)
+        publisher.await_connection()
         announce_ready()
         server.run()
     finally:
