@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.errors import InvalidSettings
-from shared.topics import ALL_READINGS, ALL_RECEIPTS, readings_topic, receipts_topic
+from shared.topics import ALL_READINGS, ALL_RECEIPTS, DROPPED, readings_topic, receipts_topic
 
 CONTROL = "$CONTROL/dynamic-security/v1"
 RESPONSE = f"{CONTROL}/response"
@@ -37,7 +37,7 @@ def _role(name: str, *, publish: Sequence[str] = (), subscribe: Sequence[str] = 
 
 _ROLES = (
     _role(ADMIN, publish=[CONTROL], subscribe=[RESPONSE]),
-    _role("gateway", publish=[ALL_READINGS], subscribe=[ALL_RECEIPTS, "gateways/#"]),
+    _role("gateway", publish=[ALL_READINGS], subscribe=[ALL_RECEIPTS, "gateways/#", DROPPED]),
     _role("worker", publish=[ALL_RECEIPTS, "gateways/#"], subscribe=[ALL_READINGS]),
     _role("monitor", subscribe=["$SYS/#"]),
 )

@@ -22,17 +22,20 @@ def main() -> None:
     access = access_by(settings.api_tokens_file)
     registry = metrics.new_registry()
     store = open_store(query_settings)
-    publisher = MqttPublisher(settings.mqtt_host, settings.mqtt_port, Login.of(settings))
+    ingest_metrics = IngestMetrics(registry)
+    dropped = ingest_metrics.dropped.set
+    publisher = MqttPublisher(settings.mqtt_host, settings.mqtt_port, Login.of(settings), dropped=dropped)
     try:
         app = make_app(
             metrics.routes(registry),
             health.routes({"broker": publisher.is_connected, "store": health.answers(store.extent)}),
-            ingest_routes(publisher, IngestMetrics(registry), allow_negative=settings.allow_negative),
+            ingest_routes(publisher, ingest_metrics, allow_negative=settings.allow_negative),
             query_routes(store, store_errors(registry)),
             access=access,
         )
         server = Server(app, settings.http_host, settings.http_port)
         on_stop(server.stop)
+        publisher.await_connection()
         announce_ready()
         server.run()
     finally:

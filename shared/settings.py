@@ -69,7 +69,10 @@ class Settings(BaseModel):
         try:
             return cls.model_validate({**environ, **in_files})
         except ValidationError as error:
-            raise InvalidSettings("; ".join(f"{each.at} {each.problem}" for each in problems(error))) from None
+            # Of a default that is wrong pydantic names the field, and not the variable.
+            variables = {name: each.alias for name, each in cls.model_fields.items()}
+            wrong = (f"{variables.get(each.at, each.at)} {each.problem}" for each in problems(error))
+            raise InvalidSettings("; ".join(wrong)) from None
 
 
 class LogSettings(Settings):

@@ -6,6 +6,8 @@ from shared.readings import MAX_SHIP
 
 ALL_READINGS = "ships/+/readings"
 ALL_RECEIPTS = "ships/+/receipts"
+DROPPED = "$SYS/broker/publish/messages/dropped"
+"""How many messages the broker has dropped since it started: because a queue was full, mostly."""
 _READINGS = re.compile(r"ships/(0|[1-9]\d{0,15})/readings", re.ASCII)
 
 

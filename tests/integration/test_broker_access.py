@@ -14,7 +14,7 @@ from power_cli.broker_control import carry_out
 from power_cli.broker_users import ship_client, ship_role
 from shared.broker import Login
 from shared.settings import BrokerAdminSettings
-from shared.topics import ALL_READINGS
+from shared.topics import ALL_READINGS, DROPPED
 from tests.support.guarded import GuardedBroker, Somebody
 from tests.support.servers import HOST
 from tests.support.waiting import until
@@ -35,7 +35,7 @@ class Rights(NamedTuple):
 
 RIGHTS = {
     "ship-42": Rights(("ships/42/readings",), ("ships/42/receipts",)),
-    "gateway": Rights(("ships/+/readings",), ("ships/+/receipts", "gateways/#")),
+    "gateway": Rights(("ships/+/readings",), ("ships/+/receipts", "gateways/#", DROPPED)),
     "worker": Rights(("ships/+/receipts", "gateways/#"), ("ships/+/readings",)),
     "monitor": Rights((), ("$SYS/#",)),
     "admin": Rights((CONTROL,), (f"{CONTROL}/response",)),

@@ -8,7 +8,7 @@ from shared.errors import InvalidSettings
 from shared.store.influx_server import Account, Server
 from tests.support.influxdb import InfluxDb
 
-LINES = ['energy,ship=7 kwh=1.5 1535068800000000000']
+LINES = ["energy,ship=7 kwh=1.5 1535068800000000000"]
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def asking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InfluxDb]:
     influxdb.start()
     influxdb.create("power")
     for user, right in (("worker", "ALL"), ("query", "READ")):
-        influxdb.query(f'CREATE USER "{user}" WITH PASSWORD \'the-{user}-password\'')
+        influxdb.query(f"CREATE USER \"{user}\" WITH PASSWORD 'the-{user}-password'")
         influxdb.query(f'GRANT {right} ON power TO "{user}"')
     yield influxdb
     influxdb.stop()

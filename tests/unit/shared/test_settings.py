@@ -7,7 +7,15 @@ from pydantic import Field
 
 from shared.broker import ANONYMOUS, Login
 from shared.errors import InvalidSettings
-from shared.settings import IngestSettings, QuerySettings, Secret, SenderSettings, Settings, WorkerSettings
+from shared.settings import (
+    IngestSettings,
+    QuerySettings,
+    Secret,
+    SenderSettings,
+    Settings,
+    StoreSettings,
+    WorkerSettings,
+)
 
 SERVICES = [IngestSettings, QuerySettings, WorkerSettings]
 
@@ -210,3 +218,10 @@ def test_who_gets_into_the_broker_is_told_from_the_settings() -> None:
     assert Login.of(WorkerSettings.load(environ)) == Login("worker", "secret")
     assert "secret" not in repr(Login.of(WorkerSettings.load(environ)))
     assert Login.of(WorkerSettings.load({})) == ANONYMOUS
+
+
+@pytest.mark.parametrize("url", [{}, {"INFLUXDB_URL": ""}, {"INFLUXDB_URL": "localhost:8086"}])
+def test_where_influxdb_is_has_to_be_said_only_where_it_is_the_store(url: dict[str, str]) -> None:
+    assert StoreSettings.load({"POWER_STORE": "embedded", **url}).store == "embedded"
+    with pytest.raises(InvalidSettings, match=r"^INFLUXDB_URL should be an address"):
+        StoreSettings.load({"POWER_STORE": "influxdb", **url})
