@@ -6,7 +6,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from power_cli.broker_users import mosquitto_secrets
+from power_cli.broker_users import STATE_FILE, USERS, mosquitto_secrets, password_file
 from power_cli.tokens import SECRET_BYTES, token_of
 from power_cli.up import ROOT
 from shared.errors import InvalidSettings
@@ -121,8 +121,9 @@ def _files(root: Path) -> set[Path]:
 
 def _refuse_folders(folder: Path) -> None:
     """Compose makes a folder in the place of a file that it is to mount and does not find."""
-    for path in folder.iterdir():
-        if path.is_dir() and path.name in {*SECRETS, *API_TOKENS, "mosquitto_users.json"}:
+    files = {folder / name for name in (STATE_FILE, *SECRETS, *API_TOKENS)}
+    for path in sorted(files | {password_file(folder, user) for user in USERS}):
+        if path.is_dir():
             raise InvalidSettings(f"{path} is a folder and should be a file: remove it, and run this again")
 
 
