@@ -3,10 +3,10 @@
 FROM python:3.13.9-slim-bookworm AS packages
 
 COPY requirements.lock /
+# Without pip in the end: nothing is ever installed into the running service.
 RUN python3 -m venv /opt/power \
     && /opt/power/bin/python -m pip install --quiet --no-cache-dir --disable-pip-version-check --no-input \
         --require-hashes --only-binary :all: --requirement /requirements.lock \
-    # Nothing is ever installed into the running service.
     && /opt/power/bin/python -m pip uninstall --quiet --yes pip
 
 

@@ -201,14 +201,14 @@ def test_the_log_is_json_and_holds_no_secrets(edge: Edge) -> None:
 
 
 def test_with_a_certificate_there_is_https_too(make_edge: Callable[..., Edge], tmp_path: Path) -> None:
-    port, key, certificate = free_port(), tmp_path / "privkey.pem", tmp_path / "fullchain.pem"
+    port, key, certificate = free_port(), tmp_path / "server.key", tmp_path / "server.crt"
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
     command += ["-subj", "/CN=localhost", "-keyout", str(key), "-out", str(certificate)]
     subprocess.run(command, check=True, capture_output=True)
-    more = tmp_path / "more" / "tls.conf"
+    more = tmp_path / "more" / "listener.conf"
     more.parent.mkdir()
-    text = (ROOT / "edge" / "tls.conf").read_text("utf-8")
-    more.write_text(text.replace("/run/tls", str(tmp_path)).replace("5443", f"{HOST}:{port}"), "utf-8")
+    text = (ROOT / "edge" / "tls" / "listener.conf.example").read_text("utf-8")
+    more.write_text(text.replace("/etc/nginx/tls", str(tmp_path)).replace("5443", f"{HOST}:{port}"), "utf-8")
     edge = make_edge(tmp_path)
     assert edge.request("GET", "/topusers").status == 200
     trusting = ssl.create_default_context(cafile=certificate)
