@@ -20,7 +20,7 @@ class Goals:
     Attributes:
         mqtt_per_s: readings per second, in batches over MQTT.
         http_per_s: the same over HTTP.
-        share: of the rate of bare writes, over either; None where there is no such goal.
+        share: of the rate of bare writes, for batches over MQTT; 0 where there is no such goal.
         year_ms: for a year of one ship.
         fleet_ms: for any answer about the fleet.
         growth: how many times as long an answer about the fleet may take with ten times as many ships, if that counts.
@@ -29,7 +29,7 @@ class Goals:
 
     mqtt_per_s: int
     http_per_s: int
-    share: float | None
+    share: float
     year_ms: int
     fleet_ms: int
     growth: float | None
