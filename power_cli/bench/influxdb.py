@@ -12,6 +12,7 @@ from typing import Any
 
 import urllib3
 from influxdb_client.client.influxdb_client import InfluxDBClient
+from influxdb_client.rest import ApiException
 
 from normalizer_worker.normalize import normalize
 from power_cli import influxd
@@ -109,7 +110,7 @@ class InfluxDatabase:
     def drop(self) -> None:
         """Drop all that was made."""
         for drop in self._drops:
-            with suppress(Unavailable):
+            with suppress(Unavailable, ApiException, urllib3.exceptions.HTTPError):
                 drop()
 
     def _make_database(self, name: str) -> None:
@@ -120,7 +121,12 @@ class InfluxDatabase:
     def _make_bucket(self, name: str) -> None:
         url, token, org = self._settings.influxdb_url, self._settings.influxdb_token, self._settings.influxdb_org
         api: Any = InfluxDBClient(url, token=token or "", org=org).buckets_api()
-        bucket = api.create_bucket(bucket_name=name, org=org)
+        try:
+            bucket = api.create_bucket(bucket_name=name, org=org)
+        except ApiException as error:
+            raise Unavailable(
+                f"InfluxDB at {url} makes no bucket for the bench: {error.status} {error.body}"
+            ) from error
         self._drops.append(lambda: api.delete_bucket(bucket))
 
 
