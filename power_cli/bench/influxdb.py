@@ -86,7 +86,9 @@ class InfluxDatabase:
     """A server, with a database for each store: on 2.x a bucket, which the token must be allowed to make."""
 
     kind = "influxdb"
-    goals = Goals(mqtt_per_s=40_000, http_per_s=40_000, share=0.4, year_ms=250, fleet_ms=300, growth=None)
+    goals = Goals(
+        mqtt_per_s=40_000, http_per_s=40_000, share=0.4, year_ms=250, fleet_ms=300, top_of_month=True, growth=None
+    )
 
     def __init__(self, settings: StoreSettings) -> None:
         """Use the server of some settings."""

@@ -53,12 +53,13 @@ def _fleet(options: Options) -> list[Row]:
     places = {ships: options.new_place() for ships in (few, many)}
     for ships, place in places.items():
         _fill(place, ships, MONTH_DAYS)
+    goals, rounds = options.database.goals, options.size(30, 10)
     paths = {
         f"GET /data/fleet over {MONTH_DAYS} days": f"/data/fleet?{_window(MONTH_DAYS)}",
-        f"GET /topusers over {MONTH_DAYS} days": f"/topusers?{_window(MONTH_DAYS)}",
         "GET /topusers over all time": "/topusers",
     }
-    goals, rounds = options.database.goals, options.size(30, 10)
+    if goals.top_of_month:
+        paths[f"GET /topusers over {MONTH_DAYS} days"] = f"/topusers?{_window(MONTH_DAYS)}"
     with Service(places[few]) as small, Service(places[many]) as large:
         services = {few: small, many: large}
         return [_growth(what, path, services, rounds, goals) for what, path in paths.items()]
