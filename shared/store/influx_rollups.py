@@ -21,7 +21,7 @@ from shared.store.influx_server import NS_PER_S, Server, Table
 DAY_S = 86_400
 MONTH_S = 30 * DAY_S
 NWH_PER_KWH = 10**12
-REMEMBERED = 300_000
+REMEMBERED = 100_000
 """How many sums are remembered, each of some 300 bytes."""
 PART = 200
 
