@@ -10,6 +10,7 @@ from normalizer_worker.subscriber import Connection
 from normalizer_worker.vitals import Vitals
 from normalizer_worker.worker import Limits, Worker
 from shared import health, metrics
+from shared.broker import Login
 from shared.errors import InvalidSettings
 from shared.http import Server, make_app
 from shared.moments import US_PER_S
@@ -33,13 +34,13 @@ def main() -> None:
     store = open_store(settings, cache_kib=CACHE_KIB)
     revisits = Revisits(settings.data_dir) if settings.store == "influxdb" else None
     dead_letters = DeadLetters(settings.data_dir)
-    limits = Limits()
+    limits, login = Limits(), Login.of(settings)
 
     def connect() -> Connection:
         _check_gap(store, settings.max_gap_s)
         # Twice what one transaction takes: the next one's messages arrive while this one's are being stored.
         maximum = 2 * limits.messages
-        return Connection(settings.mqtt_host, settings.mqtt_port, CLIENT_ID, ALL_READINGS, maximum)
+        return Connection(settings.mqtt_host, settings.mqtt_port, CLIENT_ID, ALL_READINGS, maximum, login=login)
 
     worker = Worker(
         connect,

@@ -1,6 +1,7 @@
 """The worker's end of MQTT: one object per connection, read and acknowledged from one thread."""
 
 import select
+import ssl
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from shared.broker import ANONYMOUS, CHECK, Login
 from shared.errors import InvalidSettings, Unavailable
 
 FOREVER_S = 0xFFFFFFFF
@@ -78,7 +80,9 @@ class Connection:
     would delete a different, new message.)
     """
 
-    def __init__(self, host: str, port: int, client_id: str, topic: str, receive_maximum: int) -> None:
+    def __init__(  # noqa: PLR0913  # what a connection is made of
+        self, host: str, port: int, client_id: str, topic: str, receive_maximum: int, *, login: Login = ANONYMOUS
+    ) -> None:
         """Connect, take up the session, and subscribe with QoS 1.
 
         Args:
@@ -87,6 +91,7 @@ class Connection:
             client_id: the name of the session; a second connection under it ends the first.
             topic: the topic filter.
             receive_maximum: how many messages the broker may send before the first is acknowledged.
+            login: how this client gets in.
 
         Raises:
             Unavailable: the broker does not answer, or not in time.
@@ -96,6 +101,7 @@ class Connection:
         self._inbox: deque[Message] = deque()
         self._answers: list[ReasonCode] = []
         self._client = self._make(client_id)
+        login.apply_to(self._client)
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho leaves it so
         properties.SessionExpiryInterval = FOREVER_S
         properties.ReceiveMaximum = receive_maximum
@@ -140,8 +146,9 @@ class Connection:
                     raise
         code = self._answers.pop(0)
         if code.is_failure:
-            kind = InvalidSettings if code.getName() in _NEVER_WILL else Unavailable
-            raise kind(f"the broker refuses the {to}: {code}")
+            if code.getName() in _NEVER_WILL:
+                raise InvalidSettings(f"the broker refuses the {to}: {code}; {CHECK}")
+            raise Unavailable(f"the broker refuses the {to}: {code}")
 
     def receive(self, wait_s: float) -> Message | None:
         """Give the next message, None where none comes in time.
@@ -169,6 +176,8 @@ class Connection:
         sock = self._client.socket()
         if sock is None:
             return  # what reads next will say that the connection is lost
+        if isinstance(sock, ssl.SSLSocket) and sock.pending():
+            return  # it has come, and is decrypted: select does not see it
         select.select([sock], [sock] if self._client.want_write() else [], [], wait_s)
         if self._client.want_write():
             self._client.loop_write()

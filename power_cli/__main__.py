@@ -15,6 +15,7 @@ COMMANDS = {
     "import": "send a CSV's readings to a running service",
     "dead-letters": "list the messages that could never be stored",
     "token": "add, list or remove access tokens",
+    "ship": "add, list or remove the ships that the broker lets in",
     "bench": "measure how fast it is, as a table",
     "test": "run the tests (with pytest's arguments)",
     "check": "run the linters and the type checker",

@@ -1,5 +1,6 @@
 """Every environment variable that the services know, checked once at start."""
 
+import ssl
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
@@ -68,7 +69,10 @@ class Settings(BaseModel):
         try:
             return cls.model_validate({**environ, **in_files})
         except ValidationError as error:
-            raise InvalidSettings("; ".join(f"{each.at} {each.problem}" for each in problems(error))) from None
+            # Of a default that is wrong pydantic names the field, and not the variable.
+            variables = {name: each.alias for name, each in cls.model_fields.items()}
+            wrong = (f"{variables.get(each.at, each.at)} {each.problem}" for each in problems(error))
+            raise InvalidSettings("; ".join(wrong)) from None
 
 
 class LogSettings(Settings):
@@ -77,11 +81,41 @@ class LogSettings(Settings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", alias="POWER_LOG_LEVEL")
 
 
-class BrokerSettings(Settings):
-    """Where the broker is."""
+class BrokerAddress(Settings):
+    """Where the broker is, and over TLS how it is known."""
 
     mqtt_host: str = Field("127.0.0.1", alias="POWER_MQTT_HOST", min_length=1)
     mqtt_port: Port = Field(1883, alias="POWER_MQTT_PORT")
+    mqtt_ca_file: Path | None = Field(None, alias="POWER_MQTT_CA_FILE")
+
+    @field_validator("mqtt_ca_file")
+    @classmethod
+    def _holds_certificates(cls, path: Path) -> Path:
+        try:
+            ssl.create_default_context(cafile=path)
+        except OSError as error:
+            raise PydanticCustomError("ca", "holds no certificates: {why}", {"why": error.strerror}) from None
+        return path
+
+
+class BrokerSettings(BrokerAddress):
+    """How a service gets into the broker: without a name only where everybody may."""
+
+    mqtt_username: str | None = Field(None, alias="POWER_MQTT_USERNAME", min_length=1)
+    mqtt_password: Secret = Field(None, alias="POWER_MQTT_PASSWORD")
+
+    @field_validator("mqtt_password")
+    @classmethod
+    def _is_somebodys(cls, password: str, info: ValidationInfo) -> str:
+        if info.data.get("mqtt_username", "") is None:
+            raise PydanticCustomError("nobodys", "is set, so POWER_MQTT_USERNAME must be, too")
+        return password
+
+
+class BrokerAdminSettings(BrokerAddress):
+    """How a tool gets into the broker that says who else may."""
+
+    mqtt_admin_password: Secret = Field(None, alias="POWER_MQTT_ADMIN_PASSWORD")
 
 
 class StoreSettings(Settings):

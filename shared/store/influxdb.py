@@ -38,8 +38,8 @@ END_S = influx_neighbours.END_US // US_PER_S + 32 * DAY_S
 """No slot is later: the last reading may speak for a month."""
 SHIPS = 500
 RUN_S = DAY_S
-LOOK_AGAIN_S = 20
-"""How often to look whether the others are gone, if there is nothing else to do."""
+LOOK_AGAIN_S = 5
+"""How often a worker that is not alone looks whether it is, while nothing arrives."""
 
 
 class InfluxStore:

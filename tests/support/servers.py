@@ -41,14 +41,18 @@ class Broker:
     def __init__(self, folder: Path, port: int | None = None) -> None:
         """Prepare one that keeps its state in a folder."""
         self.port = port or free_port()
-        self._folder = folder
+        self.folder = folder
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        configuration = mosquitto.configure(self._folder, self.port)
-        self._process = subprocess.Popen([broker_program(), "-c", str(configuration)], stdout=subprocess.DEVNULL)
+        command = [broker_program(), "-c", str(self.configure())]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         until(self._answers, "the broker answers")
+
+    def configure(self) -> Path:
+        """Write its configuration and give its path."""
+        return mosquitto.configure(self.folder, self.port)
 
     def _answers(self) -> bool:
         with socket.socket() as probe:

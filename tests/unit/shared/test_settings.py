@@ -5,8 +5,17 @@ from pathlib import Path
 import pytest
 from pydantic import Field
 
+from shared.broker import ANONYMOUS, Login
 from shared.errors import InvalidSettings
-from shared.settings import IngestSettings, QuerySettings, Secret, SenderSettings, Settings, WorkerSettings
+from shared.settings import (
+    IngestSettings,
+    QuerySettings,
+    Secret,
+    SenderSettings,
+    Settings,
+    StoreSettings,
+    WorkerSettings,
+)
 
 SERVICES = [IngestSettings, QuerySettings, WorkerSettings]
 
@@ -181,3 +190,38 @@ def test_a_secret_is_given_once_and_not_empty(environ: dict[str, str]) -> None:
     with pytest.raises(InvalidSettings, match=r"^POWER_SECRET ") as caught:
         _Guarded.load(environ)
     assert "hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize("service", [IngestSettings, WorkerSettings])
+def test_a_password_at_the_broker_is_somebodys(service: type[Settings]) -> None:
+    for password in ({"POWER_MQTT_PASSWORD": "x"}, {"POWER_MQTT_PASSWORD_FILE": __file__}):
+        service.load({"POWER_MQTT_USERNAME": "worker", **password})
+        with pytest.raises(InvalidSettings, match=r"^POWER_MQTT_PASSWORD is set, so POWER_MQTT_USERNAME must be, too$"):
+            service.load(password)
+
+
+def test_of_a_wrong_password_file_nothing_more_is_said() -> None:
+    with pytest.raises(InvalidSettings, match=r"^POWER_MQTT_PASSWORD cannot be read from POWER_MQTT_PASSWORD_FILE: \w"):
+        WorkerSettings.load({"POWER_MQTT_USERNAME": "worker", "POWER_MQTT_PASSWORD_FILE": "/nowhere"})
+    with pytest.raises(InvalidSettings, match=r"^POWER_MQTT_USERNAME is empty$"):
+        WorkerSettings.load({"POWER_MQTT_USERNAME": "", "POWER_MQTT_PASSWORD": "x"})
+
+
+@pytest.mark.parametrize("path", ["", "/nowhere", __file__])
+def test_a_ca_file_holds_certificates(path: str) -> None:
+    with pytest.raises(InvalidSettings, match=r"^POWER_MQTT_CA_FILE holds no certificates: [^\n]+$"):
+        IngestSettings.load({"POWER_MQTT_CA_FILE": path})
+
+
+def test_who_gets_into_the_broker_is_told_from_the_settings() -> None:
+    environ = {"POWER_MQTT_USERNAME": "worker", "POWER_MQTT_PASSWORD": "secret"}
+    assert Login.of(WorkerSettings.load(environ)) == Login("worker", "secret")
+    assert "secret" not in repr(Login.of(WorkerSettings.load(environ)))
+    assert Login.of(WorkerSettings.load({})) == ANONYMOUS
+
+
+@pytest.mark.parametrize("url", [{}, {"INFLUXDB_URL": ""}, {"INFLUXDB_URL": "localhost:8086"}])
+def test_where_influxdb_is_has_to_be_said_only_where_it_is_the_store(url: dict[str, str]) -> None:
+    assert StoreSettings.load({"POWER_STORE": "embedded", **url}).store == "embedded"
+    with pytest.raises(InvalidSettings, match=r"^INFLUXDB_URL should be an address"):
+        StoreSettings.load({"POWER_STORE": "influxdb", **url})

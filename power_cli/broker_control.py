@@ -1,0 +1,86 @@
+"""Has the broker's dynamic-security plugin carry out commands, over MQTT, as its administrator."""
+
+import json
+from collections.abc import Mapping, Sequence
+from queue import Empty, SimpleQueue
+from typing import Any
+from uuid import uuid4
+
+from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.reasoncodes import ReasonCode
+
+from power_cli.broker_users import ADMIN, CONTROL, RESPONSE
+from shared.broker import Login
+from shared.errors import InvalidSettings, Unavailable
+from shared.settings import BrokerAdminSettings
+
+ANSWER_S = 10.0
+
+Command = Mapping[str, Any]
+Answer = dict[str, Any]
+
+
+def carry_out(settings: BrokerAdminSettings, commands: Sequence[Command]) -> list[Answer]:
+    """Send commands in one message, and give the answers in their order; that to one which failed has an `error`.
+
+    Raises:
+        Unavailable: the broker does not answer.
+        InvalidSettings: it does not take this client for its administrator.
+
+    """
+    where = f"the broker at {settings.mqtt_host}:{settings.mqtt_port}"
+    outcome: SimpleQueue[list[Answer] | ReasonCode] = SimpleQueue()
+    client = _asking([{**each, "correlationData": str(uuid4())} for each in commands], outcome)
+    Login(ADMIN, settings.mqtt_admin_password, settings.mqtt_ca_file).apply_to(client)
+    try:
+        client.connect(settings.mqtt_host, settings.mqtt_port)
+    except OSError as error:
+        raise Unavailable(f"cannot reach {where}: {error}") from None
+    client.loop_start()
+    try:
+        answers = outcome.get(timeout=ANSWER_S)
+    except Empty:
+        raise Unavailable(
+            f"{where} does not answer; ./power ship is for one with its dynamic-security plugin"
+        ) from None
+    finally:
+        client.disconnect()
+        client.loop_stop()
+    if isinstance(answers, ReasonCode):
+        raise InvalidSettings(f"{where} refuses its administrator: {answers}; check POWER_MQTT_ADMIN_PASSWORD")
+    return answers
+
+
+def _asking(commands: Sequence[Command], outcome: SimpleQueue[list[Answer] | ReasonCode]) -> Client:
+    """Make a client that sends commands once it is connected, and tells the answers, or that it is refused."""
+
+    def is_refused(code: ReasonCode) -> bool:
+        if code.is_failure:
+            outcome.put(code)
+        return code.is_failure
+
+    def connected(client: Client, _u: Any, _f: Any, code: ReasonCode, _p: Any) -> None:
+        if not is_refused(code):
+            client.subscribe(RESPONSE, qos=1)
+
+    def subscribed(client: Client, _u: Any, _mid: int, codes: list[ReasonCode], _p: Any) -> None:
+        if not is_refused(codes[0]):
+            client.publish(CONTROL, json.dumps({"commands": commands}), qos=1)
+
+    def published(_c: Client, _u: Any, _mid: int, code: ReasonCode, _p: Any) -> None:
+        is_refused(code)
+
+    def answered(_c: Client, _u: Any, message: MQTTMessage) -> None:
+        responses = json.loads(message.payload).get("responses", [])  # 2.1 without the plugin gives another answer
+        if [each.get("correlationData") for each in responses] == [each["correlationData"] for each in commands]:
+            outcome.put(responses)
+
+    client = Client(
+        CallbackAPIVersion.VERSION2,
+        protocol=MQTTProtocolVersion.MQTTv5,
+        reconnect_on_failure=False,  # a second connection would send the commands again
+    )
+    client.on_connect, client.on_subscribe = connected, subscribed
+    client.on_publish, client.on_message = published, answered
+    return client

@@ -1,0 +1,89 @@
+"""`./power ship`: which ships the broker lets in; it knows at once, and goes on running."""
+
+import os
+import sys
+from argparse import ArgumentParser, Namespace
+
+from power_cli.broker_control import Answer, Command, carry_out
+from power_cli.broker_users import ADMIN, SHIP_PREFIX, new_password, password_file, ship_client, ship_role, ship_user
+from power_cli.sending import ship_number
+from power_cli.up import ROOT
+from shared.errors import InvalidInput, InvalidSettings, Unavailable
+from shared.settings import BrokerAdminSettings
+from shared.topics import readings_topic, receipts_topic
+
+SETTING = "POWER_MQTT_ADMIN_PASSWORD"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Describe the options."""
+    parser.epilog = (
+        "The broker is the one of POWER_MQTT_HOST, POWER_MQTT_PORT and POWER_MQTT_CA_FILE; its administrator's password"
+        f" is {SETTING}, or in the file that {SETTING}_FILE names, or in secrets/."
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    add = actions.add_parser("add", help="let a ship in, and print its password, this once")
+    remove = actions.add_parser("remove", help="let it in no more, and end its connection")
+    for each in (add, remove):
+        each.add_argument("ship", type=ship_number, metavar="N", help="its number")
+    actions.add_parser("list", help="show the numbers of those that are let in")
+
+
+def run(arguments: Namespace) -> int:
+    """Add, list or remove ships."""
+    {"add": _add, "list": _list, "remove": _remove}[arguments.action](arguments)
+    return 0
+
+
+def _add(arguments: Namespace) -> None:
+    ship, password = arguments.ship, new_password()
+    role = ship_role(ship)
+    _, role_made, client_made = _carry_out(
+        {"command": "createRole", **role},
+        {"command": "modifyRole", **role},  # one that was left behind is made what it has to be
+        {"command": "createClient", **ship_client(ship, password)},
+    )
+    if client_made.get("error") == "Client already exists":
+        raise InvalidInput(f"ship {ship} has a password already; remove it first")
+    _check(role_made, client_made)
+    sys.stderr.write(
+        f"ship {ship}: user and client identifier {ship_user(ship)};"
+        f" may publish to {readings_topic(ship)} and subscribe to {receipts_topic(ship)}\n"
+        "The broker keeps only its hash: the password is shown this once.\n"
+    )
+    sys.stdout.write(f"{password}\n")
+
+
+def _list(_arguments: Namespace) -> None:
+    (answer,) = _carry_out({"command": "listClients", "count": -1})
+    _check(answer)
+    names = (name.removeprefix(SHIP_PREFIX) for name in answer["data"]["clients"] if name.startswith(SHIP_PREFIX))
+    for ship in sorted(int(name) for name in names if name.isdecimal()):
+        sys.stdout.write(f"{ship}\n")
+
+
+def _remove(arguments: Namespace) -> None:
+    name = ship_user(arguments.ship)
+    client_gone, _ = _carry_out(
+        {"command": "deleteClient", "username": name}, {"command": "deleteRole", "rolename": name}
+    )
+    if client_gone.get("error") == "Client not found":
+        raise InvalidInput(f"ship {arguments.ship} has no password")
+    _check(client_gone)  # a role that is left lets nobody in
+    sys.stderr.write(f"ship {arguments.ship} is removed; the broker has ended its connection\n")
+
+
+def _check(*answers: Answer) -> None:
+    for answer in answers:
+        if "error" in answer:
+            raise Unavailable(f"the broker could not {answer['command']}: {answer['error']}")
+
+
+def _carry_out(*commands: Command) -> list[Answer]:
+    environ = dict(os.environ)
+    if SETTING not in environ and f"{SETTING}_FILE" not in environ:
+        file = password_file(ROOT / "secrets", ADMIN)
+        if not os.access(file, os.R_OK):
+            raise InvalidSettings(f"cannot read {file}, which ./power init makes; or name another in {SETTING}_FILE")
+        environ[f"{SETTING}_FILE"] = str(file)
+    return carry_out(BrokerAdminSettings.load(environ), commands)

@@ -1,0 +1,101 @@
+"""What the broker drops in silence, it tells on a topic of its own; the gateway hears it, where it may."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from paho.mqtt.client import MQTTMessage
+from prometheus_client import CollectorRegistry
+
+from ingest_api.metrics import IngestMetrics
+from ingest_api.mqtt_publisher import MqttPublisher
+from normalizer_worker.subscriber import Connection
+from power_cli import mosquitto
+from shared.topics import ALL_READINGS, DROPPED, readings_topic
+from tests.support.servers import HOST, Broker
+from tests.support.waiting import until
+
+QUEUED = 2
+
+
+@pytest.fixture
+def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the broker is configured from: a queue that is soon full, told every second."""
+    path = tmp_path / "local.conf"
+    text = mosquitto.TEMPLATE.read_text("utf-8")
+    assert "max_queued_messages 1000000" in text
+    path.write_text(text.replace("max_queued_messages 1000000", f"max_queued_messages {QUEUED}") + "sys_interval 1\n")
+    monkeypatch.setattr(mosquitto, "TEMPLATE", path)
+    return path
+
+
+@pytest.fixture
+def broker(conf: Path, tmp_path: Path) -> Iterator[Broker]:  # noqa: ARG001  # configured from it
+    broker = Broker(tmp_path / "broker")
+    broker.start()
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def publisher(broker: Broker, registry: CollectorRegistry) -> Iterator[MqttPublisher]:
+    publisher = MqttPublisher(HOST, broker.port, dropped=IngestMetrics(registry).dropped.set)
+    until(publisher.is_connected, "the publisher is connected")
+    yield publisher
+    publisher.close()
+
+
+def dropped(registry: CollectorRegistry) -> float | None:
+    return registry.get_sample_value("power_broker_dropped_messages")
+
+
+def test_until_the_broker_tells_it_is_not_known_which_is_not_0() -> None:
+    registry = CollectorRegistry()
+    IngestMetrics(registry)
+    assert math.isnan(dropped(registry) or 0)
+
+
+def test_what_a_full_queue_drops_is_told(broker: Broker, publisher: MqttPublisher, registry: CollectorRegistry) -> None:
+    until(lambda: dropped(registry) == 0, "the broker tells that it dropped none")
+    Connection(HOST, broker.port, "test-worker", ALL_READINGS, 100).close()
+    for _ in range(QUEUED + 3):
+        publisher.publish(readings_topic(7), b"x")  # confirmed, all of them
+    until(lambda: dropped(registry) == 3, "the broker tells that it dropped three")
+
+
+@pytest.fixture
+def rules(conf: Path, tmp_path: Path) -> None:
+    """Rules of the broker that let nobody read what it tells of itself."""
+    path = tmp_path / "acl"
+    path.write_text("topic readwrite ships/#\n")
+    path.chmod(0o600)
+    conf.write_text(f"{conf.read_text('utf-8')}acl_file {path}\n", "utf-8")
+
+
+@pytest.mark.usefixtures("rules")
+def test_a_broker_that_does_not_let_us_hear_it_takes_messages_all_the_same(
+    publisher: MqttPublisher, broker: Broker, registry: CollectorRegistry
+) -> None:
+    connection = Connection(HOST, broker.port, "test-worker", ALL_READINGS, 100)
+    publisher.publish(readings_topic(7), b"x")
+    assert until(lambda: connection.receive(0.05), "the message").payload == b"x"
+    assert math.isnan(dropped(registry) or 0)
+    connection.close()
+
+
+@pytest.mark.parametrize("payload", [b"", b"many", b"\xff", b"1 2"], ids=["nothing", "a word", "no text", "two"])
+def test_what_is_no_number_is_passed_over(
+    publisher: MqttPublisher, registry: CollectorRegistry, payload: bytes
+) -> None:
+    until(lambda: dropped(registry) == 0, "the broker tells that it dropped none")
+    message = MQTTMessage(topic=DROPPED.encode())
+    message.payload = payload
+    assert publisher._client.on_message is not None
+    publisher._client.on_message(publisher._client, None, message)
+    assert dropped(registry) == 0
