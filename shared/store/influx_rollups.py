@@ -132,6 +132,11 @@ class RollUps:
         self._sums.clear()
         self._stale = None
 
+    def trim(self) -> None:
+        """Forget some, if that is too much; not while slots are being written."""
+        if len(self._sums) > REMEMBERED:
+            self._sums.clear()
+
     def mark(self, slots: Slots, was: Slots, *, alone: bool) -> Pending:
         """Mark the sums that slots belong to, before these are written; only if we are alone they are made later."""
         changes: dict[Key, Sum] = {}
@@ -148,9 +153,7 @@ class RollUps:
     def make(self, pending: Pending) -> None:
         """Write the sums, after their slots."""
         stale = self._stale or {}
-        made = {
-            key: self._sums.get(key, Sum()).plus(change) for key, change in pending.changes.items() if key not in stale
-        }
+        made = {key: self._sums[key].plus(change) for key, change in pending.changes.items() if key not in stale}
         self._server.write(_line(key, each, pending.mark) for key, each in made.items())
         self._sums |= made
 
@@ -178,8 +181,6 @@ class RollUps:
 
     def _learn(self, keys: Iterable[Key]) -> None:
         """Read the sums that are not remembered."""
-        if len(self._sums) > REMEMBERED:
-            self._sums.clear()
         stale = self._found_stale()
         unknown = [key for key in keys if key not in self._sums and key not in stale]
         self._sums |= dict.fromkeys(unknown, Sum())
@@ -306,6 +307,6 @@ def _series(key: Key) -> str:
 def _line(key: Key, each: Sum, mark: int) -> str:
     return (
         f"{_series(key)} kwh={each.kwh!r},covered_s={each.covered_us / US_PER_S!r},{key.kind.count}={each.slots}i,"
-        f'whole={each.whole}i,provisional={each.provisional}i,nwh="{each.nwh}",mark={mark}i,clean={mark}i'
+        f'whole={each.whole}i,provisional={each.provisional}i,nwh="{each.nwh}",clean={mark}i'
         f" {key.time_s * NS_PER_S}"
     )
