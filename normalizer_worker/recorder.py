@@ -64,13 +64,7 @@ class Recorder:
 
         """
         for load in transactions(latest(readings), self._max_gap_us):
-            try:
-                done = self._transact(load)
-            except Refused:
-                with suppress(Refused):
-                    self._transact(load, only_slots=True)
-                raise
-            if not done.alone and self._revisits:
+            if not self._transact_or_refuse(load).alone and self._revisits:
                 self._revisits.add(load)
 
     def tidy(self) -> bool:
@@ -84,11 +78,20 @@ class Recorder:
         if self._revisits and due:
             number, readings = due
             self._tails.clear()
-            done = self._transact(readings)
-            if done.anything and not done.alone:
-                self._revisits.add(readings)  # what was put right may have been undone again
+            with suppress(Refused):  # by now it may be older than the database keeps anything
+                done = self._transact_or_refuse(readings)
+                if done.anything and not done.alone:
+                    self._revisits.add(readings)  # what was put right may have been undone again
             self._revisits.done(number)
         return self._store.tidy() or bool(due)
+
+    def _transact_or_refuse(self, load: Readings) -> _Done:
+        try:
+            return self._transact(load)
+        except Refused:
+            with suppress(Refused):
+                self._transact(load, only_slots=True)
+            raise
 
     def _transact(self, load: Readings, *, only_slots: bool = False) -> _Done:
         """Store readings and slots in one transaction; or only the slots of what is stored of the readings."""

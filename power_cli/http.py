@@ -28,7 +28,7 @@ def main() -> None:
     try:
         app = make_app(
             metrics.routes(registry),
-            health.routes({"broker": publisher.is_connected, "store": health.answers(store.extent)}),
+            health.routes({"broker": publisher.is_connected, "store": health.answers(store.ping)}),
             ingest_routes(publisher, ingest_metrics, allow_negative=settings.allow_negative),
             query_routes(store, store_errors(registry)),
             access=access,

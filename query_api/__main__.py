@@ -20,7 +20,7 @@ def main() -> None:
     try:
         app = make_app(
             metrics.routes(registry),
-            health.routes({"store": health.answers(store.extent)}),
+            health.routes({"store": health.answers(store.ping)}),
             routes(store, store_errors(registry)),
             access=access,
         )

@@ -133,6 +133,8 @@ class StoreSettings(Settings):
     def _is_an_address(cls, url: str, info: ValidationInfo) -> str:
         if info.data.get("store") == "influxdb" and not url.startswith(("http://", "https://")):
             raise PydanticCustomError("url", "should be an address, such as http://127.0.0.1:8086")
+        if "@" in url:
+            raise PydanticCustomError("login", "should not say who we are: that is for INFLUXDB_TOKEN")
         return url
 
 

@@ -3,10 +3,15 @@
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.support.influxdb import InfluxDb
 from tests.support.servers import Broker, Service
 from tests.support.stores import STORES, service_on
+
+# Servers answer when they can: how long an example took says nothing of the code. CI's profile has it so already.
+settings.register_profile("unhurried", settings.get_profile(settings.get_current_profile_name()), deadline=None)
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session", params=STORES)

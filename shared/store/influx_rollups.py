@@ -8,12 +8,14 @@ made anew from the slots. Only a worker that is alone makes sums.
 
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
+from shared.errors import Refused
 from shared.moments import US_PER_S
 from shared.slots import SLOT_S, Slots
 from shared.store.influx_server import NS_PER_S, Server, Table
@@ -147,14 +149,14 @@ class RollUps:
         if alone:
             self._learn(changes)
         mark = secrets.randbits(53) + 1
-        self._server.write(f"{_series(key)} mark={mark}i,clean=0i {key.time_s * NS_PER_S}" for key in changes)
+        self._write(f"{_series(key)} mark={mark}i,clean=0i {key.time_s * NS_PER_S}" for key in changes)
         return Pending(changes, mark)
 
     def make(self, pending: Pending) -> None:
         """Write the sums, after their slots."""
         stale = self._stale or {}
         made = {key: self._sums[key].plus(change) for key, change in pending.changes.items() if key not in stale}
-        self._server.write(_line(key, each, pending.mark) for key, each in made.items())
+        self._write(_line(key, each, pending.mark) for key, each in made.items())
         self._sums |= made
 
     def repair(self, alone: Callable[[], bool]) -> bool:
@@ -168,11 +170,16 @@ class RollUps:
         if alone():
             for mark in set(marks.values()):
                 keys = (key for key in some if marks.get(key) == mark)
-                self._server.write(_line(key, made.get(key, Sum()), mark) for key in keys)
+                self._write(_line(key, made.get(key, Sum()), mark) for key in keys)
             for key in some:
                 self._sums[key] = made.get(key, Sum())
                 del stale[key]
         return bool(stale)
+
+    def _write(self, lines: Iterable[str]) -> None:
+        """Write what can be written: a day may begin before what the database keeps, and the slots in it not."""
+        with suppress(Refused):
+            self._server.write(lines)
 
     def _found_stale(self) -> dict[Key, None]:
         if self._stale is None:

@@ -6,6 +6,7 @@ Both versions take line protocol at ``/write`` and answer InfluxQL at ``/query``
 import csv
 import json
 import re
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,6 +26,8 @@ LINES = 10_000
 AT_ONCE = 2
 """How many requests with lines are under way at a time: while one is being synced to disk another is being parsed."""
 TIMEOUT_S = 30
+PINNED_NS = 170 * 365 * 86_400 * 10**9
+"""So much later than now lies what must stay: no retention policy reaches it."""
 NS_PER_US = 1000
 NS_PER_S = 10**9
 _OLDEST = (1, 6)
@@ -170,8 +173,13 @@ class Server:
         """Put the point that every query is answered with at its end."""
         self.check()
         if not self._is_set_up and "pinned," not in self._ask(_IS_ANSWERED, {}):
-            self.write(['pinned,setting=store value="1"'])
+            self.pin("store", "1")
         self._is_set_up = True
+
+    def pin(self, setting: str, value: str) -> None:
+        """Put a value under a name; of several the first counts."""
+        quoted = value.replace("\\", "\\\\").replace('"', '\\"')
+        self.write([f'pinned,setting={setting} value="{quoted}" {time.time_ns() + PINNED_NS}'])
 
     def _ask(self, query: str, values: Mapping[str, object]) -> str:
         with self._errors():

@@ -207,7 +207,7 @@ class InfluxStore:
         self._server.set_up()
         found = self._pinned(name)
         if found is None:
-            self._server.write([f"pinned,setting={name} value={_quoted(value)}"])
+            self._server.pin(name, value)
             found = self._pinned(name)
         return value if found is None else found
 
@@ -295,6 +295,10 @@ class InfluxStore:
         for table in self._server.query(statements, values):
             yield from zip(ships_of(table), map(float, table["kwh"]), map(float, table["covered_s"]), strict=True)
 
+    def ping(self) -> None:
+        """See `EnergyReader`."""
+        list(self._server.query([], {}))
+
     def extent(self) -> Window | None:
         """See `EnergyReader`."""
         made = "FROM fleet WHERE ships > 0 AND mark = clean ORDER BY time"
@@ -325,7 +329,3 @@ def _fleet_slots(rows: Mapping[int, tuple[float, ...]]) -> FleetSlots:
         columns[2].astype(np.int64),
         columns[3].astype(np.int64),
     )
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

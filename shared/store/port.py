@@ -95,6 +95,10 @@ class EnergyReader(Protocol):
         """
         ...
 
+    def ping(self) -> None:
+        """Return if the store answers; that costs next to nothing."""
+        ...
+
     def extent(self) -> Window | None:
         """Give the window from the first slot of any ship to the last, None where there is none."""
         ...

@@ -185,6 +185,10 @@ class SqliteStore:
             rows = self._rows(_TOP, (first_day_s, end_day_s, *edges, count))
         return [ShipEnergy(ship, kwh, covered_us / US_PER_S) for ship, kwh, covered_us in rows]
 
+    def ping(self) -> None:
+        """See `EnergyReader`."""
+        self._rows("SELECT start_s FROM fleet_energy LIMIT 1", ())
+
     def extent(self) -> Window | None:
         """See `EnergyReader`."""
         some = "SELECT start_s FROM fleet_energy WHERE ships > 0 ORDER BY start_s"

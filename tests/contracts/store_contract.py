@@ -34,7 +34,6 @@ class Store(ReadingStore, EnergyReader, Protocol):
 MakeStore = Callable[[], Store]
 many_histories = settings(
     max_examples=60,
-    deadline=None,
     # Each example makes a store of its own, and each adapter inherits the same tests.
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors],
 )

@@ -133,7 +133,7 @@ def test_a_user_may_subscribe_to_what_it_must_and_nothing_else(user: str, enter:
         assert somebody.subscribe(topic_filter) == (GRANTED if granted else REFUSED), topic_filter
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     topic=st.lists(
         st.sampled_from(["ships", "42", "43", "readings", "receipts", "+", "gateways", "$SYS", "$share", ""]),

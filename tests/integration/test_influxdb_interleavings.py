@@ -165,7 +165,7 @@ def make_world(influxdb: InfluxDb, tmp_path: Path) -> Callable[[], World]:
     return lambda: World(influxdb, tmp_path)
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[*HealthCheck])
+@settings(max_examples=50, suppress_health_check=[*HealthCheck])
 @given(scenarios, st.data())
 def test_whatever_comes_between_all_is_right_in_the_end(
     make_world: Callable[[], World], scenario: Scenario, data: st.DataObject
