@@ -21,7 +21,7 @@ from shared.store.influx_server import NS_PER_S, Server, Table
 DAY_S = 86_400
 MONTH_S = 30 * DAY_S
 NWH_PER_KWH = 10**12
-REMEMBERED = 300_000
+REMEMBERED = 100_000
 """How many sums are remembered, each of some 300 bytes."""
 PART = 200
 
@@ -227,11 +227,19 @@ def _read(server: Server, kind: Kind, spans: Sequence[tuple[int, int, int]]) -> 
             yield key, Row(there, int(mark), int(clean))
 
 
-def read_stale(server: Server, kind: Kind, where: str = "", values: Mapping[str, object] | None = None) -> list[Key]:
-    """Give the sums that are out of date; `where` goes on after a condition (`` AND …``)."""
+def read_stale(server: Server, kind: Kind) -> list[Key]:
+    """Give the sums that are out of date."""
     by_ship = " GROUP BY ship" if kind.of_ship else ""
-    statement = f"SELECT mark, clean FROM {kind.name} WHERE mark != clean{where}{by_ship}"
-    return [key for table in server.query([statement], values or {}) for key in _keys(kind, table)]
+    tables = server.query([f"SELECT mark, clean FROM {kind.name} WHERE mark != clean{by_ship}"], {})
+    return [key for table in tables for key in _keys(kind, table)]
+
+
+def stale_times_s(server: Server, kind: Kind, where: str = "", values: Mapping[str, object] | None = None) -> list[int]:
+    """Give the times of sums that are out of date, of any ship, each once; `where` goes on after a condition."""
+    # Not by ship, where there are many that is twice as quick.
+    statement = f"SELECT mark, clean FROM {kind.name} WHERE mark != clean{where}"
+    tables = server.query([statement], values or {})
+    return sorted({int(time_ns) // NS_PER_S for table in tables for time_ns in table["time"]})
 
 
 def slots_under(server: Server, keys: Sequence[Key]) -> Slots:

@@ -25,13 +25,22 @@ from shared.store.influx_rollups import (
     Pending,
     RollUps,
     Sum,
-    read_stale,
     ships_of,
     slots_of,
     slots_under,
+    stale_times_s,
     sums,
 )
-from shared.store.influx_server import LINES, NS_PER_S, NS_PER_US, TIMEOUT_S, Account, Server, Table
+from shared.store.influx_server import (
+    AT_ONCE,
+    LINES,
+    NS_PER_S,
+    NS_PER_US,
+    TIMEOUT_S,
+    Account,
+    Server,
+    Table,
+)
 from shared.store.port import FleetSlots, Neighbourhood, ShipEnergy, Span
 
 END_S = influx_neighbours.END_US // US_PER_S + 32 * DAY_S
@@ -184,7 +193,7 @@ class InfluxStore:
 
     def _write(self, lines: Iterable[str]) -> None:
         lines = iter(lines)
-        while part := list(islice(lines, LINES)):
+        while part := list(islice(lines, LINES * AT_ONCE)):
             self._presence.hold()
             self._server.write(part)
 
@@ -273,8 +282,7 @@ class InfluxStore:
         if first_s >= last_s:  # no whole day
             first_s = last_s = end_s
         days = {"first": first_s * NS_PER_S, "last": last_s * NS_PER_S}
-        stale = read_stale(self._server, SHIP_DAYS, " AND time >= $first AND time < $last", days)
-        stale_days = sorted({key.time_s for key in stale})
+        stale_days = stale_times_s(self._server, SHIP_DAYS, " AND time >= $first AND time < $last", days)
         edges = [(start_s, first_s), *((day_s, day_s + DAY_S) for day_s in stale_days), (last_s, end_s)]
         whole = zip([first_s, *(day_s + DAY_S for day_s in stale_days)], [*stale_days, last_s], strict=True)
         parts = [("energy", *each) for each in edges] + [("ship_days", *each) for each in whole]
@@ -301,7 +309,7 @@ class InfluxStore:
         made = "FROM fleet WHERE ships > 0 AND mark = clean ORDER BY time"
         ends = [f"SELECT ships {made} LIMIT 1", f"SELECT ships {made} DESC LIMIT 1"]
         starts_s = [int(table["time"][0]) // NS_PER_S for table in self._server.query(ends, {})]
-        stale_s = [key.time_s for key in read_stale(self._server, FLEET)]
+        stale_s = stale_times_s(self._server, FLEET)
         low_s, high_s = (starts_s[0], starts_s[-1]) if starts_s else (END_S, END_S)
         outside = [
             *self.fleet(Window(min([low_s, *stale_s]), low_s)).start_s.tolist(),
