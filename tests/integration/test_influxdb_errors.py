@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from normalizer_worker.normalize import DEFAULT_MAX_GAP_US
 from normalizer_worker.recorder import Recorder
+from normalizer_worker.revisits import AFTER_S, Revisits
 from normalizer_worker.vitals import Vitals
 from normalizer_worker.worker import Worker
 from power_cli.up import ROOT
@@ -37,12 +38,18 @@ from tests.support.strategies import START_US
 from tests.support.waiting import until
 from tests.unit.normalizer_worker.test_worker import Bench, message
 
-TIMEOUT_S = 0.3
+TIMEOUT_S = 10
+SHORT_S = 0.3
+"""Only for what is never answered: a busy machine needs longer for the rest."""
 DAY_US = 86_400_000_000
 
 
-def open_store(url: str, bucket: str, token: str = "") -> InfluxStore:
-    return InfluxStore(Account(url, bucket, token), timeout_s=TIMEOUT_S)
+def open_store(url: str, bucket: str, token: str = "", *, timeout_s: float = TIMEOUT_S) -> InfluxStore:
+    return InfluxStore(Account(url, bucket, token), timeout_s=timeout_s)
+
+
+def be_patient(store: InfluxStore, timeout_s: float) -> None:
+    store._server._client.api_client.configuration.timeout = round(timeout_s * 1000)
 
 
 @pytest.fixture
@@ -84,6 +91,7 @@ def test_what_passes_is_unavailable_and_put_right_by_the_next_try(
     recorder = Recorder(store, DEFAULT_MAX_GAP_US)
     recorder.record(Readings.from_rows(rows(0, 10)))
     between.breaks(fault, at, passes)
+    be_patient(store, SHORT_S if fault == HANGS else TIMEOUT_S)
     more = rows(5, 40)
     try:
         recorder.record(Readings.from_rows(more))
@@ -93,6 +101,7 @@ def test_what_passes_is_unavailable_and_put_right_by_the_next_try(
     else:
         assert at == "/ping" or passes, "a request that failed was overlooked"
     between.heals()
+    be_patient(store, TIMEOUT_S)
     recorder.record(Readings.from_rows(more))
     assert_holds(store, rows(0, 5, 10, 40))
 
@@ -101,6 +110,7 @@ def test_what_passes_is_unavailable_and_put_right_by_the_next_try(
 def test_no_question_is_answered_from_an_error(between: Between, store: InfluxStore, fault: int) -> None:
     Recorder(store, DEFAULT_MAX_GAP_US).record(Readings.from_rows(rows(0, 10)))
     between.breaks(fault)
+    be_patient(store, SHORT_S)
     asked: list[Callable[[], Any]] = [
         lambda: store.slots(1, Window()),
         lambda: store.fleet(Window()),
@@ -355,6 +365,7 @@ def test_while_it_is_away_nothing_is_acknowledged_and_all_is_right_when_it_is_ba
         worker.step(bench.connect())
         assert bench.acknowledged == [0, 1]
         bench.sent = tuple(message(mid, each) for mid, each in enumerate(sent))
+        be_patient(store, SHORT_S)
         if how == "halted":
             influxdb.send_signal(signal.SIGSTOP)
         else:
@@ -367,9 +378,64 @@ def test_while_it_is_away_nothing_is_acknowledged_and_all_is_right_when_it_is_ba
             influxdb.send_signal(signal.SIGCONT)
         else:
             influxdb.start()
+        be_patient(store, TIMEOUT_S)
         until(influxdb.answers, "it is back")
         worker.run(lambda: len(bench.acknowledged) == len(sent), lambda: None)
         assert_holds(store, decoded(bench, *range(len(sent))))
     finally:
         store.close()
         influxdb.stop()
+
+
+def keep_a_month(influxdb: InfluxDb, database: str) -> None:
+    influxdb.query(f'ALTER RETENTION POLICY autogen ON "{database}" DURATION 30d SHARD DURATION 1d DEFAULT')
+
+
+def test_what_has_grown_too_old_is_no_longer_put_right(influxdb: InfluxDb, database: str, tmp_path: Path) -> None:
+    """Recorded beside another worker, it is to be recorded once more; by then the database does not take it."""
+    clock_s = time.time()
+    revisits = Revisits(tmp_path, now_s=lambda: clock_s)
+    with (
+        closing(InfluxStore(Account(influxdb.url, database))) as other,
+        closing(InfluxStore(Account(influxdb.url, database))) as store,
+        closing(revisits),
+    ):
+        with other.transaction():
+            pass
+        recorder = Recorder(store, DEFAULT_MAX_GAP_US, revisits=revisits)
+        recorder.record(Readings.from_rows(rows(0)))
+        keep_a_month(influxdb, database)
+        clock_s += AFTER_S + 1
+        assert revisits.due() is not None
+        recorder.tidy()
+        assert revisits.due() is None
+
+
+def test_a_sum_that_has_grown_too_old_is_left(influxdb: InfluxDb, database: str) -> None:
+    """A worker died before it made the sum; its successor comes when the database does not take it any more."""
+    influxdb.write(database, [f"fleet mark=1i,clean=0i {START_US // 10**6}"])
+    with closing(InfluxStore(Account(influxdb.url, database))) as store:
+        with store.transaction():
+            keep_a_month(influxdb, database)
+        while store.tidy():
+            pass
+
+
+def test_a_day_that_begins_before_what_is_kept_has_slots_all_the_same(influxdb: InfluxDb, database: str) -> None:
+    keep_a_month(influxdb, database)
+    now_us = time.time_ns() // 1000
+    # Of the day 30 days ago, what is left until its end; just after midnight that may be too little.
+    moment_us = now_us - 30 * DAY_US + 600_000_000
+    with closing(InfluxStore(Account(influxdb.url, database))) as store:
+        Recorder(store, DEFAULT_MAX_GAP_US).record(Readings.from_rows([(1, moment_us, 6.0, False, 0)]))
+        assert len(store.slots(1, Window()))
+
+
+def test_no_retention_policy_takes_away_what_is_pinned(influxdb: InfluxDb, database: str) -> None:
+    with closing(InfluxStore(Account(influxdb.url, database))) as store:
+        assert store.pinned("POWER_MAX_GAP_S", "86400") == "86400"
+    keep_a_month(influxdb, database)
+    (found,) = influxdb.query("SELECT value FROM pinned WHERE setting = 'POWER_MAX_GAP_S'", database)
+    assert found.columns["time"][0] > time.time() + 100 * 365 * 86_400
+    with closing(InfluxStore(Account(influxdb.url, database))) as store:
+        assert store.pinned("POWER_MAX_GAP_S", "3600") == "86400"

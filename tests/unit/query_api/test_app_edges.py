@@ -31,6 +31,9 @@ class MemoryReader:
     def top_ships(self, window: Window, count: int) -> list[ShipEnergy]:  # noqa: ARG002  # as the port has it
         return [ShipEnergy(1, 5.0, 1800.0)] if self.extent_ else []
 
+    def ping(self) -> None:
+        pass
+
     def extent(self) -> Window | None:
         return self.extent_
 
