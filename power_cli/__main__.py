@@ -13,7 +13,7 @@ COMMANDS = {
     "up": "run the whole service on this machine",
     "simulate": "send plausible readings to a running service",
     "import": "send a CSV's readings to a running service",
-    "dead-letters": "list the messages that could never be stored",
+    "dead-letters": "list, show and replay the messages that could never be stored",
     "token": "add, list or remove access tokens",
     "ship": "add, list or remove the ships that the broker lets in",
     "bench": "measure how fast it is, as a table",
