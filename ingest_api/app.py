@@ -1,5 +1,6 @@
 """The gateway's HTTP interface: POST /data."""
 
+from threading import BoundedSemaphore
 from uuid import uuid4
 
 from flask import Response, jsonify, request
@@ -15,6 +16,8 @@ from shared.moments import iso
 from shared.topics import readings_topic
 
 BAD_REQUEST = 400
+DECODERS = 4
+"""How many batches are decoded at a time: one of full size takes some 50 MB for it, and more at once are no quicker."""
 
 
 def routes(publisher: Publisher, metrics: IngestMetrics, *, allow_negative: bool = False) -> Routes:
@@ -28,11 +31,13 @@ def routes(publisher: Publisher, metrics: IngestMetrics, *, allow_negative: bool
     """
     routes = Routes("ingest_api", __name__, needs="ingest")
     clock = StrictClock()
+    decoders = BoundedSemaphore(DECODERS)
 
     @routes.post("/data")
     def accept() -> tuple[Response, int]:
         payload = body.read(request)
-        batch = decode(payload, allow_negative=allow_negative)
+        with decoders:
+            batch = decode(payload, allow_negative=allow_negative)
         caller().check_ship(batch.ship)
         batch_id = batch.batch_id or uuid4()
         added = {} if batch.batch_id else {"batch_id": str(batch_id)}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,6 +18,13 @@ from shared.store.port import Neighbourhood, ReadingStore, Span
 TAIL_READINGS = 500_000
 MAX_SLOTS = 500_000
 NEAR_US = 2 * 3600 * US_PER_S
+
+
+class _Done(NamedTuple):
+    """What a transaction did: whether there was anything to put, and whether nobody else can have been writing."""
+
+    anything: bool
+    alone: bool
 
 
 class Recorder:
@@ -53,7 +61,7 @@ class Recorder:
 
         """
         for load in transactions(latest(readings), self._max_gap_us):
-            if not self._transact(load) and self._revisits:
+            if not self._transact(load).alone and self._revisits:
                 self._revisits.add(load)
 
     def tidy(self) -> bool:
@@ -67,20 +75,26 @@ class Recorder:
         if self._revisits and due:
             number, readings = due
             self._tails.clear()
-            self._transact(readings)
+            done = self._transact(readings)
+            if done.anything and not done.alone:
+                self._revisits.add(readings)  # what was put right may have been undone again
             self._revisits.done(number)
         return self._store.tidy() or bool(due)
 
-    def _transact(self, load: Readings) -> bool:
-        """Store readings and slots in one transaction; tell whether nobody else can have been writing."""
+    def _transact(self, load: Readings) -> _Done:
+        """Store readings and slots in one transaction."""
+        anything = False
         try:
             with self._store.transaction() as others_wrote:
                 if others_wrote:
                     self._tails.clear()
                 for part in stretches(load, self._max_gap_us):
-                    while self._put(part) and not self._store.alone():
+                    while self._put(part):
+                        anything = True
+                        if self._store.alone():
+                            break
                         self._tails.clear()  # and look again, until there is nothing left to put
-                return self._store.alone()
+                return _Done(anything, alone=self._store.alone())
         except BaseException:
             self._tails.clear()  # they may tell of what was not committed
             raise

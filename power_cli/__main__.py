@@ -11,6 +11,7 @@ from shared.process import LOG_FORMAT
 
 COMMANDS = {
     "up": "run the whole service on this machine",
+    "init": "make the settings and secrets that docker-compose.yml needs, once",
     "simulate": "send plausible readings to a running service",
     "import": "send a CSV's readings to a running service",
     "dead-letters": "list, show and replay the messages that could never be stored",

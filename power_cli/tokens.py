@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from stat import S_IMODE
 from typing import get_args
 
 from power_cli.sending import ship_number
@@ -45,6 +46,12 @@ def run(arguments: Namespace) -> int:
     return 0
 
 
+def token_of(secret: str, name: str, role: Role, ships: tuple[int, ...] | None = None) -> Token:
+    """Make the token whose secret this is."""
+    created = datetime.now(UTC).replace(microsecond=0)
+    return Token(name=name, role=role, ships=ships, created=created, sha256=digest(secret))
+
+
 def _add(arguments: Namespace) -> None:
     if arguments.ships and arguments.role != "ingest":
         raise InvalidSettings("--ships goes with --role ingest")
@@ -52,13 +59,7 @@ def _add(arguments: Namespace) -> None:
     with _locked(arguments.file) as path:
         tokens = read(path) if path.exists() else ()
         taken = {each.name for each in tokens}
-        token = Token(
-            name=arguments.name or _free_name(arguments.role, taken),
-            role=arguments.role,
-            ships=arguments.ships,
-            created=datetime.now(UTC).replace(microsecond=0),
-            sha256=digest(secret),
-        )
+        token = token_of(secret, arguments.name or _free_name(arguments.role, taken), arguments.role, arguments.ships)
         if token.name in taken:
             raise InvalidSettings(f"there is a token {token.name} already; remove it first, or choose another --name")
         _write(path, (*tokens, token))
@@ -107,9 +108,14 @@ def _locked(file: Path) -> Iterator[Path]:
 
 
 def _write(path: Path, tokens: Sequence[Token]) -> None:
-    """Put a new file, of mode 0600, in the place of the old one: a reader sees one of them, and never a part."""
+    """Put a new file in the place of the old one: a reader sees one of them, and never a part.
+
+    Whoever could read the old one can read the new one; the first has mode 0600.
+    """
     number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
+        if path.exists():
+            os.fchmod(number, S_IMODE(path.stat().st_mode))
         with os.fdopen(number, "w", encoding="utf-8") as file:
             file.write(dump(tokens))
             file.flush()

@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -11,10 +13,10 @@ from flask.testing import FlaskClient
 from prometheus_client import CollectorRegistry
 from werkzeug.test import TestResponse
 
-from ingest_api.app import routes
+from ingest_api.app import DECODERS, routes
 from ingest_api.metrics import IngestMetrics
 from ingest_api.publisher import Publisher
-from shared.batch import ENVELOPE_BYTES, MAX_BYTES, decode
+from shared.batch import ENVELOPE_BYTES, MAX_BYTES, Batch, decode
 from shared.errors import Unavailable
 from shared.http import make_app
 from shared.moments import moment_us
@@ -243,3 +245,26 @@ def test_another_encoding_is_told_which_is_taken() -> None:
     """Accept-Encoding in a 415, as RFC 9110, section 12.5.3, asks for."""
     response = post(MemoryPublisher(), b"{}", Content_Encoding="br")
     assert (response.status_code, response.headers["Accept-Encoding"]) == (415, "gzip")
+
+
+def test_only_so_many_batches_are_decoded_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each may take 50 MB for it: as many as there are threads would be too much for a container."""
+    lock, here, most = threading.Lock(), 0, 0
+    all_in = threading.Barrier(DECODERS)
+
+    def counted(payload: bytes, *, allow_negative: bool) -> Batch:
+        nonlocal here, most
+        with lock:
+            here += 1
+            most = max(most, here)
+        all_in.wait(20)  # as many as may be are inside; one more would be counted
+        with lock:
+            here -= 1
+        return decode(payload, allow_negative=allow_negative)
+
+    monkeypatch.setattr("ingest_api.app.decode", counted)
+    app = client(MemoryPublisher()).application
+    with ThreadPoolExecutor(3 * DECODERS) as senders:
+        answers = senders.map(lambda _: app.test_client().post("/data", data=text()).status_code, range(3 * DECODERS))
+        assert set(answers) == {202}
+    assert most == DECODERS

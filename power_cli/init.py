@@ -1,0 +1,151 @@
+"""`./power init`: what docker-compose.yml needs and no repository may hold, made once, with random secrets."""
+
+import os
+import secrets
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from power_cli.broker_users import STATE_FILE, USERS, mosquitto_secrets, password_file
+from power_cli.tokens import SECRET_BYTES, token_of
+from power_cli.up import ROOT
+from shared.errors import InvalidSettings
+from shared.tokens import Role, dump
+
+SECRETS = {
+    "influxdb_admin_password": "",
+    "influxdb_admin_token": "",
+    "influxdb_worker_token": "worker:",
+    "influxdb_query_token": "query:",
+    "influxdb_grafana_token": "grafana:",
+    "grafana_admin_password": "",
+    "grafana_secret_key": "",
+}
+"""The files, and what stands in them before the random part: the user, where it is a user with a password."""
+API_TOKENS: dict[str, tuple[str, Role]] = {
+    "api_admin_token": ("admin", "admin"),
+    "prometheus_token": ("prometheus", "read"),
+}
+"""The files of the first access tokens, with their names and roles."""
+READABLE = 0o644
+"""The mode of a secret's file; docker-compose.yml says why. The folder is for its owner alone."""
+ENVIRONMENT = """\
+# What compose fills into docker-compose.yml. Made by ./power init, and yours to change: then docker compose up -d.
+COMPOSE_PROJECT_NAME=power
+
+# Without TLS, HTTP, MQTT and Grafana are for this machine alone: what is sent can be read on its way, access tokens and
+# passwords too.
+POWER_BIND_ADDRESS=127.0.0.1
+POWER_PORT=5000
+POWER_MQTT_PORT=1883
+POWER_GRAFANA_PORT=3000
+
+# With TLS they are for everybody. Nothing listens there before there is a certificate: docs/deploy.md.
+POWER_TLS_BIND_ADDRESS=0.0.0.0
+POWER_TLS_PORT=5443
+POWER_MQTTS_PORT=8883
+
+# How many requests one address may send over HTTP, and how many at once.
+POWER_EDGE_RATE=100r/s
+POWER_EDGE_BURST=200
+# Who tells the edge where the services are: Docker's own, or another engine's name server.
+POWER_EDGE_RESOLVER=127.0.0.11
+
+# The most memory that these two may take; docs/deploy.md tells what they need.
+POWER_MOSQUITTO_MEMORY=2g
+POWER_INFLUXDB_MEMORY=2g
+
+# docs/operating.md explains these.
+POWER_MAX_GAP_S=86400
+POWER_ALLOW_NEGATIVE=false
+POWER_LOG_LEVEL=INFO
+"""
+NEXT = """\
+Next, with the engine running:
+
+  docker compose up -d --wait
+  export POWER_API_TOKEN=$(cat secrets/api_admin_token)
+  ./power simulate --ships 5 --days 2
+  curl -H "Authorization: Bearer $POWER_API_TOKEN" http://127.0.0.1:5000/topusers
+
+  Grafana   http://127.0.0.1:3000, user admin, password in secrets/grafana_admin_password
+  a token   ./power token add --role ingest --file secrets/api/tokens.jsonl
+  a ship    ./power ship add 7
+
+docs/deploy.md goes on from there.
+"""
+
+
+def add_arguments(_parser: ArgumentParser) -> None:
+    """Describe the options: there are none."""
+
+
+def run(_arguments: Namespace) -> int:
+    """Make what is missing, and tell what to do next."""
+    made = make(ROOT)
+    for path in made:
+        sys.stdout.write(f"made  {path.relative_to(ROOT)}\n")
+    if not made:
+        sys.stdout.write("Everything is there already; nothing was changed.\n")
+    sys.stdout.write(f"\n{NEXT}")
+    return 0
+
+
+def make(root: Path) -> list[Path]:
+    """Make `.env` and the secrets below a folder, as far as they are missing; give the new files.
+
+    Raises:
+        InvalidSettings: they cannot be written.
+
+    """
+    folder, tokens = root / "secrets", root / "secrets" / "api" / "tokens.jsonl"
+    try:
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o700)
+        before = _files(root)
+        _refuse_folders(folder)
+        mosquitto_secrets(folder)
+        for name, user in SECRETS.items():
+            _write_new(folder / name, f"{user}{secrets.token_hex(SECRET_BYTES)}\n")
+        if not tokens.exists():  # else a token that was taken away would come back
+            _make_tokens(folder, tokens)
+        _write_new(root / ".env", ENVIRONMENT)
+        return sorted(_files(root) - before)
+    except OSError as error:
+        raise InvalidSettings(f"cannot write {error.filename or folder}: {error.strerror}") from None
+
+
+def _files(root: Path) -> set[Path]:
+    return {path for path in (root / ".env", *(root / "secrets").rglob("*")) if path.is_file()}
+
+
+def _refuse_folders(folder: Path) -> None:
+    """Compose makes a folder in the place of a file that it is to mount and does not find."""
+    files = {folder / name for name in (STATE_FILE, *SECRETS, *API_TOKENS)}
+    for path in sorted(files | {password_file(folder, user) for user in USERS}):
+        if path.is_dir():
+            raise InvalidSettings(f"{path} is a folder and should be a file: remove it, and run this again")
+
+
+def _make_tokens(folder: Path, file: Path) -> None:
+    """Make the first access tokens; the file with their hashes is written last, and says that all is there."""
+    file.parent.mkdir(exist_ok=True)
+    file.parent.chmod(0o755)
+    tokens = []
+    for name, (title, role) in API_TOKENS.items():
+        _write_new(folder / name, f"{secrets.token_urlsafe(SECRET_BYTES)}\n")
+        tokens.append(token_of((folder / name).read_text("utf-8").strip(), title, role))
+    _write_new(file, dump(tokens))
+
+
+def _write_new(path: Path, content: str) -> None:
+    """Write a file that is there whole or not at all; one that is there stays as it is, whoever made it."""
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        part.write_text(content, "utf-8")
+        part.chmod(READABLE)
+        path.hardlink_to(part)  # which never takes the place of another
+    except FileExistsError:
+        pass
+    finally:
+        part.unlink(missing_ok=True)

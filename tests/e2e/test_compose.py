@@ -1,0 +1,201 @@
+"""docker-compose.yml: that compose takes it, what it promises of every container, and the whole of it for real."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import urllib3
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+from power_cli.up import ROOT
+from tests.support.compose import Fleet, any_program, need_engine, programs
+from tests.support.servers import HOST
+from tests.support.waiting import until
+
+OURS = {"ingest_api", "normalizer_worker", "query_api"}
+ALL = OURS | {"mosquitto", "influxdb", "edge", "prometheus", "grafana"}
+PINNED = r"[a-z0-9/._-]+:v?\d+\.\d+\.\d+(-[a-z0-9.-]+)?"
+
+
+def _config() -> dict[str, str]:
+    """Give each service's part of what compose makes of the file."""
+    command = [*any_program(), "config"]
+    text = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    services = re.search(r"(?ms)^services:\n(.*?)(?=^\S|\Z)", text)
+    assert services
+    parts = re.split(r"(?m)^  (\w+):\n", services[1])
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def test_every_compose_takes_the_file() -> None:
+    """Also before `./power init`, as in a fresh clone."""
+    any_program()
+    for program in programs():
+        done = subprocess.run([*program, "config", "--quiet"], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), program
+
+
+def test_every_service_is_pinned_checked_limited_and_restarted() -> None:
+    services = _config()
+    assert set(services) == ALL
+    for name, text in services.items():
+        image = re.search(r"(?m)^    image: (\S+)$", text)
+        assert image, name
+        assert re.fullmatch(PINNED, image[1]), name
+        assert "restart: unless-stopped" in text, name
+        assert re.search(r"mem_limit: \S+", text), name
+        assert "max-size: 10m" in text, name
+        assert re.search(r"cap_drop:\n +- ALL", text), name
+        assert "no-new-privileges:true" in text, name
+        assert "healthcheck:" in text or name in OURS, name  # theirs is in the image
+    assert "HEALTHCHECK" in (ROOT / "Dockerfile").read_text("utf-8")
+
+
+def test_the_images_that_ours_is_made_of_are_pinned() -> None:
+    bases = re.findall(r"(?m)^FROM (\S+)", (ROOT / "Dockerfile").read_text("utf-8"))
+    assert len(bases) == 2
+    assert all(re.fullmatch(PINNED, each) for each in bases)
+
+
+def test_no_secret_stands_in_the_file_or_in_the_environment_of_a_container() -> None:
+    text = (ROOT / "docker-compose.yml").read_text("utf-8")
+    for name, value in re.findall(r"(?m)^ +(\w*(?:PASSWORD|TOKEN|SECRET)\w*): (.+)$", text):
+        assert name.endswith(("_FILE", "TOKENS_FILE")), name
+        assert value.startswith("/run/"), name
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """All of it, running."""
+    need_engine()
+    fleet = Fleet(tmp_path_factory.mktemp("fleet"))
+    fleet.get_images()
+    try:
+        fleet.up()
+        yield fleet
+    finally:
+        fleet.compose("down", "--volumes")
+
+
+def _request(fleet: Fleet, method: str, path: str, token: str, batch: object = None) -> urllib3.BaseHTTPResponse:
+    url = f"http://{HOST}:{fleet.ports['POWER_PORT']}{path}"
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    body = json.dumps(batch).encode() if batch else None
+    return urllib3.request(method, url, body=body, headers=headers, timeout=30, retries=False)
+
+
+def _energy(fleet: Fleet, ship: int) -> object:
+    response = _request(fleet, "GET", f"/data?spaceship_id={ship}", fleet.secret("api_admin_token"))
+    return response.json()["data"] if response.status == 200 else None
+
+
+def _power(fleet: Fleet, *arguments: str, **environ: str) -> str:
+    command = [sys.executable, "-P", "-m", "power_cli", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **environ}
+    done = subprocess.run(
+        command, cwd=fleet.folder, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def _batch(ship: int) -> dict[str, object]:
+    return {"spaceship_id": ship, "units": "kWh", "data": [{"datetime": "2018-08-24T00:00:00Z", "value": 12}]}
+
+
+@contextmanager
+def _connected(port: int, ship: int, password: str) -> Iterator[tuple[Client, bool]]:
+    """Connect as a ship, and tell whether the broker refuses that."""
+    codes: list[bool] = []
+    client = Client(CallbackAPIVersion.VERSION2, f"ship-{ship}", protocol=MQTTProtocolVersion.MQTTv5)
+    client.on_connect = lambda _c, _u, _f, code, _p: codes.append(code.is_failure)
+    client.username_pw_set(f"ship-{ship}", password)
+    client.connect(HOST, port)
+    client.loop_start()
+    try:
+        until(lambda: codes, "the broker answers")
+        yield client, codes[0]
+    finally:
+        client.disconnect()
+        client.loop_stop()
+
+
+SLOT = [{"datetime": "2018-08-24T00:00:00Z", "value": 12}]
+
+
+@pytest.mark.engine
+def test_a_batch_becomes_energy_with_a_token_made_while_it_runs(fleet: Fleet, ship: int) -> None:
+    tokens = str(fleet.folder / "secrets" / "api" / "tokens.jsonl")
+    token = _power(fleet, "token", "add", "--role", "ingest", "--ships", str(ship), "--file", tokens)
+    until(lambda: _request(fleet, "POST", "/data", token, _batch(ship)).status == 202, "the token is known")
+    assert _request(fleet, "POST", "/data", "wrong", _batch(ship)).status == 401
+    assert _request(fleet, "GET", "/topusers", token).status == 403
+    until(lambda: _energy(fleet, ship) == SLOT, "the energy can be asked for")
+
+
+@pytest.mark.engine
+def test_a_ship_sends_over_mqtt_with_its_password_and_nobody_without(fleet: Fleet, ship: int) -> None:
+    admin = str(fleet.folder / "secrets" / "mqtt_admin_password")
+    port = fleet.ports["POWER_MQTT_PORT"]
+    environ = {"POWER_MQTT_PORT": str(port), "POWER_MQTT_ADMIN_PASSWORD_FILE": admin}
+    password = _power(fleet, "ship", "add", str(ship), **environ)
+    with _connected(port, ship, "wrong") as (_, refused):
+        assert refused
+    with _connected(port, ship, password) as (client, refused):
+        assert not refused
+        told = client.publish(f"ships/{ship}/readings", json.dumps(_batch(ship)), qos=1)
+        told.wait_for_publish(20)
+        assert told.is_published()
+    until(lambda: _energy(fleet, ship) == SLOT, "the energy can be asked for")
+
+
+@pytest.mark.engine
+def test_what_was_stored_outlives_the_containers(fleet: Fleet, ship: int) -> None:
+    token = fleet.secret("api_admin_token")
+    assert _request(fleet, "POST", "/data", token, _batch(ship)).status == 202
+    until(lambda: _energy(fleet, ship) == SLOT, "the energy can be asked for")
+    fleet.compose("kill")
+    fleet.compose("down")
+    fleet.up()
+    until(lambda: _energy(fleet, ship) == SLOT, "the energy can be asked for again")
+
+
+@pytest.mark.engine
+def test_what_the_broker_confirmed_outlives_its_container(fleet: Fleet, ship: int) -> None:
+    """While the worker is away: the batch is nowhere else."""
+    token = fleet.secret("api_admin_token")
+    fleet.compose("stop", "normalizer_worker")
+    assert _request(fleet, "POST", "/data", token, _batch(ship)).status == 202
+    fleet.compose("kill", "mosquitto")
+    fleet.compose("rm", "-f", "mosquitto")
+    fleet.up()
+    until(lambda: _energy(fleet, ship) == SLOT, "the energy can be asked for")
+
+
+@pytest.mark.engine
+def test_no_container_runs_as_root_and_ours_cannot_write_but_where_they_have_to(fleet: Fleet) -> None:
+    for name, container in fleet.containers().items():
+        uid = subprocess.run(
+            ["docker", "exec", container, "id", "-u"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        assert uid != "0", name
+        if name in OURS | {"mosquitto", "edge", "prometheus"}:
+            assert fleet.inspect(container, ".HostConfig.ReadonlyRootfs") == "true", name
+
+
+@pytest.mark.engine
+def test_prometheus_reads_the_metrics_of_all_three(fleet: Fleet) -> None:
+    question = "http://127.0.0.1:9090/api/v1/query?query=sum(up)"
+    command = ["docker", "exec", fleet.containers()["prometheus"], "wget", "-q", "-O", "-", question]
+
+    def all_up() -> bool:
+        answer = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        return bool(answer["data"]["result"]) and answer["data"]["result"][0]["value"][1] == "3"
+
+    until(all_up, "three are up", 60)

@@ -1,0 +1,227 @@
+"""nginx with the project's configuration, in front of the real services, each in its own process."""
+
+import gzip
+import json
+import ssl
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import urllib3
+
+from power_cli.up import ROOT
+from shared.batch import MAX_BYTES
+from tests.support.edge import Apart, Edge
+from tests.support.servers import HOST, Broker, free_port
+from tests.support.waiting import until
+
+JSON = {"Content-Type": "application/json"}
+PROBLEM = "application/problem+json"
+
+
+@pytest.fixture(scope="module")
+def apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Apart]:
+    """The services behind the edge, with a broker."""
+    broker = Broker(tmp_path_factory.mktemp("broker"))
+    broker.start()
+    apart = Apart(tmp_path_factory.mktemp("data"), broker.port)
+    try:
+        for name in apart.ports:
+            apart.start(name)
+        yield apart
+    finally:
+        apart.stop_all()
+        broker.stop()
+
+
+@pytest.fixture(scope="module")
+def make_edge(apart: Apart, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Edge]]:
+    """Edges in front of the same services."""
+    edges: list[Edge] = []
+
+    def make(folder: Path | None = None, **environ: str) -> Edge:
+        ports = apart.ports
+        edges.append(
+            Edge(folder or tmp_path_factory.mktemp("edge"), ports["ingest_api"], ports["query_api"], **environ)
+        )
+        edges[-1].start()
+        return edges[-1]
+
+    yield make
+    for edge in edges:
+        edge.stop()
+
+
+@pytest.fixture(scope="module")
+def edge(make_edge: Callable[..., Edge]) -> Edge:
+    """One that hardly limits anybody."""
+    return make_edge()
+
+
+def _batch(ship: int, readings: int = 1) -> dict[str, Any]:
+    moments = (f"2018-08-{1 + n // 1440:02}T{n // 60 % 24:02}:{n % 60:02}:00Z" for n in range(readings))
+    return {
+        "spaceship_id": ship,
+        "units": "kWh",
+        "data": [{"datetime": moment, "value": 12} for moment in moments],
+    }
+
+
+def _problem(response: urllib3.BaseHTTPResponse) -> dict[str, Any]:
+    assert response.headers["Content-Type"] == PROBLEM
+    problem: dict[str, Any] = response.json()
+    assert problem["status"] == response.status
+    return problem
+
+
+def _energy(edge: Edge, ship: int) -> list[dict[str, Any]]:
+    answer: dict[str, Any] = edge.request("GET", f"/data?spaceship_id={ship}").json()
+    data: list[dict[str, Any]] = answer["data"]
+    return data
+
+
+def _logged(edge: Edge, is_it: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """Wait for a line of the log: it is written after the answer."""
+
+    def look() -> dict[str, Any] | None:
+        lines = edge.log.read_text("utf-8").splitlines(keepends=True)
+        return next((line for text in lines if text.endswith("\n") and is_it(line := json.loads(text))), None)
+
+    return until(look, "it stands in the log")
+
+
+def test_a_batch_goes_to_the_gateway_and_a_question_to_the_query_service(edge: Edge, ship: int) -> None:
+    accepted = edge.request("POST", "/data", json.dumps(_batch(ship)).encode(), JSON)
+    assert (accepted.status, accepted.json()["status"]) == (202, "accepted")
+    until(lambda: _energy(edge, ship), "the energy can be asked for")
+    assert edge.request("GET", "/topusers?count=1").status == 200
+    assert edge.request("GET", "/data/fleet").status == 200
+    assert edge.request("HEAD", "/topusers").status == 200
+
+
+def test_batches_are_looked_up_at_the_gateway(edge: Edge, apart: Apart) -> None:
+    path = "/batches/db6a542d-ee04-46d6-b191-020d993daed3"
+    at_gateway = urllib3.request("GET", f"http://{HOST}:{apart.ports['ingest_api']}{path}", retries=False)
+    assert edge.request("GET", path).status == at_gateway.status
+    line = _logged(edge, lambda line: line["path"] == path)
+    assert line["upstream"] == f"{HOST}:{apart.ports['ingest_api']}"
+
+
+def test_what_a_service_refuses_comes_through_as_it_is(edge: Edge) -> None:
+    problem = _problem(edge.request("POST", "/data", b"{}", JSON))
+    assert (problem["status"], problem["detail"]) == (422, "the batch is not valid")
+    assert _problem(edge.request("GET", "/data?spaceship_id=-1"))["errors"][0]["at"] == "spaceship_id"
+    assert _problem(edge.request("GET", "/nowhere"))["status"] == 404
+
+
+def test_a_method_that_no_service_knows_is_told_which_there_are(edge: Edge) -> None:
+    response = edge.request("DELETE", "/data")
+    assert _problem(response)["status"] == 405
+    assert response.headers["Allow"] == "GET, HEAD, POST"
+
+
+def test_metrics_are_not_for_the_outside(edge: Edge) -> None:
+    for path in ("/metrics", "/metrics?x=1", "/%6detrics", "//metrics", "/data/../metrics"):
+        assert _problem(edge.request("GET", path))["status"] == 404
+
+
+def test_it_tells_its_own_health_even_with_nothing_behind_it(tmp_path: Path) -> None:
+    edge = Edge(tmp_path, free_port(), free_port())
+    edge.start()
+    try:
+        assert edge.request("GET", "/healthz").json() == {"status": "ok"}
+        for method, path in (("POST", "/data"), ("GET", "/topusers")):
+            response = edge.request(method, path)
+            assert _problem(response)["status"] == 503
+            assert response.headers["Retry-After"] == "2"
+            assert response.headers["X-Request-ID"]
+    finally:
+        edge.stop()
+
+
+def test_a_service_that_comes_back_is_found_again(edge: Edge, apart: Apart) -> None:
+    apart.stop("query_api")
+    assert _problem(edge.request("GET", "/topusers"))["status"] == 503
+    apart.start("query_api")
+    assert edge.request("GET", "/topusers").status == 200
+
+
+def test_a_batch_of_eight_mebibytes_passes(edge: Edge, ship: int) -> None:
+    body = json.dumps(_batch(ship)).encode()
+    assert edge.request("POST", "/data", body + b" " * (MAX_BYTES - len(body)), JSON).status == 202
+    packed = gzip.compress(body)
+    assert edge.request("POST", "/data", packed, {**JSON, "Content-Encoding": "gzip"}).status == 202
+    until(lambda: _energy(edge, ship), "the energy can be asked for")
+
+
+def test_a_little_too_much_gets_the_services_answer_and_far_too_much_the_edges(edge: Edge) -> None:
+    a_little = _problem(edge.request("POST", "/data", b" " * (MAX_BYTES + 1), JSON))
+    assert (a_little["status"], a_little["errors"][0]["at"]) == (413, "body")
+    head = b"POST /data HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n"
+    answer = edge.raw(head)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert PROBLEM.encode() in answer
+
+
+def test_what_is_no_http_is_a_problem_too(edge: Edge) -> None:
+    for sent in (b"GET /data HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", b"GET data HTTP/1.1\r\n\r\n"):
+        answer = edge.raw(sent)
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert PROBLEM.encode() in answer
+        assert b"\r\nServer: nginx\r\n" in answer  # and no version
+    assert _problem(edge.request("GET", "/problem/400"))["status"] == 404
+    assert _problem(edge.request("GET", "/data?" + "x" * 10_000))["status"] == 414
+
+
+def test_a_client_that_sends_too_much_is_asked_to_wait_a_moment(make_edge: Callable[..., Edge]) -> None:
+    edge = make_edge(POWER_EDGE_RATE="1r/m", POWER_EDGE_BURST="2")
+    answers = [edge.request("GET", "/topusers") for _ in range(4)]
+    assert [each.status for each in answers] == [200, 200, 200, 429]
+    assert _problem(answers[-1])["title"] == "Too many requests"
+    assert answers[-1].headers["Retry-After"] == "1"
+    assert edge.request("GET", "/healthz").status == 200
+
+
+def test_long_answers_are_packed_for_who_takes_that(edge: Edge, ship: int) -> None:
+    edge.request("POST", "/data", json.dumps(_batch(ship, 3000)).encode(), JSON)
+    until(lambda: len(_energy(edge, ship)) >= 200, "the slots can be asked for")
+    path = f"/data?spaceship_id={ship}"
+    plain = edge.request("GET", path)
+    packed = edge.request("GET", path, headers={"Accept-Encoding": "gzip"})
+    assert "Content-Encoding" not in plain.headers
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert packed.json() == plain.json()
+
+
+def test_a_request_has_a_name_its_own_or_a_new_one(edge: Edge) -> None:
+    named = edge.request("GET", "/topusers", headers={"X-Request-ID": "bridge-7"})
+    assert named.headers["X-Request-ID"] == "bridge-7"
+    _logged(edge, lambda line: line["request"] == "bridge-7")
+    for strange in ('with "quotes"', "x" * 100, ""):
+        response = edge.request("GET", "/topusers", headers={"X-Request-ID": strange})
+        assert response.headers["X-Request-ID"] not in ("", strange)
+
+
+def test_the_log_is_json_and_holds_no_secrets(edge: Edge) -> None:
+    edge.request("GET", "/topusers?count=1&secret=hidden", headers={"Authorization": "Bearer hidden"})
+    edge.request("GET", "/topusers", headers={"X-Request-ID": "the-last"})
+    _logged(edge, lambda line: line["request"] == "the-last")
+    assert "hidden" not in edge.log.read_text("utf-8")
+
+
+def test_with_a_certificate_there_is_https_too(make_edge: Callable[..., Edge], tmp_path: Path) -> None:
+    port, key, certificate = free_port(), tmp_path / "server.key", tmp_path / "server.crt"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    command += ["-subj", "/CN=localhost", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    more = tmp_path / "more" / "listener.conf"
+    more.parent.mkdir()
+    text = (ROOT / "edge" / "tls" / "listener.conf.example").read_text("utf-8")
+    more.write_text(text.replace("/etc/nginx/tls", str(tmp_path)).replace("5443", f"{HOST}:{port}"), "utf-8")
+    edge = make_edge(tmp_path)
+    assert edge.request("GET", "/topusers").status == 200
+    trusting = ssl.create_default_context(cafile=certificate)
+    with urllib3.PoolManager(ssl_context=trusting, assert_hostname="localhost", retries=False) as http:
+        assert http.request("GET", f"https://{HOST}:{port}/topusers").status == 200

@@ -1,0 +1,127 @@
+"""The services apart, each in a process of its own, and nginx in front of them as docker-compose.yml sets it up."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import urllib3
+
+from power_cli.up import ROOT
+from tests.support.servers import HOST, free_port
+from tests.support.waiting import until
+
+TEMPLATE = ROOT / "edge" / "nginx.conf.template"
+
+
+def nginx_program() -> str:
+    """Give the path of nginx; without it, skip on a laptop and fail in CI."""
+    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
+    if program is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("nginx is not installed")
+    return program
+
+
+class Apart:
+    """Gateway, worker and query service, each by itself."""
+
+    def __init__(self, data: Path, mqtt_port: int, **environ: str) -> None:
+        """Prepare them; `environ` adds settings for all three."""
+        self.ports = {name: free_port() for name in ("normalizer_worker", "ingest_api", "query_api")}
+        self._environ = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "POWER_DATA_DIR": str(data),
+            "POWER_MQTT_PORT": str(mqtt_port),
+            **environ,
+        }
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, name: str) -> None:
+        """Start one and wait until it is ready."""
+        port = str(self.ports[name])
+        environ = {**self._environ, "POWER_HTTP_PORT": port, "POWER_WORKER_HTTP_PORT": port}
+        self._processes[name] = subprocess.Popen([sys.executable, "-P", "-m", name], env=environ)
+        until(lambda: _status(self.ports[name], "/readyz") == 200, f"{name} is ready")
+
+    def stop(self, name: str) -> None:
+        """Stop one."""
+        process = self._processes.pop(name)
+        process.terminate()
+        assert process.wait(20) == 0
+
+    def stop_all(self) -> None:
+        """Stop all that run."""
+        for name in list(self._processes):
+            self.stop(name)
+
+
+class Edge:
+    """nginx with the project's own configuration."""
+
+    def __init__(self, folder: Path, ingest: int, query: int, **environ: str) -> None:
+        """Prepare one in front of the ports of gateway and query service; `environ` changes settings."""
+        self.port = free_port()
+        self.log = folder / "access.log"
+        self._folder = folder
+        self._settings = {
+            "POWER_EDGE_LISTEN": f"{HOST}:{self.port}",
+            "POWER_EDGE_INGEST": f"{HOST}:{ingest}",
+            "POWER_EDGE_QUERY": f"{HOST}:{query}",
+            "POWER_EDGE_RESOLVER": HOST,
+            "POWER_EDGE_INCLUDE": str(folder / "more" / "*.conf"),
+            "POWER_EDGE_RATE": "1000r/s",
+            "POWER_EDGE_BURST": "1000",
+            **environ,
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+        self._http = urllib3.PoolManager(retries=False, cert_reqs="CERT_NONE", assert_hostname=False)
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        configuration = self._folder / "nginx.conf"
+        configuration.write_text(_filled_in(TEMPLATE.read_text("utf-8"), self._settings), "utf-8")
+        # As root, nginx would give up its rights, and with them the test's folder.
+        also = "daemon off;" + (" user root;" if os.getuid() == 0 else "")
+        command = [nginx_program(), "-p", str(self._folder), "-c", str(configuration), "-g", also]
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(command, stdout=log)
+        until(lambda: _status(self.port, "/healthz") == 200, "nginx answers")
+
+    def stop(self) -> None:
+        """Stop it."""
+        self._http.clear()
+        if self._process is not None:
+            self._process.terminate()
+            assert self._process.wait(20) == 0
+            self._process = None
+
+    def request(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> urllib3.BaseHTTPResponse:
+        """Send one request."""
+        url = f"http://{HOST}:{self.port}{path}"
+        return self._http.request(method, url, body=body, headers=headers, timeout=urllib3.Timeout(60))
+
+    def raw(self, sent: bytes) -> bytes:
+        """Send bytes, and give all that comes back until the connection is closed."""
+        with socket.create_connection((HOST, self.port), timeout=20) as connection:
+            connection.sendall(sent)
+            return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def _filled_in(template: str, settings: Mapping[str, str]) -> str:
+    """Do what the image does with envsubst, for these names only: nginx has variables of its own."""
+    return re.sub(r"\$\{(POWER_\w+)\}", lambda found: settings[found[1]], template)
+
+
+def _status(port: int, path: str) -> int | None:
+    try:
+        return urllib3.request("GET", f"http://{HOST}:{port}{path}", retries=False, timeout=2).status
+    except urllib3.exceptions.HTTPError:
+        return None
