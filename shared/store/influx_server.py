@@ -59,14 +59,14 @@ class Account:
 class Server:
     """A connection pool; safe to use from several threads. Nothing is asked before the first use."""
 
-    def __init__(self, account: Account, *, connections: int = 8) -> None:
+    def __init__(self, account: Account, *, connections: int = 8, timeout_s: float = TIMEOUT_S) -> None:
         """Prepare for as many requests at once as there are connections."""
         self._client: Any = InfluxDBClient(  # without types
             account.url,
             token=account.token,
             auth_basic=":" in account.token,  # not as `username`, with which it would sign in at 2.x's own address
             org=account.org,
-            timeout=TIMEOUT_S * 1000,
+            timeout=round(timeout_s * 1000),
             retries=False,
             connection_pool_maxsize=connections,
         )
@@ -231,9 +231,10 @@ def _is_supported(version: str) -> bool:
 
 
 def _said(error: ApiException) -> str:
+    """Give the reason in one line; where CSV was asked for, it comes as a table of one column."""
     body = error.body.decode("utf-8", "replace") if isinstance(error.body, bytes) else str(error.body or error.reason)
     try:
         said = json.loads(body)
     except ValueError:
-        return body.strip()
-    return str(said.get("error") or said.get("message")) if isinstance(said, dict) else body.strip()
+        return " ".join(body.removeprefix("error\n").split())
+    return str(said.get("error") or said.get("message")) if isinstance(said, dict) else " ".join(body.split())

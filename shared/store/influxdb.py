@@ -31,7 +31,7 @@ from shared.store.influx_rollups import (
     stale_times_s,
     sums,
 )
-from shared.store.influx_server import AT_ONCE, LINES, NS_PER_S, NS_PER_US, Account, Server, Table
+from shared.store.influx_server import AT_ONCE, LINES, NS_PER_S, NS_PER_US, TIMEOUT_S, Account, Server, Table
 from shared.store.port import FleetSlots, Neighbourhood, ShipEnergy, Span
 
 END_S = influx_neighbours.END_US // US_PER_S + 32 * DAY_S
@@ -45,9 +45,16 @@ LOOK_AGAIN_S = 5
 class InfluxStore:
     """Both halves of the port; the reading half is safe to use from several threads, the writing half from one."""
 
-    def __init__(self, account: Account, *, connections: int = 8, now_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        account: Account,
+        *,
+        connections: int = 8,
+        timeout_s: float = TIMEOUT_S,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Prepare; the server is asked for its version with the first use."""
-        self._server = Server(account, connections=connections)
+        self._server = Server(account, connections=connections, timeout_s=timeout_s)
         self._presence = Presence(self._server, now_s)
         self._roll_ups = RollUps(self._server)
         self._alone = False
