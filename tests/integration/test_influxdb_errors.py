@@ -70,7 +70,7 @@ def rows(*minutes: int, value: float = 6.0) -> list[Reading]:
 
 
 def worker_of(bench: Bench, store: InfluxStore) -> Worker:
-    return Worker(bench.connect, Recorder(store, DEFAULT_MAX_GAP_US), bench, Vitals(CollectorRegistry()))
+    return Worker(bench.connect, Recorder(store, DEFAULT_MAX_GAP_US), bench, bench, Vitals(CollectorRegistry()))
 
 
 def assert_holds(store: InfluxStore, readings: list[Reading]) -> None:

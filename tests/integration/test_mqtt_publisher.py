@@ -8,6 +8,7 @@ import pytest
 
 from ingest_api import mqtt_publisher
 from ingest_api.mqtt_publisher import MqttPublisher
+from normalizer_worker.finishing import Done
 from normalizer_worker.subscriber import Connection
 from shared.errors import Unavailable
 from shared.topics import ALL_READINGS, readings_topic
@@ -52,7 +53,7 @@ def test_with_the_broker_away_nothing_is_accepted_and_nothing_is_sent_later(
 ) -> None:
     publisher.publish(readings_topic(7), b"before")
     message = until(lambda: connection.receive(0.05), "the message")
-    connection.acknowledge([message])
+    connection.finish([Done(message)])
     connection.close()
     broker.stop()
     until(lambda: not publisher._client.is_connected(), "the publisher notices")

@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 from prometheus_client import CollectorRegistry
 
 from ingest_api.mqtt_publisher import MqttPublisher
+from normalizer_worker.arrivals import Arrivals
 from normalizer_worker.dead_letters import DeadLetters
 from normalizer_worker.normalize import DEFAULT_MAX_GAP_US
 from normalizer_worker.recorder import Recorder
@@ -42,12 +43,12 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
 def running(broker: Broker, store: SqliteStore, folder: Path) -> Iterator[tuple[FlaskClient, CollectorRegistry]]:
     """Run a worker in a thread; yields a client of its health, and its registry."""
     registry, stop = CollectorRegistry(), threading.Event()
-    vitals, dead_letters = Vitals(registry), DeadLetters(folder)
+    vitals, dead_letters, arrivals = Vitals(registry), DeadLetters(folder), Arrivals(folder)
 
     def connect() -> Connection:
         return Connection(HOST, broker.port, "test-worker", ALL_READINGS, 100)
 
-    worker = Worker(connect, Recorder(store, DEFAULT_MAX_GAP_US), dead_letters, vitals)
+    worker = Worker(connect, Recorder(store, DEFAULT_MAX_GAP_US), dead_letters, arrivals, vitals)
     thread = threading.Thread(target=worker.run, args=(stop.is_set, lambda: None))
     thread.start()
     try:
@@ -56,6 +57,7 @@ def running(broker: Broker, store: SqliteStore, folder: Path) -> Iterator[tuple[
         stop.set()
         thread.join()
         dead_letters.close()
+        arrivals.close()
 
 
 def await_ready(asking: FlaskClient) -> None:
