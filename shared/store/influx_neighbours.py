@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterable, Sequence
 from shared.moments import US_PER_S
 from shared.readings import Readings
 from shared.slots import SLOT_US, slot_floor_us
-from shared.store.influx_server import NS_PER_US, Server, Table
+from shared.store.influx_server import NS_PER_US, Server, Table, complete
 from shared.store.port import BEFORE, Neighbourhood, Span
 
 NEAR_US = 4 * 86_400 * US_PER_S
@@ -76,6 +76,7 @@ def _read(server: Server, asks: Sequence[_Ask]) -> dict[int, list[Row]]:
 
 
 def _rows(table: Table) -> Iterable[Row]:
+    table = complete(table)
     ships = (int(tags.removeprefix("ship=")) for tags in table["tags"])
     is_energy = (unit == "kWh" for unit in table["unit"])
     return zip(

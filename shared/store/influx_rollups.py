@@ -18,7 +18,7 @@ import numpy as np
 from shared.errors import Refused
 from shared.moments import US_PER_S
 from shared.slots import SLOT_S, Slots
-from shared.store.influx_server import NS_PER_S, Server, Table
+from shared.store.influx_server import NS_PER_S, Server, Table, complete
 
 DAY_S = 86_400
 MONTH_S = 30 * DAY_S
@@ -26,6 +26,7 @@ NWH_PER_KWH = 10**12
 REMEMBERED = 100_000
 """How many sums are remembered, each of some 300 bytes."""
 PART = 200
+NEVER = -1
 
 
 class Sum(NamedTuple):
@@ -231,7 +232,7 @@ def _read(server: Server, kind: Kind, spans: Sequence[tuple[int, int, int]]) -> 
         rows = zip(_keys(kind, table), zip(*sum_columns, strict=True), table["mark"], table["clean"], strict=True)
         for key, (nwh, covered_s, *counts), mark, clean in rows:
             there = Sum(int(nwh), round(float(covered_s) * US_PER_S), *map(int, counts)) if nwh else Sum()
-            yield key, Row(there, int(mark), int(clean))
+            yield key, Row(there, int(mark or NEVER), int(clean or 0))  # one that is being written is not clean
 
 
 def read_stale(server: Server, kind: Kind) -> list[Key]:
@@ -262,6 +263,7 @@ def slots_under(server: Server, keys: Sequence[Key]) -> Slots:
 
 def slots_of(table: Table) -> Slots:
     """Turn rows of `energy`, grouped by ship, into slots; those without cover are left out."""
+    table = complete(table)
     covered_s = np.array(list(map(float, table["covered_s"])))
     return Slots(
         np.array(ships_of(table), np.int64),

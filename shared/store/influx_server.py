@@ -233,6 +233,14 @@ def _columns(table: str) -> Table:
     return {name: tuple(cells[i :: len(names)]) for i, name in enumerate(names)}
 
 
+def complete(table: Table) -> Table:
+    """Leave out rows that lack a field: InfluxDB shows the fields of a point that is being written one by one."""
+    if all("" not in column for column in table.values()):
+        return table
+    rows = [row for row in zip(*table.values(), strict=True) if "" not in row]
+    return dict(zip(table, zip(*rows, strict=True) if rows else [()] * len(table), strict=True))
+
+
 def _is_supported(version: str) -> bool:
     found = re.match(r"v?(\d+)\.(\d+)", version)
     return found is not None and _OLDEST <= (int(found[1]), int(found[2])) < (_TOO_NEW, 0)

@@ -31,13 +31,14 @@ from shared.store.influx_rollups import (
     stale_times_s,
     sums,
 )
-from shared.store.influx_server import AT_ONCE, LINES, NS_PER_S, NS_PER_US, TIMEOUT_S, Account, Server, Table
+from shared.store.influx_server import AT_ONCE, LINES, NS_PER_S, NS_PER_US, TIMEOUT_S, Account, Server, Table, complete
 from shared.store.port import FleetSlots, Neighbourhood, ShipEnergy, Span
 
 END_S = influx_neighbours.END_US // US_PER_S + 32 * DAY_S
 """No slot is later: the last reading may speak for a month."""
 SHIPS = 500
 RUN_S = DAY_S
+_SUM = ("kwh", "covered_s", "ships", "whole", "provisional")
 LOOK_AGAIN_S = 5
 """How often a worker that is not alone looks whether it is, while nothing arrives."""
 
@@ -232,21 +233,26 @@ class InfluxStore:
     def fleet(self, window: Window) -> FleetSlots:
         """See `EnergyReader`."""
         start_ns, end_ns = _bounds_ns(window)
-        statement = (
-            "SELECT kwh, covered_s, ships, whole, provisional, mark, clean FROM fleet"
-            " WHERE time >= $start AND time < $end"
-        )
+        within = "FROM fleet WHERE time >= $start AND time < $end"
+        marks, sums_ = f"SELECT mark, clean {within}", f"SELECT {', '.join(_SUM)} {within}"
+        found: dict[int, tuple[str, ...]] = {}
+        seen: dict[int, list[tuple[str, str]]] = {}
+        # InfluxDB reads the fields of a point one after the other: a sum that had one mark before and after, and was
+        # clean, was not being written in between.
+        for table in self._server.query([marks, sums_, marks], {"start": start_ns, "end": end_ns}):
+            starts_s = [int(time_ns) // NS_PER_S for time_ns in table["time"]]
+            if "mark" in table:
+                for start_s, *pair in zip(starts_s, table["mark"], table["clean"], strict=True):
+                    seen.setdefault(start_s, []).append((pair[0], pair[1]))
+            else:
+                found |= zip(starts_s, zip(*(table[name] for name in _SUM), strict=True), strict=True)
         made: dict[int, tuple[float, ...]] = {}
         stale: list[Key] = []
-        for table in self._server.query([statement], {"start": start_ns, "end": end_ns}):
-            names = ("kwh", "covered_s", "ships", "whole", "provisional")
-            rows = zip(*(table[name] for name in names), strict=True)
-            for time_ns, row, mark, clean in zip(table["time"], rows, table["mark"], table["clean"], strict=True):
-                start_s = int(time_ns) // NS_PER_S
-                if mark != clean:
-                    stale.append(Key(FLEET, -1, start_s))
-                elif row[2] != "0":
-                    made[start_s] = tuple(map(float, row))
+        for start_s, pairs in sorted(seen.items()):
+            if pairs[0][0] != pairs[0][1] or pairs != [pairs[0]] * 2:
+                stale.append(Key(FLEET, -1, start_s))
+            elif found[start_s][2] != "0":
+                made[start_s] = tuple(map(float, found[start_s]))
         for key, each in self._sums(stale).items():
             made[key.time_s] = (each.kwh, each.covered_us / US_PER_S, each.slots, each.whole, each.provisional)
         return _fleet_slots(made)
@@ -292,7 +298,7 @@ class InfluxStore:
         ]
         values = {f"start{i}": start_s * NS_PER_S for i, (_, start_s, _) in enumerate(parts)}
         values |= {f"end{i}": end_s * NS_PER_S for i, (_, _, end_s) in enumerate(parts)}
-        for table in self._server.query(statements, values):
+        for table in map(complete, self._server.query(statements, values)):
             yield from zip(ships_of(table), map(float, table["kwh"]), map(float, table["covered_s"]), strict=True)
 
     def ping(self) -> None:

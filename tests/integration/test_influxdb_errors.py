@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -439,3 +440,35 @@ def test_no_retention_policy_takes_away_what_is_pinned(influxdb: InfluxDb, datab
     assert found.columns["time"][0] > time.time() + 100 * 365 * 86_400
     with closing(InfluxStore(Account(influxdb.url, database))) as store:
         assert store.pinned("POWER_MAX_GAP_S", "3600") == "86400"
+
+
+def test_questions_during_writes_are_answered(influxdb: InfluxDb, database: str) -> None:
+    """InfluxDB shows the fields of one point one by one: a point that is half there is no error, and not there yet."""
+    every_us = 900_000_000
+    writing = threading.Event()
+    with (
+        closing(InfluxStore(Account(influxdb.url, database))) as store,
+        closing(InfluxStore(Account(influxdb.url, database))) as reader,
+    ):
+        recorder = Recorder(store, DEFAULT_MAX_GAP_US)
+        recorder.record(Readings.from_rows([(1, START_US, 6.0, False, 0)]))
+
+        def write() -> None:
+            for start in range(0, 3000, 100):
+                moments = [START_US + every_us * at for at in range(start, start + 100)]
+                recorder.record(
+                    Readings.from_rows([(ship, at, 4.0, False, 1) for ship in range(1, 30) for at in moments])
+                )
+            writing.set()
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        try:
+            while not writing.is_set():
+                assert set(reader.slots(1, Window()).kwh.tolist()) <= {1.0, 1.5}
+                fleet = reader.fleet(Window())
+                assert ((fleet.kwh <= fleet.ships * 1.5) & (fleet.kwh >= fleet.ships)).all()
+                reader.top_ships(Window(), 3)
+        finally:
+            thread.join()
+        assert writing.is_set()
