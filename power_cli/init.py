@@ -17,7 +17,7 @@ SECRETS = {
     "influxdb_admin_token": "",
     "influxdb_worker_token": "worker:",
     "influxdb_query_token": "query:",
-    "influxdb_grafana_token": "grafana:",
+    "influxdb_grafana_password": "",
     "grafana_admin_password": "",
     "grafana_secret_key": "",
 }
