@@ -5,7 +5,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 
 from power_cli.broker_control import Answer, Command, carry_out
-from power_cli.broker_users import ADMIN, SHIP_PREFIX, new_password, password_file, ship_client, ship_role, ship_user
+from power_cli.broker_users import ADMIN, SHIP_PREFIX, new_password, password_name, ship_client, ship_role, ship_user
 from power_cli.sending import ship_number
 from power_cli.up import ROOT
 from shared.errors import InvalidInput, InvalidSettings, Unavailable
@@ -82,7 +82,7 @@ def _check(*answers: Answer) -> None:
 def _carry_out(*commands: Command) -> list[Answer]:
     environ = dict(os.environ)
     if SETTING not in environ and f"{SETTING}_FILE" not in environ:
-        file = password_file(ROOT / "secrets", ADMIN)
+        file = ROOT / "secrets" / password_name(ADMIN)
         if not os.access(file, os.R_OK):
             raise InvalidSettings(f"cannot read {file}, which ./power init makes; or name another in {SETTING}_FILE")
         environ[f"{SETTING}_FILE"] = str(file)
