@@ -45,9 +45,10 @@ POWER_TLS_BIND_ADDRESS=0.0.0.0
 POWER_TLS_PORT=5443
 POWER_MQTTS_PORT=8883
 
-# How many requests one address may send over HTTP, and how many at once.
+# How many requests one address may send over HTTP, how many at once, and how many may be under way.
 POWER_EDGE_RATE=100r/s
 POWER_EDGE_BURST=200
+POWER_EDGE_CONNECTIONS=64
 # Who tells the edge where the services are: Docker's own, or another engine's name server.
 POWER_EDGE_RESOLVER=127.0.0.11
 
