@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 HOST, PORT = "POWER_MQTT_HOST", "POWER_MQTT_PORT"
-_EVERYWHERE = {"", "0.0.0.0", "::", "[::]"}  # noqa: S104  # at which nobody can be reached
+_EVERYWHERE = {"", "0.0.0.0", "::", "[::]"}  # at which nobody can be reached
 _QUOTES = ("'", '"')
 
 

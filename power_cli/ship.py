@@ -19,8 +19,8 @@ SETTING = "POWER_MQTT_ADMIN_PASSWORD"
 def add_arguments(parser: ArgumentParser) -> None:
     """Describe the options."""
     parser.epilog = (
-        "The broker is the one of POWER_MQTT_HOST, POWER_MQTT_PORT and POWER_MQTT_CA_FILE, or else the one that .env tells"
-        " of; its administrator's password"
+        "The broker is the one of POWER_MQTT_HOST, POWER_MQTT_PORT and POWER_MQTT_CA_FILE, or else the one that .env"
+        " tells of; its administrator's password"
         f" is {SETTING}, or in the file that {SETTING}_FILE names, or in secrets/."
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
