@@ -9,7 +9,6 @@ import json
 import os
 import secrets
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from shared.errors import InvalidSettings
@@ -18,7 +17,10 @@ from shared.topics import ALL_READINGS, ALL_RECEIPTS, DROPPED, readings_topic, r
 CONTROL = "$CONTROL/dynamic-security/v1"
 RESPONSE = f"{CONTROL}/response"
 ADMIN = "admin"
+MONITOR = "monitor"
 STATE_FILE = "mosquitto_users.json"
+OPTIONS_FILE = "mqtt_monitor_options"
+"""What `mosquitto_sub` reads its user and password from, so that they do not stand where `ps` shows them."""
 SHIP_PREFIX = "ship-"
 SECRET_BYTES = 32
 SALT_BYTES = 12
@@ -39,7 +41,7 @@ _ROLES = (
     _role(ADMIN, publish=[CONTROL], subscribe=[RESPONSE]),
     _role("gateway", publish=[ALL_READINGS], subscribe=[ALL_RECEIPTS, "gateways/#", DROPPED]),
     _role("worker", publish=[ALL_RECEIPTS, "gateways/#"], subscribe=[ALL_READINGS]),
-    _role("monitor", subscribe=["$SYS/#"]),
+    _role(MONITOR, subscribe=["$SYS/#"]),
 )
 USERS: tuple[str, ...] = tuple(role["rolename"] for role in _ROLES)
 """Those that are no ships; each has the role of its name."""
@@ -70,9 +72,13 @@ def new_password() -> str:
     return secrets.token_urlsafe(SECRET_BYTES)
 
 
-def password_file(folder: Path, user: str) -> Path:
+def password_name(user: str) -> str:
     """Name the file that holds a user's password."""
-    return folder / f"mqtt_{user}_password"
+    return f"mqtt_{user}_password"
+
+
+FILES: tuple[str, ...] = (*map(password_name, USERS), STATE_FILE, OPTIONS_FILE)
+"""The broker's secrets."""
 
 
 def initial_state(passwords: Mapping[str, str]) -> str:
@@ -105,42 +111,44 @@ def _hashed(password: str) -> dict[str, str | int]:
     }
 
 
-def mosquitto_secrets(folder: Path) -> None:
-    """Make what of the broker's secrets is not there yet: a password file for each of `USERS`, and the first state.
+def missing_passwords(files: Mapping[str, str]) -> dict[str, str]:
+    """Make a password for each of `USERS` that has none.
 
-    The folder is for its owner alone. The files in it are not: a container that is given one reads it as another user.
+    Args:
+        files: the contents of those of `FILES` that are there, by their names.
+
+    Returns:
+        contents of files, by their names.
 
     Raises:
-        InvalidSettings: they cannot be written; or a password is lost, and the state that is there holds its hash.
+        InvalidSettings: a password is empty; or it is lost, and the state that is there holds its hash.
 
     """
-    state = folder / STATE_FILE
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        passwords = {user: _password(password_file(folder, user), is_new=not state.exists()) for user in USERS}
-        if not state.exists():
-            _write(state, initial_state(passwords))
-    except OSError as error:
-        raise InvalidSettings(f"cannot write secrets to {folder}: {error.strerror}") from None
-
-
-def _password(file: Path, *, is_new: bool) -> str:
-    if not file.exists():
-        if not is_new:
+    names = [password_name(user) for user in USERS]
+    for name in names:
+        if not files.get(name, "unknown").strip():
+            raise InvalidSettings(f"{name} is empty")
+        if name not in files and STATE_FILE in files:
             raise InvalidSettings(
-                f"{file} is missing, and the broker knows only its hash: put it back,"
+                f"{name} is missing, and the broker knows only its hash: put it back,"
                 f" or remove {STATE_FILE} beside it and the broker's data"
             )
-        _write(file, f"{new_password()}\n")
-    password = file.read_text("utf-8").strip()
-    if not password:
-        raise InvalidSettings(f"{file} is empty")
-    return password
+    return {name: f"{new_password()}\n" for name in names if name not in files}
 
 
-def _write(path: Path, content: str) -> None:
-    """Write a file that is there whole or not at all, whatever stops this process."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(content, "utf-8")
-    part.chmod(0o644)
-    part.replace(path)
+def made_of_passwords(files: Mapping[str, str]) -> dict[str, str]:
+    """Make the first state, and what the broker's health check reads, as far as they are missing.
+
+    Args:
+        files: the contents of those of `FILES` that are there, by their names; all passwords are.
+
+    Returns:
+        contents of files, by their names.
+
+    """
+    passwords = {user: files[password_name(user)].strip() for user in USERS}
+    made = {
+        STATE_FILE: lambda: initial_state(passwords),
+        OPTIONS_FILE: lambda: f"-u {MONITOR}\n-P {passwords[MONITOR]}\n",
+    }
+    return {name: content() for name, content in made.items() if name not in files}

@@ -6,7 +6,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from power_cli.broker_users import STATE_FILE, USERS, mosquitto_secrets, password_file
+from power_cli.broker_users import FILES, made_of_passwords, missing_passwords
 from power_cli.tokens import SECRET_BYTES, token_of
 from power_cli.up import ROOT
 from shared.errors import InvalidSettings
@@ -17,7 +17,7 @@ SECRETS = {
     "influxdb_admin_token": "",
     "influxdb_worker_token": "worker:",
     "influxdb_query_token": "query:",
-    "influxdb_grafana_token": "grafana:",
+    "influxdb_grafana_password": "",
     "grafana_admin_password": "",
     "grafana_secret_key": "",
 }
@@ -45,9 +45,10 @@ POWER_TLS_BIND_ADDRESS=0.0.0.0
 POWER_TLS_PORT=5443
 POWER_MQTTS_PORT=8883
 
-# How many requests one address may send over HTTP, and how many at once.
+# How many requests one address may send over HTTP, how many at once, and how many may be under way.
 POWER_EDGE_RATE=100r/s
 POWER_EDGE_BURST=200
+POWER_EDGE_CONNECTIONS=64
 # Who tells the edge where the services are: Docker's own, or another engine's name server.
 POWER_EDGE_RESOLVER=127.0.0.11
 
@@ -104,7 +105,7 @@ def make(root: Path) -> list[Path]:
         folder.chmod(0o700)
         before = _files(root)
         _refuse_folders(folder)
-        mosquitto_secrets(folder)
+        _make_brokers(folder)
         for name, user in SECRETS.items():
             _write_new(folder / name, f"{user}{secrets.token_hex(SECRET_BYTES)}\n")
         if not tokens.exists():  # else a token that was taken away would come back
@@ -121,10 +122,17 @@ def _files(root: Path) -> set[Path]:
 
 def _refuse_folders(folder: Path) -> None:
     """Compose makes a folder in the place of a file that it is to mount and does not find."""
-    files = {folder / name for name in (STATE_FILE, *SECRETS, *API_TOKENS)}
-    for path in sorted(files | {password_file(folder, user) for user in USERS}):
+    for path in sorted(folder / name for name in (*FILES, *SECRETS, *API_TOKENS)):
         if path.is_dir():
             raise InvalidSettings(f"{path} is a folder and should be a file: remove it, and run this again")
+
+
+def _make_brokers(folder: Path) -> None:
+    """Make the broker's secrets; what holds passwords of others is made of those that then lie there."""
+    for made_of in (missing_passwords, made_of_passwords):
+        there = {name: (folder / name).read_text("utf-8") for name in FILES if (folder / name).exists()}
+        for name, content in made_of(there).items():
+            _write_new(folder / name, content)
 
 
 def _make_tokens(folder: Path, file: Path) -> None:

@@ -5,7 +5,8 @@ import sys
 from argparse import ArgumentParser, Namespace
 
 from power_cli.broker_control import Answer, Command, carry_out
-from power_cli.broker_users import ADMIN, SHIP_PREFIX, new_password, password_file, ship_client, ship_role, ship_user
+from power_cli.broker_users import ADMIN, SHIP_PREFIX, new_password, password_name, ship_client, ship_role, ship_user
+from power_cli.deployed import with_broker
 from power_cli.sending import ship_number
 from power_cli.up import ROOT
 from shared.errors import InvalidInput, InvalidSettings, Unavailable
@@ -18,7 +19,8 @@ SETTING = "POWER_MQTT_ADMIN_PASSWORD"
 def add_arguments(parser: ArgumentParser) -> None:
     """Describe the options."""
     parser.epilog = (
-        "The broker is the one of POWER_MQTT_HOST, POWER_MQTT_PORT and POWER_MQTT_CA_FILE; its administrator's password"
+        "The broker is the one of POWER_MQTT_HOST, POWER_MQTT_PORT and POWER_MQTT_CA_FILE, or else the one that .env"
+        " tells of; its administrator's password"
         f" is {SETTING}, or in the file that {SETTING}_FILE names, or in secrets/."
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
@@ -80,9 +82,9 @@ def _check(*answers: Answer) -> None:
 
 
 def _carry_out(*commands: Command) -> list[Answer]:
-    environ = dict(os.environ)
+    environ = with_broker(os.environ, ROOT / ".env")
     if SETTING not in environ and f"{SETTING}_FILE" not in environ:
-        file = password_file(ROOT / "secrets", ADMIN)
+        file = ROOT / "secrets" / password_name(ADMIN)
         if not os.access(file, os.R_OK):
             raise InvalidSettings(f"cannot read {file}, which ./power init makes; or name another in {SETTING}_FILE")
         environ[f"{SETTING}_FILE"] = str(file)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from power_cli.broker_users import password_file
+from power_cli.broker_users import password_name
 from power_cli.up import ROOT
 from tests.support.guarded import GuardedBroker, Somebody
 from tests.support.servers import HOST, free_port
@@ -41,7 +41,7 @@ class Command:
             "POWER_MQTT_PORT": str(broker.tls_port),
             "POWER_MQTT_CA_FILE": str(broker.certificate),
             "POWER_MQTT_USERNAME": user,
-            "POWER_MQTT_PASSWORD_FILE": str(password_file(broker.secrets, user)),
+            "POWER_MQTT_PASSWORD_FILE": str(broker.secrets / password_name(user)),
             "POWER_HTTP_PORT": str(self.port),
             "POWER_WORKER_HTTP_PORT": str(self.port),
             "POWER_DATA_DIR": str(folder),
@@ -80,7 +80,7 @@ def test_readings_get_through_from_gateway_and_ship(guarded: GuardedBroker, tmp_
     gateway = Command(guarded, "gateway", tmp_path)
     worker = Command(guarded, "worker", tmp_path)
     admin = Command(guarded, "admin", tmp_path)
-    admin.environ["POWER_MQTT_ADMIN_PASSWORD_FILE"] = str(password_file(guarded.secrets, "admin"))
+    admin.environ["POWER_MQTT_ADMIN_PASSWORD_FILE"] = str(guarded.secrets / password_name("admin"))
     with ExitStack() as stack:
         worker.start("normalizer_worker", stack)
         gateway.start(module, stack)

@@ -63,6 +63,13 @@ def test_the_images_that_ours_is_made_of_are_pinned() -> None:
     assert all(re.fullmatch(PINNED, each) for each in bases)
 
 
+def test_what_influxdbs_setup_leaves_behind_is_kept_in_no_volume() -> None:
+    """The administrator's token, in clear; and a second first start would find it in its way."""
+    text = _config()["influxdb"]
+    assert re.search(r"tmpfs:\n +- /etc/influxdb2:uid=1000,gid=1000,mode=0700\n", text)
+    assert not re.search(r":/etc/influxdb2|target: /etc/influxdb2", text)
+
+
 def test_no_secret_stands_in_the_file_or_in_the_environment_of_a_container() -> None:
     text = (ROOT / "docker-compose.yml").read_text("utf-8")
     for name, value in re.findall(r"(?m)^ +(\w*(?:PASSWORD|TOKEN|SECRET)\w*): (.+)$", text):

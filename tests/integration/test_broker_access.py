@@ -1,5 +1,9 @@
 """Who may do what at the broker, tried out on a real one: what is not granted is refused."""
 
+import os
+import re
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -12,7 +16,8 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from normalizer_worker.finishing import Done
 from normalizer_worker.subscriber import Connection
 from power_cli.broker_control import carry_out
-from power_cli.broker_users import ship_client, ship_role
+from power_cli.broker_users import OPTIONS_FILE, ship_client, ship_role
+from power_cli.up import ROOT
 from shared.broker import Login
 from shared.settings import BrokerAdminSettings
 from shared.topics import ALL_READINGS, DROPPED
@@ -239,3 +244,25 @@ def test_what_is_refused_reaches_nobody(guarded: GuardedBroker, enter: Callable[
     until(lambda: gateway.alive() and gateway.received, "the receipt")
     assert gateway.received == [("ships/42/receipts", b"true")]
     assert worker.received == [("ships/42/readings", b"its own")]
+
+
+def test_the_health_check_gets_in_and_its_command_tells_nobody_the_password(guarded: GuardedBroker) -> None:
+    """The very command of docker-compose.yml, with the secret where compose would mount it."""
+    text = (ROOT / "docker-compose.yml").read_text("utf-8")
+    command = re.search(r"(?m)^ +test: (XDG_CONFIG_HOME=/run/secrets mosquitto_sub .+)$", text)
+    assert command
+    assert "{source: mqtt_monitor_options, target: mosquitto_sub}" in text
+    if shutil.which("mosquitto_sub") is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("mosquitto_sub is not installed (mosquitto-clients)")
+    mounted = guarded.folder / "run" / "secrets"
+    mounted.mkdir(parents=True)
+    shutil.copy(guarded.secrets / OPTIONS_FILE, mounted / "mosquitto_sub")
+    check = command[1].replace("$$", "$").replace("/run/secrets", str(mounted)) + f" -h {HOST} -p {guarded.port}"
+
+    def run() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["sh", "-c", check], capture_output=True, text=True, timeout=20, check=False)
+
+    done = run()
+    assert (done.returncode, done.stdout[:10]) == (0, "mosquitto "), done.stderr
+    (mounted / "mosquitto_sub").write_text("-u monitor\n-P wrong\n", "utf-8")
+    assert run().returncode != 0

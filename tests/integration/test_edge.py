@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import re
+import socket
 import ssl
 import subprocess
 from collections.abc import Callable, Iterator
@@ -105,6 +107,7 @@ def test_batches_are_looked_up_at_the_gateway(edge: Edge, apart: Apart) -> None:
     path = "/batches/db6a542d-ee04-46d6-b191-020d993daed3"
     at_gateway = urllib3.request("GET", f"http://{HOST}:{apart.ports['ingest_api']}{path}", retries=False)
     assert edge.request("GET", path).status == at_gateway.status
+    assert _problem(edge.request("GET", "/batches"))["status"] == 404
     line = _logged(edge, lambda line: line["path"] == path)
     assert line["upstream"] == f"{HOST}:{apart.ports['ingest_api']}"
 
@@ -122,8 +125,8 @@ def test_a_method_that_no_service_knows_is_told_which_there_are(edge: Edge) -> N
     assert response.headers["Allow"] == "GET, HEAD, POST"
 
 
-def test_metrics_are_not_for_the_outside(edge: Edge) -> None:
-    for path in ("/metrics", "/metrics?x=1", "/%6detrics", "//metrics", "/data/../metrics"):
+def test_metrics_and_readiness_are_not_for_the_outside(edge: Edge) -> None:
+    for path in ("/metrics", "/metrics?x=1", "/%6detrics", "//metrics", "/data/../metrics", "/readyz"):
         assert _problem(edge.request("GET", path))["status"] == 404
 
 
@@ -182,6 +185,34 @@ def test_a_client_that_sends_too_much_is_asked_to_wait_a_moment(make_edge: Calla
     assert _problem(answers[-1])["title"] == "Too many requests"
     assert answers[-1].headers["Retry-After"] == "1"
     assert edge.request("GET", "/healthz").status == 200
+
+
+def test_a_client_may_have_so_many_requests_under_way_and_no_more(make_edge: Callable[..., Edge], ship: int) -> None:
+    edge = make_edge(POWER_EDGE_CONNECTIONS="1")
+    body = json.dumps(_batch(ship)).encode()
+    head = f"POST /data HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.create_connection((HOST, edge.port), timeout=20) as slow:
+        slow.sendall(head.encode())
+        response = until(lambda: (got := edge.request("GET", "/topusers")).status == 429 and got, "it is too many")
+        assert _problem(response)["title"] == "Too many requests"
+        slow.sendall(body)
+        assert slow.recv(65536).startswith(b"HTTP/1.1 202 ")
+    until(lambda: edge.request("GET", "/topusers").status == 200, "one is free again")
+
+
+def test_behind_a_proxy_the_limits_are_each_clients_own(make_edge: Callable[..., Edge], tmp_path: Path) -> None:
+    """By the very example of the docs, for a proxy on this machine."""
+    text = (ROOT / "docs" / "deploy.md").read_text("utf-8")
+    example = re.search(r"(?s)```nginx\n(.+?)```", text)
+    assert example
+    more = tmp_path / "more" / "proxy.conf"
+    more.parent.mkdir()
+    more.write_text(example[1].replace("172.16.0.0/12", HOST), "utf-8")
+    edge = make_edge(tmp_path, POWER_EDGE_RATE="1r/m", POWER_EDGE_BURST="1")
+    for client in ("192.0.2.1", "192.0.2.2"):
+        headers = {"X-Forwarded-For": client}
+        assert [edge.request("GET", "/topusers", headers=headers).status for _ in range(3)] == [200, 200, 429]
+        _logged(edge, lambda line, client=client: line["client"] == client)  # type: ignore[misc]
 
 
 def test_long_answers_are_packed_for_who_takes_that(edge: Edge, ship: int) -> None:

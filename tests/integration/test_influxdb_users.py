@@ -1,11 +1,15 @@
 """A store in an InfluxDB that asks who is there: each service comes as a user, with no more rights than it needs."""
 
+import json
 from collections.abc import Iterator
+from urllib.parse import urlencode
 
 import pytest
+import urllib3
 
 from shared.errors import InvalidSettings
 from shared.store.influx_server import Account, Server
+from tests.support.grafana import shown_to_influxdb
 from tests.support.influxdb import InfluxDb
 
 LINES = ["energy,ship=7 kwh=1.5 1535068800000000000"]
@@ -13,11 +17,11 @@ LINES = ["energy,ship=7 kwh=1.5 1535068800000000000"]
 
 @pytest.fixture(scope="module")
 def asking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InfluxDb]:
-    """An InfluxDB with a user that may write and read, and one that may read."""
+    """An InfluxDB with a user that may write and read, and two that may read."""
     influxdb = InfluxDb(tmp_path_factory.mktemp("influxdb"), auth=True)
     influxdb.start()
     influxdb.create("power")
-    for user, right in (("worker", "ALL"), ("query", "READ")):
+    for user, right in (("worker", "ALL"), ("query", "READ"), ("grafana", "READ")):
         influxdb.query(f"CREATE USER \"{user}\" WITH PASSWORD 'the-{user}-password'")
         influxdb.query(f'GRANT {right} ON power TO "{user}"')
     yield influxdb
@@ -45,3 +49,23 @@ def test_whoever_is_not_known_is_not_let_in(asking: InfluxDb, token: str) -> Non
     with pytest.raises(InvalidSettings, match="INFLUXDB_TOKEN"):
         server.set_up()
     server.close()
+
+
+def _asked(asking: InfluxDb, headers: dict[str, str], statement: str) -> tuple[int, str]:
+    """Ask as Grafana does, by a GET of /query; give the status, and an error if there is one."""
+    fields = urlencode({"db": "power", "q": statement})
+    response = urllib3.request("GET", f"{asking.url}/query?{fields}", headers=headers, retries=False, timeout=20)
+    answer = json.loads(response.data)
+    return response.status, answer.get("error", "") or answer["results"][0].get("error", "")
+
+
+def test_grafana_is_let_in_by_what_its_data_source_shows_and_may_only_read(asking: InfluxDb) -> None:
+    """On 2.x such a user is known by HTTP Basic alone; 1.x knows no other scheme with a user's name and password."""
+    asking.write("power", LINES, "ns")
+    headers = shown_to_influxdb({"influxdb_grafana_password": "the-grafana-password"})
+    assert _asked(asking, headers, "SELECT kwh FROM energy") == (200, "")
+    assert _asked(asking, {}, "SELECT kwh FROM energy")[0] == 401
+    wrong = shown_to_influxdb({"influxdb_grafana_password": "wrong"})
+    assert _asked(asking, wrong, "SELECT kwh FROM energy")[0] == 401
+    written = urllib3.request("POST", f"{asking.url}/write?db=power", body=LINES[0], headers=headers, retries=False)
+    assert written.status == 403

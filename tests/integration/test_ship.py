@@ -3,6 +3,7 @@
 import re
 import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -155,3 +156,14 @@ def _admin(broker: GuardedBroker) -> BrokerAdminSettings:
     return BrokerAdminSettings.load(
         {"POWER_MQTT_PORT": str(broker.port), "POWER_MQTT_ADMIN_PASSWORD": broker.password("admin")}
     )
+
+
+def test_it_finds_the_broker_by_the_port_of_compose(
+    guarded: GuardedBroker, power: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("POWER_MQTT_PORT")
+    monkeypatch.delenv("POWER_MQTT_HOST", raising=False)
+    monkeypatch.setattr(ship, "ROOT", tmp_path)
+    (tmp_path / ".env").write_text(f"POWER_BIND_ADDRESS=0.0.0.0\nPOWER_MQTT_PORT={guarded.port}\n", "utf-8")
+    power("add", "42")
+    assert power("list") == "42\n"

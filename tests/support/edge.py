@@ -77,6 +77,7 @@ class Edge:
             "POWER_EDGE_INCLUDE": str(folder / "more" / "*.conf"),
             "POWER_EDGE_RATE": "1000r/s",
             "POWER_EDGE_BURST": "1000",
+            "POWER_EDGE_CONNECTIONS": "64",
             **environ,
         }
         self._process: subprocess.Popen[bytes] | None = None

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import urllib3
+
 from power_cli.up import ROOT
 
 DASHBOARDS = ROOT / "grafana" / "dashboards"
@@ -84,6 +86,19 @@ def provisioned() -> dict[str, str]:
     """Give the kinds of the provisioned data sources, by their uid."""
     text = "".join(path.read_text("utf-8") for path in sorted((PROVISIONING / "datasources").glob("*.yml")))
     return dict(re.findall(r"- uid: (\S+)\n\s+name: .+\n\s+type: (\S+)", text))
+
+
+def shown_to_influxdb(secrets: Mapping[str, str]) -> dict[str, str]:
+    """Give the headers by which Grafana shows InfluxDB who it is, made of the data source and the secrets it names."""
+    text = (PROVISIONING / "datasources" / "power.yml").read_text("utf-8")
+    source = text[text.index("uid: power-influxdb") : text.index("uid: power-prometheus")]
+    assert "httpHeader" not in source
+    assert "basicAuth: true\n" in source
+    user = re.search(r"(?m)^    basicAuthUser: (\w+)$", source)
+    secret = re.search(r"(?m)^      basicAuthPassword: \$__file\{/run/secrets/(\w+)\}$", source)
+    assert user
+    assert secret
+    return dict(urllib3.make_headers(basic_auth=f"{user[1]}:{secrets[secret[1]]}"))
 
 
 def faults(dashboard: Json, sources: Mapping[str, str]) -> list[str]:

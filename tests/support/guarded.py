@@ -11,7 +11,8 @@ from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
-from power_cli.broker_users import STATE_FILE, mosquitto_secrets, password_file
+from power_cli.broker_users import STATE_FILE, password_name
+from power_cli.init import make
 from power_cli.up import ROOT
 from tests.support.servers import HOST, Broker, broker_program, free_port
 from tests.support.waiting import until
@@ -32,12 +33,12 @@ class GuardedBroker(Broker):
         self.secrets = folder / "secrets"
         (folder / "data").mkdir()
         (folder / "tls").mkdir()
-        mosquitto_secrets(self.secrets)
+        make(folder)
         shutil.copy(self.secrets / STATE_FILE, folder / "data")
 
     def password(self, user: str) -> str:
         """Give the password of one of the first users."""
-        return password_file(self.secrets, user).read_text("utf-8").strip()
+        return (self.secrets / password_name(user)).read_text("utf-8").strip()
 
     def configure(self) -> Path:
         """See `Broker`."""

@@ -1,19 +1,22 @@
-"""The broker's secrets: made once, for nobody else to guess, and never overwritten."""
+"""The broker's secrets: for nobody else to guess, and none made that is there."""
 
 import base64
 import hashlib
 import json
-from pathlib import Path
+from collections.abc import Mapping
 
 import pytest
 
 from power_cli.broker_users import (
     ADMIN,
+    FILES,
+    OPTIONS_FILE,
     STATE_FILE,
     USERS,
     initial_state,
-    mosquitto_secrets,
-    password_file,
+    made_of_passwords,
+    missing_passwords,
+    password_name,
     ship_client,
     ship_role,
 )
@@ -22,62 +25,52 @@ from shared.errors import InvalidSettings
 PASSWORDS = {user: f"of {user}" for user in USERS}
 
 
-def _content(folder: Path) -> dict[str, str]:
-    return {file.name: file.read_text("utf-8") for file in folder.iterdir()}
+def _made(files: Mapping[str, str]) -> dict[str, str]:
+    """Make all that is missing beside some files, as `./power init` does."""
+    files = {**files, **missing_passwords(files)}
+    return {**files, **made_of_passwords(files)}
 
 
-def test_every_user_gets_a_password_of_its_own(tmp_path: Path) -> None:
-    mosquitto_secrets(tmp_path / "secrets")
-    content = _content(tmp_path / "secrets")
-    assert set(content) == {STATE_FILE, *(f"mqtt_{user}_password" for user in USERS)}
-    state = content.pop(STATE_FILE)
+def test_every_user_gets_a_password_of_its_own() -> None:
+    content = _made({})
+    assert set(content) == {STATE_FILE, OPTIONS_FILE, *(f"mqtt_{user}_password" for user in USERS)} == set(FILES)
+    state, options = content.pop(STATE_FILE), content.pop(OPTIONS_FILE)
     assert len(set(content.values())) == len(USERS) == 4
     assert all(len(password.strip()) == 43 for password in content.values())
     assert not any(password.strip() in state for password in content.values())
+    assert options == f"-u monitor\n-P {content['mqtt_monitor_password']}"
 
 
-def test_what_is_there_stays(tmp_path: Path) -> None:
-    mosquitto_secrets(tmp_path)
-    before = _content(tmp_path)
-    mosquitto_secrets(tmp_path)
-    assert _content(tmp_path) == before
+def test_what_is_there_is_not_made_again() -> None:
+    before = _made({})
+    assert (missing_passwords(before), made_of_passwords(before)) == ({}, {})
 
 
-def test_a_password_that_somebody_chose_is_the_one_that_counts(tmp_path: Path) -> None:
-    password_file(tmp_path, ADMIN).write_text("chosen\n", "utf-8")
-    mosquitto_secrets(tmp_path)
-    assert password_file(tmp_path, ADMIN).read_text("utf-8") == "chosen\n"
-    (admin,) = (each for each in _state(tmp_path)["clients"] if each["username"] == ADMIN)
+def test_a_password_that_somebody_chose_is_the_one_that_counts() -> None:
+    content = _made({password_name(ADMIN): "chosen\n"})
+    assert content[password_name(ADMIN)] == "chosen\n"
+    (admin,) = (each for each in json.loads(content[STATE_FILE])["clients"] if each["username"] == ADMIN)
     assert _hash("chosen", admin) == admin["password"]
 
 
-def test_an_empty_password_is_none(tmp_path: Path) -> None:
-    password_file(tmp_path, ADMIN).write_text(" \n", "utf-8")
+def test_an_empty_password_is_none() -> None:
     with pytest.raises(InvalidSettings, match="mqtt_admin_password is empty"):
-        mosquitto_secrets(tmp_path)
-    assert not (tmp_path / STATE_FILE).exists()
+        missing_passwords({password_name(ADMIN): " \n"})
 
 
-def test_a_lost_password_is_not_replaced_by_one_that_the_broker_does_not_know(tmp_path: Path) -> None:
-    mosquitto_secrets(tmp_path)
-    password_file(tmp_path, "worker").unlink()
+def test_a_lost_password_is_not_replaced_by_one_that_the_broker_does_not_know() -> None:
+    content = _made({})
+    del content[password_name("worker")]
     with pytest.raises(InvalidSettings, match="mqtt_worker_password is missing"):
-        mosquitto_secrets(tmp_path)
-    (tmp_path / STATE_FILE).unlink()
-    mosquitto_secrets(tmp_path)
-    assert password_file(tmp_path, "worker").exists()
+        missing_passwords(content)
+    del content[STATE_FILE]
+    assert set(missing_passwords(content)) == {password_name("worker")}
 
 
-def test_the_folder_is_its_owners_and_a_container_may_read_the_file_that_it_is_given(tmp_path: Path) -> None:
-    mosquitto_secrets(tmp_path / "secrets")
-    assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
-    assert {file.stat().st_mode & 0o777 for file in (tmp_path / "secrets").iterdir()} == {0o644}
-
-
-def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("", "utf-8")
-    with pytest.raises(InvalidSettings, match="cannot write secrets to"):
-        mosquitto_secrets(tmp_path / "file" / "secrets")
+def test_options_that_are_missing_are_made_of_the_password_that_is_there() -> None:
+    content = _made({})
+    options = content.pop(OPTIONS_FILE)
+    assert made_of_passwords(content) == {OPTIONS_FILE: options}
 
 
 def test_the_same_password_never_has_the_same_hash() -> None:
@@ -102,11 +95,6 @@ def test_a_ship_has_one_role_and_one_client_identifier() -> None:
         "roles": [{"rolename": "ship-42"}],
     }
     assert {each["topic"] for each in ship_role(42)["acls"]} == {"ships/42/readings", "ships/42/receipts"}
-
-
-def _state(folder: Path) -> dict[str, list[dict[str, str]]]:
-    state: dict[str, list[dict[str, str]]] = json.loads((folder / STATE_FILE).read_text("utf-8"))
-    return state
 
 
 def _hash(password: str, client: dict[str, str]) -> str:
