@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from ingest_api.mqtt_publisher import MqttPublisher
+
 from normalizer_worker import subscriber
 from normalizer_worker.subscriber import Connection
 from shared.broker import Login

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ingest_api.mqtt_publisher import MqttPublisher
 from paho.mqtt.client import MQTTMessage
 from prometheus_client import CollectorRegistry
 
 from ingest_api.metrics import IngestMetrics
-from ingest_api.mqtt_publisher import MqttPublisher
 from normalizer_worker.subscriber import Connection
 from power_cli import mosquitto
 from shared.topics import ALL_READINGS, DROPPED, readings_topic

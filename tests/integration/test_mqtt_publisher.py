@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from ingest_api.mqtt_publisher import MqttPublisher
 
 from ingest_api import mqtt_publisher
-from ingest_api.mqtt_publisher import MqttPublisher
 from normalizer_worker.subscriber import Connection
 from shared.errors import Unavailable
 from shared.topics import ALL_READINGS, readings_topic

@@ -4,8 +4,8 @@ import socket
 import threading
 
 import pytest
-
 from ingest_api.mqtt_publisher import MqttPublisher
+
 from shared.errors import Unavailable
 from tests.integration.test_mqtt_publisher import connection, publisher  # noqa: F401  # fixtures
 from tests.support.servers import HOST

@@ -9,9 +9,9 @@ from pathlib import Path
 import paho.mqtt.publish as paho
 import pytest
 from flask.testing import FlaskClient
+from ingest_api.mqtt_publisher import MqttPublisher
 from prometheus_client import CollectorRegistry
 
-from ingest_api.mqtt_publisher import MqttPublisher
 from normalizer_worker.dead_letters import DeadLetters
 from normalizer_worker.normalize import DEFAULT_MAX_GAP_US
 from normalizer_worker.recorder import Recorder

@@ -10,12 +10,12 @@ from uuid import UUID
 
 import pytest
 from flask.testing import FlaskClient
+from ingest_api.publisher import Publisher
 from prometheus_client import CollectorRegistry
 from werkzeug.test import TestResponse
 
 from ingest_api.app import DECODERS, routes
 from ingest_api.metrics import IngestMetrics
-from ingest_api.publisher import Publisher
 from shared.batch import ENVELOPE_BYTES, MAX_BYTES, Batch, decode
 from shared.errors import Unavailable
 from shared.http import make_app

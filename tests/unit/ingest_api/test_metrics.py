@@ -35,11 +35,11 @@ def test_refused_batches_are_counted_by_status(payload: str, content_type: str, 
     registry = counted(MemoryPublisher(), payload, content_type=content_type)
     assert registry.get_sample_value("power_ingest_batches_refused_total", {"status": status}) == 1
     assert registry.get_sample_value("power_ingest_batches_total") == 0
-    assert registry.get_sample_value("power_ingest_publish_failures_total") == 0
+    assert registry.get_sample_value("power_ingest_outbox_failures_total") == 0
 
 
 def test_what_the_broker_does_not_take_is_counted() -> None:
     registry = counted(MemoryPublisher(Unavailable("away")), text())
-    assert registry.get_sample_value("power_ingest_publish_failures_total") == 1
+    assert registry.get_sample_value("power_ingest_outbox_failures_total") == 1
     assert registry.get_sample_value("power_ingest_batches_refused_total", {"status": "503"}) == 1
     assert registry.get_sample_value("power_ingest_batches_total") == 0
