@@ -18,8 +18,8 @@ def main() -> None:
     with gateway(settings, registry) as ours:
         app = make_app(metrics.routes(registry), health.routes(ours.checks), ours.routes, access=access)
         server = Server(app, settings.http_host, settings.http_port)
-        on_stop(server.stop)
-        ours.dispatcher.await_connection()
+        on_stop(ours.let_go, server.stop)
+        ours.await_connection()
         announce_ready()
         server.run()
 

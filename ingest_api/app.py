@@ -25,7 +25,7 @@ DECODERS = 4
 WAITERS = 16
 """How many requests may wait for a receipt at a time: fewer than there are threads to answer the others."""
 LONGEST_WAIT_S = 30
-_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?=$|[,;])", re.ASCII | re.IGNORECASE)
+_WAIT = re.compile(r"(?:^|,)\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?=$|[,;])", re.ASCII | re.IGNORECASE)
 
 
 def routes(
@@ -42,10 +42,13 @@ def routes(
     """
     routes = Routes("ingest_api", __name__, needs="ingest")
     clock = StrictClock()
-    decoders, waiters = BoundedSemaphore(DECODERS), BoundedSemaphore(WAITERS)
+    decoders, waiters = BoundedSemaphore(DECODERS), _Waiters(outbox)
 
     @routes.post("/data")
     def accept() -> Response:
+        return waiters.answer(_taken())  # by now nothing of the body is in memory any more
+
+    def _taken() -> Fate:
         payload = body.read(request)
         with decoders:
             batch = decode(payload, allow_negative=allow_negative)
@@ -56,22 +59,12 @@ def routes(
             added["sent_at"] = iso(clock.now_us())
         entry = Entry(batch_id, batch.ship, batch.received, digest(batch), _with_members(payload, added))
         with metrics.outbox_failures.count_exceptions(Unavailable):
-            fate = outbox.accept(entry)
-        accepted()
-        metrics.batches.inc()
-        metrics.readings.inc(batch.received)
-        return _answer(_waited(fate))
-
-    def _waited(fate: Fate) -> tuple[Fate, int | None]:
-        """Wait for the receipt as long as the sender would like to, if there is room for one who waits."""
-        wish = _WAIT.search(",".join(request.headers.getlist("Prefer")))
-        if wish is None or not waiters.acquire(blocking=False):
-            return fate, None
-        try:
-            wait_s = min(int(wish[1]), LONGEST_WAIT_S)
-            return outbox.decided(fate.batch_id, wait_s) or fate, wait_s
-        finally:
-            waiters.release()
+            fate, is_new = outbox.accept(entry)
+        if is_new:
+            accepted()
+            metrics.batches.inc()
+            metrics.readings.inc(batch.received)
+        return fate
 
     @routes.get("/batches/<batch_id>")
     def tell(batch_id: str) -> Response:
@@ -94,22 +87,47 @@ def routes(
     return routes
 
 
+class _Waiters:
+    """Requests that wait for a receipt, as their senders prefer: only so many at a time."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+        self._room = BoundedSemaphore(WAITERS)
+
+    def answer(self, fate: Fate) -> Response:
+        """Answer a POST, at once or when it is decided what becomes of the batch."""
+        wish_s = _wished_wait_s()
+        if wish_s is None or fate.status != "accepted":
+            return _answer(fate, wish_s)
+        if not self._room.acquire(blocking=False):
+            return _answer(fate, None)
+        try:
+            return _answer(self._outbox.decided(fate.batch_id, wish_s) or fate, wish_s)
+        finally:
+            self._room.release()
+
+
 def digest(batch: Batch) -> bytes:
-    """Tell one content from another: ship, unit and readings, however they are written."""
-    found = hashlib.sha256(f"{batch.ship} {batch.units} ".encode())
+    """Tell one content from another: ship, unit, `sent_at` and readings, however they are written."""
+    found = hashlib.sha256(f"{batch.ship} {batch.units} {batch.sent_at_us} ".encode())
     found.update(batch.moment_us.tobytes())
     found.update(batch.value.tobytes())
     return found.digest()
 
 
-def _answer(waited: tuple[Fate, int | None]) -> Response:
-    fate, wait_s = waited
+def _wished_wait_s() -> int | None:
+    """Tell how long the sender would like to wait for the receipt, and may; None where it says nothing of that."""
+    wish = _WAIT.search(",".join(request.headers.getlist("Prefer")))
+    return None if wish is None else min(int(wish[1]), LONGEST_WAIT_S)
+
+
+def _answer(fate: Fate, waited_s: int | None) -> Response:
     headers = {"Location": f"/batches/{fate.batch_id}"}
-    if wait_s is not None:
-        headers["Preference-Applied"] = f"wait={wait_s}"
+    if waited_s is not None:
+        headers["Preference-Applied"] = f"wait={waited_s}"
     if fate.status == "rejected":
         return problem(422, "the batch was rejected", fate.problems, headers)
-    is_stored = fate.status == "stored" and wait_s is not None
+    is_stored = fate.status == "stored" and waited_s is not None
     response = jsonify({**_summary(fate), "status": "stored" if is_stored else "accepted"})
     response.status_code = 201 if is_stored else 202
     response.headers.update(headers)

@@ -5,79 +5,62 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Annotated, Literal
-from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
-from ingest_api.broker_link import Link, Listener
-from ingest_api.outbox import Outbox
-from shared.errors import Problem, Unavailable
+from ingest_api.broker_link import Link, LinkRefused, Listener
+from ingest_api.outbox import Outbox, Waiting
+from ingest_api.receipt import Receipt
+from ingest_api.window import Window
+from shared.errors import Unavailable
 from shared.topics import readings_topic
 
 log = logging.getLogger(__name__)
 
-MAX_BATCHES = 1000
-MAX_BYTES = 64 * 1024 * 1024
-"""What is under way at a time, published and without a receipt, at most; one batch may always be."""
-PART = 16
-AGAIN_S = 30.0
-LATEST_S = 3600.0
+PART = 64
+PART_BYTES = 8 * 1024 * 1024
+"""What is read from the outbox at a time."""
 FIRST_PAUSE_S = 0.25
 LAST_PAUSE_S = 5.0
 LOOK_S = 1.0
 FIRST_CONNECTION_S = 5.0
 
 
-class WireProblem(BaseModel):
-    """One fault, as a receipt has it."""
-
-    at: str
-    problem: str
-
-
-class Receipt(BaseModel):
-    """A worker's word on one batch."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    batch_id: UUID
-    status: Literal["stored", "rejected"]
-    errors: Annotated[list[WireProblem], Field(default_factory=list)]
-
-
-@dataclass(slots=True)
-class _UnderWay:
-    """A batch that was published."""
-
-    number: int
-    size: int
-    due_s: float
-    pause_s: float = AGAIN_S
-
-
 class Dispatcher:
-    """One thread. What is published again costs the worker little, and changes nothing.
+    """One thread. A batch that is published again costs the worker little, and changes nothing.
 
-    Whatever is wrong with a connection, be it that the broker refuses one message: it is dropped, and all that waits is
-    published anew over the next one.
+    A connection that is lost is thrown away, and over the next one all that waits is published anew: nothing depends
+    on what the broker remembers.
     """
 
     def __init__(
-        self, outbox: Outbox, connect: Callable[[Listener], Link], dropped: Callable[[float], None] = lambda _: None
+        self,
+        outbox: Outbox,
+        make_link: Callable[[Listener], Link],
+        dropped: Callable[[float], None] = lambda _: None,
+        now_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Prepare; `connect` opens a new connection, and `dropped` is told what the broker has dropped."""
+        """Prepare.
+
+        Args:
+            outbox: what waits.
+            make_link: makes a connection that is not open yet.
+            dropped: told what the broker has dropped.
+            now_s: a clock that never goes back.
+
+        """
         self._outbox = outbox
-        self._connect = connect
+        self._make_link = make_link
         self.dropped = dropped
-        self._link: Link | None = None
-        self._under_way: dict[str, _UnderWay] = {}
-        self._bytes = 0
-        self._last = 0
+        self._now_s = now_s
         self._changed = threading.Condition(threading.RLock())
-        self._is_new = self._has_receipt = self._stopping = False
-        self._trouble = ""
+        """Guards all below; never held around a call to paho or the outbox, whose callbacks need it."""
+        self._window = Window(now_s)
+        self._link: Link | None = None
+        self._is_new = self._had_receipt = self._is_lost = self._stopping = False
+        self._last_refusal = ""
+        self._last = 0
+        """The number of the last batch that was published over this connection; the thread's own."""
         self._was_connected = threading.Event()
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
 
@@ -94,6 +77,9 @@ class Dispatcher:
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
+            link = self._link
+        if link is not None:
+            link.abandon()
         if self._thread.ident is not None:
             self._thread.join()
 
@@ -103,118 +89,125 @@ class Dispatcher:
         return link is not None and link.is_connected()
 
     def accepted(self) -> None:
-        """Learn that something waits in the outbox."""
+        """Learn that something new waits in the outbox."""
         with self._changed:
             self._is_new = True
             self._changed.notify_all()
 
     # --- as Listener
 
-    def refused(self, why: str) -> None:
+    def refused(self, batch_id: str, why: str) -> None:
         """See `Listener`."""
-        self._note(f"the broker did not pass on a batch: {why}")
+        with self._changed:
+            self._window.refuse(batch_id)
+            is_known, self._last_refusal = why == self._last_refusal, why
+        if not is_known:  # one cause may concern thousands
+            log.error("the broker did not pass on batch %s: %s; it is tried again", batch_id, why)
 
     def lost(self) -> None:
         """See `Listener`."""
-        self._note("the connection to the broker is lost")
-
-    def _note(self, trouble: str) -> None:
         with self._changed:
-            self._trouble = self._trouble or trouble
+            self._is_lost = True
             self._changed.notify_all()
 
     def receipt(self, payload: bytes, correlation: bytes) -> None:
         """See `Listener`."""
         try:
             receipt = Receipt.model_validate_json(payload)
-        except ValidationError:
-            log.exception("a receipt that cannot be read")
+        except ValidationError as error:
+            log.warning("a receipt that cannot be read: %s", error)
             return
-        problems = tuple(Problem(each.at, each.problem) for each in receipt.errors)
-        name = str(receipt.batch_id)
-        self._outbox.decide(receipt.batch_id, correlation, receipt.status, problems, lambda: self._forget(name))
+        batch_id = str(receipt.batch_id)
+        self._outbox.decide(
+            receipt.batch_id, correlation, receipt.status, receipt.problems, lambda: self._done_with(batch_id)
+        )
 
-    def _forget(self, batch_id: str) -> None:
+    def _done_with(self, batch_id: str) -> None:
         with self._changed:
-            known = self._under_way.pop(batch_id, None)
-            if known is not None:
-                self._has_receipt = True
-                self._bytes -= known.size
+            self._had_receipt, self._last_refusal = True, ""
+            if self._window.remove(batch_id):
                 self._changed.notify_all()
 
     # --- the thread
 
     def _run(self) -> None:
         pause_s = FIRST_PAUSE_S
-        while not self._stopping:
+        while (link := self._next_link()) is not None:
             try:
-                self._begin()
-                self._link = self._connect(self)
+                link.open()
                 self._was_connected.set()
-                self._serve(self._link)
+                log.info("connected to the broker")
+                self._serve(link)
             except Unavailable as error:
-                pause_s = FIRST_PAUSE_S if self._has_receipt else min(pause_s * 2, LAST_PAUSE_S)
-                log.warning("%s; next try in %.1f s", error, pause_s)
-                with self._changed:
-                    self._changed.wait_for(lambda: self._stopping, pause_s)
+                log.log(logging.ERROR if isinstance(error, LinkRefused) else logging.WARNING, "%s", error)
+            except Exception:
+                log.exception("publishing has failed; it is tried again")
             finally:
-                if self._link is not None:
-                    self._link.close()
-                    self._link = None
+                link.close()
+            pause_s = FIRST_PAUSE_S if self._had_receipt else min(pause_s * 2, LAST_PAUSE_S)
+            self._await(lambda: False, pause_s * random.uniform(0.8, 1.2))
 
-    def _begin(self) -> None:
+    def _next_link(self) -> Link | None:
+        """Prepare the next connection; None where we are to stop."""
         with self._changed:
-            self._under_way.clear()
-            self._bytes = self._last = 0
-            self._trouble, self._has_receipt = "", False
+            if self._stopping:
+                return None
+            self._last = 0
+            self._had_receipt = self._is_lost = False
+            self._link = self._make_link(self)
+            return self._link
 
     def _serve(self, link: Link) -> None:
+        """Publish what comes, until the connection is lost or we are to stop."""
         look_s = 0.0
-        while not self._stopping:
-            if self._trouble:
-                raise Unavailable(self._trouble)
-            self._is_new = False
-            if time.monotonic() >= look_s:
-                self._publish_due(link)
-                look_s = time.monotonic() + LOOK_S
-            what_next = self._something_is_new if self._publish_new(link) else self._has_room
-            self._await(what_next)
-
-    def _await(self, event: Callable[[], bool]) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: event() or self._trouble or self._stopping, LOOK_S)
+            self._window.begin(link.receive_maximum)
+        while not self._stopping:
+            if self._is_lost:
+                raise Unavailable("the connection to the broker is lost")
+            if self._now_s() >= look_s:
+                self._publish_due(link)
+                look_s = self._now_s() + LOOK_S
+            self._is_new = False  # before we look
+            is_all = self._publish_new(link)
+            self._await(self._is_something_new if is_all else self._is_much_room, LOOK_S)
 
-    def _something_is_new(self) -> bool:
-        return self._is_new
+    def _await(self, event: Callable[[], bool], wait_s: float) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopping or event(), wait_s)
 
-    def _has_room(self) -> bool:
-        return not self._under_way or (len(self._under_way) < MAX_BATCHES and self._bytes < MAX_BYTES)
+    def _is_something_new(self) -> bool:
+        return self._is_new or self._is_lost
+
+    def _is_much_room(self) -> bool:
+        return self._window.has_much_room() or self._is_lost
 
     def _publish_new(self, link: Link) -> bool:
         """Publish what is not under way, as far as there is room; tell whether that was all."""
-        while found := self._outbox.waiting(self._last, PART):
+        while found := self._outbox.waiting(self._last, PART, PART_BYTES):
             for waiting in found:
-                if not self._has_room() or self._trouble:
-                    return False
                 with self._changed:
-                    size = len(waiting.payload)
-                    self._under_way[waiting.batch_id] = _UnderWay(waiting.number, size, time.monotonic() + AGAIN_S)
-                    self._bytes += size
+                    if not self._window.has_room() or self._is_lost or self._stopping:
+                        return False
+                    self._window.add(waiting.batch_id, waiting.number, len(waiting.payload))
                 self._last = waiting.number
-                link.publish(readings_topic(waiting.ship), waiting.payload, waiting.digest)
+                _publish(link, waiting)
         return True
 
     def _publish_due(self, link: Link) -> None:
-        """Publish again what has been without a receipt for long: a queue may have been full somewhere."""
-        now_s = time.monotonic()
+        """Publish again what has been without a receipt for long: somewhere a queue may have been full."""
         with self._changed:
-            due = [(name, each) for name, each in self._under_way.items() if each.due_s <= now_s]
-        for name, each in due:
-            found = self._outbox.waiting(each.number - 1, 1)
-            if not found or found[0].batch_id != name:  # its receipt has come meanwhile
-                self._forget(name)
-                continue
-            log.info("batch %s is without a receipt, and published again", name)
-            each.pause_s = min(each.pause_s * 2, LATEST_S)
-            each.due_s = now_s + each.pause_s * random.uniform(0.8, 1.2)
-            link.publish(readings_topic(found[0].ship), found[0].payload, found[0].digest)
+            due = self._window.take_due()
+        for batch_id, number in due:
+            if self._is_lost or self._stopping:
+                return
+            found = self._outbox.waiting(number - 1, 1, 0)
+            if found and found[0].batch_id == batch_id:
+                log.info("batch %s is without a receipt, and published again", batch_id)
+                _publish(link, found[0])
+            else:  # its receipt came before it was published
+                self._done_with(batch_id)
+
+
+def _publish(link: Link, waiting: Waiting) -> None:
+    link.publish(waiting.batch_id, readings_topic(waiting.ship), waiting.payload, waiting.digest)

@@ -1,6 +1,6 @@
 """The gateway's parts, put together: the outbox, what publishes from it, and the routes over it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -12,7 +12,8 @@ from ingest_api.dispatcher import Dispatcher
 from ingest_api.metrics import IngestMetrics
 from ingest_api.outbox import Outbox
 from shared.broker import Login
-from shared.health import Check, answers
+from shared.errors import Unavailable
+from shared.health import Check
 from shared.http import Routes
 from shared.settings import IngestSettings
 
@@ -27,13 +28,15 @@ class Gateway:
     Attributes:
         routes: of its HTTP interface.
         checks: what has to hold for it to be ready.
-        dispatcher: the connection to the broker.
+        await_connection: waits a little for the broker.
+        let_go: has nobody wait for a receipt any more; may be called from a signal's handler.
 
     """
 
     routes: Routes
     checks: Mapping[str, Check]
-    dispatcher: Dispatcher
+    await_connection: Callable[[], None]
+    let_go: Callable[[], None]
 
 
 @contextmanager
@@ -42,26 +45,31 @@ def gateway(settings: IngestSettings, registry: CollectorRegistry) -> Iterator[G
 
     Raises:
         InvalidSettings: the outbox cannot be used.
+        Unavailable: its disk is full.
 
     """
     metrics = IngestMetrics(registry)
     outbox = Outbox(settings.data_dir, settings.outbox_max_bytes)
     metrics.watch(outbox)
 
-    def connect(listener: Listener) -> Link:
+    def make_link(listener: Listener) -> Link:
         login = Login.of(settings)
         return Link(settings.mqtt_host, settings.mqtt_port, f"gateways/{outbox.name}/receipts", listener, login)
 
-    dispatcher = Dispatcher(outbox, connect, metrics.dropped.set)
+    dispatcher = Dispatcher(outbox, make_link, metrics.dropped.set)
     dispatcher.start()
-    checks = {
-        "broker": dispatcher.is_connected,
-        "outbox": lambda: outbox.has_room() and answers(outbox.oldest_s)() and outbox.oldest_s() < OLD_S,
-    }
+    checks = {"broker": dispatcher.is_connected, "outbox": lambda: is_well(outbox)}
+    ours = routes(outbox, dispatcher.accepted, metrics, allow_negative=settings.allow_negative)
     try:
-        yield Gateway(
-            routes(outbox, dispatcher.accepted, metrics, allow_negative=settings.allow_negative), checks, dispatcher
-        )
+        yield Gateway(ours, checks, dispatcher.await_connection, outbox.let_go)
     finally:
         dispatcher.close()
         outbox.close()
+
+
+def is_well(outbox: Outbox) -> bool:
+    """Tell whether an outbox takes batches, and somebody stores them."""
+    try:
+        return outbox.can_accept() and outbox.oldest_s() < OLD_S
+    except Unavailable:
+        return False

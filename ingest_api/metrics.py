@@ -5,13 +5,14 @@ import math
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from ingest_api.outbox import Outbox
+from shared.errors import Unavailable
 
 
 class IngestMetrics:
-    """Counters, and one gauge, in a registry.
+    """Counters and gauges in a registry.
 
     Attributes:
-        batches: accepted.
+        batches: accepted; a repeat counts once.
         readings: in accepted batches, repeated moments included.
         refused: batches not accepted, by the status of the answer.
         outbox_failures: batches that the outbox did not take.
@@ -43,4 +44,11 @@ class IngestMetrics:
         """Tell of an outbox whenever somebody asks."""
         self._waiting.set_function(lambda: outbox.depth)
         self._bytes.set_function(lambda: outbox.size_bytes)
-        self._oldest_s.set_function(outbox.oldest_s)
+        self._oldest_s.set_function(lambda: _oldest_s(outbox))
+
+
+def _oldest_s(outbox: Outbox) -> float:
+    try:
+        return outbox.oldest_s()
+    except Unavailable:  # an error would cost all the other metrics, too
+        return math.nan

@@ -9,6 +9,7 @@ CREATE TABLE outbox (
     payload BLOB NOT NULL
 ) STRICT;
 
+-- since_us: of its status.
 CREATE TABLE fates (
     batch_id TEXT PRIMARY KEY,
     ship INTEGER NOT NULL,
@@ -16,9 +17,9 @@ CREATE TABLE fates (
     readings INTEGER NOT NULL,
     status TEXT NOT NULL CHECK (status IN ('accepted', 'stored', 'rejected')),
     errors TEXT NOT NULL,
-    accepted_us INTEGER NOT NULL
+    since_us INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX fates_by_age ON fates (accepted_us) WHERE status <> 'accepted';
+CREATE INDEX fates_by_age ON fates (since_us) WHERE status <> 'accepted';
 
 CREATE TABLE names (name TEXT NOT NULL) STRICT;

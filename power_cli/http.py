@@ -29,8 +29,8 @@ def main() -> None:
                 access=access,
             )
             server = Server(app, settings.http_host, settings.http_port)
-            on_stop(server.stop)
-            ingest.dispatcher.await_connection()
+            on_stop(ingest.let_go, server.stop)
+            ingest.await_connection()
             announce_ready()
             server.run()
     finally:
