@@ -3,6 +3,7 @@
 import os
 import threading
 
+from normalizer_worker.arrivals import Arrivals
 from normalizer_worker.dead_letters import DeadLetters
 from normalizer_worker.recorder import Recorder
 from normalizer_worker.revisits import Revisits
@@ -33,20 +34,22 @@ def main() -> None:
     on_stop(lambda: stop.append(True))
     store = open_store(settings, cache_kib=CACHE_KIB)
     revisits = Revisits(settings.data_dir) if settings.store == "influxdb" else None
-    dead_letters = DeadLetters(settings.data_dir)
-    limits, login = Limits(), Login.of(settings)
+    dead_letters, arrivals = DeadLetters(settings.data_dir), Arrivals(settings.data_dir)
+    limits, login, vitals = Limits(), Login.of(settings), _observed(settings)
 
     def connect() -> Connection:
         _check_gap(store, settings.max_gap_s)
         # Twice what one transaction takes: the next one's messages arrive while this one's are being stored.
         maximum = 2 * limits.messages
-        return Connection(settings.mqtt_host, settings.mqtt_port, CLIENT_ID, ALL_READINGS, maximum, login=login)
+        host, port = settings.mqtt_host, settings.mqtt_port
+        return Connection(host, port, CLIENT_ID, ALL_READINGS, maximum, login=login, refused=vitals.refused)
 
     worker = Worker(
         connect,
         Recorder(store, settings.max_gap_s * US_PER_S, revisits=revisits),
         dead_letters,
-        _observed(settings),
+        arrivals,
+        vitals,
         allow_negative=settings.allow_negative,
         limits=limits,
     )
@@ -54,6 +57,7 @@ def main() -> None:
         worker.run(lambda: bool(stop), announce_ready)
     finally:
         dead_letters.close()
+        arrivals.close()
         if revisits:
             revisits.close()
         store.close()

@@ -4,8 +4,8 @@ import select
 import ssl
 import time
 from collections import deque
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
@@ -14,6 +14,8 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from normalizer_worker.finishing import LOST, MAX_UNCONFIRMED, Done, Finishing
+from normalizer_worker.message import Message, read_publish
 from shared.broker import ANONYMOUS, CHECK, Login
 from shared.errors import InvalidSettings, Unavailable
 
@@ -21,16 +23,6 @@ FOREVER_S = 0xFFFFFFFF
 KEEPALIVE_S = 60
 HANDSHAKE_S = 10
 _NEVER_WILL = {"Bad user name or password", "Not authorized", "Client identifier not valid"}
-
-
-class Message(NamedTuple):
-    """A message as it came; `mid` is what acknowledges it, on the connection on which it came and on no other."""
-
-    topic: str
-    payload: bytes
-    retained: bool
-    qos: int
-    mid: int
 
 
 class _Client(Client):
@@ -49,29 +41,6 @@ class _Client(Client):
         return MQTTErrorCode.MQTT_ERR_SUCCESS
 
 
-def read_publish(flags: int, packet: bytes) -> Message:
-    """Read a PUBLISH of MQTT 5 (section 3.3 of its specification), passing over its properties.
-
-    Args:
-        flags: the first byte of the packet.
-        packet: what follows the packet's length.
-
-    """
-    at = 2 + int.from_bytes(packet[:2])
-    topic = packet[2:at].decode(errors="replace")
-    qos, mid = flags >> 1 & 3, 0
-    if qos:
-        mid = int.from_bytes(packet[at : at + 2])
-        at += 2
-    length, shift = 0, 0
-    while True:
-        length |= (packet[at] & 0x7F) << shift
-        shift, at = shift + 7, at + 1
-        if not packet[at - 1] & 0x80:
-            break
-    return Message(topic, packet[at + length :], bool(flags & 1), qos, mid)
-
-
 class Connection:
     """One connection to the broker, on a session that outlives it.
 
@@ -81,7 +50,15 @@ class Connection:
     """
 
     def __init__(  # noqa: PLR0913  # what a connection is made of
-        self, host: str, port: int, client_id: str, topic: str, receive_maximum: int, *, login: Login = ANONYMOUS
+        self,
+        host: str,
+        port: int,
+        client_id: str,
+        topic: str,
+        receive_maximum: int,
+        *,
+        login: Login = ANONYMOUS,
+        refused: Callable[[int], None] = lambda _: None,
     ) -> None:
         """Connect, take up the session, and subscribe with QoS 1.
 
@@ -92,6 +69,7 @@ class Connection:
             topic: the topic filter.
             receive_maximum: how many messages the broker may send before the first is acknowledged.
             login: how this client gets in.
+            refused: told how many receipts will not arrive, because the broker does not take them.
 
         Raises:
             Unavailable: the broker does not answer, or not in time.
@@ -101,6 +79,7 @@ class Connection:
         self._inbox: deque[Message] = deque()
         self._answers: list[ReasonCode] = []
         self._client = self._make(client_id)
+        self._finishing = Finishing(self._client, receive_maximum, refused)
         login.apply_to(self._client)
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho leaves it so
         properties.SessionExpiryInterval = FOREVER_S
@@ -120,9 +99,11 @@ class Connection:
 
     def _make(self, client_id: str) -> Client:
         client = _Client(client_id, self._inbox)
+        client.max_inflight_messages_set(0)  # it is for `Finishing` to say
 
-        def connected(_c: Client, _u: Any, _f: ConnectFlags, code: ReasonCode, _p: Properties | None) -> None:
+        def connected(_c: Client, _u: Any, _f: ConnectFlags, code: ReasonCode, properties: Properties | None) -> None:
             self._answers.append(code)
+            self._finishing.room = min(getattr(properties, "ReceiveMaximum", MAX_UNCONFIRMED), MAX_UNCONFIRMED)
 
         def subscribed(_c: Client, _u: Any, _mid: int, codes: list[ReasonCode], _p: Properties | None) -> None:
             self._answers += codes
@@ -157,19 +138,31 @@ class Connection:
             Unavailable: the connection is lost.
 
         """
+        if self._finishing.waiting:
+            self._finishing.go_on()
         if not self._inbox:
-            self._read()
+            self._read_on()
             if not self._inbox and wait_s:
                 self._await(wait_s)
-                self._read()
+                self._read_on()
+                if not self._inbox:
+                    self._finishing.check()
         return self._inbox.popleft() if self._inbox else None
 
+    def _read_on(self) -> None:
+        """Take packets up to a message: what the broker says to receipts must not look as if there were none."""
+        while True:
+            unconfirmed = self._finishing.unconfirmed
+            self._read()
+            if self._inbox or self._finishing.unconfirmed == unconfirmed:
+                return
+
     def _read(self) -> None:
-        """Take one packet from the socket, if there is one."""
+        """Take from the socket what has come: one packet, or as many as there are receipts to be confirmed."""
         code = self._client.loop_read()
         if code != MQTTErrorCode.MQTT_ERR_SUCCESS or self._client.socket() is None:
             why = self._answers[-1] if self._answers else code.name
-            raise Unavailable(f"the connection to the broker is lost: {why}")
+            raise Unavailable(f"{LOST}: {why}")
 
     def _await(self, wait_s: float) -> None:
         """Wait for something to read; meanwhile send what is due: what is left of acknowledgements, a sign of life."""
@@ -183,16 +176,22 @@ class Connection:
             self._client.loop_write()
         self._client.loop_misc()
 
-    def acknowledge(self, messages: Sequence[Message]) -> None:
-        """Tell the broker that messages are done for good.
+    def finish(self, done: Sequence[Done]) -> None:
+        """Send receipts, and tell the broker that their messages are done for good.
+
+        That is soon, and at once where the broker has room for the receipts. A message is not acknowledged before its
+        receipt has been sent: whatever happens between, the message comes again, and gives its receipt again.
 
         Raises:
             Unavailable: the connection is lost; the messages will come again.
 
         """
-        for message in messages:
-            if self._client.ack(message.mid, message.qos) != MQTTErrorCode.MQTT_ERR_SUCCESS:
-                raise Unavailable("the connection to the broker is lost")
+        self._finishing.add(done)
+        while not self._finishing.go_on():
+            unconfirmed = self._finishing.unconfirmed
+            self._read()
+            if self._finishing.unconfirmed == unconfirmed:
+                return
 
     def close(self) -> None:
         """End the connection; the session stays."""

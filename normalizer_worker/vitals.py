@@ -1,6 +1,7 @@
 """What the worker tells of itself: how much it did, and whether it can work now."""
 
 import time
+from collections import Counter as CountOf
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -10,6 +11,8 @@ from shared.health import Check
 
 STALLED_S = 30.0
 """Without a sign of progress for longer than this, the worker counts as stuck."""
+MAX_DEAD_IN_A_ROW = 100
+"""So many messages are not all their senders' fault: something is wrong with us."""
 TRANSACTION_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 LAG_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 15, 60, 300, 3600, 86_400)
 
@@ -27,6 +30,16 @@ class Vitals:
         self._messages = Counter("power_worker_messages", "MQTT messages stored or set aside.", registry=registry)
         self._readings = Counter("power_worker_readings", "Readings stored.", registry=registry)
         self._dead = Counter("power_worker_dead_letters", "Messages that can never be stored.", registry=registry)
+        self._dead_in_a_row = 0
+        self._row = Gauge(
+            "power_worker_dead_letters_in_a_row", "Dead letters since a message was last stored.", registry=registry
+        )
+        self._receipts = Counter("power_worker_receipts", "Receipts sent.", ["status"], registry=registry)
+        for status in ("stored", "rejected"):
+            self._receipts.labels(status)
+        self._refused = Counter(
+            "power_worker_receipts_refused", "Receipts that the broker did not take.", registry=registry
+        )
         self._reconnects = Counter("power_worker_reconnects", "Sessions taken up after the first.", registry=registry)
         self._seconds = Histogram(
             "power_worker_transaction_seconds",
@@ -68,13 +81,24 @@ class Vitals:
         self._stored = True
         self._seconds.observe(self._now_s() - began_s)
 
-    def stored(self, *, messages: int, readings: int, dead: int, lags_s: Iterable[float]) -> None:
-        """Count what one transaction made durable."""
+    def stored(self, *, messages: int, readings: int, dead: int, dead_at_end: int, lags_s: Iterable[float]) -> None:
+        """Count what one transaction made durable; `dead_at_end` is how many dead letters came after all else."""
+        self._dead_in_a_row = dead_at_end if dead_at_end < messages else self._dead_in_a_row + dead
+        self._row.set(self._dead_in_a_row)
         self._messages.inc(messages)
         self._readings.inc(readings)
         self._dead.inc(dead)
         for lag_s in lags_s:
             self._lag_s.observe(max(lag_s, 0.0))  # a sender's clock may be ahead of ours
+
+    def answered(self, statuses: Iterable[str]) -> None:
+        """Count the receipts of one transaction."""
+        for status, count in CountOf(statuses).items():
+            self._receipts.labels(status).inc(count)
+
+    def refused(self, receipts: int) -> None:
+        """Count receipts that the broker did not take."""
+        self._refused.inc(receipts)
 
     def progressed(self) -> None:
         """Note that something was stored, or that the connection lives and has nothing to give."""
@@ -86,5 +110,6 @@ class Vitals:
         return {
             "broker": lambda: self._connected,
             "store": lambda: self._stored,
+            "dead_letters": lambda: self._dead_in_a_row < MAX_DEAD_IN_A_ROW,
             "progress": lambda: self._now_s() - self._progress_s <= STALLED_S,
         }

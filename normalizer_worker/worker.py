@@ -1,4 +1,4 @@
-"""The worker's loop: take what has arrived, store it, and only then acknowledge it."""
+"""The worker's loop: take what has arrived, store it, and only then say so and acknowledge it."""
 
 import logging
 import time
@@ -7,8 +7,11 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from normalizer_worker import receipts
+from normalizer_worker.arrivals import arrival_key
 from normalizer_worker.dead_letters import DeadLetter
-from normalizer_worker.subscriber import Message
+from normalizer_worker.finishing import Done
+from normalizer_worker.message import Message
 from normalizer_worker.vitals import Vitals
 from shared.batch import Batch, columns, decode
 from shared.clock import StrictClock
@@ -31,8 +34,8 @@ class Source(Protocol):
         """Give the next message, None where none comes in time."""
         ...
 
-    def acknowledge(self, messages: Sequence[Message]) -> None:
-        """Have messages not delivered again."""
+    def finish(self, done: Sequence[Done]) -> None:
+        """Send receipts, and have the messages not delivered again."""
         ...
 
     def close(self) -> None:
@@ -60,6 +63,14 @@ class Morgue(Protocol):
         ...
 
 
+class Memory(Protocol):
+    """What remembers when batches without a `sent_at` came first, as `arrivals.Arrivals` does."""
+
+    def first(self, arrivals: Sequence[tuple[bytes, int]]) -> list[int]:
+        """Give the moments that count, of keys and the moments at which they came now."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How much one transaction takes at most; it takes less as soon as nothing more has arrived."""
@@ -71,11 +82,22 @@ class Limits:
 
 @dataclass(slots=True)
 class _Load:
-    """What one transaction will store."""
+    """What one transaction will store.
+
+    Attributes:
+        messages: all of them, in the order of arrival.
+        batches: the valid ones, each with the place of its message.
+        undated: the keys of those that may be repeats, by their place in `batches`.
+        dead: what can never be stored, by the place of its message.
+        lags_s: from `sent_at` to now.
+        count: how many readings there are.
+
+    """
 
     messages: list[Message] = field(default_factory=list)
-    batches: list[tuple[Message, Batch]] = field(default_factory=list)
-    dead: list[DeadLetter] = field(default_factory=list)
+    batches: list[tuple[int, Batch]] = field(default_factory=list)
+    undated: dict[int, bytes] = field(default_factory=dict)
+    dead: dict[int, DeadLetter] = field(default_factory=dict)
     lags_s: list[float] = field(default_factory=list)
     count: int = 0
 
@@ -88,6 +110,7 @@ class Worker:
         connect: Callable[[], Source],
         sink: Sink,
         morgue: Morgue,
+        memory: Memory,
         vitals: Vitals,
         *,
         allow_negative: bool = False,
@@ -97,6 +120,7 @@ class Worker:
         self._connect = connect
         self._sink = sink
         self._morgue = morgue
+        self._memory = memory
         self._vitals = vitals
         self._allow_negative = allow_negative
         self._limits = limits or Limits()
@@ -123,46 +147,68 @@ class Worker:
                 retry_s = min(retry_s * 2, LAST_RETRY_S)
 
     def step(self, source: Source) -> int:
-        """Store and acknowledge what has arrived; give the number of messages.
+        """Store what has arrived, then send receipts and acknowledge it; give the number of messages.
 
         Raises:
-            Unavailable: broker or store is away; nothing was acknowledged that is not stored.
+            Unavailable: broker or store is away; nothing was said or acknowledged of what is not stored.
 
         """
         load = self._gather(source)
         if load.messages:
-            self._store(load)
-            source.acknowledge(load.messages)
+            done = self._store(load)
+            source.finish(done)
+            self._vitals.answered(each.receipt.status for each in done if each.receipt)
         self._untidy = self._sink.tidy()
         self._vitals.progressed()
         return len(load.messages)
 
-    def _store(self, load: _Load) -> None:
+    def _store(self, load: _Load) -> list[Done]:
+        """Make a load durable; give its messages, each with the receipt that may be sent from now on."""
         with self._vitals.transaction():
-            stored = self._record(load.batches, load.dead) if load.batches else 0
-            self._morgue.keep(load.dead)
+            self._date(load)
+            stored = self._record(load, load.batches) if load.batches else []
+            self._morgue.keep([*load.dead.values()])
         self._vitals.stored(
             messages=len(load.messages),
-            readings=stored,
+            readings=sum(batch.received for _, batch in stored),
             dead=len(load.dead),
+            dead_at_end=len(load.messages) - 1 - max((place for place, _ in stored), default=-1),
             lags_s=load.lags_s,
         )
-        for letter in load.dead:
+        for letter in load.dead.values():
             first = "; ".join(f"{each.at} {each.problem}" for each in letter.problems[:1])
             log.warning("dead letter on %r: %s %s", letter.topic, letter.reason, first)
+        done = [Done(message) for message in load.messages]
+        for place, batch in stored:
+            if batch.batch_id is not None:
+                message = load.messages[place]
+                done[place] = Done(message, receipts.stored(message, batch.ship, batch.batch_id, batch.received))
+        for place, letter in load.dead.items():
+            done[place] = Done(load.messages[place], receipts.rejected(load.messages[place], letter.problems))
+        return done
 
-    def _record(self, batches: Sequence[tuple[Message, Batch]], dead: list[DeadLetter]) -> int:
-        """Record batches and count their readings; they are halved until what the store refuses stands alone."""
+    def _date(self, load: _Load) -> None:
+        """Give batches without a `sent_at` the moment at which they came first."""
+        if not load.undated:
+            return
+        came = [(key, load.batches[at][1].sent_at_us or 0) for at, key in load.undated.items()]
+        for at, first_us in zip(load.undated, self._memory.first(came), strict=True):
+            place, batch = load.batches[at]
+            load.batches[at] = (place, batch._replace(sent_at_us=first_us))
+
+    def _record(self, load: _Load, batches: Sequence[tuple[int, Batch]]) -> list[tuple[int, Batch]]:
+        """Record batches and give those stored; they are halved until what the store refuses stands alone."""
         try:
             self._sink.record(columns([batch for _, batch in batches]))
         except Refused as error:
             if len(batches) == 1:
-                message = batches[0][0]
-                dead.append(DeadLetter.of(message.topic, message.payload, error, self._clock.now_us()))
-                return 0
+                place = batches[0][0]
+                message = load.messages[place]
+                load.dead[place] = DeadLetter.of(message.topic, message.payload, error, self._clock.now_us())
+                return []
             half = len(batches) // 2
-            return self._record(batches[:half], dead) + self._record(batches[half:], dead)
-        return sum(batch.received for _, batch in batches)
+            return self._record(load, batches[:half]) + self._record(load, batches[half:])
+        return [*batches]
 
     def _gather(self, source: Source) -> _Load:
         load, limits = _Load(), self._limits
@@ -180,14 +226,16 @@ class Worker:
         try:
             batch = decode(message.payload, topic_ship=_ship(message), allow_negative=self._allow_negative)
         except InvalidInput as error:
-            load.dead.append(DeadLetter.of(message.topic, message.payload, error, now_us))
+            load.dead[len(load.messages) - 1] = DeadLetter.of(message.topic, message.payload, error, now_us)
             return
         # A retained message may be of any age: without a `sent_at` it fills holes but corrects nothing.
         if batch.sent_at_us is None:
             batch = batch._replace(sent_at_us=0 if message.retained else now_us)
+            if batch.batch_id is not None:
+                load.undated[len(load.batches)] = arrival_key(batch.ship, batch.batch_id, message.payload)
         else:
             load.lags_s.append((now_us - batch.sent_at_us) / US_PER_S)
-        load.batches.append((message, batch))
+        load.batches.append((len(load.messages) - 1, batch))
         load.count += len(batch.moment_us)
 
 

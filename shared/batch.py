@@ -85,6 +85,12 @@ class TopicBatch(WireBatch):
         return ship
 
 
+class _Named(BaseModel):
+    """What is left of a batch that is not valid."""
+
+    batch_id: UUID | None = None
+
+
 _CHECKED: dict[bool, TypeAdapter[Any]] = {False: TypeAdapter(CheckedReading), True: TypeAdapter(CheckedSignedReading)}
 
 
@@ -157,6 +163,16 @@ def decode(payload: bytes, *, topic_ship: int | None = None, allow_negative: boo
         batch_id=wire.batch_id,
         sent_at_us=wire.sent_at,
     )
+
+
+def batch_id_of(payload: bytes) -> UUID | None:
+    """Give the `batch_id` of what is no valid batch, None where it has no valid one, or none can be found."""
+    if len(payload) > 2 * MAX_BYTES:  # to look into what is far too large would cost far too much
+        return None
+    try:
+        return _Named.model_validate_json(payload).batch_id
+    except ValidationError:
+        return None
 
 
 def _columns(data: list[WireReading], *, allow_negative: bool) -> tuple[I64, F64]:

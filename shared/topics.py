@@ -8,6 +8,8 @@ ALL_READINGS = "ships/+/readings"
 ALL_RECEIPTS = "ships/+/receipts"
 DROPPED = "$SYS/broker/publish/messages/dropped"
 """How many messages the broker has dropped since it started: because a queue was full, mostly."""
+MAX_RESPONSE_TOPIC = 200
+"""Characters. Mosquitto ends the connection of whoever publishes on a topic of more than 200 levels."""
 _READINGS = re.compile(r"ships/(0|[1-9]\d{0,15})/readings", re.ASCII)
 
 
@@ -26,3 +28,20 @@ def ship_of(topic: str) -> int | None:
     match = _READINGS.fullmatch(topic)
     ship = int(match[1]) if match else None
     return ship if ship is None or ship <= MAX_SHIP else None
+
+
+def answer_topic(ship: int, asked: str | None) -> str:
+    """Name the topic for the receipt of a ship's batch.
+
+    Args:
+        ship: whose batch it is.
+        asked: the Response Topic of its message. It is honoured under `ships/{ship}/` and under `gateways/`, where it
+            is a topic that the broker takes without ending our connection, and not the one of the ship's readings: a
+            receipt there would come back as a message.
+
+    """
+    own, usual = f"ships/{ship}/", receipts_topic(ship)
+    if asked is None or not asked.startswith((own, "gateways/")) or asked in (own, "gateways/", readings_topic(ship)):
+        return usual
+    fits = len(asked) <= MAX_RESPONSE_TOPIC and asked.isprintable() and "+" not in asked and "#" not in asked
+    return asked if fits else usual

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from paho.mqtt.client import topic_matches_sub
 from paho.mqtt.enums import MQTTProtocolVersion
 
+from normalizer_worker.finishing import Done
 from normalizer_worker.subscriber import Connection
 from power_cli.broker_control import carry_out
 from power_cli.broker_users import ship_client, ship_role
@@ -201,7 +202,7 @@ def test_a_ship_cannot_take_anothers_session(
             assert ship.connect() == REFUSED
         message = until(lambda: worker.receive(0.05), "the message")
         assert message.payload == b"precious"
-        worker.acknowledge([message])
+        worker.finish([Done(message)])
     finally:
         worker.close()
 

@@ -12,6 +12,7 @@ import pytest
 from ingest_api.mqtt_publisher import MqttPublisher
 
 from normalizer_worker import subscriber
+from normalizer_worker.finishing import Done
 from normalizer_worker.subscriber import Connection
 from shared.broker import Login
 from shared.errors import InvalidSettings, Unavailable
@@ -53,7 +54,7 @@ def test_batches_get_from_gateway_to_worker(guarded: GuardedBroker, tls: bool) -
         for payload in sent:
             message = until(lambda: worker.receive(0.05), "the message")
             assert message.payload == payload
-            worker.acknowledge([message])
+            worker.finish([Done(message)])
     finally:
         worker.close()
         gateway.close()

@@ -5,15 +5,14 @@ from collections.abc import Iterator
 
 import paho.mqtt.publish as paho
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from paho.mqtt._packet import decode_publish
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from normalizer_worker.subscriber import Connection, Message, read_publish
+from normalizer_worker.finishing import Done
+from normalizer_worker.message import Message
+from normalizer_worker.subscriber import Connection
 from shared.errors import Unavailable
 from shared.topics import ALL_READINGS
 from tests.support.servers import HOST, Broker
@@ -64,6 +63,10 @@ def receive(connection: Connection, count: int) -> list[Message]:
     return received
 
 
+def done(messages: list[Message]) -> list[Done]:
+    return [Done(message) for message in messages]
+
+
 def payloads(messages: list[Message]) -> list[bytes]:
     return [message.payload for message in messages]
 
@@ -74,7 +77,7 @@ def test_messages_come_in_order_and_once_acknowledged_never_again(broker: Broker
     messages = receive(connection, 3)
     assert payloads(messages) == [b"a", b"b", b"c"]
     assert {message.topic for message in messages} == {"ships/1/readings"}
-    connection.acknowledge(messages[:2])
+    connection.finish(done(messages[:2]))
     connection.close()
     again = worker.connect()
     assert payloads(receive(again, 1)) == [b"c"]
@@ -96,7 +99,7 @@ def test_an_acknowledgement_on_a_lost_connection_deletes_nothing(broker: Broker,
     assert payloads(receive(second, 1)) == [b"a"]
 
     def acknowledge_again() -> None:
-        first.acknowledge(old)
+        first.finish(done(old))
         first.receive(0.05)
 
     with pytest.raises(Unavailable):
@@ -110,7 +113,7 @@ def test_the_broker_holds_back_beyond_the_receive_maximum(broker: Broker, worker
     publish(broker, b"a", b"b", b"c")
     held = receive(connection, 2)
     assert connection.receive(NOTHING_COMES_S) is None
-    connection.acknowledge(held)
+    connection.finish(done(held))
     assert payloads(receive(connection, 1)) == [b"c"]
 
 
@@ -125,7 +128,7 @@ def test_a_retained_message_comes_with_the_first_subscription_only(broker: Broke
     connection = worker.connect()
     (message,) = receive(connection, 1)
     assert message.retained
-    connection.acknowledge([message])
+    connection.finish(done([message]))
     connection.close()
     assert worker.connect().receive(NOTHING_COMES_S) is None
 
@@ -162,24 +165,4 @@ def test_no_property_of_a_message_stops_those_behind_it(broker: Broker, worker: 
     client.loop_stop()
     messages = receive(connection, 2)
     assert payloads(messages) == [b"a", b"b"]
-    connection.acknowledge(messages)
-
-
-@given(
-    topic=st.text(st.characters(exclude_characters="\0+#", exclude_categories=["Cs"]), min_size=1, max_size=300),
-    payload=st.binary(max_size=300),
-    flags=st.integers(0x30, 0x33),
-    mid=st.integers(1, 65535),
-    user_property=st.none() | st.text(st.characters(max_codepoint=0x7F, min_codepoint=1), max_size=20_000),
-)
-def test_a_publish_is_read_as_paho_reads_it(
-    topic: str, payload: bytes, flags: int, mid: int, user_property: str | None
-) -> None:
-    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho leaves it so
-    if user_property is not None:
-        properties.UserProperty = [("key", user_property)]
-    name, identifier = topic.encode(), mid.to_bytes(2) if flags & 2 else b""
-    packed: bytes = properties.pack()  # type: ignore[no-untyped-call]  # the same
-    packet = len(name).to_bytes(2) + name + identifier + packed + payload
-    expected = decode_publish(flags, packet, MQTTProtocolVersion.MQTTv5)
-    assert read_publish(flags, packet) == (topic, expected.payload, expected.retain, expected.qos, expected.mid)
+    connection.finish(done(messages))

@@ -16,7 +16,7 @@ class Watched:
         self.now_s = 0.0
         self.registry = CollectorRegistry()
         self.vitals = Vitals(self.registry, lambda: self.now_s)
-        self.worker = Worker(bench.connect, bench, bench, self.vitals)
+        self.worker = Worker(bench.connect, bench, bench, bench, self.vitals)
 
     def value(self, name: str) -> float | None:
         return self.registry.get_sample_value(f"power_worker_{name}")
@@ -70,10 +70,10 @@ def test_what_was_not_stored_is_not_counted_and_shows(failing: str) -> None:
 def test_only_a_worker_with_a_session_is_ready() -> None:
     bench = Bench()
     watched = Watched(bench)
-    assert watched.checks() == {"broker": False, "store": True, "progress": True}
+    assert watched.checks() == {"broker": False, "store": True, "dead_letters": True, "progress": True}
     seen: list[dict[str, bool]] = []
     watched.worker.run(lambda: bool(seen), lambda: seen.append(watched.checks()))
-    assert seen == [{"broker": True, "store": True, "progress": True}]
+    assert seen == [{"broker": True, "store": True, "dead_letters": True, "progress": True}]
     assert not watched.checks()["broker"]
 
 

@@ -9,7 +9,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from normalizer_worker.dead_letters import DeadLetter
-from normalizer_worker.subscriber import Message
+from normalizer_worker.finishing import Done
+from normalizer_worker.message import Message
+from normalizer_worker.receipts import Receipt
 from normalizer_worker.vitals import Vitals
 from normalizer_worker.worker import Limits, Worker
 from shared.errors import Unavailable
@@ -17,7 +19,7 @@ from shared.readings import Readings
 
 
 class Bench:
-    """Source, sink and morgue in one, which writes down what happened in which order."""
+    """Source, sink, morgue and memory in one, which writes down what happened in which order."""
 
     def __init__(self, *messages: Message) -> None:
         self.sent = messages
@@ -26,6 +28,8 @@ class Bench:
         self.readings: list[Readings] = []
         self.letters: list[DeadLetter] = []
         self.acknowledged: list[int] = []
+        self.receipts: list[Receipt | None] = []
+        self.remembered: dict[bytes, int] = {}
         self.failures: deque[str] = deque()
 
     def _do(self, what: str) -> None:
@@ -42,9 +46,14 @@ class Bench:
     def receive(self, wait_s: float) -> Message | None:  # noqa: ARG002  # nothing ever comes later
         return self.waiting.popleft() if self.waiting else None
 
-    def acknowledge(self, messages: Sequence[Message]) -> None:
-        self._do("acknowledge")
-        self.acknowledged += [message.mid for message in messages]
+    def finish(self, done: Sequence[Done]) -> None:
+        self._do("finish")
+        self.acknowledged += [each.message.mid for each in done]
+        self.receipts += [each.receipt for each in done]
+
+    def first(self, arrivals: Sequence[tuple[bytes, int]]) -> list[int]:
+        self._do("remember")
+        return [self.remembered.setdefault(key, came_us) for key, came_us in arrivals]
 
     def record(self, readings: Readings) -> None:
         self._do("record")
@@ -67,13 +76,13 @@ def message(mid: int, batch: Any = None, *, topic: str = "ships/1/readings", ret
 
 
 def worker(bench: Bench, limits: Limits | None = None) -> Worker:
-    return Worker(bench.connect, bench, bench, Vitals(CollectorRegistry()), limits=limits)
+    return Worker(bench.connect, bench, bench, bench, Vitals(CollectorRegistry()), limits=limits)
 
 
 def test_acknowledgement_comes_after_everything_is_durable() -> None:
     bench = Bench(message(1), message(2, {}), message(3))
     assert worker(bench).step(bench) == 3
-    assert bench.happened == ["record", "keep", "acknowledge"]
+    assert bench.happened == ["record", "keep", "finish"]
     assert bench.acknowledged == [1, 2, 3]
     assert [len(each) for each in bench.readings] == [2]
     assert [letter.payload for letter in bench.letters] == [b"{}"]
@@ -97,7 +106,7 @@ def test_a_bug_is_not_swallowed() -> None:
     assert bench.happened == ["connect", "close"]
 
 
-@pytest.mark.parametrize("failing", ["connect", "record", "keep", "acknowledge"])
+@pytest.mark.parametrize("failing", ["connect", "record", "keep", "finish"])
 def test_whatever_is_away_a_new_connection_is_opened(failing: str, caplog: pytest.LogCaptureFixture) -> None:
     bench = Bench(message(1))
     bench.failures.append(failing)

@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from normalizer_worker import worker as worker_module
-from normalizer_worker.subscriber import Message
+from normalizer_worker.message import Message
 from normalizer_worker.vitals import Vitals
 from normalizer_worker.worker import IDLE_S, Worker
 from shared.errors import Unavailable
@@ -82,7 +82,7 @@ def test_values_below_0_are_taken_only_where_they_are_allowed() -> None:
     below = message(1, {"units": "kW", "data": [{"datetime": "2018-08-24T00:00:00Z", "value": -1}]})
     for allow in (True, False):
         bench = Bench(below)
-        Worker(bench.connect, bench, bench, Vitals(CollectorRegistry()), allow_negative=allow).step(bench)
+        Worker(bench.connect, bench, bench, bench, Vitals(CollectorRegistry()), allow_negative=allow).step(bench)
         assert (len(bench.readings), len(bench.letters)) == (allow, not allow)
 
 

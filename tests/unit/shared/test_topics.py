@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.readings import MAX_SHIP
-from shared.topics import ALL_READINGS, readings_topic, ship_of
+from shared.topics import ALL_READINGS, MAX_RESPONSE_TOPIC, answer_topic, readings_topic, receipts_topic, ship_of
 
 
 @given(st.integers(0, MAX_SHIP))
@@ -63,3 +63,74 @@ def test_any_name_is_a_ship_of_the_range_or_none(topic: str) -> None:
     """Nothing else comes out of the parser."""
     ship = ship_of(topic)
     assert ship is None or readings_topic(ship) == topic
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "ships/7/receipts",
+        "ships/7/answers",
+        "ships/7/answers/1/2",
+        "ships/7/readings/1",
+        "ships/7//",
+        "gateways/1",
+        "gateways/6f1c2a3e/receipts",
+        "gateways/a b",
+        "gateways/\N{LATIN SMALL LETTER E WITH ACUTE}",
+        "gateways/ships/8/readings",
+        "gateways/".ljust(MAX_RESPONSE_TOPIC, "/"),
+    ],
+)
+def test_a_response_topic_of_the_same_ship_or_of_a_gateway_is_honoured(asked: str) -> None:
+    assert answer_topic(7, asked) == asked
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        None,
+        "",
+        "/",
+        "ships",
+        "ships/7",
+        "ships/7/",
+        "ships/07/receipts",
+        "ships/8/receipts",
+        "ships/70/receipts",
+        "ships/+/receipts",
+        "ships/7/+",
+        "ships/7/#",
+        "ships/7/a+b",
+        "ships/7/a#b",
+        "/ships/7/receipts",
+        "Ships/7/receipts",
+        "gateway/1",
+        "gateways",
+        "gateways/",
+        "gateways/#",
+        "gateways/+/1",
+        "/gateways/1",
+        "$SYS/broker/version",
+        "$CONTROL/dynamic-security/v1",
+        "$share/a/ships/7/receipts",
+        "ships/7/a\0",
+        "ships/7/a\nb",
+        "ships/7/a\x7f",
+        "ships/7/\ufeff",
+        "ships/7/\uffff",
+        "ships/7/\ud800",
+        "gateways/".ljust(MAX_RESPONSE_TOPIC + 1, "/"),
+        "#",
+    ],
+)
+def test_any_other_response_topic_is_ignored(asked: str | None) -> None:
+    """A ship can not make the worker publish elsewhere, nor have its connection ended."""
+    assert answer_topic(7, asked) == "ships/7/receipts"
+
+
+@given(st.integers(0, MAX_SHIP), st.text() | st.text("/ships7readings", max_size=20).map("ships/7/".__add__))
+def test_no_receipt_comes_back_as_readings(ship: int, asked: str) -> None:
+    """The worker would take it for a message."""
+    assert ship_of(answer_topic(ship, asked)) is None
+    assert ship_of(answer_topic(ship, readings_topic(ship))) is None
+    assert answer_topic(ship, readings_topic(ship)) == receipts_topic(ship)

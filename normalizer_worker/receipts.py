@@ -1,0 +1,58 @@
+"""Receipts: the worker's word on one batch, stored or rejected and why."""
+
+import json
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+from uuid import UUID
+
+from normalizer_worker.message import Message
+from shared.batch import batch_id_of
+from shared.errors import Problem
+from shared.topics import answer_topic, ship_of
+
+Status = Literal["stored", "rejected"]
+
+
+class Receipt(NamedTuple):
+    """One receipt, ready to be sent.
+
+    Attributes:
+        topic: where to.
+        payload: UTF-8 JSON.
+        correlation: the message's Correlation Data, which goes back with it.
+        status: what it says.
+
+    """
+
+    topic: str
+    payload: bytes
+    correlation: bytes | None
+    status: Status
+
+
+def stored(message: Message, ship: int, batch_id: UUID, readings: int) -> Receipt:
+    """Make the receipt of a batch whose readings and slots are committed."""
+    return _receipt(message, ship, batch_id, "stored", readings, ())
+
+
+def rejected(message: Message, problems: Sequence[Problem]) -> Receipt | None:
+    """Make the receipt of what has become a dead letter; None where it names no ship or has no `batch_id`."""
+    ship = ship_of(message.topic)
+    batch_id = None if ship is None else batch_id_of(message.payload)
+    if ship is None or batch_id is None:
+        return None
+    return _receipt(message, ship, batch_id, "rejected", 0, problems)
+
+
+def _receipt(  # noqa: PLR0913, PLR0917  # the members of one
+    message: Message, ship: int, batch_id: UUID, status: Status, readings: int, problems: Sequence[Problem]
+) -> Receipt:
+    members = {
+        "batch_id": str(batch_id),
+        "spaceship_id": ship,
+        "status": status,
+        "readings": readings,
+        "errors": [{"at": each.at, "problem": each.problem} for each in problems],
+    }
+    payload = json.dumps(members, separators=(",", ":")).encode()
+    return Receipt(answer_topic(ship, message.response_topic), payload, message.correlation, status)

@@ -1,0 +1,85 @@
+"""When a batch came first: remembered over restarts, for ship, batch and content together, and not for ever."""
+
+import sqlite3
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from normalizer_worker.arrivals import FILE_NAME, FORGOTTEN_BESIDES, KEPT_US, Arrivals, arrival_key
+from shared.errors import Unavailable
+from shared.moments import US_PER_S
+
+ONE, OTHER = UUID(int=1), UUID(int=2)
+DAY_US = 86_400 * US_PER_S
+
+
+class Clock:
+    now_us = 5 * DAY_US
+
+    def __call__(self) -> int:
+        return self.now_us
+
+
+def rows(folder: Path) -> int:
+    connection = sqlite3.connect(folder / FILE_NAME)
+    (count,) = connection.execute("SELECT count(*) FROM arrivals").fetchone()
+    connection.close()
+    return int(count)
+
+
+def test_the_first_moment_counts_for_every_repeat(tmp_path: Path) -> None:
+    arrivals = Arrivals(tmp_path)
+    assert arrivals.first([(b"a", 5), (b"b", 6), (b"a", 7)]) == [5, 6, 5]
+    arrivals.close()
+    again = Arrivals(tmp_path)
+    assert again.first([(b"a", 8), (b"c", 9)]) == [5, 9]
+    again.close()
+
+
+def test_another_ship_batch_or_content_is_another_arrival() -> None:
+    keys = [
+        arrival_key(*of)
+        for of in [(1, ONE, b"a"), (2, ONE, b"a"), (1, OTHER, b"a"), (1, ONE, b"b"), (1, ONE, b""), (11, ONE, b"")]
+    ]
+    assert len(set(keys)) == len(keys)
+    assert arrival_key(1, ONE, b"a") == keys[0]
+
+
+def test_it_is_remembered_for_more_than_a_day_and_then_forgotten(tmp_path: Path) -> None:
+    clock = Clock()
+    arrivals = Arrivals(tmp_path, clock)
+    arrivals.first([(b"a", 1)])
+    clock.now_us += DAY_US
+    assert arrivals.first([(b"a", 2)]) == [1]
+    clock.now_us += KEPT_US
+    arrivals.first([(b"b", 3)])
+    assert rows(tmp_path) == 1
+    assert arrivals.first([(b"a", 4)]) == [4]
+    arrivals.close()
+
+
+def test_a_file_that_has_grown_shrinks_as_fast(tmp_path: Path) -> None:
+    """A little with every load: none of them pays for a whole day."""
+    clock = Clock()
+    arrivals = Arrivals(tmp_path, clock)
+    arrivals.first([(b"%d" % i, i) for i in range(1000)])
+    clock.now_us += KEPT_US + 1
+    arrivals.first([(b"new", 1)])
+    assert rows(tmp_path) == 1000 - FORGOTTEN_BESIDES
+    for i in range(9):
+        arrivals.first([(b"new %d" % i, 1)])
+    assert rows(tmp_path) == 10
+    arrivals.close()
+
+
+def test_a_file_in_use_makes_it_unavailable_and_remembers_nothing(tmp_path: Path) -> None:
+    arrivals = Arrivals(tmp_path)
+    arrivals._file.connection().execute("PRAGMA busy_timeout=50")
+    other = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Unavailable):
+        arrivals.first([(b"a", 1)])
+    other.close()
+    assert rows(tmp_path) == 0
+    arrivals.close()
