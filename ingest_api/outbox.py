@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
-from ingest_api.outbox_file import free_bytes, locked, opened
+from ingest_api.outbox_file import CHECKPOINT_PAGES, has_disk_for, locked, opened
 from ingest_api.writer import Writer
 from shared.batch import ENVELOPE_BYTES, MAX_BYTES
 from shared.clock import StrictClock
@@ -25,8 +25,6 @@ KEPT_US = 2 * 86_400 * US_PER_S
 FORGOTTEN_BESIDES = 100
 ENTRY_BYTES = 300
 """What a batch takes on the disk beyond its payload, with its fate: much, where each has one reading."""
-DISK_RESERVE_BYTES = 4 * 1024 * 1024
-"""Left free, so that what is stored can be taken out: that is written, too."""
 LARGEST_BYTES = MAX_BYTES + ENVELOPE_BYTES + ENTRY_BYTES
 PROBE_S = 3.0
 _FATE = "SELECT ship, digest, readings, status, errors FROM fates WHERE batch_id = ?"
@@ -82,9 +80,7 @@ class Waiting(NamedTuple):
 class Outbox:
     """One SQLite file; safe to use from several threads, and for one process at a time."""
 
-    def __init__(
-        self, folder: Path, max_bytes: int, now_us: Callable[[], int] | None = None, kept_free: int = DISK_RESERVE_BYTES
-    ) -> None:
+    def __init__(self, folder: Path, max_bytes: int, now_us: Callable[[], int] | None = None) -> None:
         """Open the file in a folder, and make it where it is missing.
 
         Raises:
@@ -95,7 +91,6 @@ class Outbox:
         self._folder = folder
         self._max_bytes = max_bytes
         self._now_us = now_us or StrictClock().now_us
-        self._kept_free = kept_free
         self._lock = threading.RLock()  # a signal's handler may need it, too, in whatever it interrupts
         self._arriving = 0
         """Bytes on their way to the disk: they count before they are there."""
@@ -111,6 +106,7 @@ class Outbox:
             self._process_lock.close()
             raise
         self._writer = Writer(self._file, self._forget)
+        self._writer.do(lambda connection: connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}"))
 
     def close(self) -> None:
         """Finish what is asked for, and close the file."""
@@ -147,9 +143,9 @@ class Outbox:
 
     def can_accept(self) -> bool:
         """Tell whether a batch of any size could be accepted now; writes to the disk to find out."""
-        if self._why_not(LARGEST_BYTES):
-            return False
         try:
+            if self._why_not(LARGEST_BYTES):
+                return False
             self._writer.do(lambda connection: connection.execute("UPDATE names SET name = name")).result(PROBE_S)
         except (Unavailable, sqlite3.Error, TimeoutError):
             return False
@@ -247,8 +243,7 @@ class Outbox:
         """Tell why so many bytes can not be taken; an empty text where they can."""
         if self._bytes + size > self._max_bytes:
             return f"the outbox is full: {self._count} batches of {self._bytes} bytes wait to be stored"
-        # Twice: it is written to the log, and then to the file.
-        if free_bytes(self._folder) < 2 * (self._arriving + size) + self._kept_free:
+        if not has_disk_for(self._file, self._folder, self._arriving + size):
             return f"the disk of {self._folder} is full"
         return ""
 

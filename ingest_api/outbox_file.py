@@ -2,11 +2,13 @@
 
 import fcntl
 import os
+import resource
 import sqlite3
 from pathlib import Path
 from secrets import token_hex
 from typing import IO
 
+from shared.batch import MAX_BYTES
 from shared.errors import InvalidSettings
 from shared.sqlite_files import SqliteFile
 
@@ -14,6 +16,11 @@ FILE_NAME = "outbox.sqlite"
 LOCK_NAME = "outbox.lock"
 _SCHEMA = Path(__file__).with_name("outbox_schema.sql")
 _VERSION = 1
+CHECKPOINT_PAGES = 1000
+LOG_BYTES = CHECKPOINT_PAGES * 4096 + MAX_BYTES
+"""How long the log gets, however large the batches: until the checkpoint, and by one of full size."""
+MARGIN_BYTES = 2 * 1024 * 1024
+PLENTY_BYTES = 256 * 1024 * 1024
 CACHE_KIB = 1024
 """For each of some thirty threads."""
 
@@ -82,11 +89,32 @@ def _given_name(file: SqliteFile) -> str:
     return str(row[0])
 
 
-def free_bytes(folder: Path) -> int:
-    """Tell how much the disk has room for, should the file's whole log have to be put into the file."""
+def has_disk_for(file: SqliteFile, folder: Path, size: int) -> bool:
+    """Tell whether so many bytes can be written, and all that has to be written after them to take them out again.
+
+    They go to the file's log, which stays as long as it once was, and then to the file, where they take unused pages
+    before it grows; it may have to grow for what is in the log already, too.
+
+    Raises:
+        Unavailable: the file cannot be read.
+
+    """
     found = os.statvfs(folder)
-    try:
-        in_log = (folder / f"{FILE_NAME}-wal").stat().st_size
-    except FileNotFoundError:
-        in_log = 0
-    return found.f_bavail * found.f_frsize - in_log
+    free, longest = found.f_bavail * found.f_frsize, resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    if free >= 2 * size + PLENTY_BYTES and longest == resource.RLIM_INFINITY:
+        return True
+    with file.errors():
+        page, pages, unused = (
+            file.connection().execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("page_size", "page_count", "freelist_count")
+        )
+    grown = pages * page + max(size - unused * page, 0)
+    if longest != resource.RLIM_INFINITY and max(grown, LOG_BYTES) + MARGIN_BYTES > longest:
+        return False
+    file_grows = max(grown - _size(folder / FILE_NAME), 0)
+    log_grows = max(LOG_BYTES + max(size - MAX_BYTES, 0) - _size(folder / f"{FILE_NAME}-wal"), 0)
+    return free >= file_grows + log_grows + MARGIN_BYTES
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

@@ -197,8 +197,7 @@ def test_the_bound_in_bytes_holds_however_many_come_at_once(tmp_path: Path) -> N
         def accepts(i: int) -> bool:
             try:
                 return outbox.accept(made[i])[1]
-            except Unavailable as error:
-                assert "full" in str(error)
+            except Unavailable:
                 return False
 
         accepted = [made[i] for i, is_new in enumerate(senders.map(accepts, range(100))) if is_new]
