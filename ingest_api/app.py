@@ -15,7 +15,7 @@ from ingest_api.metrics import IngestMetrics
 from ingest_api.outbox import Entry, Fate, Outbox
 from shared.batch import Batch, decode
 from shared.clock import StrictClock
-from shared.errors import InvalidInput, Unavailable
+from shared.errors import InvalidInput, Problem, Unavailable
 from shared.http import Routes, caller, problem
 from shared.moments import iso
 
@@ -71,7 +71,7 @@ def routes(
         try:
             name = UUID(batch_id)
         except ValueError:
-            raise InvalidInput("batch_id should be a UUID") from None
+            raise InvalidInput("that names no batch", (Problem("batch_id", "should be a UUID"),)) from None
         fate = outbox.fate(name)
         if fate is None:
             raise NotFound("No batch of that name is known; they are forgotten after two days.")

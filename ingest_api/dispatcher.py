@@ -139,7 +139,7 @@ class Dispatcher:
                 log.info("connected to the broker")
                 self._serve(link)
             except Unavailable as error:
-                log.log(logging.ERROR if isinstance(error, LinkRefused) else logging.WARNING, "%s", error)
+                log.log(logging.ERROR if isinstance(error, LinkRefused) else logging.WARNING, "%s", str(error))
             except Exception:
                 log.exception("publishing has failed; it is tried again")
             finally:

@@ -105,7 +105,7 @@ def has_disk_for(file: SqliteFile, folder: Path, size: int) -> bool:
         return True
     with file.errors():
         page, pages, unused = (
-            file.connection().execute(f"PRAGMA {name}").fetchone()[0]
+            int(file.connection().execute(f"PRAGMA {name}").fetchone()[0])
             for name in ("page_size", "page_count", "freelist_count")
         )
     grown = pages * page + max(size - unused * page, 0)

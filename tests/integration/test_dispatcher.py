@@ -15,7 +15,7 @@ from ingest_api.dispatcher import Dispatcher
 from ingest_api.outbox import Outbox
 from ingest_api.window import AGAIN_S, LATEST_S, MAX_BATCHES
 from shared.topics import readings_topic
-from tests.support.outbox import SHIP, Worker, an_outbox, dispatching, entry, stored
+from tests.support.outbox import SHIP, Worker, dispatching, entry, stored
 from tests.support.servers import Broker
 from tests.support.waiting import until
 
@@ -50,12 +50,6 @@ def broker(tmp_path: Path) -> Iterator[ForgetfulBroker]:
     broker.stop()
 
 
-@pytest.fixture
-def outbox(tmp_path: Path) -> Iterator[Outbox]:
-    with an_outbox(tmp_path / "outbox") as outbox:
-        yield outbox
-
-
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short pauses."""
@@ -85,9 +79,8 @@ def test_what_is_accepted_is_published_and_gone_with_its_receipt(outbox: Outbox,
         until(lambda: stored(outbox, name), "stored")
         (message,) = worker.came
         assert (message.topic, message.qos) == (readings_topic(SHIP), 1)
-        assert message.properties is not None
-        assert message.properties.CorrelationData == b"this"
-        assert message.properties.ResponseTopic == f"gateways/{outbox.name}/receipts"
+        assert getattr(message.properties, "CorrelationData", None) == b"this"
+        assert getattr(message.properties, "ResponseTopic", None) == f"gateways/{outbox.name}/receipts"
         assert len(dispatcher._window) == 0
     worker.close()
 
@@ -96,9 +89,10 @@ def test_a_rejected_batch_is_gone_too_and_it_is_known_why(outbox: Outbox, broker
     worker = Worker(broker.port, lambda _: "rejected")
     with dispatching(outbox, broker.port):
         name = accept(outbox)
-        fate = until(lambda: (found := outbox.fate(name)) and found.status == "rejected" and found, "rejected")
-        assert [each.at for each in fate.problems] == ["data[0].value"]
-        assert outbox.depth == 0
+        await_empty(outbox)
+        fate = outbox.fate(name)
+        assert fate is not None
+        assert (fate.status, [each.at for each in fate.problems]) == ("rejected", ["data[0].value"])
     worker.close()
 
 
@@ -310,7 +304,7 @@ def test_it_ends_soon_though_the_broker_hangs(outbox: Outbox, broker: Broker, si
         broker.send_signal(signal.SIGSTOP)
         try:
             for _ in range(5):
-                accept(outbox, dispatcher, payload=b"x" * size)
+                accept(outbox, dispatcher, payload=b'{"batch_id": ""}'.ljust(size))
             until(lambda: len(dispatcher._window) == 5, "on their way")
             began_s = time.monotonic()
             dispatcher.close()

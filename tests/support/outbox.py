@@ -83,7 +83,7 @@ class Worker:
         client.max_inflight_messages_set(0)
         subscribed = threading.Event()
         client.on_subscribe = lambda *_: subscribed.set()
-        client.on_connect = lambda *_: client.subscribe(ALL_READINGS, qos=1)
+        client.on_connect = lambda *_: (client.subscribe(ALL_READINGS, qos=1), None)[1]
         client.on_message = lambda _client, _userdata, message: self._take(message)
         client.reconnect_delay_set(1, 1)
         client.connect(HOST, port)

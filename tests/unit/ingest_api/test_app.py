@@ -3,9 +3,7 @@
 import gzip
 import json
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -25,16 +23,7 @@ from shared.tokens import anybody
 from tests.e2e.bad_batches import INVALID, MOMENT, SHIP, UNREADABLE, BadBatch, reading, readings, text
 from tests.e2e.bad_batches import UUID as UUID_TEXT
 
-ROOM = 64 * 1024 * 1024
 BAD = [*((bad, 422) for bad in INVALID), *((bad, 400) for bad in UNREADABLE)]
-
-
-@pytest.fixture
-def outbox(tmp_path: Path) -> Iterator[Outbox]:
-    """An outbox that nobody empties."""
-    outbox = Outbox(tmp_path, ROOM)
-    yield outbox
-    outbox.close()
 
 
 def kept(outbox: Outbox) -> list[tuple[int, bytes]]:

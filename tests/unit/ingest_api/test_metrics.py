@@ -13,12 +13,12 @@ from shared.http import make_app
 from shared.tokens import anybody
 from tests.e2e.bad_batches import reading, readings, text
 from tests.support.waiting import until
-from tests.unit.ingest_api.test_app import failing, outbox  # noqa: F401  # a fixture
+from tests.unit.ingest_api.test_app import failing
 
 UUID = "6f1c2a3e-5b7d-4c1e-9a70-0d4b5f6e7a81"
 
 
-def counted(outbox: Outbox, *payloads: str, content_type: str = "application/json") -> CollectorRegistry:  # noqa: F811
+def counted(outbox: Outbox, *payloads: str, content_type: str = "application/json") -> CollectorRegistry:
     """Post batches and give what was counted."""
     registry = CollectorRegistry()
     metrics = IngestMetrics(registry)
@@ -29,13 +29,13 @@ def counted(outbox: Outbox, *payloads: str, content_type: str = "application/jso
     return registry
 
 
-def test_accepted_batches_and_their_readings_are_counted(outbox: Outbox) -> None:  # noqa: F811
+def test_accepted_batches_and_their_readings_are_counted(outbox: Outbox) -> None:
     registry = counted(outbox, text(), readings(reading(), reading(), reading()), text(units='"W"'))
     assert registry.get_sample_value("power_ingest_batches_total") == 2
     assert registry.get_sample_value("power_ingest_readings_total") == 4
 
 
-def test_a_repeat_is_counted_once(outbox: Outbox) -> None:  # noqa: F811
+def test_a_repeat_is_counted_once(outbox: Outbox) -> None:
     registry = counted(outbox, *[text(batch_id=f'"{UUID}"')] * 3)
     assert registry.get_sample_value("power_ingest_batches_total") == 1
 
@@ -45,7 +45,7 @@ def test_a_repeat_is_counted_once(outbox: Outbox) -> None:  # noqa: F811
     [("{", "application/json", "400"), (text(), "text/plain", "415"), ("{}", "application/json", "422")],
 )
 def test_refused_batches_are_counted_by_status(
-    outbox: Outbox,  # noqa: F811
+    outbox: Outbox,
     payload: str,
     content_type: str,
     status: str,
@@ -56,14 +56,14 @@ def test_refused_batches_are_counted_by_status(
     assert registry.get_sample_value("power_ingest_outbox_failures_total") == 0
 
 
-def test_what_cannot_be_kept_is_counted(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_what_cannot_be_kept_is_counted(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
     registry = counted(failing(outbox, Unavailable("full"), monkeypatch), text())
     assert registry.get_sample_value("power_ingest_outbox_failures_total") == 1
     assert registry.get_sample_value("power_ingest_batches_refused_total", {"status": "503"}) == 1
     assert registry.get_sample_value("power_ingest_batches_total") == 0
 
 
-def test_what_waits_is_told_and_for_how_long(outbox: Outbox) -> None:  # noqa: F811
+def test_what_waits_is_told_and_for_how_long(outbox: Outbox) -> None:
     registry = counted(outbox, text(), text())
     assert registry.get_sample_value("power_outbox_batches") == 2
     assert registry.get_sample_value("power_outbox_bytes") == outbox.size_bytes > 2 * len(text())
@@ -72,7 +72,7 @@ def test_what_waits_is_told_and_for_how_long(outbox: Outbox) -> None:  # noqa: F
 
 
 def test_an_outbox_that_cannot_be_read_costs_no_other_metric(
-    outbox: Outbox,  # noqa: F811
+    outbox: Outbox,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     registry = counted(outbox, text())
