@@ -3,10 +3,10 @@
 FROM python:3.13.9-slim-bookworm AS packages
 
 COPY requirements.lock /
+# Without pip in the end: nothing is ever installed into the running service.
 RUN python3 -m venv /opt/power \
     && /opt/power/bin/python -m pip install --quiet --no-cache-dir --disable-pip-version-check --no-input \
         --require-hashes --only-binary :all: --requirement /requirements.lock \
-    # Nothing is ever installed into the running service.
     && /opt/power/bin/python -m pip uninstall --quiet --yes pip
 
 
@@ -21,8 +21,9 @@ COPY shared /app/shared
 COPY ingest_api /app/ingest_api
 COPY normalizer_worker /app/normalizer_worker
 COPY query_api /app/query_api
-# The root is read-only, so the code is compiled here, once.
-RUN /opt/power/bin/python -m compileall -q /app
+# The root is read-only, so the code is compiled here, once; a checkout may be for its owner alone.
+RUN /opt/power/bin/python -m compileall -q /app \
+    && chmod -R go+rX /app
 
 USER power
 WORKDIR /

@@ -52,6 +52,11 @@ class DeadLetter:
     last_us: int
     times: int = 1
 
+    @property
+    def digest(self) -> bytes:
+        """Of topic and payload: what the same message again has in common with it."""
+        return hashlib.sha256(self.topic.encode() + b"\0" + self.payload).digest()
+
     @classmethod
     def of(cls, topic: str, payload: bytes, error: InvalidInput, now_us: int) -> "DeadLetter":
         """Keep a message for the error that it caused."""
@@ -87,17 +92,34 @@ class DeadLetters:
 
     def all(self) -> Iterator[DeadLetter]:
         """Give every letter, the one that came last first."""
+        return self._select("ORDER BY last_us DESC, digest")
+
+    def between(self, first: bytes, last: bytes) -> Iterator[DeadLetter]:
+        """Give the letters whose digests lie between two, these included."""
+        return self._select("WHERE digest BETWEEN ? AND ? ORDER BY digest", first, last)
+
+    def _select(self, which: str, *bound: bytes) -> Iterator[DeadLetter]:
+        columns = "topic, payload, reason, problems, first_us, last_us, times"
         with self._file.errors():
-            rows = self._file.connection().execute(
-                "SELECT topic, payload, reason, problems, first_us, last_us, times FROM dead_letters"
-                " ORDER BY last_us DESC, digest"
-            )
-            for topic, payload, reason, problems, *numbers in rows:
+            query = f"SELECT {columns} FROM dead_letters {which}"  # noqa: S608  # put together from constants
+            for topic, payload, reason, problems, *numbers in self._file.connection().execute(query, bound):
                 faults = tuple(Problem(**problem) for problem in json.loads(problems))
                 yield DeadLetter(topic, payload, reason, faults, *numbers)
 
+    def remove(self, letter: DeadLetter) -> bool:
+        """Remove a letter, unless its message has come once more since it was read; tell whether it is removed.
+
+        Raises:
+            Unavailable: the file cannot be written now.
+
+        """
+        with self._file.transaction() as connection:
+            found = connection.execute(
+                "DELETE FROM dead_letters WHERE digest = ? AND times = ?", (letter.digest, letter.times)
+            )
+            return found.rowcount == 1
+
 
 def _row(letter: DeadLetter) -> tuple[bytes, str, bytes, str, str, int, int]:
-    digest = hashlib.sha256(letter.topic.encode() + b"\0" + letter.payload).digest()
     problems = json.dumps([{"at": each.at, "problem": each.problem} for each in letter.problems])
-    return digest, letter.topic, letter.payload, letter.reason, problems, letter.first_us, letter.last_us
+    return letter.digest, letter.topic, letter.payload, letter.reason, problems, letter.first_us, letter.last_us

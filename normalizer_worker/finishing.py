@@ -51,7 +51,8 @@ class Finishing:
         self._client = client
         self._max_waiting = max_waiting
         self._refused = refused
-        self._waiting: deque[Done] = deque()
+        self._waiting: deque[tuple[int, int, Receipt | None]] = deque()
+        """Packet identifier, QoS and receipt: not the payloads, which may be large."""
         self._unconfirmed: dict[int, Receipt] = {}
         self._unconfirmed_bytes = 0
         self._progress_s = time.monotonic()
@@ -76,7 +77,7 @@ class Finishing:
             if each.message.qos == 0 and each.receipt and len(self._waiting) >= self._max_waiting:
                 lost += 1
             else:
-                self._waiting.append(each)
+                self._waiting.append((each.message.mid, each.message.qos, each.receipt))
         if lost:
             self._refused(lost)
             log.warning("%d receipts of messages with QoS 0 are not sent: the broker has no room for them", lost)
@@ -89,12 +90,12 @@ class Finishing:
 
         """
         while self._waiting:
-            message, receipt = self._waiting[0]
+            mid, qos, receipt = self._waiting[0]
             if receipt is not None:
                 if not self._has_room():
                     return False
                 self._send(receipt)
-            if self._client.ack(message.mid, message.qos) != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            if self._client.ack(mid, qos) != MQTTErrorCode.MQTT_ERR_SUCCESS:
                 raise Unavailable(LOST)
             self._waiting.popleft()
         return True

@@ -1,7 +1,9 @@
 """Stores readings and the slots they change, together, in transactions of the store."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -9,6 +11,7 @@ from normalizer_worker.normalize import latest
 from normalizer_worker.recompute import changes, merge, slots_within
 from normalizer_worker.revisits import Revisits
 from normalizer_worker.tails import Tails
+from shared.errors import Refused
 from shared.moments import US_PER_S
 from shared.readings import Readings
 from shared.slots import SLOT_US, Slots
@@ -17,6 +20,13 @@ from shared.store.port import Neighbourhood, ReadingStore, Span
 TAIL_READINGS = 500_000
 MAX_SLOTS = 500_000
 NEAR_US = 2 * 3600 * US_PER_S
+
+
+class _Done(NamedTuple):
+    """What a transaction did: whether there was anything to put, and whether nobody else can have been writing."""
+
+    anything: bool
+    alone: bool
 
 
 class Recorder:
@@ -50,10 +60,17 @@ class Recorder:
 
         Raises:
             Unavailable: the store is away; what is not stored of the readings must be recorded again.
+            Refused: the store will never take some of them; those that it has taken are in the slots.
 
         """
         for load in transactions(latest(readings), self._max_gap_us):
-            if not self._transact(load) and self._revisits:
+            try:
+                done = self._transact(load)
+            except Refused:
+                with suppress(Refused):
+                    self._transact(load, only_slots=True)
+                raise
+            if not done.alone and self._revisits:
                 self._revisits.add(load)
 
     def tidy(self) -> bool:
@@ -67,27 +84,32 @@ class Recorder:
         if self._revisits and due:
             number, readings = due
             self._tails.clear()
-            self._transact(readings)
+            done = self._transact(readings)
+            if done.anything and not done.alone:
+                self._revisits.add(readings)  # what was put right may have been undone again
             self._revisits.done(number)
         return self._store.tidy() or bool(due)
 
-    def _transact(self, load: Readings) -> bool:
-        """Store readings and slots in one transaction; tell whether nobody else can have been writing."""
+    def _transact(self, load: Readings, *, only_slots: bool = False) -> _Done:
+        """Store readings and slots in one transaction; or only the slots of what is stored of the readings."""
+        anything = False
         try:
             with self._store.transaction() as others_wrote:
                 if others_wrote:
                     self._tails.clear()
                 for part in stretches(load, self._max_gap_us):
-                    while self._put(part) and not self._store.alone():
+                    while self._put(_spans(part), part[:0] if only_slots else part):
+                        anything = True
+                        if self._store.alone():
+                            break
                         self._tails.clear()  # and look again, until there is nothing left to put
-                return self._store.alone()
+                return _Done(anything, alone=self._store.alone())
         except BaseException:
             self._tails.clear()  # they may tell of what was not committed
             raise
 
-    def _put(self, new: Readings) -> bool:
-        """Put new readings and the slots they change; tell whether there was anything to put."""
-        spans = _spans(new)
+    def _put(self, spans: Sequence[Span], new: Readings) -> bool:
+        """Put new readings, all in the spans, and the slots that are to change; tell whether there was anything."""
         around = {span.ship: self._tails.around(span) for span in spans}
         cold = [span for span in spans if around[span.ship] is None]
         asked = {span.ship: each for span, each in zip(cold, self._store.neighbourhoods(cold), strict=True)}
@@ -111,7 +133,8 @@ class Recorder:
             self._store.put_slots(differ.slots, differ.was)
         ends = np.searchsorted(merged.ship, list(near), side="right").tolist()
         for (ship, each), start, end in zip(near.items(), [0, *ends[:-1]], ends, strict=True):
-            self._tails.put(ship, Neighbourhood(merged[start:end], each.from_oldest, each.to_newest))
+            if end > start:
+                self._tails.put(ship, Neighbourhood(merged[start:end], each.from_oldest, each.to_newest))
         return bool(is_new.any() or len(differ.slots))
 
 

@@ -178,14 +178,7 @@ class Worker:
         for letter in load.dead.values():
             first = "; ".join(f"{each.at} {each.problem}" for each in letter.problems[:1])
             log.warning("dead letter on %r: %s %s", letter.topic, letter.reason, first)
-        done = [Done(message) for message in load.messages]
-        for place, batch in stored:
-            if batch.batch_id is not None:
-                message = load.messages[place]
-                done[place] = Done(message, receipts.stored(message, batch.ship, batch.batch_id, batch.received))
-        for place, letter in load.dead.items():
-            done[place] = Done(load.messages[place], receipts.rejected(load.messages[place], letter.problems))
-        return done
+        return _done(load, stored)
 
     def _date(self, load: _Load) -> None:
         """Give batches without a `sent_at` the moment at which they came first."""
@@ -237,6 +230,18 @@ class Worker:
             load.lags_s.append((now_us - batch.sent_at_us) / US_PER_S)
         load.batches.append((len(load.messages) - 1, batch))
         load.count += len(batch.moment_us)
+
+
+def _done(load: _Load, stored: Sequence[tuple[int, Batch]]) -> list[Done]:
+    """Give the messages of a load that is durable, each with its receipt, if it gets one."""
+    done = [Done(message) for message in load.messages]
+    for place, batch in stored:
+        if batch.batch_id is not None:
+            message = load.messages[place]
+            done[place] = Done(message, receipts.stored(message, batch.ship, batch.batch_id, batch.received))
+    for place, letter in load.dead.items():
+        done[place] = Done(load.messages[place], receipts.rejected(load.messages[place], letter.problems))
+    return done
 
 
 def _ship(message: Message) -> int:

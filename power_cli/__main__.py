@@ -14,7 +14,7 @@ COMMANDS = {
     "init": "make the settings and secrets that docker-compose.yml needs, once",
     "simulate": "send plausible readings to a running service",
     "import": "send a CSV's readings to a running service",
-    "dead-letters": "list the messages that could never be stored",
+    "dead-letters": "list, show and replay the messages that could never be stored",
     "token": "add, list or remove access tokens",
     "ship": "add, list or remove the ships that the broker lets in",
     "bench": "measure how fast it is, as a table",

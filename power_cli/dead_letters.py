@@ -1,48 +1,133 @@
-"""`./power dead-letters`: what could never be stored, and why."""
+"""`./power dead-letters`: what could never be stored, and why; and a way back for what can be stored by now."""
 
+import argparse
 import json
+import os
 import sys
 from argparse import ArgumentParser, Namespace
+from contextlib import closing
 from pathlib import Path
 
+from ingest_api.mqtt_publisher import MqttPublisher
 from normalizer_worker.dead_letters import FILE_NAME, DeadLetter, DeadLetters
 from power_cli.up import ROOT
-from shared.errors import InvalidSettings
+from shared.broker import Login
+from shared.errors import InvalidInput, InvalidSettings
 from shared.moments import iso
+from shared.settings import BrokerSettings
 
 SHOWN_BYTES = 60
+SHOWN_DIGITS = 12
+ALL_DIGITS = 64
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Describe the options."""
     parser.add_argument("--data", type=Path, default=ROOT / "data", metavar="DIR", help="the service's data folder")
     parser.add_argument("--json", action="store_true", help="one JSON object a line, with every fault")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", description="Without one, all are listed.")
+    show = actions.add_parser("show", help="show one with every fault and its whole payload")
+    show.add_argument("id", metavar="ID", help="as the list has it, or the beginning of it")
+    replay = actions.add_parser(
+        "replay",
+        help="publish some again on their topics, and remove what the broker takes",
+        description="Publish dead letters again on their topics, and remove what the broker takes; what can still not"
+        " be stored becomes a dead letter again.",
+        epilog="The broker is the one of POWER_MQTT_HOST and so on; of its users, `gateway` may publish for all ships.",
+    )
+    which = replay.add_mutually_exclusive_group(required=True)
+    which.add_argument("ids", nargs="*", default=[], metavar="ID", help="as the list has it, or the beginning of it")
+    which.add_argument("--all", action="store_true", help="all of them, in the order in which they came last")
+    for each in (show, replay):
+        each.add_argument("--data", type=Path, default=argparse.SUPPRESS, metavar="DIR", help="as above")
 
 
 def run(arguments: Namespace) -> int:
-    """List the dead letters, the newest first."""
+    """List the dead letters, the newest first; or show one, or replay some."""
     if not (arguments.data / FILE_NAME).exists():
         raise InvalidSettings(f"there are no dead letters in {arguments.data}; name the service's folder with --data")
-    letters = DeadLetters(arguments.data)
-    count = 0
-    try:
-        for letter in letters.all():
-            sys.stdout.write(f"{_json(letter) if arguments.json else _line(letter)}\n")
-            count += 1
-    finally:
-        letters.close()
-    if not arguments.json:
-        sys.stdout.write(f"{count} dead letter{'' if count == 1 else 's'}\n")
+    with closing(DeadLetters(arguments.data)) as letters:
+        {"show": _show, "replay": _replay}.get(arguments.action, _list)(letters, arguments)
     return 0
+
+
+def _list(letters: DeadLetters, arguments: Namespace) -> None:
+    count = 0
+    for letter in letters.all():
+        sys.stdout.write(f"{_json(letter) if arguments.json else _line(letter)}\n")
+        count += 1
+    if not arguments.json:
+        sys.stdout.write(f"{_letters(count)}\n")
+
+
+def _show(letters: DeadLetters, arguments: Namespace) -> None:
+    letter = _find(letters, arguments.id)
+    shown = {
+        "id": _id(letter),
+        "topic": _printable(letter.topic),
+        "first": iso(letter.first_us),
+        "last": f"{iso(letter.last_us)}{_times(letter)}",
+        "reason": letter.reason,
+        **{f"fault {i}": f"{each.at} {each.problem}" for i, each in enumerate(letter.problems, 1)},
+    }
+    width = max(map(len, shown))
+    for name, value in shown.items():
+        sys.stdout.write(f"{name:{width}}  {value}\n")
+    lines = letter.payload.decode(errors="backslashreplace").splitlines()
+    sys.stdout.write("\n".join(["", *map(_printable, lines), ""]))
+
+
+def _replay(letters: DeadLetters, arguments: Namespace) -> None:
+    """Publish letters; one that comes back before it is removed, because it is as bad as it was, stays."""
+    # Only their names: the payloads of all of them may be more than fits into memory.
+    names = [_id(each, ALL_DIGITS) for each in letters.all()][::-1] if arguments.all else arguments.ids
+    found = [_id(_find(letters, name), ALL_DIGITS) for name in names]
+    settings = BrokerSettings.load(os.environ)
+    taken = 0
+    with closing(MqttPublisher(settings.mqtt_host, settings.mqtt_port, Login.of(settings))) as publisher:
+        publisher.await_connection()
+        for name in found:
+            letter = _find(letters, name)
+            publisher.publish(letter.topic, letter.payload)
+            letters.remove(letter)
+            taken += 1
+    sys.stdout.write(f"{_letters(taken)} replayed; what can still not be stored is listed again in a moment\n")
+
+
+def _find(letters: DeadLetters, name: str) -> DeadLetter:
+    """Find the one letter whose digest begins so."""
+    try:
+        first, last = (bytes.fromhex(name.ljust(ALL_DIGITS, digit)) for digit in "0f")
+    except ValueError:
+        raise InvalidInput(f"{name!r} is not what the list has in its second column") from None
+    found = letters.between(first, last)
+    letter = next(found, None)
+    if letter is None or not name:
+        raise InvalidInput(f"there is no dead letter {name!r}")
+    if next(found, None) is not None:
+        raise InvalidInput(f"there are several dead letters whose names begin with {name}")
+    return letter
+
+
+def _id(letter: DeadLetter, digits: int = SHOWN_DIGITS) -> str:
+    return letter.digest.hex()[:digits]
+
+
+def _letters(count: int) -> str:
+    return f"{count} dead letter{'' if count == 1 else 's'}"
+
+
+def _times(letter: DeadLetter) -> str:
+    return f" ({letter.times} times)" if letter.times > 1 else ""
 
 
 def _line(letter: DeadLetter) -> str:
     faults = "; ".join(f"{each.at} {each.problem}" for each in letter.problems[:3])
     payload = _printable(letter.payload[:SHOWN_BYTES].decode(errors="backslashreplace"))
     more = "…" if len(letter.payload) > SHOWN_BYTES else ""
-    times = f" ({letter.times} times)" if letter.times > 1 else ""
     reason = f"{letter.reason}: {faults}" if faults else letter.reason
-    return f"{iso(letter.last_us)}  {_printable(letter.topic)}  {reason}{times}\n    {payload}{more}"
+    head = f"{iso(letter.last_us)}  {_id(letter)}  {_printable(letter.topic)}"
+    return f"{head}  {reason}{_times(letter)}\n    {payload}{more}"
 
 
 def _printable(text: str) -> str:
@@ -53,6 +138,7 @@ def _printable(text: str) -> str:
 def _json(letter: DeadLetter) -> str:
     return json.dumps(
         {
+            "id": _id(letter),
             "topic": letter.topic,
             "payload": letter.payload.decode(errors="backslashreplace"),
             "reason": letter.reason,

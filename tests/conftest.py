@@ -8,12 +8,13 @@ from ingest_api.outbox import Outbox
 from tests.support.influxdb import InfluxDb
 from tests.support.outbox import an_outbox
 from tests.support.servers import Broker, Service
+from tests.support.stores import STORES, service_on
 
 
-@pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """One whole service for all tests that can share it: each uses ships of its own."""
-    service = Service(tmp_path_factory.mktemp("service") / "data")
+@pytest.fixture(scope="session", params=STORES)
+def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One whole service on each store for all tests that can share it: each uses ships of its own."""
+    service = service_on(request, tmp_path_factory.mktemp("service") / "data")
     service.start()
     yield service
     assert service.stop() == 0

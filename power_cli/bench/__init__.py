@@ -5,10 +5,14 @@ import shutil
 import sys
 import tempfile
 from argparse import ArgumentParser, Namespace
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import psutil
 
+from power_cli.bench.databases import Database
+from power_cli.bench.embedded import EmbeddedDatabase
+from power_cli.bench.influxdb import influx_database
 from power_cli.bench.rounds import Options
 from power_cli.bench.table import Row, as_json, as_text, machine
 from power_cli.up import ROOT
@@ -30,6 +34,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Describe the options."""
     what = "; ".join(f"{name}: {text}" for name, text in MEASUREMENTS.items())
     parser.add_argument("--only", nargs="+", choices=MEASUREMENTS, metavar="NAME", help=f"just these ({what})")
+    parser.add_argument(
+        "--store",
+        choices=("embedded", "influxdb"),
+        default="embedded",
+        help="over which store (default embedded); influxdb is the one of INFLUXDB_URL, or else started here",
+    )
     parser.add_argument("--quick", action="store_true", help="smaller sizes and fewer rounds: a first look, no verdict")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the table and every round's figure there too")
     parser.add_argument(
@@ -44,19 +54,27 @@ def run(arguments: Namespace) -> int:
     folder = Path(tempfile.mkdtemp(prefix="bench-", dir=arguments.data))
     rows: list[Row] = []
     try:
-        for name in arguments.only or MEASUREMENTS:
-            sys.stderr.write(f"{name}: {MEASUREMENTS[name]} …\n")
-            rows += _measured(name, Options(folder, quick=arguments.quick))
+        with _database(arguments.store, folder) as database:
+            name = database.name
+            for measurement in arguments.only or MEASUREMENTS:
+                sys.stderr.write(f"{measurement}: {MEASUREMENTS[measurement]} …\n")
+                rows += _measured(measurement, Options(folder, arguments.quick, database))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    sys.stdout.write(f"\n{as_text(rows)}\n\n{machine()}\n")
+    sys.stdout.write(f"\n{as_text(rows)}\n\n{machine(name)}\n")
     if arguments.quick:
         sys.stdout.write(
             "--quick: smaller sizes and fewer rounds than the goals are set for; take the last column as a hint.\n"
         )
     if arguments.json:
-        arguments.json.write_text(as_json(rows, quick=arguments.quick), "utf-8")
+        arguments.json.write_text(as_json(rows, name, quick=arguments.quick), "utf-8")
     return 0
+
+
+def _database(store: str, folder: Path) -> AbstractContextManager[Database]:
+    if store == "embedded":
+        return nullcontext(EmbeddedDatabase())
+    return influx_database(Path(tempfile.mkdtemp(prefix="influxdb-", dir=folder)))
 
 
 def _interrupt() -> None:

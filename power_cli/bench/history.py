@@ -10,12 +10,13 @@ from tqdm import tqdm
 
 from normalizer_worker.normalize import DEFAULT_MAX_GAP_US, normalize
 from normalizer_worker.recorder import Recorder
+from power_cli.bench.databases import open_store_in
 from power_cli.bench.load import START_S, STEP_S
 from power_cli.bench.rounds import Options, in_turn, milliseconds
 from power_cli.bench.table import Row
 from shared.moments import US_PER_S
 from shared.readings import I64, Readings
-from shared.store.sqlite import SqliteStore
+from shared.store.port import ReadingStore
 
 WANTED_RATIO = 1.5
 FEW = 10
@@ -47,7 +48,7 @@ class _Ship:
         return Readings(np.full(n, self.number), moment_us, value, np.zeros(n, np.bool_), np.zeros(n, np.int64))
 
 
-Case = Callable[[SqliteStore, _Ship], float]
+Case = Callable[[ReadingStore, _Ship], float]
 
 
 def measure(options: Options) -> list[Row]:
@@ -58,7 +59,7 @@ def measure(options: Options) -> list[Row]:
         "late, into the middle": _late,
     }
     many, rounds = options.size(1_000_000, 100_000), options.size(200, 50)
-    store = SqliteStore(options.new_folder(), cache_kib=WORKER_CACHE_KIB)
+    store = open_store_in(options.new_place(), cache_kib=WORKER_CACHE_KIB)
     large = _Ship(0, many)
     # A new one for every round: it must not get a history on the way.
     small = [_Ship(number, FEW) for number in range(1, len(cases) * (rounds + 1) + 1)]
@@ -68,7 +69,7 @@ def measure(options: Options) -> list[Row]:
     return rows
 
 
-def _compared(store: SqliteStore, what: str, case: Case, large: _Ship, small: list[_Ship]) -> Row:
+def _compared(store: ReadingStore, what: str, case: Case, large: _Ship, small: list[_Ship]) -> Row:
     had, ships = round(large.count, -3), iter(small)
     few_ms, many_ms = in_turn(len(small) - 1, lambda: case(store, next(ships)), lambda: case(store, large))
     few, many = median(few_ms), median(many_ms)
@@ -83,24 +84,24 @@ def _compared(store: SqliteStore, what: str, case: Case, large: _Ship, small: li
     )
 
 
-def _remembered(store: SqliteStore, ship: _Ship) -> float:
+def _remembered(store: ReadingStore, ship: _Ship) -> float:
     recorder = Recorder(store, DEFAULT_MAX_GAP_US)
     recorder.record(ship.next())
     reading = ship.next()
     return milliseconds(lambda: recorder.record(reading))
 
 
-def _cold(store: SqliteStore, ship: _Ship) -> float:
+def _cold(store: ReadingStore, ship: _Ship) -> float:
     recorder, reading = Recorder(store, DEFAULT_MAX_GAP_US), ship.next()
     return milliseconds(lambda: recorder.record(reading))
 
 
-def _late(store: SqliteStore, ship: _Ship) -> float:
+def _late(store: ReadingStore, ship: _Ship) -> float:
     recorder, reading = Recorder(store, DEFAULT_MAX_GAP_US), ship.late()
     return milliseconds(lambda: recorder.record(reading))
 
 
-def _fill(store: SqliteStore, ships: list[_Ship]) -> None:
+def _fill(store: ReadingStore, ships: list[_Ship]) -> None:
     """Put histories straight into the store: the same readings and slots that the worker would."""
     readings = Readings.concat([ship.at(np.arange(ship.count) * STEP_S) for ship in ships])
     slots = normalize(readings)

@@ -29,7 +29,7 @@ PAUSE_S = 0.001
 def measure(options: Options) -> list[Row]:
     """Measure milliseconds for a ship that reports every quarter of an hour."""
     rounds = options.size(200, 50)
-    with Service(options.new_folder()) as service, _bare_server() as port:
+    with Service(options.new_place()) as service, _bare_server() as port:
         slots = itertools.count()
         connection = HTTPConnection(HOST, port)
         service_ms, bare_ms = in_turn(

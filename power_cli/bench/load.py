@@ -18,9 +18,10 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
 from power_cli.up import HOST
+from shared.batch import columns, decode
 from shared.errors import Unavailable
 from shared.moments import US_PER_S
-from shared.readings import I64
+from shared.readings import I64, Readings
 from shared.topics import readings_topic
 
 START_S = 1_704_067_200
@@ -65,6 +66,11 @@ class Batch:
         rows = zip(moments.tolist(), values.tolist(), strict=True)
         data = ", ".join(f'{{"datetime": "{moment}Z", "value": {value}}}' for moment, value in rows)
         return f'{{"spaceship_id": {self.ship}, "units": "kW", "data": [{data}]}}'.encode()
+
+
+def readings_of(batches: Sequence[Batch]) -> Readings:
+    """Give what the service makes of batches, as columns."""
+    return columns([decode(batch.payload())._replace(sent_at_us=0) for batch in batches])
 
 
 @contextmanager

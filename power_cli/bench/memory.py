@@ -25,7 +25,7 @@ def measure(options: Options) -> list[Row]:
     total = options.size(10_000_000, 500_000)
     batches = [Batch(ship, day * A_DAY) for day in range(total // A_DAY // SHIPS + 1) for ship in range(SHIPS)]
     batches = batches[: total // A_DAY]
-    with Service(options.new_folder()) as service:
+    with Service(options.new_place()) as service:
         worker = service.worker()  # this very process: one that died and was started again would look small
         idle_mib = _mib(worker)
         mib = list(_samples(service, worker, [batches[i : i + PART] for i in range(0, len(batches), PART)]))
@@ -50,7 +50,7 @@ def _samples(service: Service, worker: psutil.Process, parts: list[list[Batch]])
         for _ in range(AHEAD):
             start()
         for part in tqdm(parts, unit="part", leave=False):
-            service.await_stored((batch.ship, batch.last_us) for batch in reversed(part))
+            service.await_stored(part[::-1])
             yield _mib(worker)
             start()
 

@@ -34,12 +34,12 @@ def measure(options: Options) -> list[Row]:
     """Measure messages per second, each consumer alone with a queue that has been filled while it stood still."""
     each = options.size(40, 10)
     steps = itertools.count(0, each)
-    with Service(options.new_folder()) as service, _bare_subscriber(service.mqtt_port, SHIPS * each) as bare:
+    with Service(options.new_place()) as service, _bare_subscriber(service.mqtt_port, SHIPS * each) as bare:
         process, done = bare
 
         def stored() -> float:
             load = _messages(next(steps), each)
-            newest = [(batch.ship, batch.last_us) for batch in load[: -SHIPS - 1 : -1]]
+            newest = load[: -SHIPS - 1 : -1]
             return _drained(service, service.worker(), publish, load, lambda: service.await_stored(newest))
 
         def acknowledged() -> float:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from power_cli.bench.databases import Database, Place
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -15,14 +17,15 @@ class Options:
 
     folder: Path
     quick: bool
+    database: Database
 
     def size(self, full: int, quick: int) -> int:
         """Choose a size."""
         return quick if self.quick else full
 
-    def new_folder(self) -> Path:
-        """Make a folder for one store."""
-        return Path(tempfile.mkdtemp(dir=self.folder))
+    def new_place(self) -> Place:
+        """Make room for one store."""
+        return self.database.new_place(Path(tempfile.mkdtemp(dir=self.folder)))
 
 
 def in_turn(rounds: int, *measure: Callable[[], float]) -> list[list[float]]:

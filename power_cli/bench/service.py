@@ -2,45 +2,44 @@
 
 import os
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from http.client import HTTPConnection
-from pathlib import Path
 from typing import Self
 
 import psutil
 
+from power_cli.bench.databases import Place
+from power_cli.bench.load import Batch
 from power_cli.up import HOST, ROOT
 from shared.errors import Unavailable
-from shared.store.sqlite import FILE_NAME
 
 START_LIMIT_S = 60
 STOP_LIMIT_S = 60
 STORED_LIMIT_S = 600
-LOOK_S = 0.005
 OK = 200
 
 
 class Service:
-    """Broker, worker and both APIs over one data folder, as a context: they run inside it."""
+    """Broker, worker and both APIs over one store, as a context: they run inside it."""
 
-    def __init__(self, folder: Path) -> None:
-        """Prepare one; a folder that holds a store already is taken as it is."""
-        self.port, self.mqtt_port = _free_port(), _free_port()
-        self._folder = folder
-        self._log = folder / "log"
+    def __init__(self, place: Place) -> None:
+        """Prepare one; a place that holds a store already is taken as it is."""
+        self.port, self.mqtt_port = free_port(), free_port()
+        self._place = place
+        self._log = place.folder / "log"
 
     def __enter__(self) -> Self:
         """Start it and wait until it says that it is ready."""
         ports = ["--port", str(self.port), "--mqtt-port", str(self.mqtt_port)]
-        environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+        where = ["--data", str(self._place.folder), "--store", self._place.environ["POWER_STORE"]]
+        environ = {**os.environ, **self._place.environ, "PYTHONPATH": str(ROOT)}
         environ.pop("POWER_API_TOKENS_FILE", None)  # what is measured here sends no token
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "power_cli", "up", *ports, "--data", str(self._folder)],
+                [sys.executable, "-P", "-m", "power_cli", "up", *ports, *where],
                 env=environ,
                 stdout=log,
                 stderr=log,
@@ -53,13 +52,13 @@ class Service:
                 raise Unavailable(f"the service did not start: {self._said().strip()[-500:]}")
             time.sleep(0.05)
         self._http = HTTPConnection(HOST, self.port, timeout=30)
-        self._store = sqlite3.connect(f"file:{self._folder / FILE_NAME}?mode=ro", uri=True, isolation_level=None)
+        self._look = self._place.look()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Stop all of it."""
         self._http.close()
-        self._store.close()
+        self._look.close()
         self._stop()
 
     def _stop(self) -> None:
@@ -106,26 +105,24 @@ class Service:
             raise Unavailable(f"{method} {path} was answered with {response.status}")
         return answer
 
-    def await_stored(self, readings: Iterable[tuple[int, int]]) -> None:
-        """Wait until readings, given as ship and moment, are visible to another process.
-
-        It looks for one of them at a time, so that looking costs the service nothing.
+    def await_stored(self, batches: Sequence[Batch]) -> None:
+        """Wait until batches, which continue what their ships have sent, are stored and another process sees it.
 
         Raises:
             Unavailable: it takes too long.
 
         """
         deadline = time.monotonic() + STORED_LIMIT_S
-        for key in readings:
-            while not self._store.execute("SELECT 1 FROM readings WHERE ship = ? AND time_us = ?", key).fetchone():
-                if time.monotonic() > deadline:
-                    raise Unavailable(
-                        f"after {STORED_LIMIT_S} s still not stored: {key}; the log ends {self._said()[-300:]}"
-                    )
-                time.sleep(LOOK_S)
+        while batches := self._look.missing(batches):
+            if time.monotonic() > deadline:
+                raise Unavailable(
+                    f"after {STORED_LIMIT_S} s still not stored: {batches[0]}; the log ends {self._said()[-300:]}"
+                )
+            time.sleep(self._look.pause_s)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Give a port that nobody uses at the moment."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])

@@ -3,7 +3,6 @@
 import json
 import os
 import platform
-import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
@@ -45,17 +44,17 @@ def as_text(rows: Sequence[Row]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def as_json(rows: Sequence[Row], *, quick: bool) -> str:
+def as_json(rows: Sequence[Row], database: str, *, quick: bool) -> str:
     """Write the rows with the samples behind them."""
-    return json.dumps({"machine": machine(), "quick": quick, "rows": [asdict(row) for row in rows]}, indent=1)
+    return json.dumps({"machine": machine(database), "quick": quick, "rows": [asdict(row) for row in rows]}, indent=1)
 
 
-def machine() -> str:
-    """Say what was measured on."""
+def machine(database: str) -> str:
+    """Say what was measured on, with which database."""
     load = os.getloadavg()[0]
     return (
         f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}, "
-        f"SQLite {sqlite3.sqlite_version}; load at the end {load:.1f}"
+        f"{database}; load at the end {load:.1f}"
     )
 
 

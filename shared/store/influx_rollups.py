@@ -21,7 +21,7 @@ from shared.store.influx_server import NS_PER_S, Server, Table
 DAY_S = 86_400
 MONTH_S = 30 * DAY_S
 NWH_PER_KWH = 10**12
-REMEMBERED = 300_000
+REMEMBERED = 100_000
 """How many sums are remembered, each of some 300 bytes."""
 PART = 200
 
@@ -132,6 +132,11 @@ class RollUps:
         self._sums.clear()
         self._stale = None
 
+    def trim(self) -> None:
+        """Forget some, if that is too much; not while slots are being written."""
+        if len(self._sums) > REMEMBERED:
+            self._sums.clear()
+
     def mark(self, slots: Slots, was: Slots, *, alone: bool) -> Pending:
         """Mark the sums that slots belong to, before these are written; only if we are alone they are made later."""
         changes: dict[Key, Sum] = {}
@@ -148,9 +153,7 @@ class RollUps:
     def make(self, pending: Pending) -> None:
         """Write the sums, after their slots."""
         stale = self._stale or {}
-        made = {
-            key: self._sums.get(key, Sum()).plus(change) for key, change in pending.changes.items() if key not in stale
-        }
+        made = {key: self._sums[key].plus(change) for key, change in pending.changes.items() if key not in stale}
         self._server.write(_line(key, each, pending.mark) for key, each in made.items())
         self._sums |= made
 
@@ -178,8 +181,6 @@ class RollUps:
 
     def _learn(self, keys: Iterable[Key]) -> None:
         """Read the sums that are not remembered."""
-        if len(self._sums) > REMEMBERED:
-            self._sums.clear()
         stale = self._found_stale()
         unknown = [key for key in keys if key not in self._sums and key not in stale]
         self._sums |= dict.fromkeys(unknown, Sum())
@@ -226,11 +227,19 @@ def _read(server: Server, kind: Kind, spans: Sequence[tuple[int, int, int]]) -> 
             yield key, Row(there, int(mark), int(clean))
 
 
-def read_stale(server: Server, kind: Kind, where: str = "", values: Mapping[str, object] | None = None) -> list[Key]:
-    """Give the sums that are out of date; `where` goes on after a condition (`` AND …``)."""
+def read_stale(server: Server, kind: Kind) -> list[Key]:
+    """Give the sums that are out of date."""
     by_ship = " GROUP BY ship" if kind.of_ship else ""
-    statement = f"SELECT mark, clean FROM {kind.name} WHERE mark != clean{where}{by_ship}"
-    return [key for table in server.query([statement], values or {}) for key in _keys(kind, table)]
+    tables = server.query([f"SELECT mark, clean FROM {kind.name} WHERE mark != clean{by_ship}"], {})
+    return [key for table in tables for key in _keys(kind, table)]
+
+
+def stale_times_s(server: Server, kind: Kind, where: str = "", values: Mapping[str, object] | None = None) -> list[int]:
+    """Give the times of sums that are out of date, of any ship, each once; `where` goes on after a condition."""
+    # Not by ship, where there are many that is twice as quick.
+    statement = f"SELECT mark, clean FROM {kind.name} WHERE mark != clean{where}"
+    tables = server.query([statement], values or {})
+    return sorted({int(time_ns) // NS_PER_S for table in tables for time_ns in table["time"]})
 
 
 def slots_under(server: Server, keys: Sequence[Key]) -> Slots:
@@ -298,6 +307,6 @@ def _series(key: Key) -> str:
 def _line(key: Key, each: Sum, mark: int) -> str:
     return (
         f"{_series(key)} kwh={each.kwh!r},covered_s={each.covered_us / US_PER_S!r},{key.kind.count}={each.slots}i,"
-        f'whole={each.whole}i,provisional={each.provisional}i,nwh="{each.nwh}",mark={mark}i,clean={mark}i'
+        f'whole={each.whole}i,provisional={each.provisional}i,nwh="{each.nwh}",clean={mark}i'
         f" {key.time_s * NS_PER_S}"
     )

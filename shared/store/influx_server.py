@@ -6,7 +6,9 @@ Both versions take line protocol at ``/write`` and answer InfluxQL at ``/query``
 import csv
 import json
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -20,6 +22,8 @@ from shared.errors import InvalidSettings, Refused, Unavailable
 
 LINES = 10_000
 """How many lines one request takes: what InfluxDB is quickest with, and a tenth of what it takes at most."""
+AT_ONCE = 2
+"""How many requests with lines are under way at a time: while one is being synced to disk another is being parsed."""
 TIMEOUT_S = 30
 NS_PER_US = 1000
 NS_PER_S = 10**9
@@ -55,14 +59,14 @@ class Account:
 class Server:
     """A connection pool; safe to use from several threads. Nothing is asked before the first use."""
 
-    def __init__(self, account: Account, *, connections: int = 8) -> None:
+    def __init__(self, account: Account, *, connections: int = 8, timeout_s: float = TIMEOUT_S) -> None:
         """Prepare for as many requests at once as there are connections."""
         self._client: Any = InfluxDBClient(  # without types
             account.url,
             token=account.token,
             auth_basic=":" in account.token,  # not as `username`, with which it would sign in at 2.x's own address
             org=account.org,
-            timeout=TIMEOUT_S * 1000,
+            timeout=round(timeout_s * 1000),
             retries=False,
             connection_pool_maxsize=connections,
         )
@@ -110,22 +114,37 @@ class Server:
     def write(self, lines: Iterable[str]) -> None:
         """Have lines stored, their times in nanoseconds; they are durable when this returns.
 
+        No point may be among them twice: which of several requests comes first is not known. When this returns or
+        raises, none is under way any more, but for one that was not answered.
+
         Raises:
             Refused: a line can never be stored; others of its request may be.
             Unavailable: the database is away or overloaded; any part of the lines may be stored.
 
         """
         self.check()
-        lines = iter(lines)
-        while part := list(islice(lines, LINES)):
-            with self._errors(), self._refusals():
-                self._client.api_client.call_api(
-                    "/write",
-                    "POST",
-                    query_params=[("db", self._account.bucket)],
-                    header_params={"Content-Type": "text/plain; charset=utf-8"},
-                    body="\n".join(part).encode(),
-                )
+        lines, under_way = iter(lines), deque[Future[None]]()
+        with ThreadPoolExecutor(AT_ONCE, "influxdb-write") as pool:  # its end waits for all, after an error too
+            while part := list(islice(lines, LINES)):
+                body = "\n".join(part).encode()
+                if len(part) < LINES and not under_way:  # it is the only one
+                    self._write(body)
+                    return
+                under_way.append(pool.submit(self._write, body))
+                if len(under_way) == AT_ONCE:
+                    under_way.popleft().result()
+            for each in under_way:
+                each.result()
+
+    def _write(self, body: bytes) -> None:
+        with self._errors(), self._refusals():
+            self._client.api_client.call_api(
+                "/write",
+                "POST",
+                query_params=[("db", self._account.bucket)],
+                header_params={"Content-Type": "text/plain; charset=utf-8"},
+                body=body,
+            )
 
     def query(self, statements: Sequence[str], values: Mapping[str, object]) -> Iterator[Table]:
         """Run InfluxQL statements and give the answers of those that have one; times are in nanoseconds.
@@ -145,8 +164,7 @@ class Server:
         if not tables.pop().startswith("name,tags,time,value\npinned,"):
             raise Unavailable(f"InfluxDB at {self._account.url} did not answer all of a query")
         for table in tables:
-            names, *rows = csv.reader(table.splitlines())
-            yield dict(zip(names, zip(*rows, strict=True), strict=True))
+            yield _columns(table)
 
     def set_up(self) -> None:
         """Put the point that every query is answered with at its end."""
@@ -197,15 +215,26 @@ class Server:
             raise
 
 
+def _columns(table: str) -> Table:
+    """Read CSV; most answers have nothing quoted, and then all their cells lie at equal distances."""
+    if '"' in table:
+        names, *rows = csv.reader(table.splitlines())
+        return dict(zip(names, zip(*rows, strict=True), strict=True))
+    head, _, rest = table.partition("\n")
+    names, cells = head.split(","), rest.replace("\n", ",").split(",")
+    return {name: tuple(cells[i :: len(names)]) for i, name in enumerate(names)}
+
+
 def _is_supported(version: str) -> bool:
     found = re.match(r"v?(\d+)\.(\d+)", version)
     return found is not None and _OLDEST <= (int(found[1]), int(found[2])) < (_TOO_NEW, 0)
 
 
 def _said(error: ApiException) -> str:
+    """Give the reason in one line; where CSV was asked for, it comes as a table of one column."""
     body = error.body.decode("utf-8", "replace") if isinstance(error.body, bytes) else str(error.body or error.reason)
     try:
         said = json.loads(body)
     except ValueError:
-        return body.strip()
-    return str(said.get("error") or said.get("message")) if isinstance(said, dict) else body.strip()
+        return " ".join(body.removeprefix("error\n").split())
+    return str(said.get("error") or said.get("message")) if isinstance(said, dict) else " ".join(body.split())

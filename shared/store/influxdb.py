@@ -5,8 +5,9 @@ promise of the port nevertheless stands in docs/decisions/010-influxdb.md.
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import islice
 
 import numpy as np
 
@@ -24,37 +25,43 @@ from shared.store.influx_rollups import (
     Pending,
     RollUps,
     Sum,
-    read_stale,
     ships_of,
     slots_of,
     slots_under,
+    stale_times_s,
     sums,
 )
-from shared.store.influx_server import NS_PER_S, NS_PER_US, Account, Server, Table
+from shared.store.influx_server import AT_ONCE, LINES, NS_PER_S, NS_PER_US, TIMEOUT_S, Account, Server, Table
 from shared.store.port import FleetSlots, Neighbourhood, ShipEnergy, Span
 
 END_S = influx_neighbours.END_US // US_PER_S + 32 * DAY_S
 """No slot is later: the last reading may speak for a month."""
 SHIPS = 500
 RUN_S = DAY_S
-LOOK_AGAIN_S = 5.0
+LOOK_AGAIN_S = 5
 """How often a worker that is not alone looks whether it is, while nothing arrives."""
 
 
 class InfluxStore:
     """Both halves of the port; the reading half is safe to use from several threads, the writing half from one."""
 
-    def __init__(self, account: Account, *, connections: int = 8) -> None:
+    def __init__(
+        self,
+        account: Account,
+        *,
+        connections: int = 8,
+        timeout_s: float = TIMEOUT_S,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Prepare; the server is asked for its version with the first use."""
-        self._server = Server(account, connections=connections)
-        self._presence = Presence(self._server)
+        self._server = Server(account, connections=connections, timeout_s=timeout_s)
+        self._presence = Presence(self._server, now_s)
         self._roll_ups = RollUps(self._server)
         self._alone = False
         self._is_known = False
         """Whether `_alone` was found out after everything that was put."""
-        self._was_disturbed = True
-        """Whether others may have written since the last transaction."""
-        self._look_again_s = 0.0
+        self._forgot = True
+        """Whether the caller has to be told that others may have written."""
         self._pending: list[Pending] = []
 
     def close(self) -> None:
@@ -79,16 +86,27 @@ class InfluxStore:
     def transaction(self) -> Iterator[bool]:
         """See `ReadingStore`."""
         try:
-            self._server.set_up()
-            self._presence.show()
-            self._is_known = False
-            if not self._alone:
-                self.alone()
-            was_disturbed, self._was_disturbed = self._was_disturbed, not self._alone
-            yield was_disturbed
-            if self.alone():
-                for pending in self._pending:
-                    self._roll_ups.make(pending)
+            with self._or_unsure():
+                self._server.set_up()
+                has_watched = self._alone and self._presence.has_watched()
+                self._presence.show()
+                self._roll_ups.trim()
+                self._is_known = False
+                if not has_watched:
+                    self._watch()
+                others_wrote, self._forgot = self._forgot, False
+                yield others_wrote
+                if self.alone():
+                    for pending in self._pending:
+                        self._roll_ups.make(pending)
+        finally:
+            self._pending.clear()
+
+    @contextmanager
+    def _or_unsure(self) -> Iterator[None]:
+        """After an error, take nothing for granted."""
+        try:
+            yield
         except Refused:
             self._forget()
             raise
@@ -97,29 +115,38 @@ class InfluxStore:
             self._server.forget()
             self._forget()
             raise
-        finally:
-            self._pending.clear()
+
+    def _watch(self) -> None:
+        self._forget()
+        self._alone, self._is_known = self._presence.watch(), True
 
     def alone(self) -> bool:
         """See `ReadingStore`."""
         if not self._is_known:
-            self._alone, self._is_known = self._presence.alone(), True
-            if not self._alone:
-                self._forget()
+            self._presence.hold()
+            self._still_alone()
+            self._is_known = True
+        return self._alone
+
+    def _still_alone(self) -> bool:
+        self._alone = self._presence.alone() and self._alone
+        if not self._alone:
+            self._forget()
         return self._alone
 
     def _forget(self) -> None:
-        self._alone = False
-        self._was_disturbed = True
+        self._alone, self._forgot = False, True
         self._pending.clear()
         self._roll_ups.forget()
 
     def neighbourhoods(self, spans: Sequence[Span]) -> list[Neighbourhood]:
         """See `ReadingStore`."""
+        self._presence.hold()
         return influx_neighbours.neighbourhoods(self._server, spans)
 
     def stored_slots(self, windows: Mapping[int, Window]) -> Slots:
         """See `ReadingStore`."""
+        self._presence.hold()
         ships = sorted(windows)
         tables = [
             table
@@ -150,10 +177,16 @@ class InfluxStore:
             readings.sent_at_us,
             readings.moment_us * NS_PER_US,
         )
-        self._server.write(
+        self._write(
             f'readings,ship={ship} value={value!r},unit="{unit}",sent_at={sent_at_us}i {time_ns}'
             for ship, value, unit, sent_at_us, time_ns in zip(*(each.tolist() for each in columns), strict=True)
         )
+
+    def _write(self, lines: Iterable[str]) -> None:
+        lines = iter(lines)
+        while part := list(islice(lines, LINES * AT_ONCE)):
+            self._presence.hold()
+            self._server.write(part)
 
     def put_slots(self, slots: Slots, was: Slots) -> None:
         """See `ReadingStore`."""
@@ -162,7 +195,7 @@ class InfluxStore:
         pending = self._roll_ups.mark(slots, was, alone=alone)
         kwh, provisional = np.where(slots.covered_s > 0, slots.kwh, 0.0), slots.provisional & (slots.covered_s > 0)
         columns = (slots.ship, kwh, slots.covered_s, provisional, slots.start_s * NS_PER_S)
-        self._server.write(
+        self._write(
             f"energy,ship={ship} kwh={kwh!r},covered_s={covered_s!r},provisional={provisional} {start_ns}"
             for ship, kwh, covered_s, provisional, start_ns in zip(*(each.tolist() for each in columns), strict=True)
         )
@@ -184,19 +217,11 @@ class InfluxStore:
 
     def tidy(self) -> bool:
         """See `ReadingStore`."""
-        if not self._alone:
-            if time.monotonic() < self._look_again_s:
-                return False
-            self._look_again_s = time.monotonic() + LOOK_AGAIN_S
-            self._server.set_up()
-            if not self._is_alone_now():
-                return False
-        return self._roll_ups.repair(self._is_alone_now)
-
-    def _is_alone_now(self) -> bool:
-        self._presence.show()
-        self._is_known = False
-        return self.alone()
+        with self._or_unsure():
+            if not self._alone and self._presence.last_look_s() > LOOK_AGAIN_S:
+                self._server.set_up()
+                self._watch()
+            return self._alone and self._roll_ups.repair(self._still_alone)
 
     # --- the reading half
 
@@ -248,8 +273,7 @@ class InfluxStore:
         if first_s >= last_s:  # no whole day
             first_s = last_s = end_s
         days = {"first": first_s * NS_PER_S, "last": last_s * NS_PER_S}
-        stale = read_stale(self._server, SHIP_DAYS, " AND time >= $first AND time < $last", days)
-        stale_days = sorted({key.time_s for key in stale})
+        stale_days = stale_times_s(self._server, SHIP_DAYS, " AND time >= $first AND time < $last", days)
         edges = [(start_s, first_s), *((day_s, day_s + DAY_S) for day_s in stale_days), (last_s, end_s)]
         whole = zip([first_s, *(day_s + DAY_S for day_s in stale_days)], [*stale_days, last_s], strict=True)
         parts = [("energy", *each) for each in edges] + [("ship_days", *each) for each in whole]
@@ -276,7 +300,7 @@ class InfluxStore:
         made = "FROM fleet WHERE ships > 0 AND mark = clean ORDER BY time"
         ends = [f"SELECT ships {made} LIMIT 1", f"SELECT ships {made} DESC LIMIT 1"]
         starts_s = [int(table["time"][0]) // NS_PER_S for table in self._server.query(ends, {})]
-        stale_s = [key.time_s for key in read_stale(self._server, FLEET)]
+        stale_s = stale_times_s(self._server, FLEET)
         low_s, high_s = (starts_s[0], starts_s[-1]) if starts_s else (END_S, END_S)
         outside = [
             *self.fleet(Window(min([low_s, *stale_s]), low_s)).start_s.tolist(),

@@ -45,9 +45,10 @@ _TOP_OF_ALL_TIME = f"""
 SELECT ship, {_KWH}, covered_us FROM ship_energy
 WHERE covered_us > 0 ORDER BY round({_KWH}, 6) DESC, ship LIMIT ?
 """
+# CROSS JOIN keeps SQLite from reading all of `energy` and looking each ship up, which it thinks is cheaper.
 _EDGE = """
 SELECT e.ship, e.whole_kwh, e.rest_nwh, e.covered_us FROM ship_energy s
-JOIN energy e ON e.ship = s.ship AND e.start_s >= ? AND e.start_s < ?
+CROSS JOIN energy e ON e.ship = s.ship AND e.start_s >= ? AND e.start_s < ?
 """
 _TOP = f"""
 SELECT ship, total(whole_kwh) + total(rest_nwh) / 1e12 AS kwh, total(covered_us) FROM (

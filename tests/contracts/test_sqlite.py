@@ -1,6 +1,7 @@
 """The embedded store keeps the contract, and a few promises of its own."""
 
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from shared.slots import Window
 from shared.sqlite_files import SqliteFile
 from shared.store.port import Span
 from shared.store.sqlite import FILE_NAME, SqliteStore
-from tests.contracts.store_contract import MakeStore, Store, StoreContract, put, slots_of
+from tests.contracts.store_contract import DAY_S, START_S, MakeStore, Store, StoreContract, put, slots_of
 from tests.contracts.store_edges import StoreEdges
 from tests.support.strategies import START_US
 
@@ -160,4 +161,23 @@ def test_a_sum_beyond_64_bits_does_not_stop_the_store(tmp_path: Path) -> None:
     assert store.fleet(Window()).kwh.tolist() == pytest.approx([3e19])
     put(store, slots_of((0, 0, 1.0, 900.0, False)))
     assert store.fleet(Window()).kwh.tolist() == pytest.approx([2.9e19])
+    store.close()
+
+
+def test_no_question_reads_all_slots_of_all_ships(tmp_path: Path) -> None:
+    """Whatever SQLite thinks of it: the slots of a window are found by their ship and start."""
+    store = SqliteStore(tmp_path)
+    connection = store._file.connection()
+    asked: list[str] = []
+    connection.set_trace_callback(asked.append)
+    window = Window(START_S + 900, START_S + 30 * DAY_S + 900)
+    for each in (Window(), window):
+        store.slots(1, each)
+        store.fleet(each)
+        store.top_ships(each, 3)
+        store.extent()
+    connection.set_trace_callback(None)
+    plans = [row[3] for question in asked for row in connection.execute(f"EXPLAIN QUERY PLAN {question}")]
+    assert any("SEARCH e " in plan for plan in plans), "the edges of the window are looked up"
+    assert not [plan for plan in plans if re.match(r"SCAN (e|energy)\b", plan)]
     store.close()

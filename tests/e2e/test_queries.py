@@ -11,6 +11,7 @@ import urllib3
 
 from shared.moments import iso, moment_us
 from tests.support.servers import Service
+from tests.support.stores import STORES, service_on
 from tests.support.waiting import until
 
 SLOT_US = 900_000_000
@@ -59,10 +60,10 @@ def problem(response: urllib3.BaseHTTPResponse) -> dict[str, Any]:
     return said
 
 
-@pytest.fixture(scope="module")
-def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+@pytest.fixture(scope="module", params=STORES)
+def fleet(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A fresh service with the published samples, and on other days ships that use as much as one another."""
-    service = Service(tmp_path_factory.mktemp("fleet") / "data")
+    service = service_on(request, tmp_path_factory.mktemp("fleet") / "data")
     service.start()
     assert service.get("/topusers") == {"datetime": None, "ships": []}
     assert service.get("/data/fleet") == {"units": "kWh", "data": []}

@@ -9,14 +9,16 @@ import pytest
 
 from normalizer_worker.normalize import DEFAULT_MAX_GAP_US
 from shared.moments import iso
+from shared.settings import StoreSettings
 from shared.slots import Slots, Window
-from shared.store.sqlite import SqliteStore
+from shared.store.choice import open_store
 from tests.e2e.test_golden import send_mqtt
 from tests.e2e.test_up import child
 from tests.support import reference
 from tests.support.comparing import assert_same
 from tests.support.reference import Reading
 from tests.support.servers import Service
+from tests.support.stores import STORES, service_on
 from tests.support.waiting import until
 
 SHIPS = (1, 2, 3)
@@ -25,9 +27,9 @@ KILLS = 8
 START_US = 1_535_068_800_000_000
 
 
-@pytest.fixture
-def own(tmp_path: Path) -> Iterator[Service]:
-    service = Service(tmp_path / "data")
+@pytest.fixture(params=STORES)
+def own(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Service]:
+    service = service_on(request, tmp_path / "data")
     service.start()
     yield service
     service.stop()
@@ -71,7 +73,8 @@ def test_a_worker_killed_at_any_moment_ends_with_the_same_slots(own: Service) ->
                 worker.kill()
     until(lambda: child(own, "normalizer_worker"), "a worker runs")
     expected = reference.slots([each for batch in made for each in batch], DEFAULT_MAX_GAP_US)
-    store = SqliteStore(own.folder)
+    settings = StoreSettings.load({"POWER_DATA_DIR": str(own.folder), **own.environ})
+    store = open_store(settings)
 
     def stored() -> Slots:
         return Slots.concat([store.slots(ship, Window()) for ship in SHIPS])

@@ -3,9 +3,11 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +68,15 @@ class Listener:
 
 def to(topic: str, payload: bytes = b"{}", correlation: bytes | None = None) -> Receipt:
     return Receipt(topic, payload, correlation, "stored")
+
+
+def has_come(connection: Connection, what: bytes) -> bool:
+    """Look at what waits in the socket, without taking it."""
+    sock = connection._client.socket()
+    assert isinstance(sock, socket.socket)
+    with suppress(BlockingIOError):
+        return what in sock.recv(65536, socket.MSG_PEEK)
+    return False
 
 
 @pytest.fixture
@@ -134,7 +145,8 @@ def test_confirmations_do_not_hide_the_messages_behind_them(broker: Broker, work
     connection = worker.connect()
     publish(broker, *[b"%d" % i for i in range(30)])
     connection.finish([Done(each, to("gateways/1")) for each in receive(connection, 30)])
-    publish(broker, b"next")  # whose sender was told after the worker was: all of it is there
+    publish(broker, b"next")
+    until(lambda: has_come(connection, b"next"), "all of it")
     message = connection.receive(0)
     assert message is not None
     assert message.payload == b"next"

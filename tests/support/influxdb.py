@@ -64,11 +64,29 @@ def influxd_program() -> str:
 class InfluxDb:
     """A real InfluxDB, with its defaults where they matter: what it has answered is on disk."""
 
-    def __init__(self, folder: Path, port: int | None = None, *, auth: bool = False, index: str = "inmem") -> None:
-        """Prepare one that keeps its state in a folder; with `auth` it asks for `ADMIN` and `PASSWORD`."""
+    def __init__(
+        self,
+        folder: Path,
+        port: int | None = None,
+        *,
+        auth: bool = False,
+        index: str = "inmem",
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        """Prepare one that keeps its state in a folder.
+
+        Args:
+            folder: where.
+            port: which to listen on; a free one where it is left out.
+            auth: whether it asks for `ADMIN` and `PASSWORD`.
+            index: how it keeps its series.
+            environ: more of its settings, as variables of its environment.
+
+        """
         self.port, self.backup_port = port or free_port(), free_port()
         self.log = folder / "influxd.log"
         self._folder, self._auth, self._index = folder, auth, index
+        self._environ = {**os.environ, **(environ or {})}
         self._process: subprocess.Popen[bytes] | None = None
         self._http = urllib3.PoolManager(
             retries=False, headers=urllib3.make_headers(basic_auth=f"{ADMIN}:{PASSWORD}") if auth else None
@@ -94,7 +112,7 @@ class InfluxDb:
         configuration.write_text(text, "utf-8")
         with self.log.open("ab") as log:
             command = [influxd_program(), "-config", str(configuration)]
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+            self._process = subprocess.Popen(command, env=self._environ, stdout=log, stderr=log)
         until(self.answers, f"InfluxDB answers; see {self.log}")
         if self._auth:  # the first user may be made by anybody; made again, as after a restart, it stays what it is
             self.query(f"CREATE USER {ADMIN} WITH PASSWORD '{PASSWORD}' WITH ALL PRIVILEGES")

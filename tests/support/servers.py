@@ -80,6 +80,7 @@ class Service:
         self.port, self.mqtt_port = free_port(), free_port()
         self.log = folder.parent / f"{folder.name}.log"
         self._store = store
+        self.environ = {"POWER_STORE": store, **environ}
         self._environ = {**os.environ, "PYTHONPATH": str(ROOT), **environ}
         self._process: subprocess.Popen[bytes] | None = None
         self._http = urllib3.PoolManager(retries=False)

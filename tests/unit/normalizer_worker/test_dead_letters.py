@@ -33,6 +33,21 @@ def test_the_same_message_again_is_counted(tmp_path: Path) -> None:
     letters.close()
 
 
+def test_a_letter_is_found_by_its_digest_and_removed_unless_it_came_again(tmp_path: Path) -> None:
+    """One that is sent again and comes back before it is removed must not be lost."""
+    letters = DeadLetters(tmp_path)
+    letters.keep([DeadLetter.of("ships/1/readings", each, BAD, 5) for each in (b"a", b"b")])
+    (letter,) = [each for each in letters.all() if each.payload == b"a"]
+    assert list(letters.between(letter.digest, letter.digest)) == [letter]
+    assert len(list(letters.between(bytes(32), b"\xff" * 32))) == 2
+    letters.keep([DeadLetter.of("ships/1/readings", b"a", BAD, 6)])
+    assert not letters.remove(letter)
+    (again,) = letters.between(letter.digest, letter.digest)
+    assert letters.remove(again)
+    assert [each.payload for each in letters.all()] == [b"b"]
+    letters.close()
+
+
 def test_a_file_in_use_makes_it_unavailable(tmp_path: Path) -> None:
     letters = DeadLetters(tmp_path)
     letters._file.connection().execute("PRAGMA busy_timeout=50")

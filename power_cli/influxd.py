@@ -1,0 +1,81 @@
+"""Starts a local InfluxDB 1.x, as Debian's package `influxdb` brings it, for as long as it is needed."""
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from shared.errors import Unavailable
+
+START_LIMIT_S = 30
+STOP_LIMIT_S = 30
+_BEYOND_PATH = ("/usr/sbin", "/usr/local/sbin")
+_CONFIGURATION = """
+reporting-disabled = true
+bind-address = "{host}:0"  # for backups; wherever there is room
+[meta]
+  dir = "{folder}/meta"
+[data]
+  dir = "{folder}/data"
+  wal-dir = "{folder}/wal"
+  query-log-enabled = false
+[http]
+  bind-address = "{host}:{port}"
+  log-enabled = false
+[monitor]
+  store-enabled = false
+[logging]
+  level = "warn"
+"""
+
+
+@contextmanager
+def running(folder: Path, host: str, port: int) -> Iterator[str]:
+    """Run one that keeps its state in a folder, with its defaults wherever they matter; yields its address.
+
+    Raises:
+        Unavailable: it is not installed, or does not start.
+
+    """
+    program = shutil.which("influxd", path=os.pathsep.join([os.environ.get("PATH", os.defpath), *_BEYOND_PATH]))
+    if program is None:
+        raise Unavailable(
+            "InfluxDB is missing: set INFLUXDB_URL to one that runs, or install 1.x (on Debian the package `influxdb`)"
+        )
+    configuration, log = folder / "influxdb.conf", folder / "influxd.log"
+    configuration.write_text(_CONFIGURATION.format(folder=folder.absolute(), host=host, port=port), "utf-8")
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [program, "-config", str(configuration)],
+            stdout=out,
+            stderr=out,
+            start_new_session=True,  # a Ctrl-C is for us; we stop it at the end
+        )
+    try:
+        url = f"http://{host}:{port}"
+        deadline = time.monotonic() + START_LIMIT_S
+        while not _answers(url):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise Unavailable(f"InfluxDB did not start: {log.read_text('utf-8', 'replace').strip()[-500:]}")
+            time.sleep(0.02)
+        yield url
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urlopen(f"{url}/ping", timeout=1):
+            return True
+    except (URLError, OSError):
+        return False

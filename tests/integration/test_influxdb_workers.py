@@ -1,0 +1,191 @@
+"""Workers on one InfluxDB, step by step: what each must notice of another, or of one that was killed."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from shared.errors import Unavailable
+from shared.store import influx_rollups
+from shared.store.influx_presence import HELD_S, SHOWN_S, WATCHED_S
+from shared.store.influx_rollups import FLEET, read_stale
+from shared.store.port import Neighbourhood, Span
+from tests.integration.test_influxdb_interleavings import World
+from tests.support.influxdb import InfluxDb
+from tests.support.reference import Reading
+from tests.support.stepping import Killed, Life
+from tests.support.strategies import START_US
+
+MINUTE_US = 60_000_000
+
+
+@pytest.fixture
+def world(influxdb: InfluxDb, tmp_path: Path) -> Iterator[World]:
+    with World(influxdb, tmp_path) as world:
+        yield world
+
+
+def reading(at: int, value: float = 6.0, sent: int = 0, ship: int = 1) -> Reading:
+    """Give a reading so many minutes after the start."""
+    return Reading(ship, START_US + at * MINUTE_US, value, False, sent)
+
+
+def record(world: World, life: Life, *rows: Reading) -> None:
+    world.extend(life, [rows])
+    life.run()
+
+
+def calls_first(before: Callable[..., bool], then: Callable[[], None], at: int) -> Callable[..., bool]:
+    """Have something done right after the n-th answer of a method."""
+    left = at
+
+    def asked() -> bool:
+        nonlocal left
+        answer = before()
+        left -= 1
+        if left == 0:
+            then()
+        return answer
+
+    return asked
+
+
+@pytest.mark.parametrize("between", ["left", "is long gone", "was killed"])
+def test_who_remembers_the_store_notices_another_that_came_and_went(world: World, between: str) -> None:
+    """What it remembers of the ship lacks the other's reading."""
+    one, other = world.life([]), world.life([])
+    record(world, one, reading(0))
+    if between == "is long gone":
+        world.pass_time()
+    record(world, other, reading(20))
+    if between == "left":
+        other.leave()
+    if between == "is long gone":
+        world.pass_time()
+    record(world, one, reading(40))
+    world.check()
+
+
+def test_whoever_comes_between_a_last_look_and_the_sums_is_in_the_sums(world: World) -> None:
+    one, other = world.life([]), world.life([])
+    record(world, one, reading(0))
+    presence = one.worker.store._presence
+    presence.alone = calls_first(  # type: ignore[method-assign]
+        presence.alone, lambda: record(world, other, reading(1, 7.0, ship=2)), at=1
+    )
+    record(world, one, reading(5))
+    assert other.deaths == 0
+    assert len(world.stored()) == 3
+    world.check()
+    world.settle()
+    world.check()
+    world.check_clean()
+
+
+def test_sums_that_are_made_in_one_transaction_are_remembered_until_its_end(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many are remembered: two far parts of one ship are put one after the other, on top of what was there."""
+    monkeypatch.setattr(influx_rollups, "REMEMBERED", 0)
+    one = world.life([])
+    record(world, one, reading(0), reading(60 * 24 * 9))
+    record(world, one, reading(5), reading(60 * 24 * 9 + 5))
+    world.check()
+    world.check_clean()
+
+
+def test_a_kill_between_the_sums_of_two_parts_leaves_no_wrong_sum(world: World) -> None:
+    """Two ships, two parts, one slot of the fleet: the first part's sum must not look finished."""
+    one = world.life([])
+    roll_ups = one.worker.store._roll_ups
+    make, made = roll_ups.make, []
+
+    def killed_after_the_first(pending: influx_rollups.Pending) -> None:
+        make(pending)
+        made.append(pending)
+        raise Killed
+
+    roll_ups.make = killed_after_the_first  # type: ignore[method-assign]
+    day = 24 * 60
+    world.extend(one, [[reading(0), reading(day, ship=2), reading(day), reading(3 * day, ship=2), reading(3 * day)]])
+    one.run()
+    assert (len(made), one.deaths) == (1, 1)
+    world.check()
+    world.settle()
+    world.check()
+    world.check_clean()
+
+
+def test_who_starts_anew_puts_the_sums_right_though_nothing_comes(world: World) -> None:
+    """The one before it died with marks set, and its batch was stored by then."""
+    one = world.life([])
+    one.worker.store._roll_ups.make = lambda pending: None  # type: ignore[method-assign]  # noqa: ARG005
+    record(world, one, reading(0))
+    assert read_stale(world.server, FLEET)
+    one.worker.drop()
+    one._worker = None
+    world.pass_time()
+    one.rest()
+    world.check_clean()
+    world.check()
+
+
+def test_what_is_put_right_again_is_looked_at_once_more(world: World) -> None:
+    """A revisit may meet another worker just as the first visit did."""
+    one, other = world.life([]), world.life([])
+    other.worker.store._server.set_up()
+    other.worker.store._presence.show()
+    record(world, one, reading(0, 9.0, sent=2))  # not alone: to be recorded again
+    old = f'readings,ship=1 value=5.0,unit="kW",sent_at=1i {START_US * 1000}'
+    world.server.write([old])  # what another has undone
+    world.rows.append(reading(0, 5.0, sent=1))
+    world.pass_time()
+    other.worker.store._presence.show()
+    one.rest()
+    assert world.stored()[1, START_US][0] == 9.0
+    world.server.write([old])  # and undoes again, since it had read before that
+    world.settle()
+    world.check()
+    world.check_clean()
+
+
+def test_who_has_a_request_under_way_does_not_say_that_it_is_gone(world: World) -> None:
+    """Its successor would think itself alone, and the request arrive after what that one reads."""
+    one = world.life([])
+    record(world, one, reading(0))
+    one.worker.store._presence.unsure()
+    one.leave()
+    other = world.life([])
+    with other.worker.store.transaction():
+        assert not other.worker.store.alone()
+
+
+def test_who_has_left_is_not_waited_for(world: World) -> None:
+    one, other = world.life([]), world.life([])
+    record(world, one, reading(0))
+    one.leave()
+    with other.worker.store.transaction():
+        assert other.worker.store.alone()
+
+
+def test_who_was_halted_in_a_transaction_writes_nothing_of_it(world: World) -> None:
+    """Others have thought it gone: what it has read is out of date."""
+    one = world.life([])
+    store = one.worker.store
+    neighbourhoods = store.neighbourhoods
+
+    def halted(spans: Sequence[Span]) -> list[Neighbourhood]:
+        found = neighbourhoods(spans)
+        world.clock.s += HELD_S + 1
+        return found
+
+    store.neighbourhoods = halted  # type: ignore[method-assign]
+    with pytest.raises(Unavailable, match="stood still for 31 s"):
+        record(world, one, reading(0))
+    assert world.stored() == {}
+
+
+def test_times_leave_room_for_each_other() -> None:
+    """A sign is seen for as long as what is written on its strength may take; looks overlap."""
+    assert HELD_S + 30 <= SHOWN_S
+    assert WATCHED_S < SHOWN_S
