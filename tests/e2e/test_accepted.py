@@ -60,8 +60,11 @@ def test_who_waits_for_the_receipt_can_read_at_once_what_was_sent(own: WatchedSe
     assert response.headers["Preference-Applied"] == "wait=10"
     assert own.get("/data?spaceship_id=1")["data"] == [{"datetime": iso(START_US).replace(".000000", ""), "value": 4}]
     assert own.get(response.headers["Location"]) == {
-        "batch_id": sent["batch_id"], "spaceship_id": 1, "status": "stored",
-        "readings": 1, "errors": [],
+        "batch_id": sent["batch_id"],
+        "spaceship_id": 1,
+        "status": "stored",
+        "readings": 1,
+        "errors": [],
     }
     assert own.count("power_outbox_batches") == 0
 
