@@ -1,40 +1,54 @@
-"""The gateway's HTTP interface: POST /data."""
+"""The gateway's HTTP interface: POST /data and GET /batches/{batch_id}."""
 
+import hashlib
+import re
+from collections.abc import Callable
 from threading import BoundedSemaphore
-from uuid import uuid4
+from typing import Any
+from uuid import UUID, uuid4
 
 from flask import Response, jsonify, request
+from werkzeug.exceptions import NotFound
 
 from ingest_api import body
 from ingest_api.metrics import IngestMetrics
-from ingest_api.publisher import Publisher
-from shared.batch import decode
+from ingest_api.outbox import Entry, Fate, Outbox
+from shared.batch import Batch, decode
 from shared.clock import StrictClock
-from shared.errors import Unavailable
-from shared.http import Routes, caller
+from shared.errors import InvalidInput, Problem, Unavailable
+from shared.http import Routes, caller, problem
 from shared.moments import iso
-from shared.topics import readings_topic
 
 BAD_REQUEST = 400
 DECODERS = 4
 """How many batches are decoded at a time: one of full size takes some 50 MB for it, and more at once are no quicker."""
+WAITERS = 16
+"""How many requests may wait for a receipt at a time: fewer than there are threads to answer the others."""
+LONGEST_WAIT_S = 30
+_WAIT = re.compile(r"(?:^|,)\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?=$|[,;])", re.ASCII | re.IGNORECASE)
 
 
-def routes(publisher: Publisher, metrics: IngestMetrics, *, allow_negative: bool = False) -> Routes:
+def routes(
+    outbox: Outbox, accepted: Callable[[], None], metrics: IngestMetrics, *, allow_negative: bool = False
+) -> Routes:
     """Build the routes.
 
     Args:
-        publisher: where accepted batches go.
+        outbox: where accepted batches go.
+        accepted: called after each.
         metrics: where they are counted.
         allow_negative: take values below 0.
 
     """
     routes = Routes("ingest_api", __name__, needs="ingest")
     clock = StrictClock()
-    decoders = BoundedSemaphore(DECODERS)
+    decoders, waiters = BoundedSemaphore(DECODERS), _Waiters(outbox)
 
     @routes.post("/data")
-    def accept() -> tuple[Response, int]:
+    def accept() -> Response:
+        return waiters.answer(_taken())  # by now nothing of the body is in memory any more
+
+    def _taken() -> Fate:
         payload = body.read(request)
         with decoders:
             batch = decode(payload, allow_negative=allow_negative)
@@ -43,11 +57,26 @@ def routes(publisher: Publisher, metrics: IngestMetrics, *, allow_negative: bool
         added = {} if batch.batch_id else {"batch_id": str(batch_id)}
         if batch.sent_at_us is None:
             added["sent_at"] = iso(clock.now_us())
-        with metrics.publish_failures.count_exceptions(Unavailable):
-            publisher.publish(readings_topic(batch.ship), _with_members(payload, added))
-        metrics.batches.inc()
-        metrics.readings.inc(batch.received)
-        return jsonify(batch_id=str(batch_id), status="accepted", readings=batch.received), 202
+        entry = Entry(batch_id, batch.ship, batch.received, digest(batch), _with_members(payload, added))
+        with metrics.outbox_failures.count_exceptions(Unavailable):
+            fate, is_new = outbox.accept(entry)
+        if is_new:
+            accepted()
+            metrics.batches.inc()
+            metrics.readings.inc(batch.received)
+        return fate
+
+    @routes.get("/batches/<batch_id>")
+    def tell(batch_id: str) -> Response:
+        try:
+            name = UUID(batch_id)
+        except ValueError:
+            raise InvalidInput("that names no batch", (Problem("batch_id", "should be a UUID"),)) from None
+        fate = outbox.fate(name)
+        if fate is None:
+            raise NotFound("No batch of that name is known; they are forgotten after two days.")
+        caller().check_ship(fate.ship)
+        return jsonify({**_summary(fate), "spaceship_id": fate.ship, "errors": _errors(fate)})
 
     @routes.after_request
     def count_refusal(response: Response) -> Response:
@@ -56,6 +85,61 @@ def routes(publisher: Publisher, metrics: IngestMetrics, *, allow_negative: bool
         return response
 
     return routes
+
+
+class _Waiters:
+    """Requests that wait for a receipt, as their senders prefer: only so many at a time."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+        self._room = BoundedSemaphore(WAITERS)
+
+    def answer(self, fate: Fate) -> Response:
+        """Answer a POST, at once or when it is decided what becomes of the batch."""
+        wish_s = _wished_wait_s()
+        if wish_s is None or fate.status != "accepted":
+            return _answer(fate, wish_s)
+        if not self._room.acquire(blocking=False):
+            return _answer(fate, None)
+        try:
+            return _answer(self._outbox.decided(fate.batch_id, wish_s) or fate, wish_s)
+        finally:
+            self._room.release()
+
+
+def digest(batch: Batch) -> bytes:
+    """Tell one content from another: ship, unit, `sent_at` and readings, however they are written."""
+    found = hashlib.sha256(f"{batch.ship} {batch.units} {batch.sent_at_us} ".encode())
+    found.update(batch.moment_us.tobytes())
+    found.update(batch.value.tobytes())
+    return found.digest()
+
+
+def _wished_wait_s() -> int | None:
+    """Tell how long the sender would like to wait for the receipt, and may; None where it says nothing of that."""
+    wish = _WAIT.search(",".join(request.headers.getlist("Prefer")))
+    return None if wish is None else min(int(wish[1]), LONGEST_WAIT_S)
+
+
+def _answer(fate: Fate, waited_s: int | None) -> Response:
+    headers = {"Location": f"/batches/{fate.batch_id}"}
+    if waited_s is not None:
+        headers["Preference-Applied"] = f"wait={waited_s}"
+    if fate.status == "rejected":
+        return problem(422, "the batch was rejected", fate.problems, headers)
+    is_stored = fate.status == "stored" and waited_s is not None
+    response = jsonify({**_summary(fate), "status": "stored" if is_stored else "accepted"})
+    response.status_code = 201 if is_stored else 202
+    response.headers.update(headers)
+    return response
+
+
+def _summary(fate: Fate) -> dict[str, Any]:
+    return {"batch_id": str(fate.batch_id), "status": fate.status, "readings": fate.readings}
+
+
+def _errors(fate: Fate) -> list[dict[str, str]]:
+    return [{"at": each.at, "problem": each.problem} for each in fate.problems]
 
 
 def _with_members(payload: bytes, members: dict[str, str]) -> bytes:

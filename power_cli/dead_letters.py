@@ -8,8 +8,8 @@ from argparse import ArgumentParser, Namespace
 from contextlib import closing
 from pathlib import Path
 
-from ingest_api.mqtt_publisher import MqttPublisher
 from normalizer_worker.dead_letters import FILE_NAME, DeadLetter, DeadLetters
+from power_cli.publishing import Publisher
 from power_cli.up import ROOT
 from shared.broker import Login
 from shared.errors import InvalidInput, InvalidSettings
@@ -84,8 +84,7 @@ def _replay(letters: DeadLetters, arguments: Namespace) -> None:
     found = [_id(_find(letters, name), ALL_DIGITS) for name in names]
     settings = BrokerSettings.load(os.environ)
     taken = 0
-    with closing(MqttPublisher(settings.mqtt_host, settings.mqtt_port, Login.of(settings))) as publisher:
-        publisher.await_connection()
+    with closing(Publisher(settings.mqtt_host, settings.mqtt_port, Login.of(settings))) as publisher:
         for name in found:
             letter = _find(letters, name)
             publisher.publish(letter.topic, letter.payload)

@@ -52,6 +52,10 @@ class Refused(InvalidInput):
     at = "store"
 
 
+class Conflict(InvalidInput):
+    """An input that contradicts one that was taken before."""
+
+
 class Unauthenticated(PowerError):
     """Nobody knows who asks."""
 

@@ -16,6 +16,7 @@ from werkzeug.exceptions import HTTPException
 
 from shared.batch import MAX_BYTES
 from shared.errors import (
+    Conflict,
     Forbidden,
     InvalidInput,
     InvalidSettings,
@@ -120,7 +121,7 @@ def _answer_errors(app: Flask) -> None:
 
     @app.errorhandler(InvalidInput)
     def invalid(error: InvalidInput) -> Response:
-        status = {UnreadableInput: 400, TooLargeInput: 413, UnsupportedInput: 415}.get(type(error), 422)
+        status = {UnreadableInput: 400, Conflict: 409, TooLargeInput: 413, UnsupportedInput: 415}.get(type(error), 422)
         headers = {"Accept-Encoding": "gzip"} if isinstance(error, UnsupportedInput) else None
         return problem(status, error.summary, error.problems, headers)
 

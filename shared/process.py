@@ -29,10 +29,15 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(1)
 
 
-def on_stop(stop: Callable[[], None]) -> None:
-    """Call `stop`, once or more often, when the process is told to end."""
+def on_stop(*stops: Callable[[], None]) -> None:
+    """Call these, once or more often, when the process is told to end."""
+
+    def stop(*_: object) -> None:
+        for each in stops:
+            each()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop())
+        signal.signal(number, stop)
 
 
 def announce_ready() -> None:

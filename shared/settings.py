@@ -118,10 +118,15 @@ class BrokerAdminSettings(BrokerAddress):
     mqtt_admin_password: Secret = Field(None, alias="POWER_MQTT_ADMIN_PASSWORD")
 
 
-class StoreSettings(Settings):
-    """Where readings and energy are kept."""
+class FolderSettings(Settings):
+    """Where a service keeps what must outlive it."""
 
     data_dir: Path = Field(Path("data"), alias="POWER_DATA_DIR")
+
+
+class StoreSettings(FolderSettings):
+    """Where readings and energy are kept."""
+
     store: Literal["embedded", "influxdb"] = Field("embedded", alias="POWER_STORE")
     influxdb_url: str = Field("", alias="INFLUXDB_URL", validate_default=True)
     influxdb_token: Secret = Field(None, alias="INFLUXDB_TOKEN")
@@ -184,8 +189,10 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-class IngestSettings(BrokerSettings, HttpSettings, ReadingSettings):
+class IngestSettings(BrokerSettings, HttpSettings, FolderSettings, ReadingSettings):
     """The gateway's."""
+
+    outbox_max_bytes: int = Field(2**30, alias="POWER_OUTBOX_MAX_BYTES", ge=16 * 2**20)
 
 
 class WorkerSettings(BrokerSettings, ListenerSettings, StoreSettings, ReadingSettings):

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from ingest_api.outbox import Outbox
 from tests.support.influxdb import InfluxDb
+from tests.support.outbox import an_outbox
 from tests.support.servers import Broker, Service
 from tests.support.stores import STORES, service_on
 
@@ -30,6 +32,13 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     broker.start()
     yield broker
     broker.stop()
+
+
+@pytest.fixture
+def outbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outbox]:
+    """An outbox for one test alone, with much room."""
+    with an_outbox(tmp_path_factory.mktemp("outbox")) as outbox:
+        yield outbox
 
 
 @pytest.fixture(scope="session")

@@ -83,5 +83,5 @@ def test_what_can_be_stored_by_now_is_and_the_rest_is_dead_again(own: Service) -
 def test_what_the_broker_does_not_take_stays(own: Service) -> None:
     name = name_of(own, BELOW)
     assert own.stop() == 0
-    assert "the broker is away" in tool(own, "replay", name, status=1)
+    assert "no broker at" in tool(own, "replay", name, status=1)
     assert len(listed(own)) == 2

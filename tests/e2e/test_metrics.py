@@ -71,7 +71,7 @@ def test_after_good_and_bad_batches_the_counters_say_just_that(own: WatchedServi
     assert own.count("power_worker_reconnects_total") == 0
     assert own.count("power_ingest_batches_total") == 2
     assert own.count("power_ingest_readings_total") == 4
-    assert own.count("power_ingest_publish_failures_total") == 0
+    assert own.count("power_ingest_outbox_failures_total") == 0
     assert own.count("power_query_store_errors_total") == 0
     assert own.counts("power_ingest_batches_refused_total") == {("400",): 1, ("415",): 1, ("422",): 1}
     requests = own.counts("power_http_requests_total")
@@ -86,7 +86,10 @@ def test_after_good_and_bad_batches_the_counters_say_just_that(own: WatchedServi
 
 
 def test_every_process_is_ready_and_is_so_again_after_its_broker_died(own: WatchedService) -> None:
-    until(lambda: ready(own.request("GET", "/readyz")) == {"broker": True, "store": True}, "the APIs are ready")
+    until(
+        lambda: ready(own.request("GET", "/readyz")) == {"broker": True, "outbox": True, "store": True},
+        "the APIs are ready",
+    )
     assert ready(own.worker("/readyz")) == {"broker": True, "store": True, "dead_letters": True, "progress": True}
     assert own.get("/healthz") == own.worker("/healthz").json() == {"status": "ok"}
     broker = child(own, "mosquitto")

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from ingest_api.mqtt_publisher import MqttPublisher
-from normalizer_worker import subscriber
+from normalizer_worker import receipts, subscriber
 from normalizer_worker.finishing import Done
 from normalizer_worker.subscriber import Connection
 from shared.broker import Login
 from shared.errors import InvalidSettings, Unavailable
-from shared.topics import ALL_READINGS, readings_topic
+from shared.topics import ALL_READINGS
 from tests.support.guarded import GuardedBroker
+from tests.support.outbox import an_outbox, dispatching, entry
 from tests.support.servers import HOST, free_port
 from tests.support.waiting import until
 
@@ -41,23 +41,26 @@ def login(broker: GuardedBroker, user: str, ca_file: Path | None = None) -> Logi
 
 
 @pytest.mark.parametrize("tls", [False, True])
-def test_batches_get_from_gateway_to_worker(guarded: GuardedBroker, tls: bool) -> None:  # noqa: FBT001  # a case
+def test_batches_get_from_gateway_to_worker_and_receipts_back(
+    guarded: GuardedBroker,
+    tmp_path: Path,
+    tls: bool,  # noqa: FBT001  # a case
+) -> None:
     """In their order, the large and the many: what TLS has decrypted no select shows."""
     port, ca_file = (guarded.tls_port, guarded.certificate) if tls else (guarded.port, None)
+    sent = [entry() for _ in range(200)] + [entry(payload=b"x" * 5_000_000)]
     worker = connect(port, login(guarded, "worker", ca_file))
-    gateway = MqttPublisher(HOST, port, login(guarded, "gateway", ca_file))
-    sent = [b"%d" % number for number in range(200)] + [b"x" * 5_000_000]
-    try:
-        until(gateway.is_connected, "the gateway is connected")
-        for payload in sent:
-            gateway.publish(readings_topic(7), payload)
-        for payload in sent:
-            message = until(lambda: worker.receive(0.05), "the message")
-            assert message.payload == payload
-            worker.finish([Done(message)])
-    finally:
-        worker.close()
-        gateway.close()
+    with an_outbox(tmp_path) as outbox:
+        for each in sent:
+            outbox.accept(each)
+        with dispatching(outbox, port, login(guarded, "gateway", ca_file)):
+            for each in sent:
+                message = until(lambda: worker.receive(0.05), "the message")
+                assert message.payload == each.payload
+                worker.finish([Done(message, receipts.stored(message, 7, each.batch_id, 3))])
+            until(lambda: outbox.depth == 0 or worker.receive(0.05), "the receipts")
+            assert outbox.depth == 0
+    worker.close()
 
 
 @pytest.mark.parametrize("refused", [Login(), Login("worker", "wrong"), Login("nobody", "x")])
@@ -78,38 +81,32 @@ def test_a_user_who_may_not_read_the_readings_is_a_wrong_setting(guarded: Guarde
 
 
 def test_a_gateway_that_the_broker_does_not_know_says_what_to_check(
-    guarded: GuardedBroker, caplog: pytest.LogCaptureFixture
+    guarded: GuardedBroker, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    gateway = MqttPublisher(HOST, guarded.port, Login("gateway", "wrong"))
-    try:
+    """And goes on accepting, and trying."""
+    with an_outbox(tmp_path) as outbox, dispatching(outbox, guarded.port, Login("gateway", "wrong")) as gateway:
         until(lambda: "Not authorized; check POWER_MQTT_USERNAME and POWER_MQTT_PASSWORD" in caplog.text, "a word")
-        assert [each.levelno for each in caplog.records if "refuses" in each.message] == [logging.ERROR]
-        with pytest.raises(Unavailable, match="away"):
-            gateway.publish(readings_topic(7), b"x")
-    finally:
-        gateway.close()
+        assert {each.levelno for each in caplog.records if "refuses" in each.message} == {logging.ERROR}
+        assert not gateway.is_connected()
+        assert outbox.accept(entry())[1]
 
 
-def test_a_gateway_with_the_wrong_user_accepts_nothing(guarded: GuardedBroker) -> None:
+def test_a_gateway_with_the_wrong_user_gets_nothing_through(
+    guarded: GuardedBroker, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     worker = connect(guarded.port, login(guarded, "worker"))
-    gateway = MqttPublisher(HOST, guarded.port, login(guarded, "monitor"))
-    try:
-        until(gateway.is_connected, "the gateway is connected")
-        with pytest.raises(Unavailable, match="refused the message: Not authorized"):
-            gateway.publish(readings_topic(7), b"x")
+    with an_outbox(tmp_path) as outbox, dispatching(outbox, guarded.port, login(guarded, "monitor")):
+        outbox.accept(entry())
+        until(lambda: "refuses the subscription to its receipts: Not authorized" in caplog.text, "a word")
         assert worker.receive(0.3) is None
-    finally:
-        gateway.close()
-        worker.close()
+        assert outbox.depth == 1
+    worker.close()
 
 
-def test_a_gateway_says_why_there_is_no_connection(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_gateway_says_why_there_is_no_connection(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     port = free_port()
-    gateway = MqttPublisher(HOST, port)
-    try:
+    with an_outbox(tmp_path) as outbox, dispatching(outbox, port):
         until(lambda: f"no broker at {HOST}:{port}: " in caplog.text and "refused" in caplog.text, "a word")
-    finally:
-        gateway.close()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # paho leaves such a socket to the gc
@@ -120,11 +117,9 @@ def test_a_broker_of_another_certificate_gets_no_password(
     other.add_tls()
     with pytest.raises(Unavailable, match="CERTIFICATE_VERIFY_FAILED"):
         connect(guarded.tls_port, login(guarded, "worker", other.certificate))
-    gateway = MqttPublisher(HOST, guarded.tls_port, login(guarded, "gateway", other.certificate))
-    try:
+    of_other = login(guarded, "gateway", other.certificate)
+    with an_outbox(other.folder / "outbox") as outbox, dispatching(outbox, guarded.tls_port, of_other):
         until(lambda: "CERTIFICATE_VERIFY_FAILED" in caplog.text, "a word")
-    finally:
-        gateway.close()
     gc.collect()
 
 

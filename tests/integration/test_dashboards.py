@@ -285,7 +285,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     folder = tmp_path_factory.mktemp("watched")
     tokens = folder / "tokens.jsonl"
     tokens.write_text(dump([token("admin", "admin"), token("read", "read")]), "utf-8")
-    service = WatchedService(folder / "data", POWER_API_TOKENS_FILE=str(tokens))
+    service = WatchedService(folder / "data", POWER_API_TOKENS_FILE=str(tokens), POWER_OUTBOX_MAX_BYTES=str(16 * 2**20))
     targets = [f"{HOST}:{service.port}", f"{HOST}:{service.worker_port}"]
     prometheus = Prometheus(folder, targets, secret_of("read"))
     try:
@@ -299,20 +299,19 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
 
 
 def fail_once(watched: Watched) -> Watched:
-    """Have a batch that cannot be taken, for want of a broker."""
+    """Have a batch that cannot be taken, because nobody stores what fills the outbox."""
     service = watched.service
 
-    def answer() -> int:
-        return service.request("POST", "/data", json.dumps(BATCH).encode(), JSON | bearer("admin")).status
+    def answer(padding: int = 0) -> int:
+        body = json.dumps({**BATCH, "padding": "x" * padding}).encode()
+        return service.request("POST", "/data", body, JSON | bearer("admin")).status
 
-    def refused() -> bool:
-        broker = until(lambda: child(service, "mosquitto"), "there is a broker")
-        broker.kill()
-        # A batch that is on its way at that moment would be sent again, and taken by the next broker.
-        until(lambda: service.request("GET", "/readyz").status == 503, "the gateway misses the broker")
-        return answer() == 503
-
-    until(refused, "a batch is not taken")
+    worker = until(lambda: child(service, "normalizer_worker"), "there is a worker")
+    worker.suspend()
+    try:
+        until(lambda: answer(2_000_000) == 503, "a batch is not taken")
+    finally:
+        worker.resume()
     until(lambda: answer() == 202, "one is again")
     return watched
 

@@ -8,11 +8,13 @@ import pytest
 from paho.mqtt.client import MQTTMessage
 from prometheus_client import CollectorRegistry
 
+from ingest_api.dispatcher import Dispatcher
 from ingest_api.metrics import IngestMetrics
-from ingest_api.mqtt_publisher import MqttPublisher
+from ingest_api.outbox import Outbox
 from normalizer_worker.subscriber import Connection
 from power_cli import mosquitto
-from shared.topics import ALL_READINGS, DROPPED, readings_topic
+from shared.topics import ALL_READINGS, DROPPED
+from tests.support.outbox import Worker, dispatching, entry, stored
 from tests.support.servers import HOST, Broker
 from tests.support.waiting import until
 
@@ -44,11 +46,10 @@ def registry() -> CollectorRegistry:
 
 
 @pytest.fixture
-def publisher(broker: Broker, registry: CollectorRegistry) -> Iterator[MqttPublisher]:
-    publisher = MqttPublisher(HOST, broker.port, dropped=IngestMetrics(registry).dropped.set)
-    until(publisher.is_connected, "the publisher is connected")
-    yield publisher
-    publisher.close()
+def gateway(broker: Broker, outbox: Outbox, registry: CollectorRegistry) -> Iterator[Dispatcher]:
+    with dispatching(outbox, broker.port, dropped=IngestMetrics(registry).dropped.set) as gateway:
+        until(gateway.is_connected, "the gateway is connected")
+        yield gateway
 
 
 def dropped(registry: CollectorRegistry) -> float | None:
@@ -61,41 +62,46 @@ def test_until_the_broker_tells_it_is_not_known_which_is_not_0() -> None:
     assert math.isnan(dropped(registry) or 0)
 
 
-def test_what_a_full_queue_drops_is_told(broker: Broker, publisher: MqttPublisher, registry: CollectorRegistry) -> None:
+def test_what_a_full_queue_drops_is_told(
+    broker: Broker, gateway: Dispatcher, outbox: Outbox, registry: CollectorRegistry
+) -> None:
     until(lambda: dropped(registry) == 0, "the broker tells that it dropped none")
     Connection(HOST, broker.port, "test-worker", ALL_READINGS, 100).close()
     for _ in range(QUEUED + 3):
-        publisher.publish(readings_topic(7), b"x")  # confirmed, all of them
+        outbox.accept(entry())
+        gateway.accepted()  # confirmed, all of them
     until(lambda: dropped(registry) == 3, "the broker tells that it dropped three")
+    assert outbox.depth == QUEUED + 3, "and they wait, nevertheless"
 
 
 @pytest.fixture
 def rules(conf: Path, tmp_path: Path) -> None:
     """Rules of the broker that let nobody read what it tells of itself."""
     path = tmp_path / "acl"
-    path.write_text("topic readwrite ships/#\n")
+    path.write_text("topic readwrite ships/#\ntopic readwrite gateways/#\n")
     path.chmod(0o600)
     conf.write_text(f"{conf.read_text('utf-8')}acl_file {path}\n", "utf-8")
 
 
 @pytest.mark.usefixtures("rules")
 def test_a_broker_that_does_not_let_us_hear_it_takes_messages_all_the_same(
-    publisher: MqttPublisher, broker: Broker, registry: CollectorRegistry
+    gateway: Dispatcher, outbox: Outbox, broker: Broker, registry: CollectorRegistry
 ) -> None:
-    connection = Connection(HOST, broker.port, "test-worker", ALL_READINGS, 100)
-    publisher.publish(readings_topic(7), b"x")
-    assert until(lambda: connection.receive(0.05), "the message").payload == b"x"
+    worker, made = Worker(broker.port), entry()
+    outbox.accept(made)
+    gateway.accepted()
+    until(lambda: stored(outbox, made.batch_id), "stored")
     assert math.isnan(dropped(registry) or 0)
-    connection.close()
+    worker.close()
 
 
 @pytest.mark.parametrize("payload", [b"", b"many", b"\xff", b"1 2"], ids=["nothing", "a word", "no text", "two"])
-def test_what_is_no_number_is_passed_over(
-    publisher: MqttPublisher, registry: CollectorRegistry, payload: bytes
-) -> None:
+def test_what_is_no_number_is_passed_over(gateway: Dispatcher, registry: CollectorRegistry, payload: bytes) -> None:
     until(lambda: dropped(registry) == 0, "the broker tells that it dropped none")
     message = MQTTMessage(topic=DROPPED.encode())
     message.payload = payload
-    assert publisher._client.on_message is not None
-    publisher._client.on_message(publisher._client, None, message)
+    assert gateway._link is not None
+    client = gateway._link._client
+    assert client.on_message is not None
+    client.on_message(client, None, message)
     assert dropped(registry) == 0

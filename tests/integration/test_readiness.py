@@ -11,7 +11,9 @@ import pytest
 from flask.testing import FlaskClient
 from prometheus_client import CollectorRegistry
 
-from ingest_api.mqtt_publisher import MqttPublisher
+from ingest_api.gateway import OLD_S, is_well
+from ingest_api.outbox import LARGEST_BYTES
+from ingest_api.outbox_file import FILE_NAME as OUTBOX_FILE
 from normalizer_worker.arrivals import Arrivals
 from normalizer_worker.dead_letters import DeadLetters
 from normalizer_worker.normalize import DEFAULT_MAX_GAP_US
@@ -24,6 +26,7 @@ from shared.http import make_app
 from shared.store.sqlite import FILE_NAME, SqliteStore
 from shared.tokens import anybody
 from shared.topics import ALL_READINGS
+from tests.support.outbox import an_outbox, decide, dispatching, entry
 from tests.support.servers import HOST, Broker
 from tests.support.waiting import until
 
@@ -74,15 +77,40 @@ def await_red(asking: FlaskClient, check: str) -> None:
     until(is_red, f"{check} is red")
 
 
-def test_the_gateway_follows_the_broker(broker: Broker) -> None:
-    publisher = MqttPublisher(HOST, broker.port)
-    asking = make_app(health.routes({"broker": publisher.is_connected}), access=anybody).test_client()
-    await_ready(asking)
-    broker.stop()
-    await_red(asking, "broker")
-    broker.start()
-    await_ready(asking)
-    publisher.close()
+def test_the_gateway_follows_the_broker(broker: Broker, tmp_path: Path) -> None:
+    with an_outbox(tmp_path) as outbox, dispatching(outbox, broker.port) as dispatcher:
+        asking = make_app(health.routes({"broker": dispatcher.is_connected}), access=anybody).test_client()
+        await_ready(asking)
+        broker.stop()
+        await_red(asking, "broker")
+        broker.start()
+        await_ready(asking)
+
+
+def test_the_gateway_follows_its_outbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Red where it is full, where what it has gets old, and where its file cannot be written."""
+    monkeypatch.setattr("ingest_api.outbox.PROBE_S", BUSY_S)
+    now_us = 1_000_000
+    room = 2 * LARGEST_BYTES
+    with an_outbox(tmp_path, room, now_us=lambda: now_us) as outbox:
+        asking = make_app(health.routes({"outbox": lambda: is_well(outbox)}), access=anybody).test_client()
+        await_ready(asking)
+        large = entry(payload=b"x" * LARGEST_BYTES)
+        outbox.accept(large)
+        await_red(asking, "outbox")
+        decide(outbox, large)
+        await_ready(asking)
+        waits = entry()
+        outbox.accept(waits)
+        now_us += int(OLD_S + 1) * 1_000_000
+        await_red(asking, "outbox")
+        decide(outbox, waits)
+        await_ready(asking)
+        with closing(sqlite3.connect(tmp_path / OUTBOX_FILE, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            await_red(asking, "outbox")
+            other.execute("ROLLBACK")
+        await_ready(asking)
 
 
 def test_the_worker_follows_the_broker(broker: Broker, store: SqliteStore, tmp_path: Path) -> None:

@@ -1,10 +1,9 @@
-"""POST /data: what is published, and what the answers say."""
+"""POST /data: what is kept to be published, and what the answers say."""
 
 import gzip
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +14,7 @@ from werkzeug.test import TestResponse
 
 from ingest_api.app import DECODERS, routes
 from ingest_api.metrics import IngestMetrics
-from ingest_api.publisher import Publisher
+from ingest_api.outbox import Entry, Fate, Outbox
 from shared.batch import ENVELOPE_BYTES, MAX_BYTES, Batch, decode
 from shared.errors import Unavailable
 from shared.http import make_app
@@ -27,35 +26,37 @@ from tests.e2e.bad_batches import UUID as UUID_TEXT
 BAD = [*((bad, 422) for bad in INVALID), *((bad, 400) for bad in UNREADABLE)]
 
 
-@dataclass
-class MemoryPublisher:
-    """A broker that keeps what it is handed, or is away."""
-
-    error: Exception | None = None
-    published: list[tuple[str, bytes]] = field(default_factory=list)
-
-    def publish(self, topic: str, payload: bytes) -> None:
-        """See `Publisher`."""
-        if self.error is not None:
-            raise self.error
-        self.published.append((topic, payload))
-
-    def only(self) -> tuple[str, dict[str, Any]]:
-        """Give the topic and the members of the only message."""
-        ((topic, payload),) = self.published
-        return topic, json.loads(payload)
+def kept(outbox: Outbox) -> list[tuple[int, bytes]]:
+    """Give ship and payload of all that waits."""
+    return [(each.ship, each.payload) for each in outbox.waiting(0, 1000, 1 << 30)]
 
 
-def client(publisher: Publisher, *, allow_negative: bool = False) -> FlaskClient:
-    """Build an app over a publisher."""
-    metrics = IngestMetrics(CollectorRegistry())
-    return make_app(routes(publisher, metrics, allow_negative=allow_negative), access=anybody).test_client()
+def only(outbox: Outbox) -> tuple[int, dict[str, Any]]:
+    """Give ship and members of the only batch that waits."""
+    ((ship, payload),) = kept(outbox)
+    return ship, json.loads(payload)
 
 
-def post(publisher: Publisher, payload: str | bytes, **headers: str) -> TestResponse:
+def failing(outbox: Outbox, error: Exception, monkeypatch: pytest.MonkeyPatch) -> Outbox:
+    """Make an outbox fail."""
+
+    def accept(_: Entry) -> tuple[Fate, bool]:
+        raise error
+
+    monkeypatch.setattr(outbox, "accept", accept)
+    return outbox
+
+
+def client(outbox: Outbox, *, allow_negative: bool = False) -> FlaskClient:
+    """Build an app over an outbox."""
+    ours = routes(outbox, lambda: None, IngestMetrics(CollectorRegistry()), allow_negative=allow_negative)
+    return make_app(ours, access=anybody).test_client()
+
+
+def post(outbox: Outbox, payload: str | bytes, **headers: str) -> TestResponse:
     """POST one body."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return client(publisher).post("/data", data=payload, headers={"Content-Type": "application/json", **named})
+    return client(outbox).post("/data", data=payload, headers={"Content-Type": "application/json", **named})
 
 
 def problem(response: TestResponse) -> dict[str, Any]:
@@ -68,12 +69,11 @@ def problem(response: TestResponse) -> dict[str, Any]:
     return said
 
 
-def test_a_good_batch_is_published_on_its_ships_topic_and_answered_202() -> None:
+def test_a_good_batch_is_kept_for_its_ship_and_answered_202(outbox: Outbox) -> None:
     """With its readings as they came, and the members that were missing."""
-    publisher = MemoryPublisher()
-    response = post(publisher, text(note='"kept as it is"'))
-    topic, members = publisher.only()
-    assert topic == f"ships/{SHIP}/readings"
+    response = post(outbox, text(note='"kept as it is"'))
+    ship, members = only(outbox)
+    assert ship == SHIP
     assert response.status_code == 202
     assert response.json == {"batch_id": members["batch_id"], "status": "accepted", "readings": 1}
     assert UUID(members.pop("batch_id")).version == 4
@@ -81,20 +81,18 @@ def test_a_good_batch_is_published_on_its_ships_topic_and_answered_202() -> None
     assert members == json.loads(text(note='"kept as it is"'))
 
 
-def test_a_batch_id_is_kept_and_echoed() -> None:
+def test_a_batch_id_is_kept_and_echoed(outbox: Outbox) -> None:
     """The gateway makes one only where it is missing."""
-    publisher = MemoryPublisher()
-    response = post(publisher, text(batch_id=f'"{UUID_TEXT}"'))
+    response = post(outbox, text(batch_id=f'"{UUID_TEXT}"'))
     assert response.json is not None
     assert response.json["batch_id"] == UUID_TEXT
-    assert publisher.only()[1]["batch_id"] == UUID_TEXT
+    assert only(outbox)[1]["batch_id"] == UUID_TEXT
 
 
-def test_a_sent_at_is_kept() -> None:
+def test_a_sent_at_is_kept(outbox: Outbox) -> None:
     """The gateway sets it only where it is missing."""
-    publisher = MemoryPublisher()
-    post(publisher, text(sent_at='"2019-01-05T06:37:00+02:00"'))
-    assert publisher.only()[1]["sent_at"] == "2019-01-05T06:37:00+02:00"
+    post(outbox, text(sent_at='"2019-01-05T06:37:00+02:00"'))
+    assert only(outbox)[1]["sent_at"] == "2019-01-05T06:37:00+02:00"
 
 
 @pytest.mark.parametrize(
@@ -109,95 +107,93 @@ def test_a_sent_at_is_kept() -> None:
     ],
     ids=["null", "null last", "trailing blanks", "a brace in a string", "an object last", "an escaped name"],
 )
-def test_what_is_added_is_what_the_worker_reads(payload: str) -> None:
+def test_what_is_added_is_what_the_worker_reads(payload: str, outbox: Outbox) -> None:
     """Also where a member stands there as null, or where the body ends in an odd way."""
-    publisher = MemoryPublisher()
-    response = post(publisher, payload)
+    response = post(outbox, payload)
     assert response.json is not None
-    ((_, published),) = publisher.published
+    ((_, published),) = kept(outbox)
     batch = decode(published, topic_ship=SHIP)
     assert str(batch.batch_id) == response.json["batch_id"]
     assert batch.sent_at_us is not None
     assert batch.sent_at_us > moment_us("2024-01-01T00:00:00Z")
 
 
-def test_of_two_batches_the_later_accepted_is_the_later_sent() -> None:
+def test_of_two_batches_the_later_accepted_is_the_later_sent(outbox: Outbox) -> None:
     """Where neither names its `sent_at`: however close they come."""
-    publisher = MemoryPublisher()
-    sender = client(publisher)
+    sender = client(outbox)
     for _ in range(50):
         assert sender.post("/data", data=text(), headers={"Content-Type": "application/json"}).status_code == 202
-    moments = [decode(payload).sent_at_us or 0 for _, payload in publisher.published]
+    moments = [decode(payload).sent_at_us or 0 for _, payload in kept(outbox)]
     assert moments == sorted(set(moments))
 
 
-def test_every_reading_sent_is_counted_in_the_answer() -> None:
+def test_every_reading_sent_is_counted_in_the_answer(outbox: Outbox) -> None:
     """Repeated moments included."""
-    response = post(MemoryPublisher(), readings(*[reading(value=str(value)) for value in range(7)]))
+    response = post(outbox, readings(*[reading(value=str(value)) for value in range(7)]))
     assert response.json is not None
     assert response.json["readings"] == 7
 
 
-def test_a_packed_batch_is_published_unpacked() -> None:
+def test_a_packed_batch_is_kept_unpacked(outbox: Outbox) -> None:
     """The worker knows no Content-Encoding."""
-    publisher = MemoryPublisher()
-    response = post(publisher, gzip.compress(text().encode()), Content_Encoding="gzip")
+    response = post(outbox, gzip.compress(text().encode()), Content_Encoding="gzip")
     assert response.status_code == 202
-    assert publisher.only()[1]["data"] == json.loads(text())["data"]
+    assert only(outbox)[1]["data"] == json.loads(text())["data"]
 
 
-def test_a_full_body_stays_readable_with_what_is_added() -> None:
+def test_a_full_body_stays_readable_with_what_is_added(outbox: Outbox) -> None:
     """8 MiB and the gateway's members are still a batch to the worker."""
-    publisher = MemoryPublisher()
     full = text(note=f'"{"x" * (MAX_BYTES - len(text(note=chr(34) * 2)))}"')
     assert len(full) == MAX_BYTES
-    assert post(publisher, full).status_code == 202
-    ((_, payload),) = publisher.published
+    assert post(outbox, full).status_code == 202
+    ((_, payload),) = kept(outbox)
     assert MAX_BYTES < len(payload) <= MAX_BYTES + ENVELOPE_BYTES
     assert decode(payload, topic_ship=SHIP).batch_id is not None
 
 
 @pytest.mark.parametrize(("bad", "status"), BAD, ids=[bad.name for bad, _ in BAD])
-def test_a_bad_batch_is_refused_and_nothing_is_published(bad: BadBatch, status: int) -> None:
+def test_a_bad_batch_is_refused_and_nothing_is_kept(bad: BadBatch, status: int, outbox: Outbox) -> None:
     """A batch is taken whole or not at all."""
-    publisher = MemoryPublisher()
-    response = post(publisher, bad.payload)
+    response = post(outbox, bad.payload)
     assert response.status_code == status
     assert sorted(each["at"] for each in problem(response)["errors"]) == sorted(bad.at)
     assert problem(response)["detail"]
-    assert publisher.published == []
+    assert kept(outbox) == []
 
 
-def test_a_broker_that_is_away_is_503_with_retry_after(caplog: pytest.LogCaptureFixture) -> None:
+def test_what_cannot_be_kept_is_503_with_retry_after(
+    caplog: pytest.LogCaptureFixture, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Accepted is only what can be kept; why it can not be is for the log, not for the sender."""
-    response = post(MemoryPublisher(Unavailable("the broker at 10.0.0.7 is away")), text())
+    response = post(failing(outbox, Unavailable("the disk of /srv/10.0.0.7 is full"), monkeypatch), text())
     assert response.status_code == 503
     assert int(response.headers["Retry-After"]) >= 1
     assert "10.0.0.7" not in str(problem(response))
     assert "10.0.0.7" in caplog.text
 
 
-def test_a_bad_batch_is_422_also_while_the_broker_is_away() -> None:
+def test_a_bad_batch_is_422_also_while_nothing_can_be_kept(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """To try again would be of no use to its sender."""
-    assert post(MemoryPublisher(Unavailable("away")), text(units='"W"')).status_code == 422
+    assert post(failing(outbox, Unavailable("full"), monkeypatch), text(units='"W"')).status_code == 422
 
 
-def test_a_fault_of_ours_is_500_and_only_the_log_tells_which(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_fault_of_ours_is_500_and_only_the_log_tells_which(
+    caplog: pytest.LogCaptureFixture, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nothing of ours but the sentence reaches the user."""
-    response = post(MemoryPublisher(RuntimeError("the inner workings")), text())
+    response = post(failing(outbox, RuntimeError("the inner workings"), monkeypatch), text())
     assert response.status_code == 500
     assert "inner workings" not in str(problem(response))
     assert "inner workings" in caplog.text
 
 
 @pytest.mark.parametrize("allow", [True, False])
-def test_values_below_0_are_for_fleets_that_allow_them(allow: bool) -> None:  # noqa: FBT001  # hardly otherwise
+def test_values_below_0_are_for_fleets_that_allow_them(allow: bool, outbox: Outbox) -> None:  # noqa: FBT001  # hardly otherwise
     """POWER_ALLOW_NEGATIVE, at the gateway."""
-    publisher = MemoryPublisher()
-    sender = client(publisher, allow_negative=allow)
+    sender = client(outbox, allow_negative=allow)
     response = sender.post("/data", data=readings(reading(value="-1")), headers={"Content-Type": "application/json"})
     assert response.status_code == (202 if allow else 422)
-    assert len(publisher.published) == allow
+    assert len(kept(outbox)) == allow
 
 
 @pytest.mark.parametrize(
@@ -213,11 +209,11 @@ def test_values_below_0_are_for_fleets_that_allow_them(allow: bool) -> None:  # 
     ],
     ids=["not JSON", "not gzip", "too large", "too large unpacked", "not called JSON", "other encoding", "invalid"],
 )
-def test_every_refusal_says_in_errors_where_and_what(payload: bytes, headers: dict[str, str], status: int) -> None:
+def test_every_refusal_says_in_errors_where_and_what(
+    payload: bytes, headers: dict[str, str], status: int, outbox: Outbox
+) -> None:
     """422, 413, 415 and 400 all carry `errors: [{"at", "problem"}]`."""
-    response = client(MemoryPublisher()).post(
-        "/data", data=payload, headers={"Content-Type": "application/json", **headers}
-    )
+    response = client(outbox).post("/data", data=payload, headers={"Content-Type": "application/json", **headers})
     assert response.status_code == status
     errors = problem(response).get("errors")
     assert errors, "no errors"
@@ -225,29 +221,29 @@ def test_every_refusal_says_in_errors_where_and_what(payload: bytes, headers: di
 
 
 @pytest.mark.parametrize("path", ["/", "/dat", "/data/", "/data/1", "/DATA"])
-def test_a_post_elsewhere_is_404(path: str) -> None:
+def test_a_post_elsewhere_is_404(path: str, outbox: Outbox) -> None:
     """As a problem."""
-    response = client(MemoryPublisher()).post(path, data=text(), headers={"Content-Type": "application/json"})
+    response = client(outbox).post(path, data=text(), headers={"Content-Type": "application/json"})
     assert response.status_code == 404
     problem(response)
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
-def test_another_method_is_405_with_those_that_are_allowed(method: str) -> None:
+def test_another_method_is_405_with_those_that_are_allowed(method: str, outbox: Outbox) -> None:
     """As a problem, with Allow."""
-    response = client(MemoryPublisher()).open("/data", method=method)
+    response = client(outbox).open("/data", method=method)
     assert response.status_code == 405
     assert "POST" in response.headers["Allow"]
     problem(response)
 
 
-def test_another_encoding_is_told_which_is_taken() -> None:
+def test_another_encoding_is_told_which_is_taken(outbox: Outbox) -> None:
     """Accept-Encoding in a 415, as RFC 9110, section 12.5.3, asks for."""
-    response = post(MemoryPublisher(), b"{}", Content_Encoding="br")
+    response = post(outbox, b"{}", Content_Encoding="br")
     assert (response.status_code, response.headers["Accept-Encoding"]) == (415, "gzip")
 
 
-def test_only_so_many_batches_are_decoded_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_so_many_batches_are_decoded_at_a_time(monkeypatch: pytest.MonkeyPatch, outbox: Outbox) -> None:
     """Each may take 50 MB for it: as many as there are threads would be too much for a container."""
     lock, here, most = threading.Lock(), 0, 0
     all_in = threading.Barrier(DECODERS)
@@ -263,7 +259,7 @@ def test_only_so_many_batches_are_decoded_at_a_time(monkeypatch: pytest.MonkeyPa
         return decode(payload, allow_negative=allow_negative)
 
     monkeypatch.setattr("ingest_api.app.decode", counted)
-    app = client(MemoryPublisher()).application
+    app = client(outbox).application
     with ThreadPoolExecutor(3 * DECODERS) as senders:
         answers = senders.map(lambda _: app.test_client().post("/data", data=text()).status_code, range(3 * DECODERS))
         assert set(answers) == {202}

@@ -1,45 +1,85 @@
 """What the gateway counts."""
 
+import math
+
 import pytest
 from prometheus_client import CollectorRegistry
 
 from ingest_api.app import routes
 from ingest_api.metrics import IngestMetrics
+from ingest_api.outbox import Outbox
 from shared.errors import Unavailable
 from shared.http import make_app
 from shared.tokens import anybody
 from tests.e2e.bad_batches import reading, readings, text
-from tests.unit.ingest_api.test_app import MemoryPublisher
+from tests.support.waiting import until
+from tests.unit.ingest_api.test_app import failing
+
+UUID = "6f1c2a3e-5b7d-4c1e-9a70-0d4b5f6e7a81"
 
 
-def counted(publisher: MemoryPublisher, *payloads: str, content_type: str = "application/json") -> CollectorRegistry:
+def counted(outbox: Outbox, *payloads: str, content_type: str = "application/json") -> CollectorRegistry:
     """Post batches and give what was counted."""
     registry = CollectorRegistry()
-    sender = make_app(routes(publisher, IngestMetrics(registry)), access=anybody).test_client()
+    metrics = IngestMetrics(registry)
+    metrics.watch(outbox)
+    sender = make_app(routes(outbox, lambda: None, metrics), access=anybody).test_client()
     for payload in payloads:
         sender.post("/data", data=payload, content_type=content_type)
     return registry
 
 
-def test_accepted_batches_and_their_readings_are_counted() -> None:
-    registry = counted(MemoryPublisher(), text(), readings(reading(), reading(), reading()), text(units='"W"'))
+def test_accepted_batches_and_their_readings_are_counted(outbox: Outbox) -> None:
+    registry = counted(outbox, text(), readings(reading(), reading(), reading()), text(units='"W"'))
     assert registry.get_sample_value("power_ingest_batches_total") == 2
     assert registry.get_sample_value("power_ingest_readings_total") == 4
+
+
+def test_a_repeat_is_counted_once(outbox: Outbox) -> None:
+    registry = counted(outbox, *[text(batch_id=f'"{UUID}"')] * 3)
+    assert registry.get_sample_value("power_ingest_batches_total") == 1
 
 
 @pytest.mark.parametrize(
     ("payload", "content_type", "status"),
     [("{", "application/json", "400"), (text(), "text/plain", "415"), ("{}", "application/json", "422")],
 )
-def test_refused_batches_are_counted_by_status(payload: str, content_type: str, status: str) -> None:
-    registry = counted(MemoryPublisher(), payload, content_type=content_type)
+def test_refused_batches_are_counted_by_status(
+    outbox: Outbox,
+    payload: str,
+    content_type: str,
+    status: str,
+) -> None:
+    registry = counted(outbox, payload, content_type=content_type)
     assert registry.get_sample_value("power_ingest_batches_refused_total", {"status": status}) == 1
     assert registry.get_sample_value("power_ingest_batches_total") == 0
-    assert registry.get_sample_value("power_ingest_publish_failures_total") == 0
+    assert registry.get_sample_value("power_ingest_outbox_failures_total") == 0
 
 
-def test_what_the_broker_does_not_take_is_counted() -> None:
-    registry = counted(MemoryPublisher(Unavailable("away")), text())
-    assert registry.get_sample_value("power_ingest_publish_failures_total") == 1
+def test_what_cannot_be_kept_is_counted(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = counted(failing(outbox, Unavailable("full"), monkeypatch), text())
+    assert registry.get_sample_value("power_ingest_outbox_failures_total") == 1
     assert registry.get_sample_value("power_ingest_batches_refused_total", {"status": "503"}) == 1
     assert registry.get_sample_value("power_ingest_batches_total") == 0
+
+
+def test_what_waits_is_told_and_for_how_long(outbox: Outbox) -> None:
+    registry = counted(outbox, text(), text())
+    assert registry.get_sample_value("power_outbox_batches") == 2
+    assert registry.get_sample_value("power_outbox_bytes") == outbox.size_bytes > 2 * len(text())
+    first = registry.get_sample_value("power_outbox_oldest_seconds") or 0
+    until(lambda: (registry.get_sample_value("power_outbox_oldest_seconds") or 0) > first, "it gets older")
+
+
+def test_an_outbox_that_cannot_be_read_costs_no_other_metric(
+    outbox: Outbox,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    registry = counted(outbox, text())
+
+    def oldest_s() -> float:
+        raise Unavailable("the disk is away")
+
+    monkeypatch.setattr(outbox, "oldest_s", oldest_s)
+    assert math.isnan(registry.get_sample_value("power_outbox_oldest_seconds") or 0)
+    assert registry.get_sample_value("power_ingest_batches_total") == 1

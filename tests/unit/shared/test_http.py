@@ -9,6 +9,7 @@ from werkzeug.test import TestResponse
 
 from ingest_api.app import routes as ingest_routes
 from ingest_api.metrics import IngestMetrics
+from ingest_api.outbox import Outbox
 from query_api.app import routes as query_routes
 from query_api.app import store_errors
 from shared import health, metrics
@@ -17,7 +18,7 @@ from shared.store.sqlite import SqliteStore
 from shared.tokens import access, anybody
 from tests.e2e.bad_batches import SHIP, text
 from tests.support.tokens import bearer, secret_of, token
-from tests.unit.ingest_api.test_app import MemoryPublisher
+from tests.unit.ingest_api.test_app import kept
 
 TOKENS = (
     token("all-ships", "ingest"),
@@ -31,19 +32,13 @@ OPEN_PATHS = ["/healthz", "/readyz"]
 
 
 @pytest.fixture
-def publisher() -> MemoryPublisher:
-    """A broker that keeps what it is handed."""
-    return MemoryPublisher()
-
-
-@pytest.fixture
-def app(publisher: MemoryPublisher, tmp_path_factory: pytest.TempPathFactory) -> Flask:
+def app(outbox: Outbox, tmp_path_factory: pytest.TempPathFactory) -> Flask:
     """Both services in one app that asks for tokens."""
     store, registry = SqliteStore(tmp_path_factory.mktemp("store")), CollectorRegistry()
     return make_app(
         metrics.routes(registry),
         health.routes({"store": health.answers(store.extent)}),
-        ingest_routes(publisher, IngestMetrics(registry)),
+        ingest_routes(outbox, lambda: None, IngestMetrics(registry)),
         query_routes(store, store_errors(registry)),
         access=partial(access, TOKENS),
     )
@@ -85,28 +80,26 @@ def test_whether_the_service_is_well_it_tells_everybody(app: Flask, path: str, h
 
 
 @pytest.mark.parametrize("name", ["all-ships", "own-ship", "root"])
-def test_who_may_send_is_let_in(app: Flask, publisher: MemoryPublisher, name: str) -> None:
+def test_who_may_send_is_let_in(app: Flask, outbox: Outbox, name: str) -> None:
     assert _post(app, name, text()).status_code == 202
-    assert publisher.only()[0] == f"ships/{SHIP}/readings"
+    assert [ship for ship, _ in kept(outbox)] == [SHIP]
 
 
-def test_a_reader_may_not_send(app: Flask, publisher: MemoryPublisher) -> None:
+def test_a_reader_may_not_send(app: Flask, outbox: Outbox) -> None:
     assert "role ingest is needed" in _refused(_post(app, "console", text()), 403)
-    assert publisher.published == []
+    assert kept(outbox) == []
 
 
-def test_another_ships_batch_is_403_and_not_published(app: Flask, publisher: MemoryPublisher) -> None:
+def test_another_ships_batch_is_403_and_not_kept(app: Flask, outbox: Outbox) -> None:
     assert f"ship {SHIP}" in _refused(_post(app, "other-ship", text()), 403)
-    assert publisher.published == []
+    assert kept(outbox) == []
 
 
-def test_of_two_ships_in_one_batch_the_one_that_the_worker_reads_is_checked(
-    app: Flask, publisher: MemoryPublisher
-) -> None:
+def test_of_two_ships_in_one_batch_the_one_that_the_worker_reads_is_checked(app: Flask, outbox: Outbox) -> None:
     """Of two members of one name the last counts, here as there."""
     both = f'{{"spaceship_id": {SHIP + 1}, {text()[1:]}'
     _refused(_post(app, "other-ship", both), 403)
-    assert publisher.published == []
+    assert kept(outbox) == []
 
 
 @pytest.mark.parametrize("path", QUESTIONS)
@@ -148,7 +141,9 @@ def test_a_token_in_the_url_is_none(app: Flask) -> None:
     _refused(response, 401)
 
 
-def test_where_nobody_is_asked_everybody_may_do_everything(publisher: MemoryPublisher) -> None:
-    client = make_app(ingest_routes(publisher, IngestMetrics(CollectorRegistry())), access=anybody).test_client()
+def test_where_nobody_is_asked_everybody_may_do_everything(outbox: Outbox) -> None:
+    client = make_app(
+        ingest_routes(outbox, lambda: None, IngestMetrics(CollectorRegistry())), access=anybody
+    ).test_client()
     headers = {"Content-Type": "application/json", **bearer("nobody")}
     assert client.post("/data", data=text(), headers=headers).status_code == 202

@@ -1,0 +1,213 @@
+"""Publishes what waits in the outbox until a worker's receipt comes for it."""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+
+from pydantic import ValidationError
+
+from ingest_api.broker_link import Link, LinkRefused, Listener
+from ingest_api.outbox import Outbox, Waiting
+from ingest_api.receipt import Receipt
+from ingest_api.window import Window
+from shared.errors import Unavailable
+from shared.topics import readings_topic
+
+log = logging.getLogger(__name__)
+
+PART = 64
+PART_BYTES = 8 * 1024 * 1024
+"""What is read from the outbox at a time."""
+FIRST_PAUSE_S = 0.25
+LAST_PAUSE_S = 5.0
+LOOK_S = 1.0
+FIRST_CONNECTION_S = 5.0
+
+
+class Dispatcher:
+    """One thread. A batch that is published again costs the worker little, and changes nothing.
+
+    A connection that is lost is thrown away, and over the next one all that waits is published anew: nothing depends
+    on what the broker remembers.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        make_link: Callable[[Listener], Link],
+        dropped: Callable[[float], None] = lambda _: None,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            outbox: what waits.
+            make_link: makes a connection that is not open yet.
+            dropped: told what the broker has dropped.
+            now_s: a clock that never goes back.
+
+        """
+        self._outbox = outbox
+        self._make_link = make_link
+        self.dropped = dropped
+        self._now_s = now_s
+        self._changed = threading.Condition(threading.RLock())
+        """Guards all below; never held around a call to paho or the outbox, whose callbacks need it."""
+        self._window = Window(now_s)
+        self._link: Link | None = None
+        self._is_new = self._had_receipt = self._is_lost = self._stopping = False
+        self._last_refusal = ""
+        self._last = 0
+        """The number of the last batch that was published over this connection; the thread's own."""
+        self._was_connected = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def await_connection(self) -> None:
+        """Wait a little for the first connection, so that whoever is told that all is ready finds it so."""
+        self._was_connected.wait(FIRST_CONNECTION_S)
+
+    def close(self) -> None:
+        """Stop; what waits goes on waiting in the outbox."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+            link = self._link
+        if link is not None:
+            link.abandon()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def is_connected(self) -> bool:
+        """Tell whether there is a connection to the broker."""
+        link = self._link
+        return link is not None and link.is_connected()
+
+    def accepted(self) -> None:
+        """Learn that something new waits in the outbox."""
+        with self._changed:
+            self._is_new = True
+            self._changed.notify_all()
+
+    # --- as Listener
+
+    def refused(self, batch_id: str, why: str) -> None:
+        """See `Listener`."""
+        with self._changed:
+            self._window.refuse(batch_id)
+            is_known, self._last_refusal = why == self._last_refusal, why
+        if not is_known:  # one cause may concern thousands
+            log.error("the broker did not pass on batch %s: %s; it is tried again", batch_id, why)
+
+    def lost(self) -> None:
+        """See `Listener`."""
+        with self._changed:
+            self._is_lost = True
+            self._changed.notify_all()
+
+    def receipt(self, payload: bytes, correlation: bytes) -> None:
+        """See `Listener`."""
+        try:
+            receipt = Receipt.model_validate_json(payload)
+        except ValidationError as error:
+            log.warning("a receipt that cannot be read: %s", error)
+            return
+        batch_id = str(receipt.batch_id)
+        self._outbox.decide(
+            receipt.batch_id, correlation, receipt.status, receipt.problems, lambda: self._done_with(batch_id)
+        )
+
+    def _done_with(self, batch_id: str) -> None:
+        with self._changed:
+            self._had_receipt, self._last_refusal = True, ""
+            if self._window.remove(batch_id):
+                self._changed.notify_all()
+
+    # --- the thread
+
+    def _run(self) -> None:
+        pause_s = FIRST_PAUSE_S
+        while (link := self._next_link()) is not None:
+            try:
+                link.open()
+                self._was_connected.set()
+                log.info("connected to the broker")
+                self._serve(link)
+            except Unavailable as error:
+                log.log(logging.ERROR if isinstance(error, LinkRefused) else logging.WARNING, "%s", str(error))
+            except Exception:
+                log.exception("publishing has failed; it is tried again")
+            finally:
+                link.close()
+            pause_s = FIRST_PAUSE_S if self._had_receipt else min(pause_s * 2, LAST_PAUSE_S)
+            self._await(lambda: False, pause_s * random.uniform(0.8, 1.2))
+
+    def _next_link(self) -> Link | None:
+        """Prepare the next connection; None where we are to stop."""
+        with self._changed:
+            if self._stopping:
+                return None
+            self._last = 0
+            self._had_receipt = self._is_lost = False
+            self._link = self._make_link(self)
+            return self._link
+
+    def _serve(self, link: Link) -> None:
+        """Publish what comes, until the connection is lost or we are to stop."""
+        look_s = 0.0
+        with self._changed:
+            self._window.begin(link.receive_maximum)
+        while not self._stopping:
+            if self._is_lost:
+                raise Unavailable("the connection to the broker is lost")
+            if self._now_s() >= look_s:
+                self._publish_due(link)
+                look_s = self._now_s() + LOOK_S
+            self._is_new = False  # before we look
+            is_all = self._publish_new(link)
+            self._await(self._is_something_new if is_all else self._is_much_room, LOOK_S)
+
+    def _await(self, event: Callable[[], bool], wait_s: float) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopping or event(), wait_s)
+
+    def _is_something_new(self) -> bool:
+        return self._is_new or self._is_lost
+
+    def _is_much_room(self) -> bool:
+        return self._window.has_much_room() or self._is_lost
+
+    def _publish_new(self, link: Link) -> bool:
+        """Publish what is not under way, as far as there is room; tell whether that was all."""
+        while found := self._outbox.waiting(self._last, PART, PART_BYTES):
+            for waiting in found:
+                with self._changed:
+                    if not self._window.has_room() or self._is_lost or self._stopping:
+                        return False
+                    self._window.add(waiting.batch_id, waiting.number, len(waiting.payload))
+                self._last = waiting.number
+                _publish(link, waiting)
+        return True
+
+    def _publish_due(self, link: Link) -> None:
+        """Publish again what has been without a receipt for long: somewhere a queue may have been full."""
+        with self._changed:
+            due = self._window.take_due()
+        for batch_id, number in due:
+            if self._is_lost or self._stopping:
+                return
+            found = self._outbox.waiting(number - 1, 1, 0)
+            if found and found[0].batch_id == batch_id:
+                log.info("batch %s is without a receipt, and published again", batch_id)
+                _publish(link, found[0])
+            else:  # its receipt came before it was published
+                self._done_with(batch_id)
+
+
+def _publish(link: Link, waiting: Waiting) -> None:
+    link.publish(waiting.batch_id, readings_topic(waiting.ship), waiting.payload, waiting.digest)

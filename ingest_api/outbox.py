@@ -1,0 +1,312 @@
+"""What the gateway has accepted, durably, until a worker says that it is stored; and what became of it."""
+
+import json
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+from uuid import UUID
+
+from ingest_api.outbox_file import CHECKPOINT_PAGES, has_disk_for, locked, opened
+from ingest_api.writer import Writer
+from shared.batch import ENVELOPE_BYTES, MAX_BYTES
+from shared.clock import StrictClock
+from shared.errors import Conflict, Problem, Unavailable
+from shared.moments import US_PER_S
+
+log = logging.getLogger(__name__)
+
+KEPT_US = 2 * 86_400 * US_PER_S
+"""How long it is known what became of a batch, from then on."""
+FORGOTTEN_BESIDES = 100
+ENTRY_BYTES = 300
+"""What a batch takes on the disk beyond its payload, with its fate: much, where each has one reading."""
+LARGEST_BYTES = MAX_BYTES + ENVELOPE_BYTES + ENTRY_BYTES
+PROBE_S = 3.0
+_FATE = "SELECT ship, digest, readings, status, errors FROM fates WHERE batch_id = ?"
+_FORGET = (
+    "DELETE FROM fates WHERE batch_id IN (SELECT batch_id FROM fates"
+    " WHERE status <> 'accepted' AND since_us < ? ORDER BY since_us LIMIT ?)"
+)
+
+Status = Literal["accepted", "stored", "rejected"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A batch to be accepted.
+
+    Attributes:
+        batch_id: its name.
+        ship: its ship.
+        readings: how many it has.
+        digest: of its content; of two batches with one name it tells whether they are one.
+        payload: the message to publish.
+
+    """
+
+    batch_id: UUID
+    ship: int
+    readings: int
+    digest: bytes
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What became of a batch; `problems` say why it was rejected."""
+
+    batch_id: UUID
+    ship: int
+    readings: int
+    status: Status
+    problems: tuple[Problem, ...] = ()
+
+
+class Waiting(NamedTuple):
+    """One that waits to be stored; `number` tells the order in which they were accepted."""
+
+    number: int
+    batch_id: str
+    ship: int
+    digest: bytes
+    payload: bytes
+
+
+class Outbox:
+    """One SQLite file; safe to use from several threads, and for one process at a time."""
+
+    def __init__(self, folder: Path, max_bytes: int, now_us: Callable[[], int] | None = None) -> None:
+        """Open the file in a folder, and make it where it is missing.
+
+        Raises:
+            InvalidSettings: it cannot be used.
+            Unavailable: the disk is full, or another program is writing it.
+
+        """
+        self._folder = folder
+        self._max_bytes = max_bytes
+        self._now_us = now_us or StrictClock().now_us
+        self._lock = threading.RLock()  # a signal's handler may need it, too, in whatever it interrupts
+        self._arriving = 0
+        """Bytes on their way to the disk: they count before they are there."""
+        self._waiters: dict[UUID, list[threading.Event]] = {}
+        self._letting_go = False
+        self._process_lock = locked(folder)
+        try:
+            self._file, self.name = opened(folder)
+            sizes = f"SELECT count(*), coalesce(sum(length(payload) + {ENTRY_BYTES}), 0) FROM outbox"  # noqa: S608  # a constant
+            counted: tuple[int, int] | None = self._one(sizes, ())
+            self._count, self._bytes = counted or (0, 0)
+        except BaseException:
+            self._process_lock.close()
+            raise
+        self._writer = Writer(self._file, self._forget)
+        self._writer.do(lambda connection: connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}"))
+
+    def close(self) -> None:
+        """Finish what is asked for, and close the file."""
+        self.let_go()
+        self._writer.close()
+        self._file.close()
+        self._process_lock.close()
+
+    def _forget(self, connection: sqlite3.Connection, tasks: int) -> None:
+        """Forget the oldest: more of them than come in, but never so many that those who wait would notice."""
+        connection.execute(_FORGET, (self._now_us() - KEPT_US, tasks + FORGOTTEN_BESIDES))
+
+    # --- what it tells
+
+    @property
+    def depth(self) -> int:
+        """How many batches wait to be stored."""
+        return self._count
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes these have."""
+        return self._bytes
+
+    def oldest_s(self) -> float:
+        """Tell for how many seconds the oldest has been waiting; 0 where none is.
+
+        Raises:
+            Unavailable: the file cannot be read now.
+
+        """
+        row = self._one("SELECT accepted_us FROM outbox ORDER BY number LIMIT 1", ())
+        return 0.0 if row is None else max((self._now_us() - row[0]) / US_PER_S, 0.0)
+
+    def can_accept(self) -> bool:
+        """Tell whether a batch of any size could be accepted now; writes to the disk to find out."""
+        try:
+            if self._why_not(LARGEST_BYTES):
+                return False
+            self._writer.do(lambda connection: connection.execute("UPDATE names SET name = name")).result(PROBE_S)
+        except (Unavailable, sqlite3.Error, TimeoutError):
+            return False
+        return True
+
+    def fate(self, batch_id: UUID) -> Fate | None:
+        """Tell what became of a batch; None where nothing is known of it."""
+        row = self._one(_FATE, (str(batch_id),))
+        return None if row is None else _fate(batch_id, row)
+
+    def decided(self, batch_id: UUID, wait_s: float) -> Fate | None:
+        """Wait for a batch to be stored or rejected, but no longer than that; tell what became of it so far."""
+        is_decided = threading.Event()
+        with self._lock:
+            self._waiters.setdefault(batch_id, []).append(is_decided)
+        try:
+            found = self.fate(batch_id)  # after we are known: it may be decided just now
+            if found and found.status == "accepted" and not self._letting_go and is_decided.wait(wait_s):
+                found = self.fate(batch_id)
+            return found
+        finally:
+            with self._lock:
+                self._waiters[batch_id].remove(is_decided)
+                if not self._waiters[batch_id]:
+                    del self._waiters[batch_id]
+
+    def let_go(self) -> None:
+        """Have nobody wait any more: the process is to end."""
+        self._letting_go = True
+        with self._lock:
+            for each in self._waiters.values():
+                for waiter in each:
+                    waiter.set()
+
+    def waiting(self, after: int, limit: int, limit_bytes: int) -> list[Waiting]:
+        """Give the first that wait and were accepted after a number; of more than one no more than that many bytes."""
+        found: list[Waiting] = []
+        with self._file.errors():
+            rows = self._file.connection().execute(
+                "SELECT number, batch_id, ship, digest, payload FROM outbox WHERE number > ? ORDER BY number LIMIT ?",
+                (after, limit),
+            )
+            for row in rows:
+                limit_bytes -= len(row[-1])
+                if found and limit_bytes < 0:
+                    break
+                found.append(Waiting(*row))
+            rows.close()
+        return found
+
+    def _one(self, query: str, values: tuple[object, ...]) -> tuple[Any, ...] | None:
+        with self._file.errors():
+            row: tuple[Any, ...] | None = self._file.connection().execute(query, values).fetchone()
+            return row
+
+    # --- what changes it
+
+    def accept(self, entry: Entry) -> tuple[Fate, bool]:
+        """Keep a batch, durably; give what became of it so far, and whether it is a new one.
+
+        Raises:
+            Conflict: another batch has that name.
+            Unavailable: there is no room, or the file cannot be written; nothing is kept.
+
+        """
+        size = len(entry.payload) + ENTRY_BYTES
+        why_not = self._reserve(size)
+        if why_not:
+            known = self._one(_FATE, (str(entry.batch_id),))
+            if known is None:
+                raise Unavailable(why_not)
+            return _repeated(entry, known), False
+        is_new = False
+        try:
+            known = self._writer.do(lambda connection: self._insert(connection, entry)).result()
+            is_new = known is None
+        finally:
+            with self._lock:
+                self._arriving -= size
+                if not is_new:
+                    self._count, self._bytes = self._count - 1, self._bytes - size
+        if known is not None:
+            return _repeated(entry, known), False
+        return Fate(entry.batch_id, entry.ship, entry.readings, "accepted"), True
+
+    def _reserve(self, size: int) -> str:
+        with self._lock:
+            why_not = self._why_not(size)
+            if not why_not:
+                self._arriving += size
+                self._count, self._bytes = self._count + 1, self._bytes + size
+            return why_not
+
+    def _why_not(self, size: int) -> str:
+        """Tell why so many bytes can not be taken; an empty text where they can."""
+        if self._bytes + size > self._max_bytes:
+            return f"the outbox is full: {self._count} batches of {self._bytes} bytes wait to be stored"
+        if not has_disk_for(self._file, self._folder, self._arriving + size):
+            return f"the disk of {self._folder} is full"
+        return ""
+
+    def _insert(self, connection: sqlite3.Connection, entry: Entry) -> tuple[Any, ...] | None:
+        """Put a batch in; give what is known of it, if there is one of its name."""
+        name, now_us = str(entry.batch_id), self._now_us()
+        inserted = connection.execute(
+            "INSERT INTO fates VALUES (?, ?, ?, ?, 'accepted', '[]', ?) ON CONFLICT DO NOTHING",
+            (name, entry.ship, entry.digest, entry.readings, now_us),
+        )
+        if not inserted.rowcount:
+            known: tuple[Any, ...] = connection.execute(_FATE, (name,)).fetchone()
+            return known
+        connection.execute(
+            "INSERT INTO outbox (batch_id, ship, digest, accepted_us, payload) VALUES (?, ?, ?, ?, ?)",
+            (name, entry.ship, entry.digest, now_us, entry.payload),
+        )
+        return None
+
+    def decide(
+        self, batch_id: UUID, digest: bytes, status: Status, problems: tuple[Problem, ...], then: Callable[[], None]
+    ) -> None:
+        """Note what a worker says of a batch that waits; `then` is called, by another thread, once that is durable.
+
+        Of a batch that does not wait, or has another content, nothing is noted; `then` is called all the same.
+        """
+
+        def work(connection: sqlite3.Connection) -> int | None:
+            gone = connection.execute(
+                "DELETE FROM outbox WHERE batch_id = ? AND digest = ? RETURNING length(payload)",
+                (str(batch_id), digest),
+            ).fetchone()
+            if gone is None:
+                return None
+            connection.execute(
+                "UPDATE fates SET status = ?, errors = ?, since_us = ? WHERE batch_id = ?",
+                (status, json.dumps([[each.at, each.problem] for each in problems]), self._now_us(), str(batch_id)),
+            )
+            return int(gone[0]) + ENTRY_BYTES
+
+        def done(future: Future[int | None]) -> None:
+            if (error := future.exception()) is not None:
+                log.warning("batch %s is %s, which cannot be noted now: %s", batch_id, status, error)
+                return
+            if (size := future.result()) is not None:
+                self._removed(batch_id, size)
+            then()
+
+        self._writer.do(work, makes_room=True).add_done_callback(done)
+
+    def _removed(self, batch_id: UUID, size: int) -> None:
+        with self._lock:
+            self._count, self._bytes = self._count - 1, self._bytes - size
+            for each in self._waiters.get(batch_id, ()):
+                each.set()
+
+
+def _fate(batch_id: UUID, row: tuple[Any, ...]) -> Fate:
+    ship, _, readings, status, errors = row
+    return Fate(batch_id, ship, readings, status, tuple(Problem(*each) for each in json.loads(errors)))
+
+
+def _repeated(entry: Entry, known: tuple[Any, ...]) -> Fate:
+    if known[:2] != (entry.ship, entry.digest):
+        raise Conflict(f"batch_id {entry.batch_id} is that of another batch")
+    return _fate(entry.batch_id, known)

@@ -1,0 +1,120 @@
+"""Opening the outbox's file: by one process at a time, and not if it is damaged."""
+
+import fcntl
+import os
+import resource
+import sqlite3
+from pathlib import Path
+from secrets import token_hex
+from typing import IO
+
+from shared.batch import MAX_BYTES
+from shared.errors import InvalidSettings
+from shared.sqlite_files import SqliteFile
+
+FILE_NAME = "outbox.sqlite"
+LOCK_NAME = "outbox.lock"
+_SCHEMA = Path(__file__).with_name("outbox_schema.sql")
+_VERSION = 1
+CHECKPOINT_PAGES = 1000
+LOG_BYTES = CHECKPOINT_PAGES * 4096 + MAX_BYTES
+"""How long the log gets, however large the batches: until the checkpoint, and by one of full size."""
+MARGIN_BYTES = 2 * 1024 * 1024
+PLENTY_BYTES = 256 * 1024 * 1024
+CACHE_KIB = 1024
+"""For each of some thirty threads."""
+
+
+def locked(folder: Path) -> IO[str]:
+    """Take the outbox of a folder for this process alone: of two, neither would know how much the other has in it.
+
+    Raises:
+        InvalidSettings: the folder cannot be written, or another process has it.
+
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / LOCK_NAME).open("w", encoding="utf-8")
+    except OSError as error:
+        raise InvalidSettings(f"cannot keep accepted batches in {folder}: {error.strerror}") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise InvalidSettings(f"the outbox in {folder} is in use by another gateway") from None
+    return lock
+
+
+def opened(folder: Path) -> tuple[SqliteFile, str]:
+    """Open the file, or make it; give it and its name.
+
+    Raises:
+        InvalidSettings: it cannot be used, or is damaged; it is left as it is.
+        Unavailable: the disk is full, or another program is writing it.
+
+    """
+    path = folder / FILE_NAME
+    file = SqliteFile(path, _SCHEMA.read_text("utf-8"), _VERSION, cache_kib=CACHE_KIB)
+    try:
+        _check(file)
+        return file, _given_name(file)
+    except sqlite3.DatabaseError as error:
+        file.close()
+        why = " ".join(str(error).split())
+        raise InvalidSettings(
+            f"{path} is damaged ({why}), and accepted batches may be in it: to start without them,"
+            " move it away together with its -wal and -shm"
+        ) from None
+    except BaseException:
+        file.close()
+        raise
+
+
+def _check(file: SqliteFile) -> None:
+    """Look for damage, but only where batches wait: what became of the others may be millions of rows."""
+    with file.errors():
+        found = str(file.connection().execute("PRAGMA quick_check(outbox)").fetchone()[0])
+    if found != "ok":
+        raise sqlite3.DatabaseError(found)
+
+
+def _given_name(file: SqliteFile) -> str:
+    """Give the name that the file was given when it was made: under it the workers answer, and no ship can guess it."""
+    with file.errors():
+        row = file.connection().execute("SELECT name FROM names").fetchone()
+    if row is None:
+        row = (token_hex(8),)
+        with file.transaction() as connection:
+            connection.execute("INSERT INTO names VALUES (?)", row)
+    return str(row[0])
+
+
+def has_disk_for(file: SqliteFile, folder: Path, size: int) -> bool:
+    """Tell whether so many bytes can be written, and all that has to be written after them to take them out again.
+
+    They go to the file's log, which stays as long as it once was, and then to the file, where they take unused pages
+    before it grows; it may have to grow for what is in the log already, too.
+
+    Raises:
+        Unavailable: the file cannot be read.
+
+    """
+    found = os.statvfs(folder)
+    free, longest = found.f_bavail * found.f_frsize, resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    if free >= 2 * size + PLENTY_BYTES and longest == resource.RLIM_INFINITY:
+        return True
+    with file.errors():
+        page, pages, unused = (
+            int(file.connection().execute(f"PRAGMA {name}").fetchone()[0])
+            for name in ("page_size", "page_count", "freelist_count")
+        )
+    grown = pages * page + max(size - unused * page, 0)
+    if longest != resource.RLIM_INFINITY and max(grown, LOG_BYTES) + MARGIN_BYTES > longest:
+        return False
+    file_grows = max(grown - _size(folder / FILE_NAME), 0)
+    log_grows = max(LOG_BYTES + max(size - MAX_BYTES, 0) - _size(folder / f"{FILE_NAME}-wal"), 0)
+    return free >= file_grows + log_grows + MARGIN_BYTES
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

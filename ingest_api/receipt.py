@@ -1,0 +1,30 @@
+"""The worker's word on one batch, as it comes over MQTT."""
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.errors import MAX_PROBLEMS, Problem
+
+
+class WireProblem(BaseModel):
+    """One fault."""
+
+    at: str
+    problem: str
+
+
+class Receipt(BaseModel):
+    """A receipt; members beyond these are ignored."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    batch_id: UUID
+    status: Literal["stored", "rejected"]
+    errors: Annotated[list[WireProblem], Field(default_factory=list)]
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """Why the batch was rejected."""
+        return tuple(Problem(each.at, each.problem) for each in self.errors[:MAX_PROBLEMS])

@@ -1,0 +1,68 @@
+"""Publishing one message after the other over MQTT 5, and believing only the reason code of the broker's PUBACK."""
+
+import time
+from typing import Any
+
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.reasoncodes import ReasonCode
+
+from shared.broker import CHECK, Login
+from shared.errors import Unavailable
+
+WITHIN_S = 10.0
+NO_SUBSCRIBER = 0x10
+
+
+class Publisher:
+    """A connection to the broker, for one thread."""
+
+    def __init__(self, host: str, port: int, login: Login) -> None:
+        """Connect.
+
+        Raises:
+            Unavailable: the broker is away, or refuses.
+
+        """
+        self._said: list[ReasonCode] = []
+        self._client = client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+
+        def said(_c: Client, _u: Any, _what: Any, code: ReasonCode, _p: Any) -> None:
+            self._said.append(code)
+
+        client.on_connect = client.on_publish = said
+        login.apply_to(client)
+        try:
+            client.connect(host, port)
+        except OSError as error:
+            raise Unavailable(f"no broker at {host}:{port}: {error}") from None
+        code = self._answer()
+        if code.is_failure:
+            raise Unavailable(f"the broker at {host}:{port} refuses the connection: {code}; {CHECK}")
+
+    def publish(self, topic: str, payload: bytes) -> None:
+        """Publish with QoS 1, and wait for the confirmation.
+
+        Raises:
+            Unavailable: there is none, or no good one.
+
+        """
+        self._client.publish(topic, payload, qos=1)
+        code = self._answer()
+        if code.value == NO_SUBSCRIBER:
+            raise Unavailable("no worker has ever subscribed at the broker")
+        if code.is_failure:
+            raise Unavailable(f"the broker refused the message: {code}")
+
+    def _answer(self) -> ReasonCode:
+        deadline = time.monotonic() + WITHIN_S
+        while not self._said:
+            if self._client.loop(0.1) != MQTTErrorCode.MQTT_ERR_SUCCESS and not self._said:
+                raise Unavailable("the connection to the broker is lost")
+            if time.monotonic() > deadline:
+                raise Unavailable("the broker did not answer in time")
+        return self._said.pop()
+
+    def close(self) -> None:
+        """End the connection."""
+        self._client.disconnect()

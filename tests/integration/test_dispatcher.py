@@ -1,0 +1,330 @@
+"""The dispatcher against a real broker: what waits arrives, whatever happens to broker, worker and connection."""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from ingest_api import broker_link, window
+from ingest_api import dispatcher as dispatcher_module
+from ingest_api.dispatcher import Dispatcher
+from ingest_api.outbox import Outbox
+from ingest_api.window import AGAIN_S, LATEST_S, MAX_BATCHES
+from shared.topics import readings_topic
+from tests.support.outbox import SHIP, Worker, dispatching, entry, stored
+from tests.support.servers import Broker
+from tests.support.waiting import until
+
+
+class Clock:
+    """A clock that goes on when it is told to."""
+
+    def __init__(self) -> None:
+        self.s = 0.0
+
+    def now_s(self) -> float:
+        return self.s
+
+
+class ForgetfulBroker(Broker):
+    """A broker that keeps nothing on disk, and tells of little."""
+
+    more = ""
+
+    def configure(self) -> Path:
+        path = super().configure()
+        text = path.read_text("utf-8").replace("persistence true", "persistence false")
+        path.write_text(text.replace("max_packet_size 8400000", self.more or "max_packet_size 8400000"), "utf-8")
+        return path
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[ForgetfulBroker]:
+    broker = ForgetfulBroker(tmp_path / "broker")
+    broker.start()
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short pauses."""
+    monkeypatch.setattr(dispatcher_module, "LOOK_S", 0.02)
+    monkeypatch.setattr(dispatcher_module, "LAST_PAUSE_S", 0.1)
+    monkeypatch.setattr(window, "REFUSED_AGAIN_S", 0.05)
+    monkeypatch.setattr(window, "REFUSED_LATEST_S", 0.2)
+
+
+def accept(outbox: Outbox, dispatcher: Dispatcher | None = None, **more: object) -> UUID:
+    made = entry(**more)  # type: ignore[arg-type]  # passed on
+    outbox.accept(made)
+    if dispatcher is not None:
+        dispatcher.accepted()
+    return made.batch_id
+
+
+def await_empty(outbox: Outbox, deadline_s: float = 20) -> None:
+    until(lambda: outbox.depth == 0, "all is stored", deadline_s)
+
+
+def test_what_is_accepted_is_published_and_gone_with_its_receipt(outbox: Outbox, broker: Broker) -> None:
+    worker = Worker(broker.port)
+    with dispatching(outbox, broker.port) as dispatcher:
+        until(dispatcher.is_connected, "connected")
+        name = accept(outbox, dispatcher, content="this")
+        until(lambda: stored(outbox, name), "stored")
+        (message,) = worker.came
+        assert (message.topic, message.qos) == (readings_topic(SHIP), 1)
+        assert getattr(message.properties, "CorrelationData", None) == b"this"
+        assert getattr(message.properties, "ResponseTopic", None) == f"gateways/{outbox.name}/receipts"
+        assert len(dispatcher._window) == 0
+    worker.close()
+
+
+def test_a_rejected_batch_is_gone_too_and_it_is_known_why(outbox: Outbox, broker: Broker) -> None:
+    worker = Worker(broker.port, lambda _: "rejected")
+    with dispatching(outbox, broker.port):
+        name = accept(outbox)
+        await_empty(outbox)
+        fate = outbox.fate(name)
+        assert fate is not None
+        assert (fate.status, [each.at for each in fate.problems]) == ("rejected", ["data[0].value"])
+    worker.close()
+
+
+def test_what_waits_at_the_start_is_published(outbox: Outbox, broker: Broker) -> None:
+    names = [accept(outbox) for _ in range(10)]
+    worker = Worker(broker.port)
+    with dispatching(outbox, broker.port):
+        await_empty(outbox)
+    assert worker.names == [str(each) for each in names], "once, and in their order"
+    worker.close()
+
+
+def test_without_a_worker_it_waits_until_one_comes(outbox: Outbox, broker: Broker) -> None:
+    """The broker throws such a message away, and confirms it all the same (0x10)."""
+    with dispatching(outbox, broker.port) as dispatcher:
+        names = [accept(outbox, dispatcher) for _ in range(3)]
+        until(lambda: "No matching subscribers" in dispatcher._last_refusal, "refused")
+        assert dispatcher.is_connected()
+        assert outbox.depth == 3
+        worker = Worker(broker.port)
+        await_empty(outbox)
+        assert {str(each) for each in names} == set(worker.names)
+    worker.close()
+
+
+def test_a_broker_that_is_killed_and_has_forgotten_all_costs_nothing(outbox: Outbox, broker: Broker) -> None:
+    """What it had confirmed and not delivered is published again."""
+    silent = Worker(broker.port, lambda _: None)
+    with dispatching(outbox, broker.port) as dispatcher:
+        names = [accept(outbox, dispatcher) for _ in range(20)]
+        silent.await_messages(20)
+        broker.send_signal(signal.SIGKILL)
+        until(lambda: not dispatcher.is_connected(), "the gateway notices")
+        names.append(accept(outbox, dispatcher))  # accepted while it is away
+        silent.close()
+        broker.stop()
+        broker.start()
+        worker = Worker(broker.port)
+        await_empty(outbox)
+        assert {str(each) for each in names} <= set(worker.names)
+    worker.close()
+
+
+def test_what_gets_no_receipt_is_published_again_less_and_less_often(outbox: Outbox, broker: Broker) -> None:
+    clock, worker = Clock(), Worker(broker.port, lambda _: None)
+    with dispatching(outbox, broker.port, now_s=clock.now_s) as dispatcher:
+        name = accept(outbox, dispatcher)
+        worker.await_messages(1)
+        pauses: list[float] = []
+        for count in range(2, 8):
+            before_s = clock.s
+            while len(worker.came) < count:
+                clock.s += 0.05 * AGAIN_S * 3 ** min(count - 2, 4)
+                looks = threading.Event()
+                with dispatcher._changed:
+                    dispatcher._changed.notify_all()
+                looks.wait(0.05)
+            pauses.append(clock.s - before_s)
+        assert 0.8 * AGAIN_S <= pauses[0] <= 2 * AGAIN_S
+        assert pauses == sorted(pauses)
+        assert pauses[-1] <= 2 * LATEST_S
+        worker.answer(worker.came[0], str(name))
+        await_empty(outbox)
+    worker.close()
+
+
+def test_a_receipt_for_other_content_removes_nothing(outbox: Outbox, broker: Broker) -> None:
+    worker = Worker(broker.port, lambda _: None)
+    with dispatching(outbox, broker.port):
+        name = accept(outbox, content="this")
+        other = accept(outbox)
+        worker.await_messages(2)
+        worker.answer(worker.came[0], str(name), correlation=b"that")
+        worker.answer(worker.came[1], str(other))
+        until(lambda: stored(outbox, other), "the other is stored")
+        assert outbox.depth == 1
+        assert not stored(outbox, name)
+    worker.close()
+
+
+@pytest.mark.parametrize("payload", [b"", b"{", b"[]", b'{"batch_id": "x"}', b"\xff", b"[" * 100_000])
+def test_a_receipt_that_cannot_be_read_costs_nothing(outbox: Outbox, broker: Broker, payload: bytes) -> None:
+    """Neither does one without Correlation Data."""
+    worker = Worker(broker.port, lambda _: None)
+    with dispatching(outbox, broker.port) as dispatcher:
+        name = accept(outbox)
+        worker.await_messages(1)
+        worker._client.publish(f"gateways/{outbox.name}/receipts", payload, qos=1)
+        bare = b'{"batch_id": "%s", "status": "stored"}' % str(name).encode()
+        worker._client.publish(f"gateways/{outbox.name}/receipts", bare, qos=1)
+        other = accept(outbox, dispatcher)
+        worker.await_messages(2)
+        worker.answer(worker.came[1], str(other))
+        until(lambda: stored(outbox, other), "the other is stored")
+        assert dispatcher.is_connected()
+        assert not stored(outbox, name)
+    worker.close()
+
+
+def test_a_fault_in_the_connections_thread_ends_the_connection_and_not_the_gateway(
+    outbox: Outbox, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Paho alone would end its thread in silence, and go on saying that it is connected."""
+    worker, faults = Worker(broker.port), iter([RuntimeError("a fault of ours")])
+    decide = outbox.decide
+
+    def faulty(*arguments: object) -> None:
+        for each in faults:
+            raise each
+        decide(*arguments)  # type: ignore[arg-type]  # passed on
+
+    monkeypatch.setattr(outbox, "decide", faulty)
+    with dispatching(outbox, broker.port):
+        accept(outbox)
+        await_empty(outbox)
+    assert len(worker.came) == 2
+    worker.close()
+
+
+def test_a_fault_in_the_dispatchers_own_thread_does_not_end_it(
+    outbox: Outbox, broker: Broker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker, faults = Worker(broker.port), iter([RuntimeError("a fault of ours")])
+    waiting = outbox.waiting
+
+    def faulty(after: int, limit: int, limit_bytes: int) -> object:
+        for each in faults:
+            raise each
+        return waiting(after, limit, limit_bytes)
+
+    monkeypatch.setattr(outbox, "waiting", faulty)
+    with dispatching(outbox, broker.port):
+        accept(outbox)
+        await_empty(outbox)
+    assert "a fault of ours" in caplog.text
+    worker.close()
+
+
+def test_no_more_than_a_window_is_under_way(outbox: Outbox, broker: Broker) -> None:
+    silent = Worker(broker.port, lambda _: None)
+    names = [str(accept(outbox)) for _ in range(2 * MAX_BATCHES)]
+    with dispatching(outbox, broker.port) as dispatcher:
+        silent.await_messages(MAX_BATCHES)
+        until(lambda: len(dispatcher._window) == MAX_BATCHES, "the window is full")
+        last = names[MAX_BATCHES - 1]
+        assert silent.names.index(last) == MAX_BATCHES - 1
+        assert len(silent.came) == MAX_BATCHES
+        silent._answers = lambda _: "stored"
+        for message, name in zip(list(silent.came), list(silent.names), strict=True):
+            silent.answer(message, name)
+        await_empty(outbox)
+        assert silent.names == names, "each of them once"
+    silent.close()
+
+
+def test_of_large_ones_fewer_are_under_way(outbox: Outbox, broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many bytes as the window has, and one in any case."""
+    monkeypatch.setattr(window, "MAX_BYTES", 1_000_000)
+    silent = Worker(broker.port, lambda _: None)
+    for _ in range(20):
+        made = entry()
+        accept(
+            outbox, payload=(b'{"batch_id": "%s"}' % str(made.batch_id).encode()).ljust(300_000), batch_id=made.batch_id
+        )
+    with dispatching(outbox, broker.port) as dispatcher:
+        silent.await_messages(4)
+        until(lambda: len(dispatcher._window) == 4, "the window is full")
+        silent._answers = lambda _: "stored"
+        for message, name in zip(list(silent.came), list(silent.names), strict=True):
+            silent.answer(message, name)
+        await_empty(outbox)
+        assert len(silent.came) == 20
+    silent.close()
+
+
+def test_a_batch_that_the_broker_cannot_take_stalls_no_other(
+    tmp_path: Path, outbox: Outbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Sent all the same, it would end the connection, again and again. With the limit raised it arrives."""
+    broker = ForgetfulBroker(tmp_path / "small")
+    broker.more = "max_packet_size 20000"
+    broker.start()
+    made = entry()
+    accept(outbox, payload=(b'{"batch_id": "%s"}' % str(made.batch_id).encode()).ljust(30_000), batch_id=made.batch_id)
+    others = [accept(outbox) for _ in range(5)]
+    worker = Worker(broker.port)
+    with dispatching(outbox, broker.port) as dispatcher:
+        for each in others:
+            until(lambda each=each: stored(outbox, each), "the others are stored")  # type: ignore[misc]
+        assert dispatcher.is_connected()
+        assert outbox.depth == 1
+        assert "no more than 20000 bytes" in caplog.text
+        worker.close()
+        broker.stop()
+        broker.more = ""
+        broker.start()
+        worker = Worker(broker.port)
+        await_empty(outbox)
+    worker.close()
+    broker.stop()
+
+
+@pytest.mark.parametrize("size", [100, 3_000_000])
+def test_it_ends_soon_though_the_broker_hangs(outbox: Outbox, broker: Broker, size: int) -> None:
+    """With nothing on its way, and with much that the broker does not read."""
+    worker = Worker(broker.port, lambda _: None)
+    with dispatching(outbox, broker.port) as dispatcher:
+        until(dispatcher.is_connected, "connected")
+        broker.send_signal(signal.SIGSTOP)
+        try:
+            for _ in range(5):
+                accept(outbox, dispatcher, payload=b'{"batch_id": ""}'.ljust(size))
+            until(lambda: len(dispatcher._window) == 5, "on their way")
+            began_s = time.monotonic()
+            dispatcher.close()
+            assert time.monotonic() - began_s < 4
+        finally:
+            broker.send_signal(signal.SIGCONT)
+    assert outbox.depth == 5
+    worker.close()
+
+
+def test_it_ends_soon_though_the_broker_does_not_even_greet(
+    outbox: Outbox, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker_link, "HANDSHAKE_S", 60)
+    broker.send_signal(signal.SIGSTOP)
+    try:
+        with dispatching(outbox, broker.port) as dispatcher:
+            until(lambda: dispatcher._link is not None and dispatcher._link._is_open, "it waits for a word")
+            began_s = time.monotonic()
+            dispatcher.close()
+            assert time.monotonic() - began_s < 4
+    finally:
+        broker.send_signal(signal.SIGCONT)

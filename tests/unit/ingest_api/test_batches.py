@@ -1,0 +1,216 @@
+"""What became of a batch: repeats, waiting for the receipt, GET /batches/{batch_id}."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from flask import Flask
+from prometheus_client import CollectorRegistry
+from werkzeug.test import TestResponse
+
+from ingest_api.app import LONGEST_WAIT_S, WAITERS, routes
+from ingest_api.metrics import IngestMetrics
+from ingest_api.outbox import Outbox
+from shared.errors import Problem
+from shared.http import make_app
+from shared.tokens import access, anybody
+from tests.e2e.bad_batches import SHIP, reading, readings, text
+from tests.support.tokens import bearer, token
+from tests.support.waiting import until
+from tests.unit.ingest_api.test_app import kept, problem
+
+NAME = "6f1c2a3e-5b7d-4c1e-9a70-0d4b5f6e7a81"
+JSON = {"Content-Type": "application/json"}
+TOKENS = (token("own-ship", "ingest", SHIP), token("other-ship", "ingest", SHIP + 1), token("console", "read"))
+
+
+@pytest.fixture
+def app(outbox: Outbox) -> Flask:
+    return make_app(routes(outbox, lambda: None, IngestMetrics(CollectorRegistry())), access=anybody)
+
+
+def named(**members: str) -> str:
+    """Write a batch of that name."""
+    return text(**{"batch_id": f'"{NAME}"', **members})
+
+
+def post(app: Flask, payload: str, **headers: str) -> TestResponse:
+    return app.test_client().post("/data", data=payload, headers={**JSON, **headers})
+
+
+def decide(outbox: Outbox, status: Any = "stored", *problems: Problem) -> None:
+    """Have the worker speak of all that waits, and wait until that is durable."""
+    for each in outbox.waiting(0, 100, 1 << 30):
+        done = threading.Event()
+        outbox.decide(UUID(each.batch_id), each.digest, status, problems, done.set)
+        assert done.wait(20)
+
+
+@pytest.fixture
+def worker(outbox: Outbox) -> Iterator[list[str]]:
+    """One that decides, as the list says, as soon as somebody waits."""
+    statuses, ends = ["stored"], threading.Event()
+
+    def run() -> None:
+        while not ends.wait(0.005):
+            if outbox._waiters:
+                decide(outbox, statuses[0], *([Problem("units", "are odd")] if statuses[0] == "rejected" else []))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    yield statuses
+    ends.set()
+    thread.join()
+
+
+def test_an_accepted_batch_has_a_place_where_it_can_be_asked_for(app: Flask) -> None:
+    response = post(app, text())
+    assert response.status_code == 202
+    assert response.json is not None
+    assert response.headers["Location"] == f"/batches/{response.json['batch_id']}"
+    found = app.test_client().get(response.headers["Location"])
+    assert found.status_code == 200
+    assert found.json == {**response.json, "spaceship_id": SHIP, "errors": []}
+
+
+@pytest.mark.parametrize(
+    "repeat",
+    [
+        named(),
+        " " + named().replace('": ', '" :\t ') + "\n",
+        named(note='"ignored"'),
+        named(batch_id=f'"{NAME.upper()}"'),
+        named(data=f"[{reading(value='1.0')}]"),
+    ],
+    ids=["the same bytes", "blanks", "members that are ignored", "capitals", "numbers"],
+)
+def test_a_repeat_gets_the_same_answer_however_it_is_written(
+    app: Flask,
+    outbox: Outbox,
+    repeat: str,
+) -> None:
+    first, second = post(app, named()), post(app, repeat)
+    assert (second.status_code, second.json) == (first.status_code, first.json)
+    assert second.headers["Location"] == first.headers["Location"]
+    assert len(kept(outbox)) == 1
+    decide(outbox)
+    third = post(app, repeat)
+    assert (third.status_code, third.json) == (first.status_code, first.json)
+    assert kept(outbox) == []
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        named(units='"kWh"'),
+        named(spaceship_id=str(SHIP + 1)),
+        named(sent_at='"2024-01-01T00:00:00Z"'),
+        readings(reading(value="2"))[:-1] + f', "batch_id": "{NAME}"}}',
+        readings(reading(), reading(moment='"2024-01-01T01:00:00Z"'))[:-1] + f', "batch_id": "{NAME}"}}',
+    ],
+    ids=["unit", "ship", "sent_at", "value", "one more"],
+)
+def test_other_content_under_the_same_name_is_409(app: Flask, outbox: Outbox, other: str) -> None:
+    assert post(app, named()).status_code == 202
+    response = post(app, other)
+    assert response.status_code == 409
+    assert NAME in problem(response)["detail"]
+    assert problem(response)["errors"]
+    decide(outbox)
+    assert post(app, other).status_code == 409
+    assert kept(outbox) == []
+
+
+@pytest.mark.usefixtures("worker")
+def test_who_prefers_to_wait_is_told_that_it_is_stored(app: Flask) -> None:
+    response = post(app, named(), Prefer="wait=20")
+    assert response.status_code == 201
+    assert response.json == {"batch_id": NAME, "status": "stored", "readings": 1}
+    assert response.headers["Preference-Applied"] == "wait=20"
+    assert response.headers["Location"] == f"/batches/{NAME}"
+    again = post(app, named(), Prefer="wait=20")
+    assert (again.status_code, again.json) == (201, response.json), "a repeat need not wait"
+
+
+def test_who_prefers_to_wait_is_told_why_it_is_rejected(app: Flask, worker: list[str]) -> None:
+    worker[0] = "rejected"
+    response = post(app, named(), Prefer="wait=20")
+    assert response.status_code == 422
+    assert problem(response)["errors"] == [{"at": "units", "problem": "are odd"}]
+    found = app.test_client().get(f"/batches/{NAME}").json
+    assert found is not None
+    assert (found["status"], found["errors"]) == ("rejected", [{"at": "units", "problem": "are odd"}])
+    assert post(app, named()).status_code == 422, "202 would say that it will be stored"
+
+
+def test_who_prefers_to_wait_is_told_that_it_is_accepted_when_the_time_is_up(app: Flask) -> None:
+    response = post(app, named(), Prefer="wait=0")
+    assert response.status_code == 202
+    assert response.headers["Preference-Applied"] == "wait=0"
+
+
+@pytest.mark.parametrize(
+    ("prefer", "waited"),
+    [
+        ("wait=7", 7),
+        ("respond-async, WAIT = 7", 7),
+        ('wait="7"', 7),
+        ("wait=7, wait=8", 7),
+        ("wait=7; x=y", 7),
+        ("wait=31", LONGEST_WAIT_S),
+        ("wait=999999999", LONGEST_WAIT_S),
+        ("wait", None),
+        ("wait=-1", None),
+        ("wait=1.5", None),
+        ("wait=x", None),
+        ("await=7", None),
+        ("x=y; wait=7", None),
+        ("wait=\u0661", None),
+    ],
+)
+@pytest.mark.usefixtures("worker")
+def test_what_is_no_preference_of_ours_is_none(app: Flask, prefer: str, waited: int | None) -> None:
+    """RFC 7240; of two the first counts."""
+    response = post(app, text(), Prefer=prefer.encode().decode("latin-1"))
+    assert response.status_code == (202 if waited is None else 201)
+    assert response.headers.get("Preference-Applied") == (None if waited is None else f"wait={waited}")
+
+
+def test_more_than_there_is_room_for_do_not_wait(app: Flask, outbox: Outbox) -> None:
+    with ThreadPoolExecutor(WAITERS) as senders:
+        waiting = [senders.submit(post, app, text(batch_id=f'"{uuid4()}"'), Prefer="wait=20") for _ in range(WAITERS)]
+        until(lambda: len(outbox._waiters) == WAITERS, "all of them wait")
+        response = post(app, named(), Prefer="wait=20")
+        assert response.status_code == 202
+        assert "Preference-Applied" not in response.headers
+        decide(outbox)
+        assert {each.result(20).status_code for each in waiting} == {201}
+    assert post(app, named(), Prefer="wait=20").status_code == 201
+
+
+def test_nothing_is_known_of_a_batch_that_nobody_sent(app: Flask) -> None:
+    response = app.test_client().get(f"/batches/{NAME}")
+    assert response.status_code == 404
+    assert problem(response)["detail"]
+
+
+@pytest.mark.parametrize("name", ["1", "x", NAME[:-1], "%20", f"{NAME}0"])
+def test_what_is_no_uuid_is_422(app: Flask, name: str) -> None:
+    response = app.test_client().get(f"/batches/{name}")
+    assert response.status_code == 422
+    assert problem(response)["errors"] == [{"at": "batch_id", "problem": "should be a UUID"}]
+
+
+def test_a_token_for_other_ships_is_told_nothing(outbox: Outbox) -> None:
+    ours = routes(outbox, lambda: None, IngestMetrics(CollectorRegistry()))
+    app = make_app(ours, access=partial(access, TOKENS))
+    assert post(app, named(), **bearer("own-ship")).status_code == 202
+    statuses = {
+        name: app.test_client().get(f"/batches/{NAME}", headers=bearer(name)).status_code
+        for name in ("own-ship", "other-ship", "console")
+    }
+    assert statuses == {"own-ship": 200, "other-ship": 403, "console": 403}

@@ -1,0 +1,297 @@
+"""The outbox: accepted is durable, and stays until a worker has spoken."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from ingest_api.outbox import ENTRY_BYTES, FORGOTTEN_BESIDES, KEPT_US, Fate, Outbox
+from shared.errors import Conflict, InvalidSettings, Problem, Unavailable
+from shared.sqlite_files import SqliteFile
+from tests.support.outbox import ROOM, SHIP, an_outbox, decide, entry
+from tests.support.waiting import until
+
+START_US = 1_700_000_000_000_000
+
+
+class Clock:
+    """A clock that stands still."""
+
+    def __init__(self) -> None:
+        self.us = START_US
+
+    def now_us(self) -> int:
+        return self.us
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def outbox(tmp_path: Path, clock: Clock) -> Iterator[Outbox]:
+    with an_outbox(tmp_path, now_us=clock.now_us) as outbox:
+        yield outbox
+
+
+def names(outbox: Outbox) -> list[str]:
+    return [each.batch_id for each in outbox.waiting(0, 10_000, 1 << 30)]
+
+
+def test_what_is_accepted_is_there_after_it_was_opened_again(tmp_path: Path) -> None:
+    """With its size, its order, its fate, and the name under which the workers answer."""
+    first, second = entry(payload=b"1"), entry(payload=b"22", ship=8)
+    with an_outbox(tmp_path) as outbox:
+        assert outbox.accept(first) == (Fate(first.batch_id, SHIP, 3, "accepted"), True)
+        outbox.accept(second)
+        name = outbox.name
+    with an_outbox(tmp_path) as outbox:
+        assert [(each.ship, each.payload, each.digest) for each in outbox.waiting(0, 10, 100)] == [
+            (SHIP, b"1", first.digest),
+            (8, b"22", second.digest),
+        ]
+        assert (outbox.depth, outbox.size_bytes) == (2, 3 + 2 * ENTRY_BYTES)
+        assert outbox.fate(second.batch_id) == Fate(second.batch_id, 8, 3, "accepted")
+        assert outbox.name == name
+
+
+def test_every_commit_reaches_the_disk(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pragma synchronous=FULL, on the connection that writes."""
+    found: list[int] = []
+    insert = outbox._insert
+
+    def looking(connection, made):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        found.append(connection.execute("PRAGMA synchronous").fetchone()[0])
+        found.append(connection.execute("PRAGMA journal_mode").fetchone()[0])
+        return insert(connection, made)
+
+    monkeypatch.setattr(outbox, "_insert", looking)
+    outbox.accept(entry())
+    assert found == [2, "wal"]
+
+
+def test_requests_at_a_time_share_a_commit(outbox: Outbox) -> None:
+    """While one commits, the others gather."""
+    holds, held = threading.Event(), threading.Event()
+
+    def hold(_: object) -> None:
+        held.set()
+        assert holds.wait(20)
+
+    with ThreadPoolExecutor(32) as senders:
+        blocked = outbox._writer.do(hold)
+        assert held.wait(20)
+        before = outbox._writer.commits
+        answers = [senders.submit(outbox.accept, entry()) for _ in range(32)]
+        until(lambda: outbox._writer._tasks.qsize() == 32, "all of them wait")
+        holds.set()
+        assert all(each.result(20)[1] for each in answers)
+        blocked.result(20)
+    assert outbox._writer.commits == before + 2
+    assert outbox.depth == 32
+
+
+def test_a_repeat_is_not_kept_twice_and_tells_what_became_of_it(outbox: Outbox) -> None:
+    made = entry()
+    outbox.accept(made)
+    assert outbox.accept(made) == (Fate(made.batch_id, SHIP, 3, "accepted"), False)
+    assert outbox.depth == 1
+    decide(outbox, made)
+    assert outbox.accept(made) == (Fate(made.batch_id, SHIP, 3, "stored"), False)
+    assert (outbox.depth, outbox.size_bytes) == (0, 0)
+
+
+@pytest.mark.parametrize("is_stored", [False, True])
+def test_another_batch_of_that_name_is_a_conflict(outbox: Outbox, is_stored: bool) -> None:  # noqa: FBT001  # a case
+    made = entry(content="this")
+    outbox.accept(made)
+    if is_stored:
+        decide(outbox, made)
+    for other in (entry(made.batch_id, content="that"), entry(made.batch_id, content="this", ship=8)):
+        with pytest.raises(Conflict, match=str(made.batch_id)):
+            outbox.accept(other)
+    assert outbox.depth == (not is_stored)
+
+
+def test_one_name_for_two_batches_at_once_is_a_conflict_for_one(outbox: Outbox) -> None:
+    def accept(content: str) -> bool:
+        try:
+            return outbox.accept(entry(name, content=content))[1]
+        except Conflict:
+            return False
+
+    name = uuid4()
+    with ThreadPoolExecutor(16) as senders:
+        assert sorted(senders.map(accept, map(str, range(16)))) == [False] * 15 + [True]
+    assert (outbox.depth, len(names(outbox))) == (1, 1)
+
+
+def test_a_receipt_for_other_content_removes_nothing(outbox: Outbox) -> None:
+    made = entry(content="this")
+    outbox.accept(made)
+    decide(outbox, made, "rejected", b"that")
+    assert outbox.fate(made.batch_id) == Fate(made.batch_id, SHIP, 3, "accepted")
+    assert names(outbox) == [str(made.batch_id)]
+
+
+def test_the_first_word_counts(outbox: Outbox) -> None:
+    """A batch that is published again is stored again: a worker with other settings changes nothing any more."""
+    made = entry()
+    outbox.accept(made)
+    decide(outbox, made)
+    decide(outbox, made, "rejected")
+    assert outbox.fate(made.batch_id) == Fate(made.batch_id, SHIP, 3, "stored")
+    assert outbox.size_bytes == 0
+
+
+def test_why_a_batch_was_rejected_is_kept(outbox: Outbox, tmp_path: Path) -> None:
+    made, done = entry(), threading.Event()
+    outbox.accept(made)
+    problems = (Problem("data[0].value", "is odd"), Problem("units", "are \u2603"))
+    outbox.decide(made.batch_id, made.digest, "rejected", problems, done.set)
+    assert done.wait(20)
+    outbox.close()
+    with an_outbox(tmp_path) as again:
+        assert again.fate(made.batch_id) == Fate(made.batch_id, SHIP, 3, "rejected", problems)
+
+
+def test_what_became_of_a_batch_is_known_for_two_days_from_then_on(outbox: Outbox, clock: Clock) -> None:
+    """However long it had been waiting before."""
+    made, waits = entry(), entry()
+    outbox.accept(waits)
+    outbox.accept(made)
+    clock.us += 3 * KEPT_US
+    decide(outbox, made)
+    clock.us += KEPT_US
+    outbox.accept(entry())
+    assert outbox.fate(made.batch_id) is not None
+    clock.us += 1
+    outbox.accept(entry())
+    assert outbox.fate(made.batch_id) is None
+    assert outbox.fate(waits.batch_id) == Fate(waits.batch_id, SHIP, 3, "accepted"), "never while it waits"
+
+
+def test_many_are_forgotten_little_by_little(outbox: Outbox, clock: Clock) -> None:
+    """So that nobody waits for it."""
+    made = [entry() for _ in range(2 * FORGOTTEN_BESIDES)]
+    for each in made:
+        outbox.accept(each)
+        decide(outbox, each)
+    clock.us += KEPT_US + 1
+    outbox.accept(entry())
+    known = sum(outbox.fate(each.batch_id) is not None for each in made)
+    assert 0 < known < len(made)
+    outbox.accept(entry())
+    assert not any(outbox.fate(each.batch_id) for each in made)
+
+
+def test_the_bound_in_bytes_holds_however_many_come_at_once(tmp_path: Path) -> None:
+    size = 1000 + ENTRY_BYTES
+    with an_outbox(tmp_path, 10 * size) as outbox, ThreadPoolExecutor(32) as senders:
+        made = [entry(payload=b"x" * 1000) for _ in range(100)]
+
+        def accepts(i: int) -> bool:
+            try:
+                return outbox.accept(made[i])[1]
+            except Unavailable:
+                return False
+
+        accepted = [made[i] for i, is_new in enumerate(senders.map(accepts, range(100))) if is_new]
+        assert len(accepted) == 10
+        assert outbox.size_bytes == 10 * size
+        assert sorted(names(outbox)) == sorted(str(each.batch_id) for each in accepted)
+        decide(outbox, accepted[0])
+        assert outbox.accept(entry(payload=b"x" * 1000))[1], "there is room again"
+
+
+def test_a_repeat_is_answered_although_it_is_full(tmp_path: Path) -> None:
+    """It needs no room. Other content under its name is a conflict, full or not."""
+    made = entry(content="this")
+    with an_outbox(tmp_path, len(made.payload) + ENTRY_BYTES) as outbox:
+        outbox.accept(made)
+        with pytest.raises(Unavailable, match="full"):
+            outbox.accept(entry())
+        assert outbox.accept(made)[0].status == "accepted"
+        with pytest.raises(Conflict):
+            outbox.accept(entry(made.batch_id, content="that"))
+
+
+def test_all_who_wait_for_a_batch_are_told(outbox: Outbox) -> None:
+    made, others = entry(), entry()
+    outbox.accept(made)
+    outbox.accept(others)
+    with ThreadPoolExecutor(32) as waiters:
+        found = [waiters.submit(outbox.decided, made.batch_id, 20) for _ in range(16)]
+        still = [waiters.submit(outbox.decided, others.batch_id, 20) for _ in range(16)]
+        until(lambda: sum(map(len, outbox._waiters.values())) == 32, "all of them wait")
+        decide(outbox, made)
+        assert {each.result(20) for each in found} == {Fate(made.batch_id, SHIP, 3, "stored")}
+        assert not any(each.done() for each in still)
+        outbox.let_go()
+        assert {each.result(20) for each in still} == {Fate(others.batch_id, SHIP, 3, "accepted")}
+    assert outbox._waiters == {}
+
+
+def test_waiting_ends_in_time_and_needs_none_where_it_is_decided(outbox: Outbox) -> None:
+    made = entry()
+    outbox.accept(made)
+    assert outbox.decided(made.batch_id, 0.01) == Fate(made.batch_id, SHIP, 3, "accepted")
+    decide(outbox, made)
+    assert outbox.decided(made.batch_id, 1e6) == Fate(made.batch_id, SHIP, 3, "stored")
+    assert outbox.decided(uuid4(), 1e6) is None
+
+
+def test_what_waits_is_given_in_order_and_in_parts(outbox: Outbox) -> None:
+    made = [entry(payload=b"x" * 100) for _ in range(10)]
+    for each in made:
+        outbox.accept(each)
+    first = outbox.waiting(0, 4, 1 << 30)
+    assert [each.batch_id for each in first] == [str(each.batch_id) for each in made[:4]]
+    assert len(outbox.waiting(first[-1].number, 100, 250)) == 2, "as many bytes as that"
+    assert len(outbox.waiting(first[-1].number, 100, 1)) == 1, "but one in any case"
+
+
+def test_after_its_end_nobody_waits_for_ever(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path, ROOM)
+    outbox.close()
+    with pytest.raises(Unavailable, match="closed"):
+        outbox._writer.do(lambda _: None).result(20)
+
+
+def test_two_gateways_cannot_share_one(outbox: Outbox, tmp_path: Path) -> None:
+    assert outbox.depth == 0
+    with pytest.raises(InvalidSettings, match="in use by another gateway"):
+        Outbox(tmp_path, ROOM)
+
+
+def test_what_fails_takes_nothing_with_it(outbox: Outbox) -> None:
+    """Neither the thread that writes, nor what is asked of it later."""
+
+    def broken(_: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    with pytest.raises(RuntimeError, match="ours"):
+        outbox._writer.do(broken).result(20)
+    assert outbox.accept(entry())[1]
+
+
+def test_where_a_receipt_cannot_be_noted_the_batch_goes_on_waiting(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = entry()
+    outbox.accept(made)
+    with monkeypatch.context() as patched:
+
+        def transaction(_: SqliteFile) -> None:
+            raise Unavailable("disk I/O error")
+
+        patched.setattr(SqliteFile, "transaction", transaction)
+        outbox.decide(made.batch_id, made.digest, "stored", (), lambda: pytest.fail("it is not durable"))
+        until(lambda: "cannot be noted" in caplog.text, "the log says so")
+    assert names(outbox) == [str(made.batch_id)]
+    decide(outbox, made)
+    assert names(outbox) == []
