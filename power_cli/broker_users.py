@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from shared.errors import InvalidSettings
@@ -147,7 +147,7 @@ def made_of_passwords(files: Mapping[str, str]) -> dict[str, str]:
 
     """
     passwords = {user: files[password_name(user)].strip() for user in USERS}
-    made = {
+    made: dict[str, Callable[[], str]] = {
         STATE_FILE: lambda: initial_state(passwords),
         OPTIONS_FILE: lambda: f"-u {MONITOR}\n-P {passwords[MONITOR]}\n",
     }
