@@ -13,7 +13,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from shared.broker import ANONYMOUS, CHECK, Login
+from shared.broker import ANONYMOUS, CHECK, Login, send_at_once
 from shared.errors import Unavailable
 from shared.topics import DROPPED
 
@@ -104,6 +104,7 @@ class Link:
         where = "{}:{}".format(*self._address)
         try:
             self._login.apply_to(self._client)
+            send_at_once(self._client)
             self._client.connect(*self._address, KEEPALIVE_S)
         except OSError as error:
             raise Unavailable(f"no broker at {where}: {error}") from None

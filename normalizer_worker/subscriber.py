@@ -16,7 +16,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from normalizer_worker.finishing import LOST, MAX_UNCONFIRMED, Done, Finishing
 from normalizer_worker.message import Message, read_publish
-from shared.broker import ANONYMOUS, CHECK, Login
+from shared.broker import ANONYMOUS, CHECK, Login, send_at_once
 from shared.errors import InvalidSettings, Unavailable
 
 FOREVER_S = 0xFFFFFFFF
@@ -81,6 +81,7 @@ class Connection:
         self._client = self._make(client_id)
         self._finishing = Finishing(self._client, receive_maximum, refused)
         login.apply_to(self._client)
+        send_at_once(self._client)
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho leaves it so
         properties.SessionExpiryInterval = FOREVER_S
         properties.ReceiveMaximum = receive_maximum

@@ -1,8 +1,9 @@
-"""How a client of MQTT shows who it is to the broker, and over TLS learns that the broker is the right one."""
+"""How a client of MQTT shows who it is to the broker, learns over TLS that it is the right one, and sends at once."""
 
+import socket
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from paho.mqtt.client import Client
 
@@ -40,3 +41,16 @@ class Login:
 
 
 ANONYMOUS = Login()
+
+
+def send_at_once(client: Client) -> None:
+    """Have small packets not wait for one another.
+
+    Without it, what follows a small packet stays here until the broker's system confirms the first, and that takes its
+    time: 40 ms on Linux. A receipt, its confirmation and the next batch are small packets, one after the other.
+    """
+
+    def opened(_client: Client, _userdata: Any, sock: Any) -> None:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    client.on_socket_open = opened
