@@ -1,14 +1,21 @@
 """Workers on one InfluxDB, step by step: what each must notice of another, or of one that was killed."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from normalizer_worker.normalize import DEFAULT_MAX_GAP_US
+from normalizer_worker.recorder import Recorder
 from shared.errors import Unavailable
+from shared.readings import Readings
+from shared.slots import Window
 from shared.store import influx_rollups
 from shared.store.influx_presence import HELD_S, SHOWN_S, WATCHED_S
 from shared.store.influx_rollups import FLEET, read_stale
+from shared.store.influx_server import Account, Table
+from shared.store.influxdb import InfluxStore
 from shared.store.port import Neighbourhood, Span
 from tests.integration.test_influxdb_interleavings import World
 from tests.support.influxdb import InfluxDb
@@ -189,3 +196,22 @@ def test_times_leave_room_for_each_other() -> None:
     """A sign is seen for as long as what is written on its strength may take; looks overlap."""
     assert HELD_S + 30 <= SHOWN_S
     assert WATCHED_S < SHOWN_S
+
+
+def test_a_sum_that_is_made_anew_while_it_is_read_is_summed_from_the_slots(
+    influxdb: InfluxDb, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clean before and clean after, but not with one mark: what was read in between may be of two minds."""
+    with closing(InfluxStore(Account(influxdb.url, database))) as store:
+        Recorder(store, DEFAULT_MAX_GAP_US).record(Readings.from_rows([reading(0)]))
+        asked = store._server.query
+
+        def torn(statements: Sequence[str], values: Mapping[str, object]) -> Iterator[Table]:
+            tables = list(asked(statements, values))
+            if len(statements) == 3:
+                tables[1]["kwh"] = ("77",)
+                tables[2] |= {"mark": ("1",), "clean": ("1",)}
+            return iter(tables)
+
+        monkeypatch.setattr(store._server, "query", torn)
+        assert store.fleet(Window()).kwh.tolist() == [1.5]
