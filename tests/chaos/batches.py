@@ -1,4 +1,4 @@
-"""What the fleet sends under chaos: batches that are new, repeated, cut anew, corrected, late and wrong, from a seed."""
+"""What is sent under chaos: new, repeated, corrected, late and wrong batches, and some cut anew; from a seed."""
 
 import json
 import random
@@ -65,8 +65,8 @@ class Batch:
 class Author:
     """What one ship has to say, through one sender. The same seed gives the same batches.
 
-    A *dated* ship names `sent_at`, and its batches may come in any order and from several senders. An undated one leaves
-    it to the service: it sends one batch after the other, each when it knows of the one before.
+    A *dated* ship names `sent_at`, and its batches may come in any order and from several senders. An undated one
+    leaves it to the service: it sends one batch after the other, each when it knows of the one before.
     """
 
     def __init__(self, rng: random.Random, ship: int, *, dated: bool, http: bool) -> None:
@@ -170,7 +170,8 @@ class Author:
         return replace(batch, data=data, fate="rejected").written()
 
     def _bad_member(self, batch: Batch) -> Batch:
-        member = self._rng.choice([{"units": "W"}, {"data": "none"}, {"data": [{"datetime": "yesterday", "value": 1}]}])
+        members: list[dict[str, Any]] = [{"units": "W"}, {"data": "none"}, {"data": [{"datetime": "now", "value": 1}]}]
+        member = self._rng.choice(members)
         return replace(batch, fate="refused" if self._http else "rejected").written(**member)
 
     def _conflict(self, batch: Batch) -> Batch:

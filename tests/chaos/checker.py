@@ -60,7 +60,9 @@ class InInfluxDb(NamedTuple):
     def readings(self) -> dict[Key, Row]:
         """See `Stored`."""
         found: dict[Key, Row] = {}
-        for series in self.influxdb.query("SELECT value, unit, sent_at FROM readings GROUP BY ship", self.database, "u"):
+        for series in self.influxdb.query(
+            "SELECT value, unit, sent_at FROM readings GROUP BY ship", self.database, "u"
+        ):
             columns = series.columns
             rows = zip(columns["time"], columns["value"], columns["unit"], columns["sent_at"], strict=True)
             for moment_us, value, unit, sent_at_us in rows:
@@ -160,8 +162,8 @@ class Checker:
         with closing(DeadLetters(self._folder)) as letters:
             kept = [letter.payload for letter in letters.all()]
         names = {payload: _name(payload) for payload in kept}
-        for name in sorted(self._ledger.told - set(names.values())):
-            self._ledger.differs(f"batch {name} was rejected, and is no dead letter")
+        for missing in sorted(self._ledger.told - set(names.values())):
+            self._ledger.differs(f"batch {missing} was rejected, and is no dead letter")
         for payload, name in names.items():
             if name not in self._ledger.rejected and payload not in self._ledger.unreadable:
                 self._ledger.differs(f"a dead letter that should be none: {payload!r}")

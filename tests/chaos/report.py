@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -24,7 +24,6 @@ class Report:
         settled_s: the longest time from the end of the killing until everything accepted was stored.
         compared: how many readings and slots there were to compare in the end.
         differences: all that was not as it should be.
-        folder: where everything is kept; None where it is gone.
 
     """
 
@@ -41,11 +40,12 @@ class Report:
     settled_s: float = 0.0
     compared: dict[str, int] = field(default_factory=dict)
     differences: list[str] = field(default_factory=list)
-    folder: str | None = None
 
     def as_json(self) -> str:
         """Write all of it."""
-        return json.dumps(asdict(self), indent=1)
+        return json.dumps(
+            {name: dict(what) if isinstance(what, Counter) else what for name, what in vars(self).items()}
+        )
 
     def as_text(self) -> str:
         """Write it for people."""
@@ -61,12 +61,15 @@ class Report:
             ("  published by ships", f"{counts['published']:,}, repeats until the receipt included"),
             ("readings accepted", f"{counts['readings']:,}, {counts['readings'] / max(self.storm_s, 1):.0f} a second"),
             ("compared in the end", ", ".join(f"{count:,} {what}" for what, count in self.compared.items())),
-            ("longest recovery", f"{self.recovery_s:.1f} s; everything stored {self.settled_s:.1f} s after the last blow"),
+            (
+                "longest recovery",
+                f"{self.recovery_s:.1f} s; everything stored {self.settled_s:.1f} s after the last blow",
+            ),
             ("differences", len(self.differences)),
         ]
         table = "\n".join(f"{name:<32}{value}" for name, value in rows)
         told = "".join(f"\n- {each}" for each in self.differences)
-        return f"{table}{told}\n" + (f"everything is kept in {self.folder}\n" if self.folder else "")
+        return f"{table}{told}\n"
 
 
 def _by_process(counter: Counter[str]) -> str:

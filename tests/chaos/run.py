@@ -1,27 +1,29 @@
 """`./power chaos`: the real processes under load, killed and stopped at random; then everything is compared."""
 
 import random
+import secrets
 import shutil
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from argparse import Namespace
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
+from typing import NoReturn
 
 import urllib3
 from tqdm import tqdm
 
-from power_cli.up import HOST
-from shared.errors import Unavailable
-from tests.chaos.checker import Checker, InInfluxDb, InSqlite, Stored, check_batches
+from shared.errors import PowerError
+from shared.process import on_stop
+from tests.chaos.checker import Checker, check_batches
 from tests.chaos.killer import Killer
 from tests.chaos.ledger import Ledger
-from tests.chaos.processes import Victim, broker, port, service
 from tests.chaos.report import Report
+from tests.chaos.scene import Options, Scene
 from tests.chaos.senders import HttpClient, MqttShip, Orders, crew
-from tests.support.influxdb import InfluxDb
 from tests.support.metrics import samples
 
 ROUND_S = 180.0
@@ -29,104 +31,11 @@ TICK_S = 0.02
 SETTLE_S = 240.0
 START_S = 60.0
 ASKED = 2_000
-DATABASE = "chaos"
-IN_GATEWAY = {"gone-at-puback"}
 
 
-@dataclass(frozen=True)
-class Options:
-    """What to run.
-
-    Attributes:
-        folder: where everything is kept, empty.
-        seed: of all choices.
-        seconds: how long to kill and stop, at least.
-        kills: how many SIGKILLs there have to be, at least.
-        store: `embedded` or `influxdb`.
-        fault: one of `faults.FAULTS`.
-        quiet: show no progress bar.
-
-    """
-
-    folder: Path
-    seed: int
-    seconds: float
-    kills: int = 0
-    store: str = "embedded"
-    fault: str | None = None
-    quiet: bool = False
-
-
-class Scene:
-    """The processes of one service, and where they are."""
-
-    def __init__(self, options: Options) -> None:
-        """Prepare.
-
-        Raises:
-            Unavailable: a program is missing.
-            InvalidSettings: Mosquitto is, and cannot be installed.
-
-        """
-        folder = options.folder
-        self.data = folder / "data"
-        self.data.mkdir(parents=True)
-        self.mqtt_port, self.http_port, query_port = port(), port(), port()
-        self.gateway_url, self.query_url = f"http://{HOST}:{self.http_port}", f"http://{HOST}:{query_port}"
-        self.environ = {
-            "POWER_STORE": options.store,
-            "POWER_DATA_DIR": str(self.data),
-            "POWER_MQTT_PORT": str(self.mqtt_port),
-            "POWER_HTTP_PORT": str(self.http_port),
-            "POWER_WORKER_HTTP_PORT": "0",
-        }
-        self.stored: Stored = InSqlite(self.data)
-        databases = [self._influxd(folder)] if options.store == "influxdb" else []
-        lenient = {**self.environ, "POWER_ALLOW_NEGATIVE": "true"}
-        in_gateway, in_worker = (
-            (options.fault, None) if options.fault in IN_GATEWAY else (None, options.fault)
-        )
-        self.victims = [
-            *databases,
-            broker(folder, self.mqtt_port),
-            service("worker", "normalizer_worker", self.environ, folder, in_worker),
-            service("gateway", "ingest_api", lenient, folder, in_gateway),
-        ]
-        self.query = service("query", "query_api", {**self.environ, "POWER_HTTP_PORT": str(query_port)}, folder)
-
-    def _influxd(self, folder: Path) -> Victim:
-        if shutil.which("influxd") is None:
-            raise Unavailable("InfluxDB 1.x is missing (influxd; on Debian the package `influxdb`)")
-        influxdb = InfluxDb(folder / "influxdb", port())
-        self.environ |= {"INFLUXDB_URL": influxdb.url, "INFLUXDB_BUCKET": DATABASE}
-        self.stored = InInfluxDb(influxdb, DATABASE)
-        return Victim("influxd", influxdb.command(), {}, folder / "influxd.log")
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """Start them, and end them whatever happens."""
-        try:
-            for victim in self.victims:
-                victim.start()
-            yield
-        finally:
-            for victim in (self.query, *self.victims):
-                victim.kill()
-
-    def end(self) -> Iterator[str]:
-        """Ask them to end, as one does; give what is wrong with how they do."""
-        for victim in (self.query, *reversed(self.victims)):
-            status = victim.end()
-            if status:
-                yield f"{victim.name} ended with status {status}"
-
-    def tracebacks(self) -> Iterator[str]:
-        """Give the errors in the logs that nobody has foreseen."""
-        for victim in (self.query, *self.victims):
-            text = victim.log.read_text("utf-8", "replace") if victim.log.exists() else ""
-            if "Traceback (most recent call last)" in text:
-                at = text.index("Traceback (most recent call last)")
-                yield f"{victim.name} had an error that nobody has foreseen: {text[max(at - 300, 0) : at + 2000]}"
+def chaos(options: Options) -> Report:
+    """Run once; raises as `command` does."""
+    return Run(options).run()
 
 
 class Run:
@@ -150,7 +59,7 @@ class Run:
         with ExitStack() as stack:
             stack.callback(self._ledger.close)
             stack.enter_context(self._scene.running())
-            bar = stack.enter_context(tqdm(total=round(options.seconds), unit="s", disable=options.quiet or None))
+            bar = stack.enter_context(tqdm(total=round(options.seconds), unit="s", disable=None))
             try:
                 while not self._ledger.differences and self._is_more():
                     self._round(bar)
@@ -166,7 +75,7 @@ class Run:
     def _is_more(self) -> bool:
         return self.report.storm_s < self._options.seconds or self._killer.kills.total() < self._options.kills
 
-    def _round(self, bar: "tqdm[None]") -> None:
+    def _round(self, bar: "tqdm[NoReturn]") -> None:
         """Kill and stop for a while, then let everything settle, and compare."""
         self._orders.ending.clear()
         with ThreadPoolExecutor(len(self._crew)) as pool:
@@ -183,7 +92,7 @@ class Run:
         self._compare()
         self.report.rounds += 1
 
-    def _storm(self, bar: "tqdm[None]", working: list[Future[None]]) -> None:
+    def _storm(self, bar: "tqdm[NoReturn]", working: list[Future[None]]) -> None:
         began_s, before_s = time.monotonic(), self.report.storm_s
         self._killer.begin()
         while self.report.storm_s - before_s < ROUND_S and self._is_more() and not any(map(Future.done, working)):
@@ -242,3 +151,39 @@ def _asked(url: str) -> str | None:
     except (urllib3.exceptions.HTTPError, OSError):
         return None
     return answer.data.decode() if answer.status == 200 else None
+
+
+def command(arguments: Namespace) -> int:
+    """Run as `./power chaos` is told to; the status is 1 where anything is not as it should be.
+
+    Raises:
+        Unavailable: a program is missing.
+        InvalidSettings: Mosquitto is, and cannot be installed.
+
+    """
+    on_stop(_interrupt)
+    arguments.data.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="chaos-", dir=arguments.data.absolute()))
+    seed = secrets.randbelow(1_000_000) if arguments.seed is None else arguments.seed
+    options = Options(folder, seed, 60 * arguments.minutes, store=arguments.store, fault=arguments.plant)
+    keep = True
+    try:
+        report = chaos(options)
+        keep = bool(report.differences)
+    except (KeyboardInterrupt, PowerError):
+        keep = False
+        raise
+    finally:
+        if keep:
+            sys.stderr.write(f"everything is kept in {folder}\n")
+        else:
+            shutil.rmtree(folder)
+    sys.stdout.write(report.as_text())
+    if arguments.report:
+        arguments.report.write_text(report.as_json(), "utf-8")
+    return 1 if report.differences else 0
+
+
+def _interrupt() -> None:
+    """Have everything that we started ended on the way out."""
+    raise KeyboardInterrupt

@@ -30,7 +30,6 @@ ANSWER_S = 6.0
 RECEIPT_S = 3.0
 """How long a ship waits for a receipt before it sends the same again."""
 REFUSALS = {400, 409, 422}
-Properties5 = Properties | None
 
 
 @dataclass
@@ -105,7 +104,7 @@ class HttpClient:
 @dataclass
 class _UnderWay:
     batch: Batch
-    properties: Properties5
+    properties: Properties | None
     due_s: float
 
 
@@ -148,7 +147,11 @@ class MqttShip:
         client.max_queued_messages_set(0)
         client.reconnect_delay_set(1, 1)
         topics = [(receipts_topic(self.ship), 1), (f"ships/{self.ship}/answers/+", 1)]
-        client.on_connect = lambda *_: client.subscribe(topics)
+
+        def connected(*_: Any) -> None:
+            client.subscribe(topics)
+
+        client.on_connect = connected
         client.on_subscribe = lambda *_: self._listens.set()
         client.on_disconnect = lambda *_: self._listens.clear()
         client.on_message = lambda _client, _userdata, message: self._came.put(message)
@@ -219,9 +222,7 @@ def _mqtt_ship(number: int) -> int:
     return 200 + number
 
 
-def crew(
-    seed: int, http_port: int, mqtt_port: int, ledger: Ledger, orders: Orders
-) -> Sequence[HttpClient | MqttShip]:
+def crew(seed: int, http_port: int, mqtt_port: int, ledger: Ledger, orders: Orders) -> Sequence[HttpClient | MqttShip]:
     """Make all senders."""
     clients = [HttpClient(number, seed, http_port, ledger, orders) for number in range(CLIENTS)]
     return [*clients, *(MqttShip(number, seed, mqtt_port, ledger, orders) for number in range(SHIPS))]
