@@ -3,6 +3,7 @@
 import json
 import math
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from fractions import Fraction
@@ -18,7 +19,7 @@ from shared.settings import StoreSettings
 from shared.slots import SLOT_S, Window
 from shared.store.choice import open_store
 from tests.chaos.batches import START_US
-from tests.chaos.ledger import TOLD, Ledger
+from tests.chaos.ledger import Ledger
 from tests.support import reference
 from tests.support.comparing import NEXT_TO_NOTHING_KWH, RELATIVE
 from tests.support.influxdb import InfluxDb
@@ -26,6 +27,8 @@ from tests.support.reference import Reading, Slot
 
 DECIMALS = 1e-6
 """What answers round to."""
+TOLD, EXPLAINED = 20, 3
+"""Of how many differences of a kind something is told, and of how many readings with all that was sent about them."""
 Key = tuple[int, int]
 Row = tuple[float, str, int]
 """What is stored of a reading: value, unit, `sent_at` in microseconds."""
@@ -84,7 +87,7 @@ class Checker:
 
         """
         self._ledger, self._folder, self._environ, self._stored = ledger, folder, environ, stored
-        self._kinds: dict[str, int] = {}
+        self._kinds: Counter[str] = Counter()
 
     def check(self, query_url: str) -> dict[str, int]:
         """Compare everything but the fates of single batches; give how many readings and slots there should be."""
@@ -104,21 +107,20 @@ class Checker:
                 self._ledger.differs(f"{kind}: {count} in all")
         return {"readings": len(readings), "slots": len(slots)}
 
-    def _differs(self, kind: str, ship: int | None, at_us: int, expected: object, found: object) -> None:
-        self._kinds[kind] = self._kinds.get(kind, 0) + 1
-        if self._kinds[kind] > TOLD:
-            return
-        told = f"{kind} of ship {ship} at {iso(at_us)}: {found}, should be {expected}"
-        if kind == "a reading" and ship is not None and self._kinds[kind] <= 3:
-            told += "".join(f"\n    {line}" for line in self._ledger.about(ship, at_us))
-        self._ledger.differs(told)
+    def _differs(self, kind: str, which: str, expected: object, found: object) -> None:
+        """Tell of a difference, if not many of its kind are told of."""
+        self._kinds[kind] += 1
+        if self._kinds[kind] <= TOLD:
+            self._ledger.differs(f"{kind} {which}: should be {expected}, is {found}")
 
     def _check_readings(self, expected: Mapping[Key, Reading]) -> None:
         found = self._stored.readings()
         for key in sorted(expected.keys() | found.keys()):
             reading, row = expected.get(key), found.get(key)
             if reading is None or row is None or not _is_same(reading, row):
-                self._differs("a reading", *key, reading, row)
+                is_first = self._kinds["a reading"] < EXPLAINED
+                behind = "".join(f"\n    {line}" for line in self._ledger.about(*key)) if is_first else ""
+                self._differs("a reading", f"of ship {key[0]} at {iso(key[1])}", reading, f"{row}{behind}")
 
     def _check_slots(self, expected: Mapping[Key, Slot]) -> None:
         found: dict[Key, tuple[float, float, bool]] = {}
@@ -131,7 +133,7 @@ class Checker:
         for key in sorted(expected.keys() | found.keys()):
             slot, row = expected.get(key), found.get(key)
             if slot is None or row is None or not _is_same_slot(slot, row):
-                self._differs("a slot", key[0], key[1] * US_PER_S, slot, row)
+                self._differs("a slot", f"of ship {key[0]} at {iso(key[1] * US_PER_S)}", slot, row)
 
     def _check_fleet(self, slots: Mapping[Key, Slot], url: str) -> None:
         by_start: dict[int, list[Slot]] = {}
@@ -141,10 +143,12 @@ class Checker:
         found = {row.pop("datetime"): row for row in _get(f"{url}/data/fleet?detail=true")["data"]}
         for start in sorted(expected.keys() | found.keys()):
             if not _is_same_row(expected.get(start), found.get(start)):
-                self._ledger.differs(f"/data/fleet at {start}: {found.get(start)}, should be {expected.get(start)}")
+                self._differs("/data/fleet", f"at {start}", expected.get(start), found.get(start))
 
     def _check_top(self, slots: Mapping[Key, Slot], url: str, window: tuple[int, int] | None) -> None:
-        within = "" if window is None else "&start={}&end={}".format(*(iso(each * US_PER_S) for each in window))
+        start, end = (iso(each * US_PER_S) for each in window or (0, 0))
+        which = f"from {start} to {end}" if window else "of all time"
+        within = f"&start={start}&end={end}" if window else ""
         totals: dict[int, Fraction] = {}
         for (ship, start_s), slot in slots.items():
             if window is None or window[0] <= start_s < window[1]:
@@ -154,19 +158,19 @@ class Checker:
         for ship in sorted(totals.keys() | found.keys()):
             expected = {"consumption": float(totals[ship])} if ship in totals else None
             if not _is_same_row(expected, found.get(ship)):
-                self._ledger.differs(f"/topusers {within} ship {ship}: {found.get(ship)}, should be {expected}")
+                self._differs("/topusers", f"{which}, ship {ship}", expected, found.get(ship))
         if [row["consumption"] for row in rows] != sorted((row["consumption"] for row in rows), reverse=True):
-            self._ledger.differs(f"/topusers {within} is not sorted: {rows}")
+            self._differs("/topusers", which, "sorted", rows)
 
     def _check_dead_letters(self) -> None:
         with closing(DeadLetters(self._folder)) as letters:
             kept = [letter.payload for letter in letters.all()]
         names = {payload: _name(payload) for payload in kept}
         for missing in sorted(self._ledger.told - set(names.values())):
-            self._ledger.differs(f"batch {missing} was rejected, and is no dead letter")
+            self._differs("a batch", missing, "a dead letter", "was rejected, and is no dead letter")
         for payload, name in names.items():
             if name not in self._ledger.rejected and payload not in self._ledger.unreadable:
-                self._ledger.differs(f"a dead letter that should be none: {payload!r}")
+                self._differs("a dead letter", f"of {name}", "none", payload)
 
 
 def check_batches(ledger: Ledger, gateway_url: str, names: list[str]) -> None:

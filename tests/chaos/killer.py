@@ -27,7 +27,7 @@ class Killer:
         self._rng, self._victims, self._ledger = rng, victims, ledger
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = count()
-        self._next_s = 0.0
+        self._next_s = float("inf")
 
     def begin(self) -> None:
         """Strike from now on."""
@@ -47,7 +47,6 @@ class Killer:
         for victim in self._victims:
             if why := victim.ended():
                 self._ledger.differs(why)
-                self._ledger.recovery.disturbed()
                 self._later(now_s + 1.0, partial(self._start, victim))
 
     def _strike(self, now_s: float) -> None:
@@ -57,7 +56,6 @@ class Killer:
             for_s = self._rng.uniform(0.2, 4.0) if is_stop else self._rng.choice([0.0, self._rng.uniform(0, 1.0)])
             if not victim.runs or (is_stop and victim.is_stopped):
                 continue
-            self._ledger.recovery.disturbed()
             self._ledger.note("stop" if is_stop else "kill", process=victim.name)
             if is_stop:
                 self.stops[victim.name] += 1

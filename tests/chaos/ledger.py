@@ -15,7 +15,6 @@ from tests.support.reference import Reading
 
 COMPACT = 50_000
 """Readings of a ship beyond which those that no longer count are forgotten."""
-TOLD = 20
 
 
 class Ledger:
@@ -122,7 +121,10 @@ class Ledger:
 
 
 class Recovery:
-    """The longest time from the moment at which everything ran again to the next word that something is stored."""
+    """The longest time from a moment at which everything ran again to the next word that something is stored.
+
+    What is killed or stopped again in between counts in: it is no shorter than it really was.
+    """
 
     def __init__(self) -> None:
         """Begin undisturbed."""
@@ -130,15 +132,11 @@ class Recovery:
         self._since_s: float | None = None
         self._lock = threading.Lock()
 
-    def disturbed(self) -> None:
-        """Learn that something does not run."""
-        with self._lock:
-            self._since_s = None
-
     def restored(self) -> None:
         """Learn that everything runs again."""
         with self._lock:
-            self._since_s = time.monotonic()
+            if self._since_s is None:
+                self._since_s = time.monotonic()
 
     def stored(self) -> None:
         """Learn that a batch is stored."""
