@@ -16,6 +16,7 @@ STEP_US = 60_000_000
 AREA = 20_000
 """Steps after which a ship begins anew at its first: what there is to compare stays bounded."""
 REMEMBERED = 60
+LARGE, LARGE_SHARE = 3_000, 0.003
 Fate = Literal["stored", "rejected", "refused", "unknown"]
 
 
@@ -117,6 +118,8 @@ class Author:
 
     def _moments(self, kind: str) -> list[int]:
         count, step = self._rng.randrange(1, 25), self._rng.choice([1, 1, 1, 2, 5])
+        if self._rng.random() < LARGE_SHARE:
+            count, step = LARGE, 1
         if kind == "new":
             if self._rng.random() < 0.01:
                 self._front += self._rng.randrange(24 * 60, 30 * 60)  # a silence

@@ -11,10 +11,14 @@ from itertools import count
 from tests.chaos.ledger import Ledger
 from tests.chaos.processes import Victim
 
-PAUSES_S = [(0.05, 0.5), (0.3, 1.5), (0.3, 1.5), (0.3, 1.5), (1.0, 4.0)]
+PAUSES_S = [(0.05, 0.5), (0.3, 1.5), (0.3, 1.5), (1.0, 4.0), (2.0, 6.0)]
 """Between two blows: sometimes there is hardly time to start, sometimes some to recover."""
 HOW_MANY = [1, 1, 1, 1, 2, 2, 3, 4]
 STOP_SHARE = 0.25
+STOPS_S = [(0.2, 4.0)] * 29 + [(20.0, 30.0)]
+"""How long something stands still: now and then for longer than a connection stays without a sign of life."""
+STARTS_S = [(0.0, 0.0), (0.0, 1.0)]
+"""After how long it is started again."""
 
 
 class Killer:
@@ -53,7 +57,8 @@ class Killer:
         chosen = self._rng.sample(self._victims, min(self._rng.choice(HOW_MANY), len(self._victims)))
         for victim in chosen:
             is_stop = self._rng.random() < STOP_SHARE
-            for_s = self._rng.uniform(0.2, 4.0) if is_stop else self._rng.choice([0.0, self._rng.uniform(0, 1.0)])
+            times_s = STOPS_S if is_stop else STARTS_S
+            for_s = self._rng.uniform(*self._rng.choice(times_s))
             if not victim.runs or (is_stop and victim.is_stopped):
                 continue
             self._ledger.note("stop" if is_stop else "kill", process=victim.name)

@@ -59,6 +59,7 @@ class Report:
             ("  accepted, rejected, refused", ", ".join(f"{counts[x]:,}" for x in ("accepted", "rejected", "refused"))),
             ("  POSTs without answer, 503", f"{counts['without an answer']:,}, {counts['answered 503']:,}"),
             ("  published by ships", f"{counts['published']:,}, repeats until the receipt included"),
+            ("  asked for at once, 503", f"{counts['questions answered']:,}, {counts['questions answered 503']:,}"),
             ("readings accepted", f"{counts['readings']:,}, {counts['readings'] / max(self.storm_s, 1):.0f} a second"),
             ("compared in the end", ", ".join(f"{count:,} {what}" for what, count in self.compared.items())),
             (

@@ -48,8 +48,7 @@ class Run:
         self._ledger = Ledger(options.folder / "journal.jsonl")
         self._killer = Killer(random.Random(f"{options.seed} killer"), self._scene.victims, self._ledger)
         self._orders = Orders()
-        ports = (self._scene.http_port, self._scene.mqtt_port)
-        self._crew: Sequence[HttpClient | MqttShip] = crew(options.seed, *ports, self._ledger, self._orders)
+        self._crew: Sequence[HttpClient | MqttShip] = crew(options.seed, self._scene, self._ledger, self._orders)
         self.report = Report(options.seed, options.store, options.fault)
 
     def run(self) -> Report:
@@ -135,8 +134,6 @@ class Run:
         names = sorted(ledger.fates)
         names = random.Random(self._options.seed).sample(names, min(len(names), ASKED))
         check_batches(ledger, scene.gateway_url, names)
-        if not scene.query.runs:
-            scene.query.start()
         if not self._await(lambda: _asked(f"{scene.query_url}/readyz") is not None, START_S):
             ledger.differs("the query service is not ready")
             return

@@ -53,13 +53,13 @@ class Scene:
         folder = options.folder
         self.data = folder / "data"
         self.data.mkdir(parents=True)
-        self.mqtt_port, self.http_port, query_port = port(), port(), port()
-        self.gateway_url, self.query_url = f"http://{HOST}:{self.http_port}", f"http://{HOST}:{query_port}"
+        self.mqtt_port, http_port, query_port = port(), port(), port()
+        self.gateway_url, self.query_url = f"http://{HOST}:{http_port}", f"http://{HOST}:{query_port}"
         self.environ = {
             "POWER_STORE": options.store,
             "POWER_DATA_DIR": str(self.data),
             "POWER_MQTT_PORT": str(self.mqtt_port),
-            "POWER_HTTP_PORT": str(self.http_port),
+            "POWER_HTTP_PORT": str(http_port),
             "POWER_WORKER_HTTP_PORT": "0",
         }
         self.stored: Stored = InSqlite(self.data)
@@ -86,8 +86,8 @@ class Scene:
     def running(self) -> Iterator[None]:
         """Start them, and end them whatever happens."""
         try:
-            for victim in self.victims:
-                victim.start()
+            for each in (*self.victims, self.query):
+                each.start()
             yield
         finally:
             for victim in (self.query, *self.victims):

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import urllib3
 from paho.mqtt.client import Client, MQTTMessage
@@ -17,6 +17,7 @@ from paho.mqtt.properties import Properties
 
 from power_cli.up import HOST
 from shared.topics import readings_topic, receipts_topic
+from tests.chaos.asking import Asker
 from tests.chaos.batches import Author, Batch
 from tests.chaos.ledger import Ledger
 
@@ -26,9 +27,11 @@ SHARED = range(1, 4)
 WINDOW = 6
 PAUSE_S = 0.08
 RETRY_S = 0.2
-ANSWER_S = 6.0
+ANSWER_S = [6.0, 6.0, 0.3]
+"""How long a client waits for an answer before it sends the same again: some are impatient."""
 RECEIPT_S = 3.0
 """How long a ship waits for a receipt before it sends the same again."""
+ASKED_SHARE = 0.1
 REFUSALS = {400, 409, 422}
 
 
@@ -40,15 +43,24 @@ class Orders:
     giving_up: threading.Event = field(default_factory=threading.Event)
 
 
+class Where(Protocol):
+    """Where the service is."""
+
+    gateway_url: str
+    query_url: str
+    mqtt_port: int
+
+
 class HttpClient:
     """Sends for several ships, one batch after the other, each until it is answered."""
 
-    def __init__(self, number: int, seed: int, port: int, ledger: Ledger, orders: Orders) -> None:
+    def __init__(self, number: int, seed: int, where: Where, ledger: Ledger, orders: Orders) -> None:
         """Prepare."""
         self.name = f"client {number}"
         self._rng = random.Random(f"{seed} {self.name}")
-        self._url = f"http://{HOST}:{port}/data"
+        self._url = f"{where.gateway_url}/data"
         self._ledger, self._orders = ledger, orders
+        self._asker = Asker(where.query_url, ledger)
         self._authors = [Author(self._rng, ship, dated=True, http=True) for ship in (*SHARED, _mqtt_ship(0))]
         self._authors.append(Author(self._rng, 100 + number, dated=False, http=True))
         self._http = urllib3.PoolManager(retries=False)
@@ -58,15 +70,17 @@ class HttpClient:
         while not self._orders.ending.wait(self._rng.uniform(0, PAUSE_S)):
             self._deliver(self._rng.choice(self._authors).next())
         self._http.clear()
+        self._asker.close()
 
     def _deliver(self, batch: Batch) -> None:
         wait_s = self._rng.choice([0, 0, 0, 0, 2, 5])
         headers = {"Content-Type": "application/json", **({"Prefer": f"wait={wait_s}"} if wait_s else {})}
+        answer_s = self._rng.choice(ANSWER_S)
         self._ledger.sending(batch, "HTTP", self.name)
         while not self._orders.giving_up.is_set():
             try:
                 answer = self._http.request(
-                    "POST", self._url, body=batch.payload, headers=headers, timeout=ANSWER_S + wait_s
+                    "POST", self._url, body=batch.payload, headers=headers, timeout=answer_s + wait_s
                 )
             except (urllib3.exceptions.HTTPError, OSError):
                 self._ledger.count("without an answer")
@@ -92,8 +106,9 @@ class HttpClient:
         ):
             self._wrong(batch, answer)
             return
-        if answer.status != 202:
+        if answer.status == 201:
             self._ledger.recovery.stored()
+            self._asker.look(batch)
         self._ledger.count(f"answered {answer.status}")
         self._ledger.promised(batch, name, "HTTP")
 
@@ -111,7 +126,7 @@ class _UnderWay:
 class MqttShip:
     """Keeps its batches until their receipts, and sends them again until then."""
 
-    def __init__(self, number: int, seed: int, port: int, ledger: Ledger, orders: Orders) -> None:
+    def __init__(self, number: int, seed: int, where: Where, ledger: Ledger, orders: Orders) -> None:
         """Prepare."""
         self.ship = _mqtt_ship(number)
         self.name = f"ship-{self.ship}"
@@ -119,7 +134,8 @@ class MqttShip:
         self._window = WINDOW if number % 3 != 1 else 1
         self._rng = random.Random(f"{seed} {self.name}")
         self._author = Author(self._rng, self.ship, dated=self._window > 1, http=False)
-        self._port, self._ledger, self._orders = port, ledger, orders
+        self._port, self._ledger, self._orders = where.mqtt_port, ledger, orders
+        self._asker = Asker(where.query_url, ledger)
         self._under_way: dict[str, _UnderWay] = {}
         self._known: dict[str, Batch] = {}
         self._came: queue.SimpleQueue[MQTTMessage] = queue.SimpleQueue()
@@ -137,6 +153,7 @@ class MqttShip:
         finally:
             client.disconnect()
             client.loop_stop()
+            self._asker.close()
         for each in self._under_way.values():
             self._ledger.differs(f"{self.name} got no receipt: {each.batch.payload.decode()}")
         self._under_way.clear()
@@ -206,6 +223,8 @@ class MqttShip:
         if each is not None:
             self._ledger.recovery.stored()
             self._ledger.promised(each.batch, told["batch_id"], "MQTT")
+            if batch.fate == "stored" and self._rng.random() < ASKED_SHARE:
+                self._asker.look(batch)
 
     def _expected(self, batch: Batch) -> dict[str, Any]:
         is_stored = batch.fate == "stored"
@@ -222,7 +241,7 @@ def _mqtt_ship(number: int) -> int:
     return 200 + number
 
 
-def crew(seed: int, http_port: int, mqtt_port: int, ledger: Ledger, orders: Orders) -> Sequence[HttpClient | MqttShip]:
+def crew(seed: int, where: Where, ledger: Ledger, orders: Orders) -> Sequence[HttpClient | MqttShip]:
     """Make all senders."""
-    clients = [HttpClient(number, seed, http_port, ledger, orders) for number in range(CLIENTS)]
-    return [*clients, *(MqttShip(number, seed, mqtt_port, ledger, orders) for number in range(SHIPS))]
+    clients = [HttpClient(number, seed, where, ledger, orders) for number in range(CLIENTS)]
+    return [*clients, *(MqttShip(number, seed, where, ledger, orders) for number in range(SHIPS))]

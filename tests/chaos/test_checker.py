@@ -12,7 +12,11 @@ from tests.support.servers import broker_program
 DAMAGES = [
     ("power", "DELETE FROM energy WHERE ship = 1 AND start_s = 1535069700", "a slot of ship 1"),
     ("power", "UPDATE energy SET kwh = kwh + 1e-6 WHERE ship = 2 AND start_s = 1535069700", "a slot of ship 2"),
-    ("power", "UPDATE energy SET covered_s = covered_s - 1 WHERE ship = 3 AND start_s = 1535069700", "a slot of ship 3"),
+    (
+        "power",
+        "UPDATE energy SET covered_s = covered_s - 1 WHERE ship = 3 AND start_s = 1535069700",
+        "a slot of ship 3",
+    ),
     ("power", "UPDATE energy SET provisional = 0 WHERE ship = 200", "a slot of ship 200"),
     (
         "power",
@@ -20,7 +24,11 @@ DAMAGES = [
         "a slot of ship 8 at 1970-01-01T00:00:00Z: should be None",
     ),
     ("power", "DELETE FROM readings WHERE ship = 201 AND time_us < 1535069700000000", "a reading of ship 201"),
-    ("power", "UPDATE readings SET sent_at_us = 1 WHERE ship = 3 AND time_us < 1535069700000000", "a reading of ship 3"),
+    (
+        "power",
+        "UPDATE readings SET sent_at_us = 1 WHERE ship = 3 AND time_us < 1535069700000000",
+        "a reading of ship 3",
+    ),
     (
         "power",
         "INSERT INTO readings VALUES (9, 0, 1, 'kW', 0)",
