@@ -10,11 +10,11 @@ from tests.chaos.scene import Options
 from tests.support.servers import broker_program
 
 DAMAGES = [
-    ("power", "DELETE FROM energy WHERE ship = 1 AND start_s = 1535069700", "a slot of ship 1"),
-    ("power", "UPDATE energy SET kwh = kwh + 1e-6 WHERE ship = 2 AND start_s = 1535069700", "a slot of ship 2"),
+    ("power", "DELETE FROM energy WHERE ship = 1 AND start_s = 1535068800", "a slot of ship 1"),
+    ("power", "UPDATE energy SET kwh = kwh + 1e-6 WHERE ship = 2 AND start_s = 1535068800", "a slot of ship 2"),
     (
         "power",
-        "UPDATE energy SET covered_s = covered_s - 1 WHERE ship = 3 AND start_s = 1535069700",
+        "UPDATE energy SET covered_s = covered_s - 1 WHERE ship = 3 AND start_s = 1535068800",
         "a slot of ship 3",
     ),
     ("power", "UPDATE energy SET provisional = 0 WHERE ship = 200", "a slot of ship 200"),
@@ -23,10 +23,10 @@ DAMAGES = [
         "INSERT INTO energy VALUES (8, 0, 1, 900, 0)",
         "a slot of ship 8 at 1970-01-01T00:00:00Z: should be None",
     ),
-    ("power", "DELETE FROM readings WHERE ship = 201 AND time_us < 1535069700000000", "a reading of ship 201"),
+    ("power", "DELETE FROM readings WHERE ship = 201 AND time_us = 1535068800000000", "a reading of ship 201"),
     (
         "power",
-        "UPDATE readings SET sent_at_us = 1 WHERE ship = 3 AND time_us < 1535069700000000",
+        "UPDATE readings SET sent_at_us = 1 WHERE ship = 3 AND time_us = 1535068800000000",
         "a reading of ship 3",
     ),
     (
@@ -45,14 +45,14 @@ DAMAGES = [
     ),
     ("outbox", "UPDATE fates SET status = 'accepted' WHERE status = 'stored'", "GET /batches/"),
 ]
-"""Files, what is done to them, and what the checker then has to tell."""
+"""Files, what is done to them, and what the checker then has to tell. All ships begin at 2018-08-24T00:00:00Z."""
 
 
 class Damaged(Run):
     """A run without kills, and with damages."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(Options(folder, seed=1, seconds=3))
+        super().__init__(Options(folder, seed=1, seconds=5))
         self._killer.begin = lambda: None  # type: ignore[method-assign]  # nobody is killed
         self.found_before: list[str] = []
 
