@@ -1,5 +1,6 @@
 """The processes of one service under chaos, where they are, and what is wrong with how they ended."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from tests.chaos.processes import Victim, broker, port, service
 from tests.support.influxdb import InfluxDb
 
 DATABASE = "chaos"
+BEYOND_PATH = ("/usr/sbin", "/usr/local/sbin")
 UNFORESEEN = "Traceback (most recent call last)"
 
 
@@ -75,8 +77,8 @@ class Scene:
         self.query = service("query", "query_api", {**self.environ, "POWER_HTTP_PORT": str(query_port)}, folder)
 
     def _influxd(self, folder: Path) -> Victim:
-        if shutil.which("influxd") is None:
-            raise Unavailable("InfluxDB 1.x is missing (influxd; on Debian the package `influxdb`)")
+        if shutil.which("influxd", path=os.pathsep.join([os.environ.get("PATH", os.defpath), *BEYOND_PATH])) is None:
+            raise Unavailable("InfluxDB 1.x is missing (`influxd`; on Debian the package `influxdb`)")
         influxdb = InfluxDb(folder / "influxdb", port())
         self.environ |= {"INFLUXDB_URL": influxdb.url, "INFLUXDB_BUCKET": DATABASE}
         self.stored = InInfluxDb(influxdb, DATABASE)

@@ -1,9 +1,14 @@
-"""The checker finds what is wrong: a run whose data is damaged before it is compared."""
+"""The harness can fail: damaged data is found, what is missing is said, and what was sent about a reading is told."""
 
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
+from power_cli import chaos
+from power_cli.__main__ import main
+from tests.chaos import faults, run, scene
 from tests.chaos.ledger import Ledger
 from tests.chaos.run import Run
 from tests.chaos.scene import Options
@@ -67,9 +72,9 @@ class Damaged(Run):
 
 def test_every_damage_is_found(tmp_path: Path) -> None:
     broker_program()
-    run = Damaged(tmp_path)
-    report = run.run()
-    assert run.found_before == []
+    damaged = Damaged(tmp_path)
+    report = damaged.run()
+    assert damaged.found_before == []
     for _, statement, told in DAMAGES:
         assert any(told in each for each in report.differences), (statement, report.as_text())
 
@@ -87,3 +92,19 @@ def test_the_journal_tells_of_the_batches_behind_a_reading(tmp_path: Path) -> No
         found = [*ledger.about(1, 1_535_068_800_000_000)]
     assert len(found) == 2
     assert not any('"b"' in each for each in found)
+
+
+def test_the_faults_that_the_command_names_are_those_there_are() -> None:
+    assert set(chaos.FAULTS) == set(faults.FAULTS)
+    assert set(faults.FAULTS) > faults.IN_GATEWAY
+
+
+def test_without_influxdb_one_line_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(scene, "BEYOND_PATH", ())
+    monkeypatch.setattr(run, "on_stop", lambda *_: None)  # the signals are pytest's
+    assert main(["chaos", "--store", "influxdb", "--data", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == "InfluxDB 1.x is missing (`influxd`; on Debian the package `influxdb`)\n"
+    assert [*tmp_path.iterdir()] == []
