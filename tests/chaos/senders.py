@@ -143,6 +143,7 @@ class MqttShip:
 
     def work(self) -> None:
         """Send until told to stop, and all receipts are in."""
+        self._listens.clear()
         client = self._client()
         client.connect_async(HOST, self._port, keepalive=10)
         client.loop_start()
