@@ -2,6 +2,7 @@
 
 import json
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +18,8 @@ from prometheus_client import CollectorRegistry
 from ingest_api import dispatcher as dispatcher_module
 from ingest_api.outbox import Outbox
 from normalizer_worker import probe
+from normalizer_worker.finishing import Done
+from normalizer_worker.receipts import Receipt
 from normalizer_worker.subscriber import Connection
 from power_cli.broker_control import carry_out
 from shared.broker import Login
@@ -24,6 +27,7 @@ from shared.settings import BrokerAdminSettings
 from shared.store.sqlite import SqliteStore
 from shared.topics import ALL_READINGS, PROBE
 from tests.integration.test_dispatcher import ForgetfulBroker
+from tests.integration.test_receipts import has_come
 from tests.support.guarded import GuardedBroker, Somebody
 from tests.support.outbox import SHIP, dispatching, entry, stored
 from tests.support.servers import HOST, Broker
@@ -239,3 +243,30 @@ def test_a_worker_that_may_not_send_to_itself_works_all_the_same(
             gateway.publish(f"ships/{SHIP}/readings")
         until(lambda: connection.receive(0.01), "what is sent reaches it")
         assert connection._probe._due_s == probe._NEVER_S
+
+
+def test_a_message_behind_one_to_itself_is_not_overlooked(broker: RuledBroker) -> None:
+    with closing(Connection(HOST, broker.port, CLIENT_ID, ALL_READINGS, 9)) as connection:
+        for topic, payload in ((PROBE, b""), ("ships/1/readings", b"behind")):
+            paho.single(topic, payload, qos=1, hostname=HOST, port=broker.port)
+        until(lambda: has_come(connection, b"behind"), "both")
+        message = connection.receive(0)
+        assert message is not None
+        assert message.payload == b"behind"
+
+
+@pytest.mark.usefixtures("_soon")
+def test_it_sends_nothing_to_itself_while_the_broker_confirms_nothing(broker: RuledBroker) -> None:
+    """There may be no room for it: more than the broker's Receive Maximum ends the connection."""
+    with closing(Connection(HOST, broker.port, CLIENT_ID, ALL_READINGS, 9)) as connection:
+        paho.single("ships/1/readings", b"a", qos=1, hostname=HOST, port=broker.port)
+        message = until(lambda: connection.receive(0.01), "a message")
+        broker.send_signal(signal.SIGSTOP)
+        try:
+            connection.finish([Done(message, Receipt("ships/1/receipts", b"{}", None, "stored"))])
+            until(lambda: connection.receive(0.01) or time.monotonic() > connection._probe._due_s, "it is quiet")
+            assert connection.receive(0.01) is None
+            assert not connection._probe._is_out
+        finally:
+            broker.send_signal(signal.SIGCONT)
+        until(lambda: connection.receive(0.01) or connection._probe._is_out, "it sends one")
