@@ -30,15 +30,17 @@ class Probe:
         self._client = client
         self._told = told
         self._due_s = 0.0
+        self._is_quiet = True
         self._is_out = False
         self._unconfirmed: int | None = None
         self._back_by_s = _NEVER_S
 
     def heard(self) -> None:
         """Learn that a message has come by the subscription, ours or another."""
-        self._is_out, self._back_by_s = False, _NEVER_S
-        self._due_s = max(self._due_s, time.monotonic() + QUIET_S)
-        self._told.subscription(works=True)
+        if self._is_quiet:  # the first says it for all that follow
+            self._is_quiet = self._is_out = False
+            self._back_by_s = _NEVER_S
+            self._told.subscription(works=True)
 
     def confirmed(self, mid: int, code: ReasonCode) -> bool:
         """Learn what the broker says to a message; tell whether it was ours."""
@@ -60,6 +62,8 @@ class Probe:
 
         """
         now_s = time.monotonic()
+        if not self._is_quiet:
+            self._is_quiet, self._due_s = True, max(self._due_s, now_s + QUIET_S)
         if now_s > self._back_by_s:
             self._told.subscription(works=False)
             raise Unavailable("the subscription is lost: what the worker sends to itself does not come")
