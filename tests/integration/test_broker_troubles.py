@@ -241,6 +241,7 @@ def test_a_worker_that_may_not_send_to_itself_works_all_the_same(
             gateway.connect()
             gateway.publish(f"ships/{SHIP}/readings")
         until(lambda: connection.receive(0.01), "what is sent reaches it")
+        assert connection.receive(0.01) is None
         assert connection._probe._due_s == probe._NEVER_S
 
 
