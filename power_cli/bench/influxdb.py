@@ -24,8 +24,8 @@ from shared.errors import Unavailable
 from shared.moments import US_PER_S
 from shared.settings import StoreSettings
 from shared.slots import SLOT_S
-from shared.store.influx_rollups import ships_of
 from shared.store.influx_server import LINES, NS_PER_S, NS_PER_US, Account, Server
+from shared.store.influx_sums import ships_of
 
 OK = 200
 FEW_S = 3600

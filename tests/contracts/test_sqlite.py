@@ -20,12 +20,13 @@ from shared.store.port import Span
 from shared.store.sqlite import FILE_NAME, SqliteStore
 from tests.contracts.store_contract import DAY_S, START_S, MakeStore, Store, StoreContract, put, slots_of
 from tests.contracts.store_edges import StoreEdges
+from tests.contracts.store_ships import StoreShips
 from tests.support.strategies import START_US
 
 ONE = Readings.from_rows([(1, START_US, 1.0, False, 0)])
 
 
-class TestSqliteStore(StoreContract, StoreEdges):
+class TestSqliteStore(StoreContract, StoreEdges, StoreShips):
     """The contract, on files."""
 
     folders: dict[int, Path]

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from normalizer_worker.normalize import DEFAULT_MAX_GAP_US
 from shared.slots import Slots, Window
-from shared.store.influx_rollups import KINDS, read_stale
 from shared.store.influx_server import Account, Server
+from shared.store.influx_sums import KINDS, read_stale
 from shared.store.influxdb import InfluxStore
 from tests.contracts.store_contract import assert_roll_ups
 from tests.support import reference

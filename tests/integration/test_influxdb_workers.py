@@ -13,8 +13,8 @@ from shared.readings import Readings
 from shared.slots import Window
 from shared.store import influx_rollups
 from shared.store.influx_presence import HELD_S, SHOWN_S, WATCHED_S
-from shared.store.influx_rollups import FLEET, read_stale
 from shared.store.influx_server import Account, Table
+from shared.store.influx_sums import FLEET, read_stale
 from shared.store.influxdb import InfluxStore
 from shared.store.port import Neighbourhood, Span
 from tests.integration.test_influxdb_interleavings import World
