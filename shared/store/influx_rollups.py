@@ -32,7 +32,8 @@ from shared.store.influx_sums import (
 
 REMEMBERED = 100_000
 """How many sums are remembered, each of some 300 bytes."""
-SHIPS_AT_ONCE = 10
+SHIPS_AT_ONCE = 5
+"""How many ships' sums are made at a time: each takes some milliseconds for a year."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -235,8 +235,8 @@ def _of_finished_days(server: Server, which: str, ships: Sequence[int]) -> dict[
     days = f"FROM {SHIP_DAYS.name} WHERE"
     statements = [
         f"SELECT sum(slots) AS slots, sum(whole) AS whole {days} mark = clean{which} GROUP BY ship",
-        f"SELECT first(slots) AS first {days} slots > 0{which} GROUP BY ship",
-        f"SELECT last(slots) AS last {days} slots > 0{which} GROUP BY ship",
+        f"SELECT first(slots) AS first {days} time >= 0{which} GROUP BY ship",
+        f"SELECT last(slots) AS last {days} time >= 0{which} GROUP BY ship",
     ]
     found = dict.fromkeys(ships, Sum())
     for table in server.query(statements, {}):

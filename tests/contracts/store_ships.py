@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from normalizer_worker.normalize import DEFAULT_MAX_GAP_US
@@ -18,6 +18,7 @@ from tests.support.reference import Reading
 from tests.support.strategies import START_US, histories
 
 MINUTE_US = 60_000_000
+few_histories = settings(many_histories, max_examples=25)
 EVER = 7_258_118_400_000_000
 WINDOWS = (
     Window(START_S, START_S + DAY_S),
@@ -79,7 +80,7 @@ def record(store: Store, rows: Sequence[Reading]) -> None:
 class StoreShips:
     """Inherited by one class per adapter, beside `StoreContract`."""
 
-    @many_histories
+    @few_histories
     @given(histories(), st.sampled_from([SLOT_US, 7_200_000_000, DEFAULT_MAX_GAP_US]))
     def test_ships_are_told_of_as_their_readings_have_it(
         self, make_store: MakeStore, batches: list[list[Reading]], max_gap_us: int
@@ -151,7 +152,7 @@ class StoreShips:
         assert len(store.readings(1, 0, EVER, 9)) == 0
         store.close()
 
-    @many_histories
+    @few_histories
     @given(histories(), st.lists(st.integers(-1, 10 * 24 * 60), min_size=2, max_size=2), st.integers(1, 9))
     def test_raw_readings_are_those_that_count_page_by_page(
         self, make_store: MakeStore, batches: list[list[Reading]], bounds: list[int], count: int
