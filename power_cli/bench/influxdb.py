@@ -87,7 +87,14 @@ class InfluxDatabase:
 
     kind = "influxdb"
     goals = Goals(
-        mqtt_per_s=40_000, http_per_s=40_000, share=0.4, year_ms=250, fleet_ms=300, top_of_month=True, growth=None
+        mqtt_per_s=40_000,
+        http_per_s=40_000,
+        share=0.4,
+        year_ms=250,
+        fleet_ms=300,
+        ships_ms=700,
+        top_of_month=True,
+        growth=None,
     )
 
     def __init__(self, settings: StoreSettings) -> None:
