@@ -66,12 +66,15 @@ def _fleet(options: Options) -> list[Row]:
         paths[f"GET /topusers over {MONTH_DAYS} days"] = f"/topusers?{month}"
     with Service(places[few]) as small, Service(places[many]) as large:
         services = {few: small, many: large}
-        answers = [_growth(what, path, services, rounds, goals.fleet_ms, goals.growth) for what, path in paths.items()]
-        return [*answers, _growth("GET /ships", "/ships", services, rounds, goals.ships_ms, None)]
+        answers = [
+            _growth(what, path, services, rounds, wanted_ms=goals.fleet_ms, growth=goals.growth)
+            for what, path in paths.items()
+        ]
+        return [*answers, _growth("GET /ships", "/ships", services, rounds, wanted_ms=goals.ships_ms, growth=None)]
 
 
 def _growth(  # noqa: PLR0913  # a row has so much to say
-    what: str, path: str, services: dict[int, Service], rounds: int, wanted_ms: int, growth: float | None
+    what: str, path: str, services: dict[int, Service], rounds: int, *, wanted_ms: int, growth: float | None
 ) -> Row:
     (fewer, small), (more, large) = services.items()
     few_ms, many_ms = in_turn(
