@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Callable
+from itertools import pairwise
+from statistics import median
 from typing import Annotated, TypedDict
 
-import numpy as np
 from flask import Response, request
 from prometheus_client import Counter
 from pydantic import BaseModel, ConfigDict, Field
@@ -118,13 +119,13 @@ def routes(store: EnergyReader, errors: Counter, now_us: Callable[[], int] = wal
 
 def ship_row(ship: ShipHistory, now_us: int) -> ShipRow:
     """Tell of a ship whose energy was asked for over `_windows`."""
-    steps_us = np.diff(ship.newest_us)
+    steps_us = [after - before for before, after in pairwise(ship.newest_us)]
     energy_24h, energy_30d = (None if kwh is None else number(kwh) for kwh in ship.kwh)
     return {
         "spaceship_id": ship.ship,
         "first_reading": iso(ship.first_us),
         "last_reading": iso(ship.newest_us[-1]),
-        "cadence": number(float(np.median(steps_us)) / US_PER_S) if len(steps_us) else None,
+        "cadence": number(median(steps_us) / US_PER_S) if steps_us else None,
         "energy_24h": energy_24h,
         "energy_30d": energy_30d,
         "whole_share": number(min(ship.whole / ship.slots, 1.0)),  # one more may have come between two looks
