@@ -72,9 +72,17 @@ class RollUps:
                     changes[key] = changes.get(key, Sum()).plus(change)
         if alone:
             self._learn(changes)
+            changes = {key: change for key, change in changes.items() if self._is_felt(key, change)}
         mark = _new_mark()
         self._mark(changes, mark)
         return Pending(changes, mark)
+
+    def _is_felt(self, key: Key, change: Sum) -> bool:
+        """Tell whether a sum has to be written anew: of a ship so little is kept that it mostly stays as it is."""
+        if key.kind is not SHIPS or key not in self._sums:
+            return True
+        before = self._sums[key]
+        return bool(change.whole) or change.first_s < before.first_s or change.last_s > before.last_s
 
     def _mark(self, keys: Iterable[Key], mark: int) -> None:
         self._write(f"{_series(key)} mark={mark}i,clean=0i {key.time_s * NS_PER_S}" for key in keys)
@@ -165,7 +173,7 @@ def _series(key: Key) -> str:
 
 def _line(key: Key, each: Sum, mark: int) -> str:
     if key.kind is SHIPS:
-        fields = f"slots={each.slots}i,whole={each.whole}i,first_s={each.first_s}i,last_s={each.last_s}i"
+        fields = f"whole={each.whole}i,first_s={each.first_s}i,last_s={each.last_s}i"
     else:
         fields = (
             f"kwh={each.kwh!r},covered_s={each.covered_us / US_PER_S!r},{key.kind.count}={each.slots}i,"

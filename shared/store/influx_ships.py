@@ -19,7 +19,7 @@ AT_ONCE = 500
 """How many ships one request asks about."""
 LOOKS, PAUSE_S = 3, 0.05
 """How often a sum that is being written is looked at, before it is made from its days."""
-REACHES_S = (2 * 3600, 4 * DAY_S, 90 * DAY_S, END_S)
+REACHES_S = (3 * 3600, 4 * DAY_S, 90 * DAY_S, END_S)
 """How far back from its last slot a ship's newest readings are looked for, while there are too few."""
 
 
@@ -108,7 +108,7 @@ class _Ends:
 
 def _ends(server: Server, sums: Mapping[int, Sum]) -> list[_Ends]:
     """Look for the ends of ships, at first close to where they must be, and wherever too little is found, farther."""
-    ends = {ship: _Ends(ship, each) for ship, each in sorted(sums.items()) if each.slots}
+    ends = {ship: _Ends(ship, each) for ship, each in sorted(sums.items()) if each.last_s >= each.first_s}
     for reach_s in REACHES_S:
         open_ = [each for each in ends.values() if not each.is_complete]
         for start in range(0, len(open_), AT_ONCE):

@@ -17,6 +17,7 @@ from shared.moments import US_PER_S
 from shared.slots import SLOT_S, Slots
 from shared.store.influx_server import NS_PER_S, Server, Table, complete
 
+HOUR_S = 3600
 DAY_S = 86_400
 MONTH_S = 30 * DAY_S
 NWH_PER_KWH = 10**12
@@ -34,7 +35,7 @@ NO_SLOT_S = 2**53
 class Sum(NamedTuple):
     """A sum of slots: energy in nWh, cover in microseconds, how many they are, are whole, are provisional.
 
-    No slot of it starts before `first_s` or after `last_s`; both are where there is one, or was one once.
+    No slot of it starts before `first_s` or after `last_s`, but hardly one need be near them.
     """
 
     nwh: int = 0
@@ -100,9 +101,7 @@ class Kind:
 _ENERGY = ("nwh", "covered_s", "whole", "provisional")
 FLEET = Kind("fleet", "ships", of_ship=False, length_s=SLOT_S, kept=("ships", *_ENERGY))
 SHIP_DAYS = Kind("ship_days", "slots", of_ship=True, length_s=DAY_S, kept=("slots", *_ENERGY))
-SHIPS = Kind(
-    "ships", "slots", of_ship=True, length_s=ALL_TIME_S, kept=("slots", "whole", "first_s", "last_s"), at_s=PINNED_S
-)
+SHIPS = Kind("ships", "slots", of_ship=True, length_s=ALL_TIME_S, kept=("whole", "first_s", "last_s"), at_s=PINNED_S)
 KINDS = (FLEET, SHIP_DAYS, SHIPS)
 
 
@@ -131,7 +130,9 @@ def sums(kind: Kind, slots: Slots, sign: int = 1) -> dict[Key, Sum]:
         )
     ]
     keys = zip(ship[first].tolist(), time_s[first].tolist(), strict=True)
-    reach = (slots.start_s[first].tolist(), slots.start_s[last].tolist())
+    # To the hour, so that what is kept of a ship seldom changes.
+    first_s, last_s = slots.start_s[first] // HOUR_S * HOUR_S, slots.start_s[last] // HOUR_S * HOUR_S + HOUR_S - SLOT_S
+    reach = (first_s.tolist(), last_s.tolist())
     return {
         Key(kind, *key): Sum(whole * NWH_PER_KWH + rest, *others)
         for key, whole, rest, *others in zip(keys, *columns, *reach, strict=True)
@@ -181,9 +182,9 @@ def _sum(kind: Kind, *kept: str) -> Sum:
     return Sum(int(nwh), round(float(covered_s) * US_PER_S), int(slots), int(whole), int(provisional))
 
 
-def ship_sum(slots: str, whole: str, first_s: str, last_s: str) -> Sum:
-    """Give a ship's sum of all time as it is stored: without energy."""
-    return Sum(slots=int(slots), whole=int(whole), first_s=int(first_s), last_s=int(last_s))
+def ship_sum(whole: str, first_s: str, last_s: str) -> Sum:
+    """Give a ship's sum of all time as it is stored: only what is needed of it."""
+    return Sum(whole=int(whole), first_s=int(first_s), last_s=int(last_s))
 
 
 def read_stale(server: Server, kind: Kind, which: str = "") -> list[Key]:
@@ -234,7 +235,7 @@ def of_all_time(server: Server, ships: Sequence[int]) -> dict[int, Sum]:
 def _of_finished_days(server: Server, which: str, ships: Sequence[int]) -> dict[int, Sum]:
     days = f"FROM {SHIP_DAYS.name} WHERE"
     statements = [
-        f"SELECT sum(slots) AS slots, sum(whole) AS whole {days} mark = clean{which} GROUP BY ship",
+        f"SELECT sum(whole) AS whole {days} mark = clean{which} GROUP BY ship",
         f"SELECT first(slots) AS first {days} time >= 0{which} GROUP BY ship",
         f"SELECT last(slots) AS last {days} time >= 0{which} GROUP BY ship",
     ]
@@ -247,7 +248,7 @@ def _of_finished_days(server: Server, which: str, ships: Sequence[int]) -> dict[
             elif "last" in table:
                 part = Sum(last_s=day_s + DAY_S - SLOT_S)
             else:
-                part = Sum(slots=int(table["slots"][i]), whole=int(table["whole"][i]))
+                part = Sum(whole=int(table["whole"][i]))
             found[ship] = found[ship].plus(part)
     return found
 

@@ -158,7 +158,7 @@ def test_ships_of_an_earlier_version_are_told_of_at_once_and_get_their_sums(worl
 def test_a_sum_of_all_time_counts_only_with_the_mark_that_it_was_made_for(world: World) -> None:
     one = world.life([])
     record(world, one, reading(0), reading(30))
-    world.server.write([f"ships,ship=1 slots=99i,whole=99i,mark=7i {PINNED_S * 10**9}"])
+    world.server.write([f"ships,ship=1 whole=99i,mark=7i {PINNED_S * 10**9}"])
     world.check()
 
 
