@@ -133,6 +133,15 @@ class StoreShips:
         assert_ships(store, rows)
         store.close()
 
+    def test_the_ends_move_though_no_slot_becomes_whole(self, make_store: MakeStore) -> None:
+        """Lone readings beside the slots' edges, days apart, the later and the earlier ones in batches of their own."""
+        store = make_store()
+        rows = [Reading(1, START_US + (day * 24 * 60 + 5) * MINUTE_US, 6.0, False, 0) for day in (10, 15, 4)]
+        for i, row in enumerate(rows):
+            record(store, [row])
+            assert_ships(store, rows[: i + 1])
+        store.close()
+
     def test_ships_come_page_by_page_in_the_order_of_their_numbers(self, make_store: MakeStore) -> None:
         """10 after 9, though not in the alphabet; 0 is a ship."""
         store = make_store()
