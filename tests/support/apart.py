@@ -235,7 +235,7 @@ class Apart:
         ships = sorted({each.ship for each in rows})
         expected = reference.slots(rows, max_gap_us)
         with closing(open_store(StoreSettings.load({"POWER_STORE": "embedded", **self._settings}))) as store:
-            around = store.neighbourhoods([Span(ship, START_US, START_US + DAY_US) for ship in ships])
+            around = store.neighbourhoods([Span(ship, START_US, START_US + 9 * DAY_US) for ship in ships])
             assert stored_rows(Readings.concat([each.readings for each in around])) == counting(rows)
             assert_same(Slots.concat([store.slots(ship, Window()) for ship in ships]), expected)
             assert_roll_ups(store, expected)
