@@ -16,7 +16,7 @@ from tests.support.loads import Load, batch, rows
 from tests.support.reference import Reading
 
 BATCHES = 6
-DELAY_S = 0.03
+DELAY_S = 0.01
 
 
 class Wired:
