@@ -5,7 +5,7 @@ Hypothesis chooses what happens next to a gateway, a worker and a broker that fo
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
@@ -13,21 +13,31 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from hypothesis import HealthCheck, settings
+import pytest
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
+from ingest_api.dispatcher import Dispatcher
+from ingest_api.outbox import Outbox
+from normalizer_worker import worker as worker_module
+from normalizer_worker.arrivals import Arrivals
 from normalizer_worker.message import Message
+from normalizer_worker.worker import Worker
+from shared.batch import columns
 from shared.moments import iso
 from shared.readings import Readings
 from shared.slots import Slots, Window
+from shared.store.influx_server import Account
+from shared.store.influxdb import InfluxStore
 from shared.store.port import Span
 from shared.store.sqlite import SqliteStore
 from tests.contracts.store_contract import assert_roll_ups
 from tests.support import reference
 from tests.support.apart import counting, stored_rows
 from tests.support.comparing import assert_same
-from tests.support.delivery import MAX_GAP_US, Broker, Gateway, OpenStore, Receipt, WorkerProcess, die, named
+from tests.support.delivery import MAX_GAP_US, Broker, FakeLink, Gateway, OpenStore, Receipt, WorkerProcess, die, named
+from tests.support.influxdb import InfluxDb
 from tests.support.reference import Reading
 from tests.support.stepping import Clock, Killed
 from tests.support.strategies import START_US
@@ -38,6 +48,7 @@ DATED = 4
 """So many moments there are that a batch may say it was sent at; all of them are older than any that says none."""
 ROUNDS = 4
 DAY_US = 86_400_000_000
+IN_MEMORY = Path("/dev/shm")  # quick: what dies here is a process, and not the machine
 
 values = st.dictionaries(st.integers(0, 8), st.integers(0, 9).map(float), min_size=1, max_size=3)
 dates = st.none() | st.integers(0, DATED - 1)
@@ -81,7 +92,7 @@ class Delivery(RuleBasedStateMachine):
     def __init__(self, open_store: OpenStore) -> None:
         """Start everything with nothing in it."""
         super().__init__()
-        self._folder = tempfile.TemporaryDirectory()
+        self._folder = tempfile.TemporaryDirectory(dir=IN_MEMORY if IN_MEMORY.is_dir() else None)
         folder = Path(self._folder.name)
         for each in ("gateway", "worker"):
             (folder / each).mkdir()
@@ -304,8 +315,119 @@ def _one(sent: dict[str, Sent], choice: int) -> Sent:
     return list(sent.values())[choice % len(sent)]
 
 
+def run(open_store: OpenStore, max_examples: int, **more: Any) -> None:
+    """Let it happen, this often."""
+    made = settings(max_examples=max_examples, stateful_step_count=40, suppress_health_check=[*HealthCheck], **more)
+    run_state_machine_as_test(lambda: Delivery(open_store), settings=made)  # type: ignore[arg-type]  # a factory will do
+
+
 def test_whatever_happens_what_is_accepted_is_stored_once() -> None:
-    run_state_machine_as_test(
-        lambda: Delivery(SqliteStore),
-        settings=settings(max_examples=60, stateful_step_count=40, suppress_health_check=[*HealthCheck], deadline=None),
-    )
+    run(SqliteStore, 80)
+
+
+def test_whatever_happens_what_is_accepted_is_stored_once_in_influxdb(influxdb: InfluxDb) -> None:
+    databases = (influxdb.create(f"delivery{i}") for i in count())
+    stores: dict[Path, str] = {}
+
+    def open_store(folder: Path) -> InfluxStore:
+        """All lives of one worker have one database."""
+        home = folder.with_suffix("")
+        if home not in stores:
+            stores[home] = next(databases)
+        return InfluxStore(Account(influxdb.url, stores[home]))
+
+    run(open_store, 10)
+    for each in stores.values():
+        influxdb.drop(each)
+
+
+# --- and it would be noticed if it were not so
+
+
+def removed_when_published(patch: pytest.MonkeyPatch) -> None:
+    publish = FakeLink.publish
+
+    def faulty(link: FakeLink, batch_id: str, topic: str, payload: bytes, correlation: bytes) -> None:
+        publish(link, batch_id, topic, payload, correlation)
+        listener: Any = link._listener
+        listener._outbox.decide(UUID(batch_id), correlation, "stored", (), lambda: None)
+        listener._outbox._writer.do(lambda _: None).result()
+
+    patch.setattr(FakeLink, "publish", faulty)
+
+
+def removed_by_any_receipt(patch: pytest.MonkeyPatch) -> None:
+    decide = Outbox.decide
+
+    def faulty(outbox: Outbox, batch_id: UUID, digest: bytes, *more: Any) -> None:
+        known = outbox._one("SELECT digest FROM outbox WHERE batch_id = ?", (str(batch_id),))
+        decide(outbox, batch_id, known[0] if known else digest, *more)
+
+    patch.setattr(Outbox, "decide", faulty)
+
+
+def never_published_anew(patch: pytest.MonkeyPatch) -> None:
+    next_link = Dispatcher._next_link
+
+    def faulty(dispatcher: Dispatcher) -> Any:
+        last = dispatcher._last
+        link = next_link(dispatcher)
+        dispatcher._last = last
+        return link
+
+    patch.setattr(Dispatcher, "_next_link", faulty)
+
+
+def forgotten_at_the_start(patch: pytest.MonkeyPatch) -> None:
+    next_link = Dispatcher._next_link
+
+    def faulty(dispatcher: Dispatcher) -> Any:
+        is_first = dispatcher._link is None
+        link = next_link(dispatcher)
+        if is_first:
+            dispatcher._last = max((each.number for each in dispatcher._outbox.waiting(0, 999, 2**30)), default=0)
+        return link
+
+    patch.setattr(Dispatcher, "_next_link", faulty)
+
+
+def said_before_it_is_stored(patch: pytest.MonkeyPatch) -> None:
+    def faulty(worker: Any, source: Any) -> int:
+        load = worker._gather(source)
+        if load.messages:
+            source.finish(worker_module._done(load, load.batches))
+            worker._store(load)
+        return len(load.messages)
+
+    patch.setattr(Worker, "step", faulty)
+
+
+def whatever_comes_last_counts(patch: pytest.MonkeyPatch) -> None:
+    ticks = count(2**50)
+
+    def faulty(batches: Any) -> Readings:
+        return columns([each._replace(sent_at_us=next(ticks)) for each in batches])
+
+    patch.setattr(worker_module, "columns", faulty)
+
+
+def repeats_count_as_new(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Arrivals, "first", lambda _, arrivals: [came_us for _, came_us in arrivals])
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        removed_when_published,
+        removed_by_any_receipt,
+        never_published_anew,
+        forgotten_at_the_start,
+        said_before_it_is_stored,
+        whatever_comes_last_counts,
+        repeats_count_as_new,
+    ],
+)
+def test_a_fault_is_found(plant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(monkeypatch)
+    with pytest.raises(AssertionError):
+        run(SqliteStore, 200, phases=[Phase.generate], derandomize=True, database=None)

@@ -178,7 +178,7 @@ class Gateway:
 
     def fate(self, batch_id: str) -> str:
         """Answer a GET of what became of a batch."""
-        return str(self._http.get(f"/batches/{batch_id}").json["status"])
+        return str(self._http.get(f"/batches/{batch_id}").get_json()["status"])
 
     def connect(self) -> None:
         """Connect anew, as the thread does that is not there."""
