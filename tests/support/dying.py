@@ -28,6 +28,7 @@ from ingest_api.writer import Writer
 from normalizer_worker import __main__ as worker_main
 from normalizer_worker import revisits
 from normalizer_worker.finishing import Finishing
+from normalizer_worker.probe import Probe
 from normalizer_worker.recorder import Recorder
 from normalizer_worker.revisits import Revisits
 from normalizer_worker.subscriber import Connection
@@ -152,6 +153,7 @@ WORKER = {
     "gap pinned, not connected": Point(before(Client, "connect")),
     "session taken up, not subscribed": Point(before(Client, "subscribe")),
     "subscribed, nothing received": Point(after(Connection, "__init__")),
+    "heard of itself, not acknowledged": Point(before(Probe, "heard")),
     "received, nothing written": Point(before(Worker, "_store")),
     "arrival written, not committed": Point(committing("arrivals.sqlite")),
     "arrival committed, nothing stored": Point(before(Recorder, "record")),
