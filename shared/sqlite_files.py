@@ -3,7 +3,7 @@
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,13 +26,23 @@ _LOW_BYTE = 0xFF
 class SqliteFile:
     """One database file, usable from any thread; what is committed survives the loss of power."""
 
-    def __init__(self, path: Path, schema: str, version: int, *, cache_kib: int = 8192, busy_s: float = 10) -> None:
+    def __init__(
+        self,
+        path: Path,
+        schema: str,
+        version: int,
+        *,
+        upgrades: Mapping[int, str] | None = None,
+        cache_kib: int = 8192,
+        busy_s: float = 10,
+    ) -> None:
         """Open the file, and make its tables where it is new.
 
         Args:
             path: the file; its folder is made where it is missing.
             schema: the SQL that makes the tables.
             version: the schema's number; a file with another one is refused.
+            upgrades: but for these numbers: the SQL that makes of such a file one with the present schema.
             cache_kib: how much of the file each connection may keep in memory.
             busy_s: how long to wait for another process that is writing.
 
@@ -49,21 +59,22 @@ class SqliteFile:
         self._lock = threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._make(schema, version)
+            self._make(schema, version, upgrades or {})
         except (OSError, sqlite3.Error) as error:
             self.close()
             kind = Unavailable if _code(error) in _PASSING else InvalidSettings
             raise kind(f"cannot use {path}: {error}") from None
 
-    def _make(self, schema: str, version: int) -> None:
+    def _make(self, schema: str, version: int, upgrades: Mapping[int, str]) -> None:
         connection = self.connection()
         if self._version() == version:  # without a lock: whoever only reads must not wait for whoever writes
             return
         self._use_write_ahead_log(connection)
         connection.execute("BEGIN IMMEDIATE")
         (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        if tables == 0:
-            for statement in _statements(schema):
+        script = schema if tables == 0 else upgrades.get(self._version())
+        if script is not None:
+            for statement in _statements(script):
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version={version}")
         connection.execute("COMMIT")
