@@ -3,10 +3,12 @@
 import os
 
 from ingest_api.gateway import gateway
+from query_api import slot_routes
 from query_api.app import routes as query_routes
 from query_api.app import store_errors
+from query_api.stream import MOST, Streams
 from shared import health, metrics
-from shared.http import Server, make_app
+from shared.http import THREADS, Server, make_app
 from shared.process import announce_ready, on_stop, run
 from shared.settings import IngestSettings, QuerySettings
 from shared.store.choice import open_store
@@ -19,17 +21,21 @@ def main() -> None:
     access = access_by(settings.api_tokens_file)
     registry = metrics.new_registry()
     store = open_store(query_settings)
+    errors = store_errors(registry)
+    streams = Streams(store, errors, registry)
     try:
         with gateway(settings, registry) as ingest:
             app = make_app(
                 metrics.routes(registry),
                 health.routes({**ingest.checks, "store": health.answers(store.ping)}),
                 ingest.routes,
-                query_routes(store, store_errors(registry)),
+                query_routes(store, errors),
+                slot_routes.routes(store, errors),
+                streams.routes(),
                 access=access,
             )
-            server = Server(app, settings.http_host, settings.http_port)
-            on_stop(ingest.let_go, server.stop)
+            server = Server(app, settings.http_host, settings.http_port, threads=THREADS + MOST)
+            on_stop(ingest.let_go, streams.end, server.stop)
             ingest.await_connection()
             announce_ready()
             server.run()

@@ -2,9 +2,11 @@
 
 import os
 
+from query_api import slot_routes
 from query_api.app import routes, store_errors
+from query_api.stream import MOST, Streams
 from shared import health, metrics
-from shared.http import Server, make_app
+from shared.http import THREADS, Server, make_app
 from shared.process import announce_ready, on_stop, run
 from shared.settings import QuerySettings
 from shared.store.choice import open_store
@@ -17,15 +19,19 @@ def main() -> None:
     access = access_by(settings.api_tokens_file)
     registry = metrics.new_registry()
     store = open_store(settings)
+    errors = store_errors(registry)
+    streams = Streams(store, errors, registry)
     try:
         app = make_app(
             metrics.routes(registry),
             health.routes({"store": health.answers(store.ping)}),
-            routes(store, store_errors(registry)),
+            routes(store, errors),
+            slot_routes.routes(store, errors),
+            streams.routes(),
             access=access,
         )
-        server = Server(app, settings.http_host, settings.http_port)
-        on_stop(server.stop)
+        server = Server(app, settings.http_host, settings.http_port, threads=THREADS + MOST)
+        on_stop(streams.end, server.stop)
         announce_ready()
         server.run()
     finally:

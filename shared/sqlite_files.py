@@ -26,7 +26,7 @@ _LOW_BYTE = 0xFF
 class SqliteFile:
     """One database file, usable from any thread; what is committed survives the loss of power."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what a file is, and how it is used
         self,
         path: Path,
         schema: str,
