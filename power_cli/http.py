@@ -5,7 +5,7 @@ import os
 from ingest_api.gateway import gateway
 from query_api import slot_routes
 from query_api.app import routes as query_routes
-from query_api.app import store_errors
+from query_api.app import CACHE_KIB, store_errors
 from query_api.stream import MOST, Streams
 from shared import health, metrics
 from shared.http import THREADS, Server, make_app
@@ -20,7 +20,7 @@ def main() -> None:
     settings, query_settings = IngestSettings.load(os.environ), QuerySettings.load(os.environ)
     access = access_by(settings.api_tokens_file)
     registry = metrics.new_registry()
-    store = open_store(query_settings)
+    store = open_store(query_settings, cache_kib=CACHE_KIB)
     errors = store_errors(registry)
     streams = Streams(store, errors, registry)
     try:

@@ -3,7 +3,7 @@
 import os
 
 from query_api import slot_routes
-from query_api.app import routes, store_errors
+from query_api.app import CACHE_KIB, routes, store_errors
 from query_api.stream import MOST, Streams
 from shared import health, metrics
 from shared.http import THREADS, Server, make_app
@@ -18,7 +18,7 @@ def main() -> None:
     settings = QuerySettings.load(os.environ)
     access = access_by(settings.api_tokens_file)
     registry = metrics.new_registry()
-    store = open_store(settings)
+    store = open_store(settings, cache_kib=CACHE_KIB)
     errors = store_errors(registry)
     streams = Streams(store, errors, registry)
     try:
