@@ -27,7 +27,6 @@ WORTH_BYTES = 1024
 """Below, packing gains nothing."""
 LEVEL = 5
 _GZIP = 31
-_VARY = "Accept, Accept-Encoding"
 
 
 def chosen(request: Request, name: Name | None) -> Format:
@@ -75,7 +74,7 @@ class Exchange:
             file_name: what a browser may save it as, without its ending.
 
         """
-        headers = {"Vary": _VARY, "Cache-Control": self._cache_control()}
+        headers = {"Cache-Control": self._cache_control()}
         if tag is not None:
             headers["ETag"] = f'W/"{tag}"'
             if self.request.if_none_match.contains_weak(tag) or self.request.if_none_match.star_tag:

@@ -62,6 +62,11 @@ def routes(store: EnergyReader, errors: Counter) -> Routes:
     routes = Routes("slots", __name__, needs="read")
     counted = errors.count_exceptions(Unavailable)
 
+    @routes.after_request
+    def vary(response: Response) -> Response:
+        response.headers["Vary"] = "Accept, Accept-Encoding"
+        return response
+
     @routes.get("/data")
     @counted
     def ship() -> Response:
