@@ -15,6 +15,7 @@ from query_api.app import store_errors
 from query_api.stream import REACH_S, Pace, Streams
 from shared.errors import Unavailable
 from shared.http import make_app
+from shared.moments import US_PER_S, iso
 from shared.slots import SLOT_S
 from shared.store.sqlite import SqliteStore
 from shared.tokens import anybody
@@ -24,7 +25,6 @@ from tests.support.serving import serving
 from tests.support.waiting import until
 
 PATH = "/data/stream?spaceship_id=1"
-NOON = "2018-08-24T12:00:00Z"
 
 
 class Hearing:
@@ -36,12 +36,20 @@ class Hearing:
         self.streams = Streams(self.store, store_errors(self.registry), self.registry, most=2, pace=pace)
         self.app: Flask = make_app(self.streams.routes(), access=anybody)
         self.port = 0
+        self._opened: list[http.client.HTTPConnection | http.client.HTTPResponse] = []
 
     def open(self, path: str = PATH, **headers: str) -> http.client.HTTPResponse:
         """Begin to listen."""
         connection = http.client.HTTPConnection(HOST, self.port, timeout=20)
         connection.request("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()})
-        return connection.getresponse()
+        response = connection.getresponse()
+        self._opened += [response, connection]
+        return response
+
+    def close(self) -> None:
+        """Listen no more."""
+        for each in self._opened:
+            each.close()
 
     def listeners(self) -> float | None:
         """Count those who listen."""
@@ -53,6 +61,7 @@ def hearing(tmp_path: Path) -> Iterator[Hearing]:
     hearing = Hearing(tmp_path)
     with serving(hearing.app) as hearing.port:
         yield hearing
+        hearing.close()
         hearing.streams.end()
         until(lambda: hearing.listeners() == 0, "all streams have ended")
     hearing.store.close()
@@ -63,7 +72,9 @@ def events(response: http.client.HTTPResponse, n: int) -> list[tuple[str, dict[s
     found: list[tuple[str, dict[str, Any], str]] = []
     event: dict[str, str] = {}
     while len(found) < n:
-        line = response.readline().decode().rstrip("\n")
+        read = response.readline()
+        assert read, "the stream has ended"
+        line = read.decode().rstrip("\n")
         if line:
             name, _, value = line.partition(": ")
             event[name] = value
@@ -83,7 +94,7 @@ def test_first_comes_what_there_is_and_then_what_changes(hearing: Hearing) -> No
     assert [data["value"] for _, data, _ in first] == [2, 3]
     assert first[1][:2] == (
         "slot",
-        {"datetime": "2020-01-01T00:00:00Z", "value": 3, "covered_seconds": 450.5, "provisional": True},
+        {"datetime": "2018-08-24T00:00:00Z", "value": 3, "covered_seconds": 450.5, "provisional": True},
     ), first
     put(hearing.store, slots_of((1, 0, 3.0, 900.0, False), (1, 1, 4.0, 100.0, True), (2, 1, 9.0, 900.0, False)))
     assert [(kind, data["value"], data["provisional"]) for kind, data, _ in events(response, 2)] == [
@@ -91,7 +102,7 @@ def test_first_comes_what_there_is_and_then_what_changes(hearing: Hearing) -> No
         ("slot", 4, True),
     ]
     put(hearing.store, slots_of((1, -1, 0.0, 0.0, False)))
-    assert events(response, 1)[0][:2] == ("gone", {"datetime": "2019-12-31T23:45:00Z"})
+    assert events(response, 1)[0][:2] == ("gone", {"datetime": "2018-08-23T23:45:00Z"})
     put(hearing.store, slots_of((1, -1, 0.5, 900.0, False)))
     assert [data["value"] for _, data, _ in events(response, 1)] == [0.5]
     response.close()
@@ -125,9 +136,7 @@ def test_it_begins_with_start_but_reaches_back_a_month_at_most(hearing: Hearing)
 
 def events_start(slot: int) -> str:
     """Write the start of a slot."""
-    from shared.moments import iso  # noqa: PLC0415
-
-    return iso((START_S + SLOT_S * slot) * 1_000_000)
+    return iso((START_S + SLOT_S * slot) * US_PER_S)
 
 
 def test_a_ship_that_has_sent_nothing_yet_is_waited_for(hearing: Hearing) -> None:
