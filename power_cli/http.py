@@ -4,8 +4,8 @@ import os
 
 from ingest_api.gateway import gateway
 from query_api import slot_routes
-from query_api.app import routes as query_routes
 from query_api.app import CACHE_KIB, store_errors
+from query_api.app import routes as query_routes
 from query_api.stream import MOST, Streams
 from shared import health, metrics
 from shared.http import THREADS, Server, make_app
