@@ -32,7 +32,7 @@ class Hearing:
 
     def __init__(self, folder: Path) -> None:
         self.store, self.registry = SqliteStore(folder), CollectorRegistry()
-        pace = Pace(poll_s=0.01, away_s=0.01, heartbeat_s=0.05)
+        pace = Pace(poll_s=0.01, away_s=0.01, heartbeat_s=600)
         self.streams = Streams(self.store, store_errors(self.registry), self.registry, most=2, pace=pace)
         self.app: Flask = make_app(self.streams.routes(), access=anybody)
         self.port = 0
@@ -147,6 +147,7 @@ def test_a_ship_that_has_sent_nothing_yet_is_waited_for(hearing: Hearing) -> Non
 
 
 def test_while_nothing_changes_there_is_a_word_now_and_then(hearing: Hearing) -> None:
+    hearing.streams._pace = Pace(poll_s=0.01, heartbeat_s=0.05)
     response = hearing.open()
     assert [response.readline() for _ in range(6)] == [b"retry: 2000\n", b"\n", b":\n", b"\n", b":\n", b"\n"]
     response.close()
