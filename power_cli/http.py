@@ -3,7 +3,7 @@
 import os
 
 from ingest_api.gateway import gateway
-from query_api import slot_routes
+from query_api import ships, slot_routes
 from query_api.app import CACHE_KIB, store_errors
 from query_api.app import routes as query_routes
 from query_api.stream import MOST, Streams
@@ -32,6 +32,7 @@ def main() -> None:
                 query_routes(store, errors),
                 slot_routes.routes(store, errors),
                 streams.routes(),
+                ships.routes(store, errors),
                 access=access,
             )
             server = Server(app, settings.http_host, settings.http_port, threads=THREADS + MOST)

@@ -2,7 +2,7 @@
 
 import os
 
-from query_api import slot_routes
+from query_api import ships, slot_routes
 from query_api.app import CACHE_KIB, routes, store_errors
 from query_api.stream import MOST, Streams
 from shared import health, metrics
@@ -28,6 +28,7 @@ def main() -> None:
             routes(store, errors),
             slot_routes.routes(store, errors),
             streams.routes(),
+            ships.routes(store, errors),
             access=access,
         )
         server = Server(app, settings.http_host, settings.http_port, threads=THREADS + MOST)

@@ -54,11 +54,10 @@ class QueryParameters(BaseModel):
     start: MomentUs | None = None
 
 
-class WindowParameters(QueryParameters):
-    """A window of time; a bound left out is open."""
+class Bounds(QueryParameters):
+    """A stretch of time; a bound left out is open."""
 
     end: MomentUs | None = None
-    detail: bool = False
 
     @field_validator("end")
     @classmethod
@@ -67,6 +66,12 @@ class WindowParameters(QueryParameters):
         if end is not None and start is not None and end < start:
             raise PydanticCustomError("order", "lies before start")
         return end
+
+
+class WindowParameters(Bounds):
+    """A window of time."""
+
+    detail: bool = False
 
     @property
     def window(self) -> Window:
@@ -119,7 +124,7 @@ class StreamParameters(QueryParameters):
         return Window.around(self.start, None)
 
 
-Parameters = TypeVar("Parameters", bound=QueryParameters)
+Parameters = TypeVar("Parameters", bound=BaseModel)
 
 
 def parse(model: type[Parameters], arguments: MultiDict[str, str]) -> Parameters:

@@ -26,7 +26,7 @@ _LOW_BYTE = 0xFF
 class SqliteFile:
     """One database file, usable from any thread; what is committed survives the loss of power."""
 
-    def __init__(  # noqa: PLR0913  # what a file is, and how it is used
+    def __init__(  # noqa: PLR0913  # the last ones may be left out
         self,
         path: Path,
         schema: str,
@@ -36,13 +36,13 @@ class SqliteFile:
         cache_kib: int = 8192,
         busy_s: float = 10,
     ) -> None:
-        """Open the file, and make its tables where it is new.
+        """Open the file, and make its tables where it is new, or bring them up to date where they are older.
 
         Args:
             path: the file; its folder is made where it is missing.
             schema: the SQL that makes the tables.
-            version: the schema's number; a file with another one is refused.
-            upgrades: but for these numbers: the SQL that makes of such a file one with the present schema.
+            version: the schema's number; a file with another one, from which no upgrade leads to it, is refused.
+            upgrades: by the version that a file has, the SQL that makes it one of the next version.
             cache_kib: how much of the file each connection may keep in memory.
             busy_s: how long to wait for another process that is writing.
 
@@ -72,16 +72,20 @@ class SqliteFile:
         self._use_write_ahead_log(connection)
         connection.execute("BEGIN IMMEDIATE")
         (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        script = schema if tables == 0 else upgrades.get(self._version())
-        if script is not None:
-            for statement in _statements(script):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version={version}")
+        if tables == 0:
+            self._run(schema, version)
+        while self._version() != version and self._version() in upgrades:
+            self._run(upgrades[self._version()], self._version() + 1)
         connection.execute("COMMIT")
         found = self._version()
         if found != version:
             message = f"its tables have version {found}, this program needs {version}"
             raise sqlite3.DatabaseError(message)
+
+    def _run(self, script: str, version: int) -> None:
+        for statement in _statements(script):
+            self.connection().execute(statement)
+        self.connection().execute(f"PRAGMA user_version={version}")
 
     def _use_write_ahead_log(self, connection: sqlite3.Connection) -> None:
         """Switch the file over; of two processes that do so at once, SQLite lets one fail without waiting."""

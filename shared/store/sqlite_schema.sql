@@ -1,5 +1,5 @@
 -- The embedded store. `readings` is the truth, `energy` is derived from it by the worker, and the roll-ups at the end
--- are kept by triggers inside every write to `energy` (`sqlite_triggers.sql`).
+-- are kept by triggers (`sqlite_triggers.sql`) inside every write to `energy`.
 
 CREATE TABLE readings (
     ship INTEGER NOT NULL,
@@ -52,7 +52,8 @@ CREATE TABLE ship_energy (
     ship INTEGER PRIMARY KEY,
     whole_kwh INTEGER NOT NULL,
     rest_nwh INTEGER NOT NULL,
-    covered_us INTEGER NOT NULL
+    covered_us INTEGER NOT NULL,
+    whole_slots INTEGER NOT NULL
 );
 
 CREATE INDEX ship_energy_by_kwh ON ship_energy (round(whole_kwh + rest_nwh / 1e12, 6) DESC);

@@ -1,4 +1,4 @@
--- What keeps the roll-ups of the embedded store inside every write to `energy`. Made anew with every version.
+-- The triggers that keep the roll-ups of `sqlite_schema.sql`.
 
 CREATE TRIGGER energy_inserted AFTER INSERT ON energy BEGIN
     INSERT INTO fleet_energy VALUES (
@@ -21,11 +21,12 @@ CREATE TRIGGER energy_inserted AFTER INSERT ON energy BEGIN
         covered_us = covered_us + excluded.covered_us,
         mark = excluded.mark;
     INSERT INTO ship_energy VALUES (
-        new.ship, new.whole_kwh, new.rest_nwh, new.covered_us
+        new.ship, new.whole_kwh, new.rest_nwh, new.covered_us, new.covered_s >= 900
     ) ON CONFLICT DO UPDATE SET
         whole_kwh = whole_kwh + excluded.whole_kwh,
         rest_nwh = rest_nwh + excluded.rest_nwh,
-        covered_us = covered_us + excluded.covered_us;
+        covered_us = covered_us + excluded.covered_us,
+        whole_slots = whole_slots + excluded.whole_slots;
 END;
 
 CREATE TRIGGER energy_updated AFTER UPDATE ON energy BEGIN
@@ -46,7 +47,8 @@ CREATE TRIGGER energy_updated AFTER UPDATE ON energy BEGIN
     UPDATE ship_energy SET
         whole_kwh = whole_kwh + new.whole_kwh - old.whole_kwh,
         rest_nwh = rest_nwh + new.rest_nwh - old.rest_nwh,
-        covered_us = covered_us + new.covered_us - old.covered_us
+        covered_us = covered_us + new.covered_us - old.covered_us,
+        whole_slots = whole_slots + (new.covered_s >= 900) - (old.covered_s >= 900)
     WHERE ship = new.ship;
 END;
 
@@ -69,6 +71,7 @@ CREATE TRIGGER energy_deleted AFTER DELETE ON energy BEGIN
     UPDATE ship_energy SET
         whole_kwh = whole_kwh - old.whole_kwh,
         rest_nwh = rest_nwh - old.rest_nwh,
-        covered_us = covered_us - old.covered_us
+        covered_us = covered_us - old.covered_us,
+        whole_slots = whole_slots - (old.covered_s >= 900)
     WHERE ship = old.ship;
 END;

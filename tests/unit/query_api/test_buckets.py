@@ -1,6 +1,6 @@
 """Hours, days and months by local time, against a slow reference that asks zoneinfo for every slot."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from itertools import pairwise
@@ -43,7 +43,7 @@ moments_s = st.one_of(
 ).map(lambda at: at // SLOT_S * SLOT_S)
 
 
-def ship_slots(start_s: int, kwh: list[float | None]) -> Slots:
+def ship_slots(start_s: int, kwh: Sequence[float | None]) -> Slots:
     """Build slots one after the other; None is none."""
     at = np.array([i for i, each in enumerate(kwh) if each is not None], np.int64)
     values = np.array([each for each in kwh if each is not None], np.float64)
@@ -164,7 +164,7 @@ def test_days_and_hours_of_changed_clocks(
     assert [(local, seconds, seconds // SLOT_S) for local, seconds in expected] in list(_runs(found, len(expected)))
 
 
-def _runs(rows: list[tuple[object, ...]], n: int) -> Iterator[list[tuple[object, ...]]]:
+def _runs(rows: Sequence[tuple[object, ...]], n: int) -> Iterator[Sequence[tuple[object, ...]]]:
     return (rows[i : i + n] for i in range(len(rows)))
 
 

@@ -287,7 +287,7 @@ def fetch(asking: Asking) -> Iterator[Fetch]:
 @pytest.fixture
 def asking_years(asking: Asking, monkeypatch: pytest.MonkeyPatch) -> Asking:
     """So much that it is sent as it comes."""
-    monkeypatch.setattr(exchange, "WHOLE_BYTES", 2**18)
+    monkeypatch.setattr(exchange, "WHOLE_BYTES", 2**16)
     asking.put(many(MANY))
     return asking
 
