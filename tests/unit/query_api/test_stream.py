@@ -118,6 +118,7 @@ def test_who_comes_again_with_the_last_id_is_told_all_from_where_it_began(hearin
     again = hearing.open(Last_Event_ID=last_id)
     assert [data["value"] for _, data, _ in events(again, 3)] == [5, 2, 7]
     again.close()
+    until(lambda: hearing.listeners() == 0, "both have gone: there is room for two")
     other = hearing.open(Last_Event_ID="something else")
     assert [data["value"] for _, data, _ in events(other, 1)] == [7]
     other.close()
