@@ -12,7 +12,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from normalizer_worker.message import Message
+from shared.mqtt_publish import Message
 from normalizer_worker.receipts import Receipt
 from shared.errors import Unavailable
 

@@ -11,7 +11,7 @@ from normalizer_worker import receipts
 from normalizer_worker.arrivals import arrival_key
 from normalizer_worker.dead_letters import DeadLetter
 from normalizer_worker.finishing import Done
-from normalizer_worker.message import Message
+from shared.mqtt_publish import Message
 from normalizer_worker.vitals import Vitals
 from shared.batch import Batch, columns, decode
 from shared.clock import StrictClock

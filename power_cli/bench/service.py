@@ -48,7 +48,7 @@ class Service:
         deadline = time.monotonic() + START_LIMIT_S
         while "is ready" not in self._said():
             if self._process.poll() is not None or time.monotonic() > deadline:
-                self._stop()
+                stopped(self._process)
                 raise Unavailable(f"the service did not start: {self._said().strip()[-500:]}")
             time.sleep(0.05)
         self._http = HTTPConnection(HOST, self.port, timeout=30)
@@ -59,15 +59,8 @@ class Service:
         """Stop all of it."""
         self._http.close()
         self._look.close()
-        self._stop()
+        stopped(self._process)
 
-    def _stop(self) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(STOP_LIMIT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()  # its own processes end with it
-            self._process.wait()
 
     def _said(self) -> str:
         return self._log.read_text("utf-8", errors="replace")
@@ -119,6 +112,16 @@ class Service:
                     f"after {STORED_LIMIT_S} s still not stored: {batches[0]}; the log ends {self._said()[-300:]}"
                 )
             time.sleep(self._look.pause_s)
+
+
+def stopped(process: subprocess.Popen[bytes]) -> None:
+    """End a process, in good order if it does so in time."""
+    process.terminate()
+    try:
+        process.wait(STOP_LIMIT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()  # its own processes end with it
+        process.wait()
 
 
 def free_port() -> int:

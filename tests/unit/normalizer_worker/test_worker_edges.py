@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from normalizer_worker import worker as worker_module
-from normalizer_worker.message import Message
+from shared.mqtt_publish import Message
 from normalizer_worker.vitals import Vitals
 from normalizer_worker.worker import IDLE_S, Worker
 from shared.errors import Unavailable

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from normalizer_worker.message import Message
+from shared.mqtt_publish import Message
 from normalizer_worker.vitals import MAX_DEAD_IN_A_ROW, Vitals
 from normalizer_worker.worker import Limits, Worker
 from shared.errors import Refused, Unavailable
