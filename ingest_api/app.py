@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-from collections.abc import Callable
 from threading import BoundedSemaphore
 from typing import Any, Protocol
 from uuid import UUID, uuid4
@@ -44,14 +43,11 @@ class Acceptor(Protocol):
         ...
 
 
-def routes(
-    outbox: Acceptor, accepted: Callable[[], None], metrics: IngestMetrics, *, allow_negative: bool = False
-) -> Routes:
+def routes(outbox: Acceptor, metrics: IngestMetrics, *, allow_negative: bool = False) -> Routes:
     """Build the routes.
 
     Args:
         outbox: where accepted batches go.
-        accepted: called after each.
         metrics: where they are counted.
         allow_negative: take values below 0.
 
@@ -77,7 +73,6 @@ def routes(
         with metrics.outbox_failures.count_exceptions(Unavailable):
             fate, is_new = outbox.accept(entry)
         if is_new:
-            accepted()
             metrics.batches.inc()
             metrics.readings.inc(batch.received)
         return fate

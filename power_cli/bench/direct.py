@@ -85,7 +85,7 @@ def main() -> None:
     registry = metrics.new_registry()
     direct = Direct(settings.mqtt_host, settings.mqtt_port)
     try:
-        ours = routes(direct, lambda: None, IngestMetrics(registry))
+        ours = routes(direct, IngestMetrics(registry))
         app = make_app(metrics.routes(registry), ours, access=access_by(settings.api_tokens_file))
         server = Server(app, settings.http_host, settings.http_port)
         on_stop(server.stop)
