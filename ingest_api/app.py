@@ -54,11 +54,13 @@ def routes(outbox: Acceptor, metrics: IngestMetrics, *, allow_negative: bool = F
     """
     routes = Routes("ingest_api", __name__, needs="ingest")
     clock = StrictClock()
-    decoders, waiters = BoundedSemaphore(DECODERS), _Waiters(outbox)
+    room, decoders, waiters = body.Room(), BoundedSemaphore(DECODERS), _Waiters(outbox)
 
     @routes.post("/data")
     def accept() -> Response:
-        return waiters.answer(_taken())  # by now nothing of the body is in memory any more
+        with room.of(request):
+            fate = _taken()
+        return waiters.answer(fate)  # by now nothing of the body is in memory any more
 
     def _taken() -> Fate:
         payload = body.read(request)

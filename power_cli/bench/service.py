@@ -25,8 +25,11 @@ OK = 200
 class Service:
     """Broker, worker and both APIs over one store, as a context: they run inside it."""
 
-    def __init__(self, place: Place) -> None:
-        """Prepare one; a place that holds a store already is taken as it is."""
+    def __init__(self, place: Place, **environ: str) -> None:
+        """Prepare one; a place that holds a store already is taken as it is. `environ` adds settings."""
+        self.start_s = 0.0
+        """How long it took until it was ready."""
+        self._environ = environ
         self.port, self.mqtt_port = free_port(), free_port()
         self._place = place
         self._log = place.folder / "log"
@@ -35,8 +38,9 @@ class Service:
         """Start it and wait until it says that it is ready."""
         ports = ["--port", str(self.port), "--mqtt-port", str(self.mqtt_port)]
         where = ["--data", str(self._place.folder), "--store", self._place.environ["POWER_STORE"]]
-        environ = {**os.environ, **self._place.environ, "PYTHONPATH": str(ROOT)}
+        environ = {**os.environ, **self._place.environ, **self._environ, "PYTHONPATH": str(ROOT)}
         environ.pop("POWER_API_TOKENS_FILE", None)  # what is measured here sends no token
+        began_s = time.monotonic()
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "power_cli", "up", *ports, *where],
@@ -51,6 +55,7 @@ class Service:
                 stopped(self._process)
                 raise Unavailable(f"the service did not start: {self._said().strip()[-500:]}")
             time.sleep(0.05)
+        self.start_s = time.monotonic() - began_s
         self._http = HTTPConnection(HOST, self.port, timeout=30)
         self._look = self._place.look()
         return self
@@ -66,16 +71,23 @@ class Service:
         return self._log.read_text("utf-8", errors="replace")
 
     def worker(self) -> psutil.Process:
-        """Give the worker's process.
+        """Give the worker's process; as `gateway`."""
+        return self._child("normalizer_worker")
+
+    def gateway(self) -> psutil.Process:
+        """Give the process of the two APIs.
 
         Raises:
             Unavailable: there is none at the moment.
 
         """
+        return self._child("power_cli.http")
+
+    def _child(self, name: str) -> psutil.Process:
         for child in psutil.Process(self._process.pid).children():
-            if "normalizer_worker" in child.cmdline():
+            if name in child.cmdline():
                 return child
-        raise Unavailable("the service has no worker now")
+        raise Unavailable(f"the service has no {name} now")
 
     def get(self, path: str) -> bytes:
         """GET an answer, on one connection that stays open.
