@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
-from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
@@ -80,11 +79,13 @@ class _Client(Client):
 class _Wanted(Properties):
     """Where the receipt of a PUBLISH goes, and what comes back with it: packed by ourselves, as it is read."""
 
+    _packed: bytes
+
     def __init__(self, receipts_topic: str, correlation: bytes) -> None:
         object.__setattr__(self, "_packed", answer_properties(receipts_topic, correlation))
 
     def pack(self) -> bytes:
-        return self._packed  # type: ignore[no-any-return]  # paho's class has no types
+        return self._packed
 
 
 class Link:

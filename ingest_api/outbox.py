@@ -285,7 +285,6 @@ class Outbox:
 
         Of a batch that does not wait, or has another content, nothing is noted; `then` is called all the same.
         """
-
         errors = json.dumps([[each.at, each.problem] for each in problems]) if problems else "[]"
         with self._lock:
             self._words.append(_Word(batch_id, digest, status, errors, then))

@@ -15,9 +15,9 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from normalizer_worker.finishing import LOST, MAX_UNCONFIRMED, Done, Finishing
-from shared.mqtt_publish import Message, read_publish
 from shared.broker import ANONYMOUS, CHECK, Login, send_at_once
 from shared.errors import InvalidSettings, Unavailable
+from shared.mqtt_publish import Message, read_publish
 
 FOREVER_S = 0xFFFFFFFF
 KEEPALIVE_S = 60

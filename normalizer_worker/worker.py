@@ -11,12 +11,12 @@ from normalizer_worker import receipts
 from normalizer_worker.arrivals import arrival_key
 from normalizer_worker.dead_letters import DeadLetter
 from normalizer_worker.finishing import Done
-from shared.mqtt_publish import Message
 from normalizer_worker.vitals import Vitals
 from shared.batch import Batch, columns, decode
 from shared.clock import StrictClock
 from shared.errors import InvalidInput, Problem, Refused, Unavailable
 from shared.moments import US_PER_S
+from shared.mqtt_publish import Message
 from shared.readings import Readings
 from shared.topics import ship_of
 

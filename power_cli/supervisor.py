@@ -100,7 +100,7 @@ class Process:
         self._due_s = time.monotonic() + delay_s
         return delay_s
 
-    def stop(self, limit_s: float) -> None:
+    def stop(self, limit_s: float = STOP_S) -> None:
         """Ask it to end; where it does not in time, end it."""
         if self._popen is None:
             return

@@ -180,7 +180,8 @@ class _Threads(ThreadedTaskDispatcher):
         deadline = time.monotonic() + timeout
         while self.queue and time.monotonic() < deadline:
             time.sleep(0.01)
-        return bool(super().shutdown(cancel_pending, max(deadline - time.monotonic(), 0)))
+        left_s: Any = max(deadline - time.monotonic(), 0)  # a float will do, whatever its types say
+        return super().shutdown(cancel_pending, left_s)
 
 
 class Server:

@@ -70,8 +70,8 @@ def announce_ready() -> None:
 def give_back_memory() -> None:
     """Have large blocks go back to the system as soon as they are free.
 
-    glibc else keeps them as soon as it has seen some, in pieces, for each of many threads: of bodies of 8 MiB three times
-    as much stays in memory as is in use. Other systems' libraries have no such setting.
+    Once glibc has seen some it keeps them, in pieces, for each of many threads: of bodies of 8 MiB three times as much
+    stays in memory as is in use. Other systems' libraries have no such setting.
     """
     if sys.platform == "linux":
         with suppress(AttributeError):

@@ -1,4 +1,4 @@
-"""An outbox that an outage has filled: how soon the gateway is ready with it, and how fast it empties, while it takes more."""
+"""An outbox that an outage has filled: how soon the service is ready, and how fast it empties while more comes."""
 
 import hashlib
 import itertools
@@ -40,8 +40,10 @@ def measure(options: Options) -> list[Row]:
     with Service(options.new_place()) as service:
         ready_s = service.start_s
         days = itertools.count()
-        normal = [_normal(service, [Batch(ship, next_day * A_DAY) for ship in range(SHIPS)])
-                  for next_day in itertools.islice(days, NORMAL_ROUNDS + 1)][1:]
+        normal = [
+            _normal(service, [Batch(ship, next_day * A_DAY) for ship in range(SHIPS)])
+            for next_day in itertools.islice(days, NORMAL_ROUNDS + 1)
+        ][1:]
     rate = median(normal)
     place = options.new_place()
     old = _filled(place, fill_bytes)

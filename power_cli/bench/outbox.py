@@ -24,18 +24,16 @@ SHIPS = 1000
 def measure(options: Options) -> list[Row]:
     """Measure with batches of a day, and of one reading."""
     with Service(options.new_place()) as service, _direct(service.mqtt_port) as direct:
-        return [
-            _row(options, service, direct, A_DAY, options.size(4, 1), first_ship=0),
-            _row(options, service, direct, 1, options.size(8, 2), first_ship=SHIPS),
-        ]
+        return [_row(options, service, direct, readings) for readings in (A_DAY, 1)]
 
 
-def _row(options: Options, service: Service, direct: int, readings: int, each: int, first_ship: int) -> Row:
-    """Send so many batches of each ship at a time."""
+def _row(options: Options, service: Service, direct: int, readings: int) -> Row:
+    """Send batches of so many readings, from ships of their own."""
     steps = itertools.count(0, readings)
+    ships = range(readings * SHIPS, (readings + 1) * SHIPS)
+    each = options.size(2, 1)
 
     def load() -> list[Batch]:
-        ships = range(first_ship, first_ship + SHIPS)
         return [Batch(ship, step, readings) for step in itertools.islice(steps, each) for ship in ships]
 
     with_it, without = in_turn(

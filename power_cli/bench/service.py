@@ -66,7 +66,6 @@ class Service:
         self._look.close()
         stopped(self._process)
 
-
     def _said(self) -> str:
         return self._log.read_text("utf-8", errors="replace")
 

@@ -127,4 +127,3 @@ def test_a_flood_is_held_back_in_bounded_memory_and_what_was_accepted_is_stored(
     assert 0 < accepted < HTTP_SENDERS * len(FLOOD) / 2
     assert {ship: numbers(small, ship) for ship in sent} == sent
     assert max(grown.values()) < GROWTH_BYTES, grown
-    print(grown, accepted)

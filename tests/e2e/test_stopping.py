@@ -1,13 +1,12 @@
 """Told to end under load: what is in hand is finished within 10 s, and what was accepted is stored, then or later."""
 
 import json
-import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
 import psutil
@@ -39,7 +38,7 @@ class Load:
     def __len__(self) -> int:
         return sum(map(len, self.accepted.values()))
 
-    def __enter__(self) -> "Load":
+    def __enter__(self) -> Self:
         for each in self._threads:
             each.start()
         return self

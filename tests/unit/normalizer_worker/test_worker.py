@@ -10,11 +10,11 @@ from prometheus_client import CollectorRegistry
 
 from normalizer_worker.dead_letters import DeadLetter
 from normalizer_worker.finishing import Done
-from shared.mqtt_publish import Message
 from normalizer_worker.receipts import Receipt
 from normalizer_worker.vitals import Vitals
 from normalizer_worker.worker import Limits, Worker
 from shared.errors import Unavailable
+from shared.mqtt_publish import Message
 from shared.readings import Readings
 
 
