@@ -140,9 +140,9 @@ def test_they_are_stopped_in_the_order_against_their_start(
     stopped: list[str] = []
     stop = Process.stop
 
-    def watched(one: Process) -> None:
+    def watched(one: Process, limit_s: float) -> None:
         stopped.append(one.name)
-        stop(one)
+        stop(one, limit_s)
 
     monkeypatch.setattr(Process, "stop", watched)
     both = [process(READY + FOR_EVER, name) for name in ("first", "last")]
