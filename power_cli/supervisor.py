@@ -16,7 +16,7 @@ from shared.process import READY_FD, on_stop
 log = logging.getLogger(__name__)
 
 FIRST_START_S = 30.0
-STOP_S = 9.0
+STOP_S = 8.5
 """All of them together have so long to end."""
 LEAST_S = 0.5
 """And each of them at least so long, whatever the others took."""
