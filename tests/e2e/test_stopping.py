@@ -161,6 +161,6 @@ def test_each_of_them_ends_by_itself_with_status_0(own: Service, name: str) -> N
         found(own, name).terminate()
         until(lambda: "died (status 0); starting it again" in own.said(), "it ended well", LIMIT_S)
         if name == "normalizer_worker":
-            found(own, "power_cli.http").kill()
+            found(own, "power_cli.http").terminate()  # which ends the load, too
     until(lambda: own.said().count("connected to the broker") > 1, "it runs again")
     await_stored(own, load)
