@@ -284,7 +284,8 @@ class Outbox:
     ) -> None:
         """Note what a worker says of a batch that waits; `then` is called, by another thread, once that is durable.
 
-        Of a batch that does not wait, or has another content, nothing is noted; `then` is called all the same.
+        Of a batch that does not wait nothing is noted, and `then` is called all the same. One that waits with another
+        content goes on waiting, and nothing is called.
         """
         errors = json.dumps([[each.at, each.problem] for each in problems]) if problems else "[]"
         with self._lock:
@@ -304,25 +305,33 @@ class Outbox:
             if self._words is words:
                 self._words = []
 
-    def _note(self, connection: sqlite3.Connection, words: list[_Word]) -> list[int]:
-        """Take batches out, and keep what became of them; give how large each was, 0 where it did not wait."""
+    def _note(self, connection: sqlite3.Connection, words: list[_Word]) -> list[int | None]:
+        """Take batches out, and keep what became of them.
+
+        Returns:
+            How large each was: 0 where it did not wait, None where one with another content waits under its name.
+
+        """
         self._close_words(words)
         now_us = self._now_us()
-        sizes = []
+        sizes: list[int | None] = []
         for word in words:
             name = str(word.batch_id)
             gone = connection.execute(
                 "DELETE FROM outbox WHERE batch_id = ? AND digest = ? RETURNING length(payload)", (name, word.digest)
             ).fetchone()
-            sizes.append(0 if gone is None else int(gone[0]) + ENTRY_BYTES)
-            if gone is not None:
-                connection.execute(
-                    "UPDATE fates SET status = ?, errors = ?, since_us = ? WHERE batch_id = ?",
-                    (word.status, word.errors, now_us, name),
-                )
+            if gone is None:
+                waits = connection.execute("SELECT 1 FROM outbox WHERE batch_id = ?", (name,)).fetchone()
+                sizes.append(None if waits else 0)
+                continue
+            connection.execute(
+                "UPDATE fates SET status = ?, errors = ?, since_us = ? WHERE batch_id = ?",
+                (word.status, word.errors, now_us, name),
+            )
+            sizes.append(int(gone[0]) + ENTRY_BYTES)
         return sizes
 
-    def _noted(self, words: list[_Word], sizes: list[int], error: Exception | None) -> None:
+    def _noted(self, words: list[_Word], sizes: list[int | None], error: Exception | None) -> None:
         self._close_words(words)
         if error is not None:
             log.warning("what became of %d batches cannot be noted now: %s", len(words), error)
@@ -330,7 +339,8 @@ class Outbox:
         for word, size in zip(words, sizes, strict=True):
             if size:
                 self._removed(word.batch_id, size)
-            word.then()
+            if size is not None:
+                word.then()
 
     def _removed(self, batch_id: UUID, size: int) -> None:
         self._fresh.remove(str(batch_id))
