@@ -158,7 +158,7 @@ class Gateway:
 
         self._dispatcher = Dispatcher(self.outbox, make_link, now_s=now_s)
         counters = IngestMetrics(metrics.new_registry())
-        ours = routes(self.outbox, self._dispatcher.accepted, counters, allow_negative=True)
+        ours = routes(self.outbox, counters, allow_negative=True)
         self._http = make_app(ours, access=access_by(None)).test_client()
 
     def close(self) -> None:
