@@ -2,6 +2,7 @@
 
 import os
 
+from query_api import forecasts
 from query_api.app import routes, store_errors
 from shared import health, metrics
 from shared.http import Server, make_app
@@ -16,17 +17,20 @@ def main() -> None:
     settings = QuerySettings.load(os.environ)
     access = access_by(settings.api_tokens_file)
     registry = metrics.new_registry()
+    errors = store_errors(registry)
     store = open_store(settings)
     try:
         app = make_app(
             metrics.routes(registry),
             health.routes({"store": health.answers(store.ping)}),
-            routes(store, store_errors(registry)),
+            routes(store, errors),
+            forecasts.routes(store, errors, settings.data_dir / forecasts.FOLDER),
             access=access,
         )
         server = Server(app, settings.http_host, settings.http_port)
         on_stop(server.stop)
         announce_ready()
+        forecasts.warm_up()
         server.run()
     finally:
         store.close()
