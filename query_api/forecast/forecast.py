@@ -70,24 +70,13 @@ def forecast(model: Model, slots: Slots, start_s: int, end_s: int) -> Forecast:
     steps = np.arange(start_s - history.end_s, end_s - history.end_s, SLOT_S, dtype=np.int64) // SLOT_S
     unique = np.unique(modelled(steps))
     fit = _within(model.fit(int(slots.ship[0]), history, days_of(steps)), history)
-    kwh = fit.path[unique]
     below, above = slots_off(history, fit, unique)
-    path = _kept(Path(unique, kwh, kwh + below, kwh + above), history)
-    total = float(fit.path[modelled(steps)].sum())
-    less, more = total_off(history, fit, steps)
-    lowest = max(total + less, 0.0) if _is_never_negative(history) else total + less
-    return Forecast(
-        start_s,
-        end_s,
-        total,
-        min(lowest, total),
-        max(total + more, total),
-        history.start_s,
-        history.end_s,
-        history.slots,
-        unique,
-        path,
-    )
+    slot_kwh = fit.path[unique]
+    path = Path(unique, slot_kwh, *_interval(history, slot_kwh, below, above, 1))
+    kwh = fit.path[modelled(steps)].sum()
+    lower, upper = map(float, _interval(history, kwh, *total_off(history, fit, steps), len(steps)))
+    known = history.start_s, history.end_s, history.slots
+    return Forecast(start_s, end_s, float(kwh), lower, upper, *known, unique, path)
 
 
 def _within(fit: Fit, history: History) -> Fit:
@@ -95,10 +84,7 @@ def _within(fit: Fit, history: History) -> Fit:
     return Fit(np.clip(fit.path, *history.bounds()), fit.origins, np.clip(fit.past, *history.bounds()))
 
 
-def _kept(path: Path, history: History) -> Path:
-    low = np.maximum(path.lower, 0.0) if _is_never_negative(history) else path.lower
-    return Path(path.start_s, path.kwh, np.minimum(low, path.kwh), np.maximum(path.upper, path.kwh))
-
-
-def _is_never_negative(history: History) -> bool:
-    return history.bounds()[0] >= 0
+def _interval(history: History, kwh: F64, below: F64 | float, above: F64 | float, slots: int) -> tuple[F64, F64]:
+    """Give the ends of an interval around the energy of so many slots, within what the ship can do."""
+    low, high = (bound * slots for bound in history.bounds())
+    return np.minimum(np.maximum(kwh + below, low), kwh), np.maximum(np.minimum(kwh + above, high), kwh)

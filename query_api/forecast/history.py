@@ -11,8 +11,11 @@ from shared.readings import F64
 from shared.slots import SLOT_S, Slots
 
 NEEDED_S = DAY_S
+ROUNDING = 1e-9
 LEAST_COVER = 0.1
 """A slot of which less is known says too little of the rest."""
+DOUBT = 4.0
+"""How many slots of a day have to be known before they say more of its level than the week before."""
 PROVISIONAL = 0.5
 """What a provisional slot weighs: of a ship with a steady cadence it is right, of others a guess."""
 
@@ -45,12 +48,17 @@ class History:
         return self.start_s + len(self) * SLOT_S
 
     @property
-    def scale(self) -> float:
-        """How much slots differ, in kWh: the standard deviation; if it is nothing, their size, and 1 of nothing."""
+    def spread(self) -> float:
+        """How much slots differ: their standard deviation, in kWh; 0 where that is no more than rounding."""
         known = self.kwh[self.weight > 0]
         size = float(np.abs(known).max())
-        spread = float((known / size).std()) * size if size else 0.0
-        return spread if spread > size * 1e-9 else size or 1.0
+        spread = float((known / size).std()) if size else 0.0
+        return spread * size if spread > ROUNDING else 0.0
+
+    @property
+    def scale(self) -> float:
+        """What to measure slots in, in kWh, more than 0: their spread, their size where there is none, or 1."""
+        return self.spread or float(np.abs(self.kwh[self.weight > 0]).max()) or 1.0
 
     def bounds(self) -> tuple[float, float]:
         """Give what no forecast of a slot goes beyond: half as far again as ever, and not below 0 if it never was."""
@@ -88,10 +96,32 @@ def history_of(slots: Slots, start_s: int) -> History:
 
 
 def _filled(kwh: F64) -> F64:
-    """Put what was a week before in the place of what is missing; before there is one, a day before, or the last."""
+    """Put in the place of what is missing the week before, moved by how far the last day was off from its week before.
+
+    Before there is a week, it is the day before, and before that the last slot.
+    """
+    usual = kwh
     for period in (WEEK, DAY, 1):
-        kwh = _carried(kwh, period)
-    return _carried(_carried(kwh[::-1], DAY), 1)[::-1] if np.isnan(kwh[0]) else kwh
+        usual = _carried(usual, period)
+    if np.isnan(usual[0]):
+        usual = _carried(_carried(usual[::-1], DAY), 1)[::-1]
+    return np.where(np.isnan(kwh), usual + _moved(kwh, usual), kwh)
+
+
+def _moved(kwh: F64, usual: F64) -> F64:
+    """Give, for each slot, how far the known ones of the day before it were off from a week before them on average.
+
+    Of a day that is hardly known that says little, and is less.
+    """
+    off = kwh - np.concatenate([usual[:WEEK], usual])[: len(usual)]
+    known = ~np.isnan(off)
+    totals, counts = (
+        np.concatenate([np.zeros(1), np.cumsum(each)]) for each in (np.where(known, off, 0.0), known.astype(np.float64))
+    )
+    at = np.arange(len(kwh))
+    before = np.maximum(at - DAY, 0)
+    moved: F64 = (totals[at] - totals[before]) / (counts[at] - counts[before] + DOUBT)
+    return moved
 
 
 def _carried(kwh: F64, period: int) -> F64:

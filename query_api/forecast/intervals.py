@@ -10,7 +10,7 @@ import numpy as np
 
 from query_api.forecast.fit import Fit
 from query_api.forecast.history import History
-from query_api.forecast.steps import STEPS, modelled
+from query_api.forecast.steps import DAY, STEPS, modelled
 from shared.readings import F64, I64
 
 COVERAGE = 0.9
@@ -25,38 +25,23 @@ def total_off(history: History, fit: Fit, steps: I64) -> tuple[float, float]:
     """Give how far below and above the expected total of these steps the real one may be, in kWh: (≤ 0, ≥ 0)."""
     every = 7 if len(steps) > STEPS else 1
     fit = Fit(fit.path, fit.origins[::every], fit.past[::every])
-    length = len(steps)
-    while length:
+    length = max(len(steps), 1)
+    errors = _totals(history, fit, steps[:length])
+    while len(errors) < FEW and length > 1:  # too long to have been seen often enough
+        length //= 2
         errors = _totals(history, fit, steps[:length])
-        if len(errors) >= FEW or length <= 1:
-            break
-        length //= 2  # too long to have been seen often enough: as if all of it went wrong together
-    errors = errors * (len(steps) / max(length, 1)) if length else np.zeros(0)
-    if not len(errors):
-        spread = float(_student(0) * history.scale * len(steps))
-        return -spread, spread
-    low, high = _off(errors[:, None])
-    return float(low[0]), float(high[0])
+    low, high = _off(errors, len(errors) * min(every * DAY / length, 1.0), history.spread * length)
+    return low * len(steps) / length, high * len(steps) / length  # as if all of it went wrong together
 
 
 def slots_off(history: History, fit: Fit, steps: I64) -> tuple[F64, F64]:
     """Give the same for each of these steps (of those that models look at) by itself, float64[n] each."""
     errors, known = _errors(history, fit, steps)
-    errors = np.where(known > 0, errors, np.nan)
-    counts = (known > 0).sum(axis=0)
-    low, high = np.empty(len(steps)), np.empty(len(steps))
-    for i, count in enumerate(counts.tolist()):
-        column = errors[:, i]
-        low[i], high[i] = _bounds(column[~np.isnan(column)], count, history)
+    off = [
+        _off(column[seen], int(seen.sum()), history.spread) for column, seen in zip(errors.T, known.T > 0, strict=True)
+    ]
+    low, high = np.array(off).reshape(-1, 2).T
     return low, high
-
-
-def _bounds(errors: F64, count: int, history: History) -> tuple[float, float]:
-    if not count:
-        spread = float(_student(0) * history.scale)
-        return -spread, spread
-    low, high = _off(errors[:, None])
-    return float(low[0]), float(high[0])
 
 
 def _errors(history: History, fit: Fit, steps: I64) -> tuple[F64, F64]:
@@ -70,21 +55,24 @@ def _errors(history: History, fit: Fit, steps: I64) -> tuple[F64, F64]:
 def _totals(history: History, fit: Fit, steps: I64) -> F64:
     """Give the errors of past totals of which half at least is known, as if all had been, float64[…]."""
     errors, known = _errors(history, fit, steps)
-    share = known.mean(axis=1) if len(steps) else np.zeros(len(known))
+    share = known.sum(axis=1) / max(len(steps), 1)
     enough = share >= LEAST_KNOWN
     totals: F64 = (errors * known).sum(axis=1)[enough] / share[enough]
     return totals
 
 
-def _off(errors: F64) -> tuple[F64, F64]:
-    """Give where errors, float64[m, …] with m ≥ 1, lie but for a twentieth at either end."""
-    m = len(errors)
-    if m < MANY:
-        spread = np.sqrt((errors**2).mean(axis=0)) * _student(m)
-        return -spread, spread
-    ordered = np.sort(errors, axis=0)
-    below = max(int(np.floor((m + 1) * TAIL)), 1) - 1
-    return np.minimum(ordered[below], 0.0), np.maximum(ordered[m - 1 - below], 0.0)
+def _off(errors: F64, count: float, spread: float) -> tuple[float, float]:
+    """Give where errors, float64[m], lie but for a twentieth at either end; without one, by how slots are spread.
+
+    Windows that overlap go wrong together, so that they count for fewer errors than there are.
+    """
+    if count < MANY:
+        size = float(np.sqrt((errors**2).mean())) if len(errors) else spread
+        return -size * _student(int(count)), size * _student(int(count))
+    below = int((np.floor((count + 1) * TAIL) - 0.5) / count * len(errors))
+    above = len(errors) - 1 - below
+    ordered = np.partition(errors, (below, above))
+    return min(float(ordered[below]), 0.0), max(float(ordered[above]), 0.0)
 
 
 @cache
