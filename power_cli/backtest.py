@@ -124,10 +124,11 @@ def score(model: Model, slots: Slots, starts_s: I64, steps: int, bar: Any = None
             continue
         off = float(np.abs(found.path.kwh - came.kwh).sum())
         rows.append((float(came.kwh.sum()), found.kwh, found.lower, found.upper, off))
-    return _summed(np.array(rows).T) if rows else None
+    return scored(np.array(rows).T) if rows else None
 
 
-def _summed(columns: F64) -> Score:
+def scored(columns: F64) -> Score:
+    """Score windows, float64[5, n]: what came, what was expected, its ends, the slots' absolute errors."""
     came, expected, lower, upper, off = columns
     pinball = [_pinball(came - at, share) for at, share in ((lower, TAIL), (expected, 0.5), (upper, 1 - TAIL))]
     size = float(np.abs(came).sum()) or 1.0

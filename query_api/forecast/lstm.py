@@ -3,6 +3,7 @@
 import logging
 import threading
 import zipfile
+from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
 from dataclasses import dataclass
@@ -52,7 +53,13 @@ class Lstm:
     name: Final = "lstm"
 
     def __init__(
-        self, folder: Path | None, *, good_for_s: int = DAY_S, wait_s: float | None = 5.0, files: int = FILES
+        self,
+        folder: Path | None,
+        *,
+        good_for_s: int = DAY_S,
+        wait_s: float | None = 5.0,
+        files: int = FILES,
+        trainer: Callable[[int, History], "Trained"] | None = None,
     ) -> None:
         """Prepare.
 
@@ -61,9 +68,11 @@ class Lstm:
             good_for_s: a network is used until so much newer data has come.
             wait_s: how long a question waits for a network that is being trained; None for as long as it takes.
             files: how many are kept, on disk and in memory.
+            trainer: what makes a network of a ship's history; `train`, unless told otherwise.
 
         """
         self._folder, self._good_for_s, self._wait_s, self._files = folder, good_for_s, wait_s, files
+        self._trainer = trainer or train
         self._kept: dict[tuple[int, int], Trained] = {}
         self._under_way: dict[tuple[int, int], Future[Trained]] = {}
         self._lock = threading.Lock()
@@ -126,7 +135,7 @@ class Lstm:
         ship = key[0]
         try:
             with self._turn:
-                trained = train(ship, history)
+                trained = self._trainer(ship, history)
         except BaseException as error:  # whoever waits for it has to be told
             log.exception("the network of ship %d could not be trained", ship)
             with self._lock:
@@ -172,7 +181,7 @@ def _not_for_here(why: str) -> InvalidInput:
 def _read(path: Path) -> Trained | None:
     """Read a network; what cannot be read counts as not there. Nothing in the file is ever run."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             form, trained_to_s, held_out_s = file["whole"].tolist()
             mean, scale = file["numbers"].tolist()
             weights = {name[2:]: file[name] for name in file.files if name.startswith("w.")}
