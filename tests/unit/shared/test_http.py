@@ -12,6 +12,7 @@ from ingest_api.metrics import IngestMetrics
 from ingest_api.outbox import Outbox
 from query_api.app import routes as query_routes
 from query_api.app import store_errors
+from query_api.forecasts import routes as forecast_routes
 from shared import health, metrics
 from shared.http import OPEN, Routes, make_app
 from shared.store.sqlite import SqliteStore
@@ -28,6 +29,7 @@ TOKENS = (
     token("root", "admin"),
 )
 QUESTIONS = ["/data?spaceship_id=1", "/data/fleet", "/topusers", "/metrics"]
+FORECAST = "/forecast?spaceship_id=1&start=2024-01-01T00:00:00Z&end=2024-01-02T00:00:00Z"
 OPEN_PATHS = ["/healthz", "/readyz"]
 
 
@@ -39,7 +41,8 @@ def app(outbox: Outbox, tmp_path_factory: pytest.TempPathFactory) -> Flask:
         metrics.routes(registry),
         health.routes({"store": health.answers(store.extent)}),
         ingest_routes(outbox, lambda: None, IngestMetrics(registry)),
-        query_routes(store, store_errors(registry)),
+        query_routes(store, errors := store_errors(registry)),
+        forecast_routes(store, errors, None),
         access=partial(access, TOKENS),
     )
 
@@ -109,6 +112,12 @@ def test_who_may_read_is_let_in_and_a_sender_is_not(app: Flask, path: str) -> No
         assert client.get(path, headers=bearer(name)).status_code == 200
     for name in ("all-ships", "own-ship"):
         assert "role read is needed" in _refused(client.get(path, headers=bearer(name)), 403)
+
+
+def test_forecasts_are_for_who_may_read(app: Flask) -> None:
+    """Here there is nothing to make one of."""
+    statuses = [app.test_client().get(FORECAST, headers=bearer(name)).status_code for name in ("console", "all-ships")]
+    assert statuses == [422, 403]
 
 
 @pytest.mark.parametrize("name", ["own-ship", "console", "root"])
