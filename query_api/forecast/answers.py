@@ -59,7 +59,7 @@ class Forecasts:
         self._store, self._models, self._now_s, self._patience_s = store, models, now_s, patience_s
         self._kept: OrderedDict[Key, _Kept] = OrderedDict()
         self._lock = threading.Lock()
-        self._turn = threading.BoundedSemaphore(AT_ONCE)
+        self._turns = {name: threading.BoundedSemaphore(AT_ONCE) for name in models}
         self._waiting = threading.BoundedSemaphore(WAITING)
 
     def ask(self, model: str, ship: int, start_s: int, end_s: int) -> Forecast:
@@ -76,7 +76,7 @@ class Forecasts:
         kept = self._still_good(key)
         if kept is not None:
             return kept
-        with self._in_turn():
+        with self._in_turn(self._turns[model]):
             kept = self._still_good(key)  # another question may have been the same
             if kept is not None:
                 return kept
@@ -103,17 +103,17 @@ class Forecasts:
                 self._kept.popitem(last=False)
 
     @contextmanager
-    def _in_turn(self) -> Iterator[None]:
-        """Let few in at a time: a fit takes a core, and some megabytes."""
+    def _in_turn(self, turn: threading.BoundedSemaphore) -> Iterator[None]:
+        """Let few in at a time: a fit takes a core, and some megabytes. A model that is slow holds up itself alone."""
         if not self._waiting.acquire(blocking=False):
             raise Busy("Many forecasts are asked for at once; ask again in a moment.")
         try:
-            if not self._turn.acquire(timeout=self._patience_s):
+            if not turn.acquire(timeout=self._patience_s):
                 raise Busy("Many forecasts are asked for at once; ask again in a moment.")
             try:
                 yield
             finally:
-                self._turn.release()
+                turn.release()
         finally:
             self._waiting.release()
 

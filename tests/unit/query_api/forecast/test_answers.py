@@ -69,7 +69,9 @@ class Asked:
 
     def __init__(self, patience_s: float = 30) -> None:
         self.store, self.model, self.at_s = MemoryReader(), Counting(), 0.0
-        self.forecasts = Forecasts(self.store, {"m": self.model}, now_s=lambda: self.at_s, patience_s=patience_s)
+        self.forecasts = Forecasts(
+            self.store, {"m": self.model, "other": SeasonalNaive()}, now_s=lambda: self.at_s, patience_s=patience_s
+        )
 
     def total(self, ship: int = 7, start_s: int = END_S) -> float:
         return self.forecasts.ask("m", ship, start_s, start_s + DAY * SLOT_S).kwh
@@ -164,6 +166,7 @@ def test_nobody_waits_longer_than_his_patience() -> None:
     assert asked.model.begun.acquire(timeout=30)
     with pytest.raises(Busy):
         asked.total(2)
+    assert asked.forecasts.ask("other", 2, END_S, END_S + SLOT_S).kwh == 1  # another model is not held up
     asked.model.free.set()
     for thread in threads:
         thread.join(30)

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from query_api.forecast.fit import Model
 from query_api.forecast.forecast import Forecast, forecast
+from query_api.forecast.history import history_of
 from query_api.forecast.linear import Linear
 from query_api.forecast.seasonal_naive import SeasonalNaive
+from query_api.forecast.steps import modelled
 from shared.slots import SLOT_S, Slots
 from tests.support.slots import DAY, MONDAY_S, slots_from, weekly
 
@@ -126,6 +128,26 @@ def test_a_longer_window_is_less_sure_and_a_later_one_too() -> None:
     assert widths == sorted(widths)
     near, far = (ahead(Linear(), slots, DAY, lead) for lead in (0, 5 * DAY))
     assert far.upper - far.lower > near.upper - near.lower
+
+
+def test_past_days_are_forecast_without_having_been_seen() -> None:
+    """Nothing can be learned of noise: who says otherwise has looked, and his intervals are too narrow."""
+    kwh = 10 + np.repeat(np.random.default_rng(5).normal(0, 1, 200), DAY)
+    history = history_of(slots_from(kwh), MONDAY_S + 200 * DAY * SLOT_S)
+    fit = Linear().fit(7, history, [0])
+    came = kwh[fit.origins + 1]
+    assert (came - fit.past[:, 1])[:120].std() > 0.97 * came[:120].std()
+
+
+def test_beyond_two_weeks_the_second_one_is_repeated() -> None:
+    week = 7 * DAY
+    assert modelled(np.array([0, 2 * week - 1, 2 * week, 3 * week - 1, 52 * week + 5])).tolist() == [
+        0,
+        2 * week - 1,
+        week,
+        2 * week - 1,
+        week + 5,
+    ]
 
 
 def test_on_a_ship_with_a_pattern_linear_beats_naive_and_its_intervals_hold() -> None:

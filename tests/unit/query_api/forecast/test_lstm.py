@@ -42,6 +42,13 @@ class Trainer:
         return Trained(history.end_s, history.end_s - DAY_S, 0.5, 2.0, {"head.bias": np.ones(3)})
 
 
+def held(folder: Path) -> Trainer:
+    """Train a ship's network 50 days in, and keep it."""
+    trainer = Trainer()
+    asked(Lstm(folder, trainer=trainer), 50)
+    return trainer
+
+
 def asked(lstm: Lstm, days: float, ship: int = 7) -> int:
     """Give up to when the network knew that is used so many days in, in seconds."""
     return lstm._trained(ship, known(days)).trained_to_s
@@ -69,6 +76,16 @@ def test_networks_are_found_again_on_disk(tmp_path: Path) -> None:
         2.0,
     )
     assert again.weights["head.bias"].tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize(("days", "trained"), [(49, 1), (49.9, 1), (50.9, 0), (51, 1)])
+def test_on_disk_too_only_one_is_used_that_is_neither_later_nor_a_day_old(
+    tmp_path: Path, days: float, trained: int
+) -> None:
+    held(tmp_path)
+    trainer = Trainer()
+    asked(Lstm(tmp_path, trainer=trainer), days)
+    assert len(trainer.made) == trained
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 not really", b"\x80\x04\x95 a pickle"])
