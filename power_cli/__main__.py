@@ -19,6 +19,7 @@ COMMANDS = {
     "ship": "add, list or remove the ships that the broker lets in",
     "backtest": "tell how good forecasts of a ship would have been, as a table",
     "bench": "measure how fast it is, as a table",
+    "chaos": "kill its processes under load, and compare what is stored with what was promised",
     "test": "run the tests (with pytest's arguments)",
     "check": "run the linters and the type checker",
 }

@@ -3,7 +3,7 @@
 import os
 
 from ingest_api.gateway import gateway
-from query_api import forecasts
+from query_api import forecasts, ships
 from query_api.app import routes as query_routes
 from query_api.app import store_errors
 from shared import health, metrics
@@ -29,6 +29,7 @@ def main() -> None:
                 ingest.routes,
                 query_routes(store, errors),
                 forecasts.routes(store, errors, query_settings.data_dir / forecasts.FOLDER),
+                ships.routes(store, errors),
                 access=access,
             )
             server = Server(app, settings.http_host, settings.http_port)

@@ -2,7 +2,7 @@
 
 import os
 
-from query_api import forecasts
+from query_api import forecasts, ships
 from query_api.app import routes, store_errors
 from shared import health, metrics
 from shared.http import Server, make_app
@@ -25,6 +25,7 @@ def main() -> None:
             health.routes({"store": health.answers(store.ping)}),
             routes(store, errors),
             forecasts.routes(store, errors, settings.data_dir / forecasts.FOLDER),
+            ships.routes(store, errors),
             access=access,
         )
         server = Server(app, settings.http_host, settings.http_port)

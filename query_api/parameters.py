@@ -37,14 +37,13 @@ MomentUs = Annotated[int, BeforeValidator(_moment)]
 WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
 
 
-class WindowParameters(BaseModel):
-    """A window of time; a bound left out is open."""
+class Bounds(BaseModel):
+    """A stretch of time; a bound left out is open."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     start: MomentUs | None = None
     end: MomentUs | None = None
-    detail: bool = False
 
     @field_validator("end")
     @classmethod
@@ -53,6 +52,12 @@ class WindowParameters(BaseModel):
         if end is not None and start is not None and end < start:
             raise PydanticCustomError("order", "lies before start")
         return end
+
+
+class WindowParameters(Bounds):
+    """A window of time."""
+
+    detail: bool = False
 
     @property
     def window(self) -> Window:
@@ -72,7 +77,7 @@ class TopParameters(WindowParameters):
     count: Annotated[WholeNumber, Field(ge=1, le=MAX_COUNT)] = 3
 
 
-Parameters = TypeVar("Parameters", bound=WindowParameters)
+Parameters = TypeVar("Parameters", bound=BaseModel)
 
 
 def parse(model: type[Parameters], arguments: MultiDict[str, str]) -> Parameters:

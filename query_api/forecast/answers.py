@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -14,7 +15,6 @@ from query_api.forecast.forecast import Forecast, forecast
 from query_api.forecast.steps import DAY_S
 from shared.errors import PowerError
 from shared.slots import Slots, Window
-from shared.store.port import EnergyReader
 
 HISTORY_S = 731 * DAY_S
 """Older slots are not looked at."""
@@ -33,6 +33,14 @@ class Busy(PowerError):
     """Too many forecasts are asked for at once."""
 
 
+class SlotReader(Protocol):
+    """What forecasts need of `EnergyReader`."""
+
+    def slots(self, ship: int, window: Window) -> Slots:
+        """See `EnergyReader`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Kept:
     forecast: Forecast
@@ -49,7 +57,7 @@ class Forecasts:
 
     def __init__(
         self,
-        store: EnergyReader,
+        store: SlotReader,
         models: Mapping[str, Model],
         *,
         now_s: Callable[[], float] = time.monotonic,

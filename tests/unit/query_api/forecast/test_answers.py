@@ -13,7 +13,6 @@ from query_api.forecast.history import History
 from query_api.forecast.seasonal_naive import SeasonalNaive
 from shared.errors import InvalidInput
 from shared.slots import SLOT_S, Slots, Window
-from shared.store.port import FleetSlots, ShipEnergy
 from tests.support.slots import DAY, MONDAY_S, slots_from
 from tests.support.waiting import until
 
@@ -34,18 +33,6 @@ class MemoryReader:
         assert window.start_s is not None
         assert window.end_s is not None
         return self.kept[(self.kept.start_s >= window.start_s) & (self.kept.start_s < window.end_s)]
-
-    def fleet(self, window: Window) -> FleetSlots:
-        raise NotImplementedError
-
-    def top_ships(self, window: Window, count: int) -> list[ShipEnergy]:
-        raise NotImplementedError
-
-    def ping(self) -> None:
-        raise NotImplementedError
-
-    def extent(self) -> Window | None:
-        raise NotImplementedError
 
 
 class Counting(SeasonalNaive):
