@@ -3,15 +3,11 @@
 import os
 
 from ingest_api.gateway import gateway
-from query_api import ships, slot_routes
-from query_api.app import CACHE_KIB, store_errors
-from query_api.app import routes as query_routes
-from query_api.stream import MOST, Streams
+from query_api.service import query_service
 from shared import health, metrics
 from shared.http import THREADS, Server, make_app
 from shared.process import announce_ready, on_stop, run
 from shared.settings import IngestSettings, QuerySettings
-from shared.store.choice import open_store
 from shared.token_file import access_by
 
 
@@ -20,28 +16,20 @@ def main() -> None:
     settings, query_settings = IngestSettings.load(os.environ), QuerySettings.load(os.environ)
     access = access_by(settings.api_tokens_file)
     registry = metrics.new_registry()
-    store = open_store(query_settings, cache_kib=CACHE_KIB)
-    errors = store_errors(registry)
-    streams = Streams(store, errors, registry)
-    try:
-        with gateway(settings, registry) as ingest:
-            app = make_app(
-                metrics.routes(registry),
-                health.routes({**ingest.checks, "store": health.answers(store.ping)}),
-                ingest.routes,
-                query_routes(store, errors),
-                slot_routes.routes(store, errors),
-                streams.routes(),
-                ships.routes(store, errors),
-                access=access,
-            )
-            server = Server(app, settings.http_host, settings.http_port, threads=THREADS + MOST)
-            on_stop(ingest.let_go, streams.end, server.stop)
-            ingest.await_connection()
-            announce_ready()
-            server.run()
-    finally:
-        store.close()
+    with query_service(query_settings, registry) as queries, gateway(settings, registry) as ingest:
+        app = make_app(
+            metrics.routes(registry),
+            health.routes({**ingest.checks, **queries.checks}),
+            ingest.routes,
+            *queries.routes,
+            access=access,
+        )
+        server = Server(app, settings.http_host, settings.http_port, threads=THREADS + queries.threads)
+        on_stop(ingest.let_go, queries.let_go, server.stop)
+        ingest.await_connection()
+        announce_ready()
+        queries.warm_up()
+        server.run()
 
 
 if __name__ == "__main__":

@@ -1,15 +1,12 @@
-"""The query service's process: reads the settings, puts the parts together, serves."""
+"""The query service's process: reads the settings, serves its routes."""
 
 import os
 
-from query_api import ships, slot_routes
-from query_api.app import CACHE_KIB, routes, store_errors
-from query_api.stream import MOST, Streams
+from query_api.service import query_service
 from shared import health, metrics
 from shared.http import THREADS, Server, make_app
 from shared.process import announce_ready, on_stop, run
 from shared.settings import QuerySettings
-from shared.store.choice import open_store
 from shared.token_file import access_by
 
 
@@ -18,25 +15,13 @@ def main() -> None:
     settings = QuerySettings.load(os.environ)
     access = access_by(settings.api_tokens_file)
     registry = metrics.new_registry()
-    store = open_store(settings, cache_kib=CACHE_KIB)
-    errors = store_errors(registry)
-    streams = Streams(store, errors, registry)
-    try:
-        app = make_app(
-            metrics.routes(registry),
-            health.routes({"store": health.answers(store.ping)}),
-            routes(store, errors),
-            slot_routes.routes(store, errors),
-            streams.routes(),
-            ships.routes(store, errors),
-            access=access,
-        )
-        server = Server(app, settings.http_host, settings.http_port, threads=THREADS + MOST)
-        on_stop(streams.end, server.stop)
+    with query_service(settings, registry) as queries:
+        app = make_app(metrics.routes(registry), health.routes(queries.checks), *queries.routes, access=access)
+        server = Server(app, settings.http_host, settings.http_port, threads=THREADS + queries.threads)
+        on_stop(queries.let_go, server.stop)
         announce_ready()
+        queries.warm_up()
         server.run()
-    finally:
-        store.close()
 
 
 if __name__ == "__main__":

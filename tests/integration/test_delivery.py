@@ -22,7 +22,6 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from ingest_api.dispatcher import Dispatcher
 from ingest_api.outbox import Outbox
 from normalizer_worker import worker as worker_module
-from normalizer_worker.arrivals import Arrivals
 from normalizer_worker.worker import Worker
 from shared.batch import columns
 from shared.moments import iso
@@ -401,10 +400,6 @@ def whatever_comes_last_counts(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(worker_module, "columns", faulty)
 
 
-def repeats_count_as_new(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Arrivals, "first", lambda _, arrivals: [came_us for _, came_us in arrivals])
-
-
 @pytest.mark.parametrize(
     "plant",
     [
@@ -413,7 +408,6 @@ def repeats_count_as_new(patch: pytest.MonkeyPatch) -> None:
         forgotten_at_the_start,
         said_before_it_is_stored,
         whatever_comes_last_counts,
-        repeats_count_as_new,
     ],
 )
 def test_a_fault_is_found(plant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,6 +101,8 @@ def test_a_batch_goes_to_the_gateway_and_a_question_to_the_query_service(edge: E
     assert edge.request("GET", "/topusers?count=1").status == 200
     assert edge.request("GET", "/ships?limit=1").json()["ships"]
     assert edge.request("GET", "/data/fleet").status == 200
+    forecast = edge.request("GET", f"/forecast?spaceship_id={ship}&start=2100-01-01T00:00:00Z&end=2100-01-02T00:00:00Z")
+    assert (forecast.status, forecast.json()["detail"]) == (422, "there is too little history")
     assert edge.request("HEAD", "/topusers").status == 200
 
 
