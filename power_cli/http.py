@@ -1,10 +1,14 @@
-"""Gateway and query service on one port, in one process."""
+"""Gateway and query service on one port, in one process, with the worker's dead letters and the page."""
 
 import os
+from contextlib import closing
 
 from ingest_api.gateway import gateway
+from normalizer_worker.app import routes as dead_letter_routes
+from normalizer_worker.dead_letters import DeadLetters
 from query_api.app import routes as query_routes
 from query_api.app import store_errors
+from query_api.page.serving import routes as page_routes
 from shared import health, metrics
 from shared.http import Server, make_app
 from shared.process import announce_ready, on_stop, run
@@ -20,12 +24,14 @@ def main() -> None:
     registry = metrics.new_registry()
     store = open_store(query_settings)
     try:
-        with gateway(settings, registry) as ingest:
+        with gateway(settings, registry) as ingest, closing(DeadLetters(settings.data_dir)) as dead_letters:
             app = make_app(
                 metrics.routes(registry),
                 health.routes({**ingest.checks, "store": health.answers(store.ping)}),
                 ingest.routes,
                 query_routes(store, store_errors(registry)),
+                dead_letter_routes(dead_letters),
+                page_routes(),
                 access=access,
             )
             server = Server(app, settings.http_host, settings.http_port)

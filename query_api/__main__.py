@@ -3,6 +3,7 @@
 import os
 
 from query_api.app import routes, store_errors
+from query_api.page.serving import routes as page_routes
 from shared import health, metrics
 from shared.http import Server, make_app
 from shared.process import announce_ready, on_stop, run
@@ -22,6 +23,7 @@ def main() -> None:
             metrics.routes(registry),
             health.routes({"store": health.answers(store.ping)}),
             routes(store, store_errors(registry)),
+            page_routes(),
             access=access,
         )
         server = Server(app, settings.http_host, settings.http_port)

@@ -1,20 +1,18 @@
 """The parameters of the queries, checked."""
 
 import re
-from typing import Annotated, TypeVar
+from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
-from werkzeug.datastructures import MultiDict
 
-from shared.errors import InvalidInput, Problem
+from shared.parameters import WholeNumber
 from shared.readings import MAX_SHIP
 from shared.slots import Window
-from shared.validation import moment, problems
+from shared.validation import moment
 
 MAX_COUNT = 100_000
 _DASHED_TIME = re.compile(r"^(\d{4}-?\d\d-?\d\dT\d\d)-(\d\d)(?:-(\d\d)|(?!:))")
-_DIGITS = re.compile(r"-?\d+", re.ASCII)
 _LOST_PLUS = re.compile(r" (?=\d\d(?::?\d\d)?$)")
 
 
@@ -26,15 +24,7 @@ def _moment(text: object) -> int:
     return moment(text)
 
 
-def _whole_number(text: object) -> object:
-    """Take digits alone: pydantic would take `1_0` and `1.0` too."""
-    if isinstance(text, str) and not _DIGITS.fullmatch(text):
-        raise PydanticCustomError("whole_number", "should be a whole number")
-    return text
-
-
 MomentUs = Annotated[int, BeforeValidator(_moment)]
-WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
 
 
 class WindowParameters(BaseModel):
@@ -70,25 +60,3 @@ class TopParameters(WindowParameters):
     """How many ships, in a window."""
 
     count: Annotated[WholeNumber, Field(ge=1, le=MAX_COUNT)] = 3
-
-
-Parameters = TypeVar("Parameters", bound=WindowParameters)
-
-
-def parse(model: type[Parameters], arguments: MultiDict[str, str]) -> Parameters:
-    """Check the arguments of a request.
-
-    Raises:
-        InvalidInput: naming every parameter that is wrong, missing, unknown or given twice.
-
-    """
-    twice = [Problem(name, "is given more than once") for name, values in arguments.lists() if len(values) > 1]
-    found: tuple[Problem, ...] = ()
-    try:
-        parsed = model.model_validate(arguments.to_dict())
-    except ValidationError as error:
-        found = problems(error)
-    else:
-        if not twice:
-            return parsed
-    raise InvalidInput("the parameters are not valid", (*twice, *found))
