@@ -51,10 +51,12 @@ async function get(path, parameters = {}, signal) {
 const iso = (ms) => (ms === null ? null : new Date(ms).toISOString());
 const between = ({ start, end }) => ({ start: iso(start), end: iso(end) });
 
-/** Slots in columns of `resolution`, each with its moment `at` in ms. */
+const SLOT_S = 900;
+
+/** Columns of `resolution`, each with its moment `at` in ms, and how many of its `seconds` lie in the range. */
 async function rows(path, range, resolution, parameters, signal) {
   const answer = await get(path, { ...parameters, ...between(range), resolution, detail: true }, signal);
-  return timed(answer.data);
+  return timed(answer.data).map((row) => Object.assign(row, { seconds: row.seconds ?? SLOT_S }));
 }
 
 /** Add to each row its moment in ms, as `at`. */

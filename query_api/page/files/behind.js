@@ -41,7 +41,8 @@ export async function showHealth(section, signal) {
   const bad = Object.values(found.checks).filter((each) => !each).length;
   say(find(".says", section), bad ? "Something is wrong." : "All of it works.");
   const lines = [...Object.entries(found.checks).map((each) => check(each)), ...waiting(found.figures)];
-  tile("pipeline", "Pipeline", bad ? count(bad, "fault") : "works", bad ? "bad" : "good", Object.keys(found.checks).join(", "));
+  const names = Object.keys(found.checks).join(", ");
+  tile("pipeline", "Pipeline", bad ? count(bad, "fault") : "works", bad ? "bad" : "good", names);
   return find("dl", section).replaceChildren(...lines);
 }
 
@@ -57,10 +58,11 @@ function check([name, holds]) {
 function waiting(figures) {
   const [batches, oldest] = [figures.power_outbox_batches, figures.power_outbox_oldest_seconds];
   const [accepted, dropped] = [figures.power_ingest_batches_total, figures.power_broker_dropped_messages];
-  const waits = batches > 0 ? `${count(batches, "batch", "batches")}, the oldest for ${length(oldest || 0)}` : "nothing";
+  const many = (n) => count(n, "batch", "batches");
+  const waits = batches > 0 ? `${many(batches)}, the oldest for ${length(oldest || 0)}` : "nothing";
   return [
     batches >= 0 && pair("On their way to the store", waits, ""),
-    accepted >= 0 && pair("Accepted over HTTP since the start", count(accepted, "batch", "batches"), ""),
+    accepted >= 0 && pair("Accepted over HTTP since the start", many(accepted), ""),
     dropped > 0 && pair("Dropped by the broker", `▲ ${count(dropped, "message")}`, "warn"),
   ].filter(Boolean);
 }

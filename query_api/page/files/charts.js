@@ -15,7 +15,7 @@ function plotly() {
     script.onerror = () => {
       library = null;
       script.remove();
-      reject(new Error("The charts could not be loaded; the tables below hold the same. Reload the page to try again."));
+      reject(new Error("The chart could not be loaded; the table holds the same. Reload the page to try again."));
     };
     document.head.append(script);
   });
@@ -55,7 +55,8 @@ function colour(name) {
 
 /** `range` in ms is shown whole, so that what is missing at its ends is seen to be. */
 function layout(title, range) {
-  const axis = { gridcolor: colour("line"), linecolor: colour("edge"), zeroline: false, fixedrange: true, automargin: true };
+  const [gridcolor, linecolor] = [colour("line"), colour("edge")];
+  const axis = { gridcolor, linecolor, zeroline: false, fixedrange: true, automargin: true };
   return {
     margin: { l: 10, r: 10, t: 6, b: 10 },
     font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: colour("ink") },

@@ -20,16 +20,19 @@ export function say(element, text) {
 
 /** Make a table of columns `{title, number}` and rows of texts. */
 export function table(caption, columns, rows) {
-  const heads = columns.map(({ title, number }) => make("th", { scope: "col", className: number ? "number" : "" }, title));
-  const line = (row) => make("tr", {}, ...row.map((text, i) => cell(text, columns[i].number ? "number" : "")));
-  const [head, body] = [make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...rows.map((row) => line(row)))];
-  return make("table", {}, make("caption", {}, caption), head, body);
+  const classes = columns.map(({ number }) => (number ? "number" : ""));
+  const heads = columns.map(({ title }, i) => make("th", { scope: "col", className: classes[i] }, title));
+  const line = (row) => make("tr", {}, ...row.map((text, i) => cell(text, classes[i])));
+  const body = make("tbody", {}, ...rows.map((row) => line(row)));
+  return make("table", {}, make("caption", {}, caption), make("thead", {}, make("tr", {}, ...heads)), body);
 }
 
 /** Give a section's `<details>` its table, made when it is opened, and again when there are new rows. */
 export function fill(section, caption, columns, rows) {
   const details = find("details.rows", section);
-  const show = () => details.open && find("div", details).replaceChildren(table(caption, columns, rows()));
+  const place = find("div", details);
+  place.ariaLabel = caption;
+  const show = () => details.open && place.replaceChildren(table(caption, columns, rows()));
   details.ontoggle = show;
   details.hidden = false;
   show();

@@ -26,7 +26,8 @@ export async function showFleet(section, range, signal) {
   const columns = (await fleet(range, step.name, signal)).map((row) => column(row, step));
   const total = columns.reduce((sum, row) => sum + row.value, 0);
   say(find(".says", section), sentence(columns, total, step));
-  const cells = (row) => [moment(row.at), exact(row.value), exact(row.avg), whole(row.ships), share(row.share), row.kind];
+  const figures = (row) => [exact(row.value), exact(row.avg), whole(row.ships), share(row.share)];
+  const cells = (row) => [moment(row.at), ...figures(row), row.kind];
   fill(section, "Energy of the fleet", COLUMNS, () => columns.map((row) => cells(row)));
   tile("energy", "Energy in this range", columns.length ? energy(total) : "–");
   if (!columns.length) return clear(section);
@@ -35,9 +36,10 @@ export async function showFleet(section, range, signal) {
 
 function column(row, step) {
   const end = columnEnd(row.at, step);
-  const known = row.covered_seconds / (row.ships * ((end - row.at) / 1000));
+  const known = row.covered_seconds / (row.ships * row.seconds);
   const of = kind({ provisional: row.provisional, known: known >= KNOWN });
-  const says = `${moment(row.at)}: <b>${energy(row.sum)}</b>, ${of}<br>${count(row.ships, "ship")}, ${share(known)} known`;
+  const sure = `${count(row.ships, "ship")}, ${share(known)} known`;
+  const says = `${moment(row.at)}: <b>${energy(row.sum)}</b>, ${of}<br>${sure}`;
   return { at: row.at, end, value: row.sum, avg: row.avg, ships: row.ships, share: known, kind: of, says };
 }
 
@@ -65,7 +67,8 @@ function leader({ spaceship_id: ship, consumption, covered_share: known }, most)
   const bar = make("span", { className: "bar" });
   bar.style.width = `${most > 0 ? Math.max(0, (100 * consumption) / most) : 0}%`;
   const name = make("th", { scope: "row" }, shipLink(ship, address({ ship })));
-  return make("tr", {}, name, make("td", { className: "number barred" }, energy(consumption), bar), cell(share(known), "number"));
+  const used = make("td", { className: "number barred" }, energy(consumption), bar);
+  return make("tr", {}, name, used, cell(share(known), "number"));
 }
 
 /** Show the fleet's figures, from its list of ships. */

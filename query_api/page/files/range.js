@@ -46,16 +46,22 @@ export function extent(ships, now) {
 // Not Math.max(...all): a call has room for some tens of thousands of arguments only.
 const max = (all) => all.reduce((most, each) => Math.max(most, each), -Infinity);
 
-/** The range in ms that is asked for: a preset ends with the fleet's newest slot. */
+/** The range in ms that is asked for: a preset ends with the fleet's newest slot, and begins with a whole column. */
 export function range({ preset, from, to }, { start, end }) {
   if (!preset) return { start: from, end: to };
-  return { start: Math.max(end - PRESETS_MS[preset], Math.min(start, end - SLOT_MS)), end };
+  const first = Math.max(end - PRESETS_MS[preset], Math.min(start, end - SLOT_MS));
+  return { start: columnStart(first, resolution({ start: first, end })), end };
 }
 
 /** How long a column of a chart is: `{name, ms}`. */
 export function resolution({ start, end }) {
   const [name, ms] = RESOLUTIONS.find(([, , most]) => end - start <= most);
   return { name, ms };
+}
+
+function columnStart(at, { name, ms }) {
+  const day = new Date(at);
+  return name === "1mo" ? Date.UTC(day.getUTCFullYear(), day.getUTCMonth()) : Math.floor(at / ms) * ms;
 }
 
 /** The end of a column: months are of different lengths. */

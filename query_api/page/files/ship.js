@@ -21,8 +21,8 @@ export function showFacts(node, ship) {
     "Last 30 days": energy(ship.energy_30d),
     "Whole quarter-hours": share(ship.whole_share),
   };
-  const pairs = Object.entries(facts).map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value)));
-  node.replaceChildren(...pairs);
+  const pair = ([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value));
+  node.replaceChildren(...Object.entries(facts).map((each) => pair(each)));
 }
 
 const SLOT_COLUMNS = [
@@ -37,7 +37,12 @@ const PATH_COLUMNS = [
   { title: "Least", number: true },
   { title: "Most", number: true },
 ];
-const READING_COLUMNS = [{ title: "Moment (UTC)" }, { title: "Value", number: true }, { title: "Unit" }, { title: "Sent (UTC)" }];
+const READING_COLUMNS = [
+  { title: "Moment (UTC)" },
+  { title: "Value", number: true },
+  { title: "Unit" },
+  { title: "Sent (UTC)" },
+];
 
 /** Show a ship's energy in a range, and what is known of it. */
 export async function showSlots(section, ship, range, signal) {
@@ -52,7 +57,7 @@ export async function showSlots(section, ship, range, signal) {
 
 function column(row, step) {
   const end = columnEnd(row.at, step);
-  const known = row.covered_seconds / ((end - row.at) / 1000);
+  const known = row.covered_seconds / row.seconds;
   const of = kind({ provisional: row.provisional, known: known >= 1 });
   const says = `${moment(row.at)}: <b>${energy(row.value)}</b>, ${of}<br>${share(known)} known`;
   return { at: row.at, end, value: row.value, share: known, kind: of, says };
@@ -102,7 +107,7 @@ function curve(name, rows, what, more) {
 }
 
 function was(rows, colours) {
-  const covered = rows.filter((row) => row.covered_seconds === SLOT_MS / 1000);
+  const covered = rows.filter((row) => row.covered_seconds === row.seconds);
   return curve("known", covered, "value", { line: { color: colours("whole"), width: 2, shape: "hv" } });
 }
 
@@ -142,6 +147,7 @@ function points(rows, colours) {
     const own = rows.filter((row) => row.units === unit);
     const marker = { color: colours(name), symbol, size: 6 };
     const y = own.map((row) => row.value);
-    return { type: "scatter", mode: "markers", name: unit, x: dates(own), y, marker, hovertemplate: `%{y:,.6~g} ${unit}` };
+    const hovertemplate = `%{y:,.6~g} ${unit}`;
+    return { type: "scatter", mode: "markers", name: unit, x: dates(own), y, marker, hovertemplate };
   }).filter(({ x }) => x.length);
 }

@@ -104,8 +104,8 @@ function line(ship) {
 
 /** Say how a ship is. */
 export function words(ship) {
-  const said = [silent(ship) ? `▲ silent for ${length(ship.silent_for)}` : "", gaps(ship) ? "◪ gaps" : ""].filter(Boolean);
-  return said.join(", ") || "✓ reporting";
+  const said = [silent(ship) && `▲ silent for ${length(ship.silent_for)}`, gaps(ship) && "◪ gaps"];
+  return said.filter(Boolean).join(", ") || "✓ reporting";
 }
 
 /** Put new rows in place of those that are there, without taking the keyboard's place away. */

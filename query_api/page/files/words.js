@@ -4,7 +4,13 @@ const DIGITS = new Intl.NumberFormat("en", { maximumSignificantDigits: 4 });
 const WHOLE = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const EXACT = new Intl.NumberFormat("en", { maximumFractionDigits: 6 });
 const UNITS = [[1e9, "TWh"], [1e6, "GWh"], [1e3, "MWh"]];
-const LENGTHS = [[31_557_600, "year", "years"], [86_400, "day", "days"], [3600, "h", "h"], [60, "min", "min"], [1, "s", "s"]];
+const LENGTHS = [
+  [31_557_600, "year", "years"],
+  [86_400, "day", "days"],
+  [3600, "h", "h"],
+  [60, "min", "min"],
+  [1, "s", "s"],
+];
 
 export const whole = (value) => WHOLE.format(value);
 export const exact = (value) => EXACT.format(value);
