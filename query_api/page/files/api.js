@@ -31,7 +31,7 @@ async function request(path, parameters, signal) {
 
 async function refusal(response) {
   const problem = await response.json().catch(() => ({}));
-  const faults = (problem.errors ?? []).map((each) => `${each.at} ${each.problem}`).join("; ");
+  const faults = (problem.errors ?? []).map((each) => each.problem).join("; ");
   const detail = [problem.detail, faults].filter(Boolean).join(": ");
   const sentence = {
     401: token.get() ? "The service does not know this token." : "The service asks for an access token.",

@@ -7,10 +7,12 @@ import { count, energy, length, moment, share, whole } from "./words.js";
 const ROWS = 15;
 const SILENT_CADENCES = 3;
 const SILENT_LEAST_S = 900;
+/** Of a ship that has sent one reading only. */
+const UNKNOWN_CADENCE_S = 8 * 3600;
 const WHOLE_SHARE = 0.95;
 const BADNESS = { silent: 0, gaps: 1, reporting: 2 };
 
-export const silent = (ship) => ship.silent_for > Math.max(SILENT_CADENCES * (ship.cadence ?? 0), SILENT_LEAST_S);
+export const silent = (ship) => ship.silent_for > Math.max(SILENT_CADENCES * (ship.cadence ?? UNKNOWN_CADENCE_S), SILENT_LEAST_S);
 export const gaps = (ship) => ship.whole_share !== null && ship.whole_share < WHOLE_SHARE;
 
 const state = (ship) => (silent(ship) ? "silent" : gaps(ship) ? "gaps" : "reporting");
