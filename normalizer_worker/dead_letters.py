@@ -144,7 +144,7 @@ class DeadLetters:
         """
         with self._file.errors():
             rows = self._file.connection().execute(_NEWEST, (limit,)).fetchall()
-        return [Summary(*row[:4], _faults(row[4]), *row[5:]) for row in rows]
+        return [_summary(*row) for row in rows]
 
     def between(self, first: bytes, last: bytes) -> Iterator[DeadLetter]:
         """Give the letters whose digests lie between two, these included."""
@@ -169,6 +169,11 @@ class DeadLetters:
                 "DELETE FROM dead_letters WHERE digest = ? AND times = ?", (letter.digest, letter.times)
             )
             return found.rowcount == 1
+
+
+def _summary(digest: bytes, topic: str, size: int, reason: str, problems: str, *numbers: int) -> Summary:
+    first_us, last_us, times = numbers
+    return Summary(digest, topic, size, reason, _faults(problems), first_us, last_us, times)
 
 
 def _faults(problems: str) -> tuple[Problem, ...]:

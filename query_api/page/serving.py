@@ -21,8 +21,8 @@ TYPES = {
 PLOTLY = distribution("plotly")
 PLOTLY_FILE = Path(str(PLOTLY.locate_file("plotly/package_data/plotly.min.js")))
 POLICY = (
-    "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "style-src 'self' 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 """Plotly brings style elements and attributes of its own, hence their exception; the page itself has none."""
 HEADERS = {
@@ -61,7 +61,8 @@ class Asset:
         if packed:
             response.headers["Content-Encoding"] = "gzip"
         response.set_etag(f"{self.digest}-gzip" if packed else self.digest)
-        return response.make_conditional(request)
+        response.make_conditional(request)
+        return response
 
 
 def routes() -> Routes:

@@ -22,13 +22,13 @@ function plotly() {
   return library;
 }
 
-/** Draw traces into a section's chart; `build` gives `{traces, title, range}` and is asked again for other colours. */
+/** Draw traces into a section's chart; `build` gives `{traces, title, range}` and is asked again for other colours; it is also told how wide. */
 export async function draw(section, build) {
   const node = find(".chart", section);
   drawn.set(node, build);
   const charts = await plotly();
   if (drawn.get(node) !== build) return;
-  const { traces, title, range } = build(colour);
+  const { traces, title, range } = build(colour, node.clientWidth);
   await charts.react(node, traces, layout(title, range), CONFIG);
 }
 
@@ -88,7 +88,8 @@ export function kind({ provisional, known }) {
 }
 
 /** Make bars of columns `{at, end, value, kind, says}`: a trace for each kind that there is. */
-export function bars(columns, colours) {
+export function bars(columns, colours, width) {
+  const gap = width > 5 * columns.length ? 1 : 0;
   return KINDS.map((each) => {
     const rows = columns.filter((row) => row.kind === each.name);
     return {
@@ -101,7 +102,7 @@ export function bars(columns, colours) {
       hovertemplate: "%{customdata}<extra></extra>",
       marker: {
         color: colours(each.colour),
-        line: { width: columns.length > 200 ? 0 : 1, color: colours("panel") },
+        line: { width: gap, color: colours("panel") },
         pattern: { shape: each.pattern, fillmode: "overlay", fgcolor: colours("panel"), size: 6, solidity: 0.35 },
       },
     };

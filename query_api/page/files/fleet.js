@@ -31,7 +31,7 @@ export async function showFleet(section, range, signal) {
   fill(section, "Energy of the fleet", COLUMNS, () => columns.map((row) => cells(row)));
   tile("energy", "Energy in this range", columns.length ? energy(total) : "–");
   if (!columns.length) return clear(section);
-  return draw(section, (colours) => ({ title: "kWh", range, traces: bars(columns, colours) }));
+  return draw(section, (...how) => ({ title: "kWh", range, traces: bars(columns, ...how) }));
 }
 
 function column(row, step) {

@@ -52,7 +52,7 @@ export async function showSlots(section, ship, range, signal) {
   const cells = (row) => [moment(row.at), exact(row.value), share(row.share), row.kind];
   fill(section, "Energy of the ship", SLOT_COLUMNS, () => columns.map((row) => cells(row)));
   if (!columns.length) return clear(section);
-  return draw(section, (colours) => ({ title: "kWh", range, traces: bars(columns, colours) }));
+  return draw(section, (...how) => ({ title: "kWh", range, traces: bars(columns, ...how) }));
 }
 
 function column(row, step) {
