@@ -6,6 +6,7 @@ from contextlib import closing
 from ingest_api.gateway import gateway
 from normalizer_worker.app import routes as dead_letter_routes
 from normalizer_worker.dead_letters import DeadLetters
+from query_api import ships
 from query_api.app import routes as query_routes
 from query_api.app import store_errors
 from query_api.page.serving import routes as page_routes
@@ -22,6 +23,7 @@ def main() -> None:
     settings, query_settings = IngestSettings.load(os.environ), QuerySettings.load(os.environ)
     access = access_by(settings.api_tokens_file)
     registry = metrics.new_registry()
+    errors = store_errors(registry)
     store = open_store(query_settings)
     try:
         with gateway(settings, registry) as ingest, closing(DeadLetters(settings.data_dir)) as dead_letters:
@@ -29,9 +31,10 @@ def main() -> None:
                 metrics.routes(registry),
                 health.routes({**ingest.checks, "store": health.answers(store.ping)}),
                 ingest.routes,
-                query_routes(store, store_errors(registry)),
                 dead_letter_routes(dead_letters),
                 page_routes(),
+                query_routes(store, errors),
+                ships.routes(store, errors),
                 access=access,
             )
             server = Server(app, settings.http_host, settings.http_port)

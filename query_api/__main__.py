@@ -2,6 +2,7 @@
 
 import os
 
+from query_api import ships
 from query_api.app import routes, store_errors
 from query_api.page.serving import routes as page_routes
 from shared import health, metrics
@@ -17,13 +18,15 @@ def main() -> None:
     settings = QuerySettings.load(os.environ)
     access = access_by(settings.api_tokens_file)
     registry = metrics.new_registry()
+    errors = store_errors(registry)
     store = open_store(settings)
     try:
         app = make_app(
             metrics.routes(registry),
             health.routes({"store": health.answers(store.ping)}),
-            routes(store, store_errors(registry)),
             page_routes(),
+            routes(store, errors),
+            ships.routes(store, errors),
             access=access,
         )
         server = Server(app, settings.http_host, settings.http_port)

@@ -27,14 +27,13 @@ def _moment(text: object) -> int:
 MomentUs = Annotated[int, BeforeValidator(_moment)]
 
 
-class WindowParameters(BaseModel):
-    """A window of time; a bound left out is open."""
+class Bounds(BaseModel):
+    """A stretch of time; a bound left out is open."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     start: MomentUs | None = None
     end: MomentUs | None = None
-    detail: bool = False
 
     @field_validator("end")
     @classmethod
@@ -43,6 +42,12 @@ class WindowParameters(BaseModel):
         if end is not None and start is not None and end < start:
             raise PydanticCustomError("order", "lies before start")
         return end
+
+
+class WindowParameters(Bounds):
+    """A window of time."""
+
+    detail: bool = False
 
     @property
     def window(self) -> Window:
