@@ -89,7 +89,7 @@ export function kind({ provisional, known }) {
 
 /** Make bars of columns `{at, end, value, kind, says}`: a trace for each kind that there is. */
 export function bars(columns, colours, width) {
-  const gap = width > 5 * columns.length ? 1 : 0;
+  const gap = width > 4 * columns.length ? 1 : 0;
   return KINDS.map((each) => {
     const rows = columns.filter((row) => row.kind === each.name);
     return {
