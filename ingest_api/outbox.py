@@ -269,7 +269,8 @@ class Outbox:
     ) -> None:
         """Note what a worker says of a batch that waits; `then` is called, by another thread, once that is durable.
 
-        Of a batch that does not wait, or has another content, nothing is noted; `then` is called all the same.
+        Of a batch that does not wait nothing is noted, and `then` is called all the same. One that waits with another
+        content goes on waiting, and nothing is called.
         """
 
         def work(connection: sqlite3.Connection) -> int | None:
@@ -278,7 +279,8 @@ class Outbox:
                 (str(batch_id), digest),
             ).fetchone()
             if gone is None:
-                return None
+                waits = connection.execute("SELECT 1 FROM outbox WHERE batch_id = ?", (str(batch_id),)).fetchone()
+                return None if waits else 0
             connection.execute(
                 "UPDATE fates SET status = ?, errors = ?, since_us = ? WHERE batch_id = ?",
                 (status, json.dumps([[each.at, each.problem] for each in problems]), self._now_us(), str(batch_id)),
@@ -289,7 +291,10 @@ class Outbox:
             if (error := future.exception()) is not None:
                 log.warning("batch %s is %s, which cannot be noted now: %s", batch_id, status, error)
                 return
-            if (size := future.result()) is not None:
+            size = future.result()
+            if size is None:
+                return
+            if size:
                 self._removed(batch_id, size)
             then()
 

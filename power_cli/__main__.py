@@ -18,6 +18,7 @@ COMMANDS = {
     "token": "add, list or remove access tokens",
     "ship": "add, list or remove the ships that the broker lets in",
     "bench": "measure how fast it is, as a table",
+    "chaos": "kill its processes under load, and compare what is stored with what was promised",
     "test": "run the tests (with pytest's arguments)",
     "check": "run the linters and the type checker",
 }

@@ -6,12 +6,13 @@ from contextlib import closing
 from ingest_api.gateway import gateway
 from normalizer_worker.app import routes as dead_letter_routes
 from normalizer_worker.dead_letters import DeadLetters
-from query_api import ships
+from query_api import ships, slot_routes
+from query_api.app import CACHE_KIB, store_errors
 from query_api.app import routes as query_routes
-from query_api.app import store_errors
 from query_api.page.serving import routes as page_routes
+from query_api.stream import MOST, Streams
 from shared import health, metrics
-from shared.http import Server, make_app
+from shared.http import THREADS, Server, make_app
 from shared.process import announce_ready, on_stop, run
 from shared.settings import IngestSettings, QuerySettings
 from shared.store.choice import open_store
@@ -23,8 +24,9 @@ def main() -> None:
     settings, query_settings = IngestSettings.load(os.environ), QuerySettings.load(os.environ)
     access = access_by(settings.api_tokens_file)
     registry = metrics.new_registry()
+    store = open_store(query_settings, cache_kib=CACHE_KIB)
     errors = store_errors(registry)
-    store = open_store(query_settings)
+    streams = Streams(store, errors, registry)
     try:
         with gateway(settings, registry) as ingest, closing(DeadLetters(settings.data_dir)) as dead_letters:
             app = make_app(
@@ -34,11 +36,13 @@ def main() -> None:
                 dead_letter_routes(dead_letters),
                 page_routes(),
                 query_routes(store, errors),
+                slot_routes.routes(store, errors),
+                streams.routes(),
                 ships.routes(store, errors),
                 access=access,
             )
-            server = Server(app, settings.http_host, settings.http_port)
-            on_stop(ingest.let_go, server.stop)
+            server = Server(app, settings.http_host, settings.http_port, threads=THREADS + MOST)
+            on_stop(ingest.let_go, streams.end, server.stop)
             ingest.await_connection()
             announce_ready()
             server.run()

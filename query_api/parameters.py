@@ -1,11 +1,14 @@
 """The parameters of the queries, checked."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from query_api.formats import Name
+from query_api.zones import Coarse, zone_names
 from shared.parameters import WholeNumber
 from shared.readings import MAX_SHIP
 from shared.slots import Window
@@ -24,15 +27,26 @@ def _moment(text: object) -> int:
     return moment(text)
 
 
+def _zone(name: object) -> object:
+    if name not in zone_names():
+        raise PydanticCustomError("zone", "should be a time zone's name, such as Europe/Berlin")
+    return name
+
+
 MomentUs = Annotated[int, BeforeValidator(_moment)]
 
 
-class Bounds(BaseModel):
-    """A stretch of time; a bound left out is open."""
+class QueryParameters(BaseModel):
+    """What all of them have in common."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     start: MomentUs | None = None
+
+
+class Bounds(QueryParameters):
+    """A stretch of time; a bound left out is open."""
+
     end: MomentUs | None = None
 
     @field_validator("end")
@@ -55,8 +69,30 @@ class WindowParameters(Bounds):
         return Window.around(self.start, self.end)
 
 
-class ShipParameters(WindowParameters):
-    """One ship's window."""
+class SlotParameters(WindowParameters):
+    """How the slots of a window are wanted."""
+
+    resolution: Literal["15m", "1h", "1d", "1mo"] = Field(
+        "15m", description="What each row is over: a slot, or an hour, a day or a month of local time."
+    )
+    tz: Annotated[str, BeforeValidator(_zone)] = Field(
+        "UTC", description="The IANA name of the time zone that `datetime` is written in, and whose days are counted."
+    )
+    format: Name | None = Field(None, description="The form of the answer; it wins over the header `Accept`.")
+
+    @property
+    def coarse(self) -> Coarse | None:
+        """The resolution, unless that is the slots themselves."""
+        return None if self.resolution == "15m" else self.resolution
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The time zone."""
+        return ZoneInfo(self.tz)
+
+
+class ShipParameters(SlotParameters):
+    """One ship's slots."""
 
     spaceship_id: Annotated[WholeNumber, Field(ge=0, le=MAX_SHIP)]
 
@@ -65,3 +101,14 @@ class TopParameters(WindowParameters):
     """How many ships, in a window."""
 
     count: Annotated[WholeNumber, Field(ge=1, le=MAX_COUNT)] = 3
+
+
+class StreamParameters(QueryParameters):
+    """From where on one ship's slots are told."""
+
+    spaceship_id: Annotated[WholeNumber, Field(ge=0, le=MAX_SHIP)]
+
+    @property
+    def window(self) -> Window:
+        """All from the slot that holds `start`."""
+        return Window.around(self.start, None)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
 from flask import Blueprint, Flask, Response, g, request
-from waitress.channel import HTTPChannel
+from waitress.channel import ClientDisconnected, HTTPChannel
 from waitress.server import create_server
 from waitress.task import ErrorTask
 from werkzeug.exceptions import HTTPException
@@ -150,6 +150,13 @@ def _answer_errors(app: Flask) -> None:
         return problem(500, "This is our fault; the log tells more.")
 
 
+class Cut(ClientDisconnected):
+    """Raised by an answer that has begun and cannot go on: the connection is closed, and the answer is not whole.
+
+    To waitress it is as if the client had gone: nothing more is sent, not even what would end the answer well.
+    """
+
+
 class _ProblemTask(ErrorTask):
     """Answers what never reaches an app: malformed requests, and bodies beyond `MAX_READ_BYTES`."""
 
@@ -165,8 +172,22 @@ class _ProblemTask(ErrorTask):
         self.write(body)
 
 
-class _ProblemChannel(HTTPChannel):
+class _Channel(HTTPChannel):
     error_task_class = _ProblemTask
+
+    def check_client_disconnected(self) -> bool:  # type: ignore[override]  # its types say None, and are wrong
+        """Tell an app (`waitress.client_disconnected`) whether its client is gone.
+
+        waitress itself does not look at a connection while it answers. Of a client that has sent all it will ever send,
+        and still listens, this says that it is gone.
+        """
+        try:
+            connection: Any = self.socket
+            return not self.connected or not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
 
 
 class Server:
@@ -193,7 +214,7 @@ class Server:
             clear_untrusted_proxy_headers=True,
             ident="",
         )
-        server.channel_class = _ProblemChannel
+        server.channel_class = _Channel
         self._server = server
 
     def run(self) -> None:

@@ -10,8 +10,10 @@ from werkzeug.test import TestResponse
 from ingest_api.app import routes as ingest_routes
 from ingest_api.metrics import IngestMetrics
 from ingest_api.outbox import Outbox
+from query_api import slot_routes
 from query_api.app import routes as query_routes
 from query_api.app import store_errors
+from query_api.stream import Streams
 from shared import health, metrics
 from shared.http import OPEN, Routes, make_app
 from shared.store.sqlite import SqliteStore
@@ -27,7 +29,7 @@ TOKENS = (
     token("console", "read"),
     token("root", "admin"),
 )
-QUESTIONS = ["/data?spaceship_id=1", "/data/fleet", "/topusers", "/metrics"]
+QUESTIONS = ["/data?spaceship_id=1", "/data/fleet", "/topusers", "/metrics", "/data/stream?spaceship_id=1"]
 OPEN_PATHS = ["/healthz", "/readyz"]
 
 
@@ -35,11 +37,14 @@ OPEN_PATHS = ["/healthz", "/readyz"]
 def app(outbox: Outbox, tmp_path_factory: pytest.TempPathFactory) -> Flask:
     """Both services in one app that asks for tokens."""
     store, registry = SqliteStore(tmp_path_factory.mktemp("store")), CollectorRegistry()
+    errors = store_errors(registry)
     return make_app(
         metrics.routes(registry),
         health.routes({"store": health.answers(store.extent)}),
         ingest_routes(outbox, lambda: None, IngestMetrics(registry)),
-        query_routes(store, store_errors(registry)),
+        query_routes(store, errors),
+        slot_routes.routes(store, errors),
+        Streams(store, errors, registry).routes(),
         access=partial(access, TOKENS),
     )
 
