@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 from flask import Blueprint, Flask, Response, g, request
 from waitress.channel import ClientDisconnected, HTTPChannel
 from waitress.server import create_server
-from waitress.task import ErrorTask
+from waitress.task import ErrorTask, ThreadedTaskDispatcher
 from werkzeug.exceptions import HTTPException
 
 from shared.batch import MAX_BYTES
@@ -28,6 +28,7 @@ from shared.errors import (
     UnreadableInput,
     UnsupportedInput,
 )
+from shared.process import FINISH_S
 from shared.tokens import Access, Right
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,9 @@ OPEN: Final = "open"
 """What routes need that ask nobody who they are."""
 MAX_READ_BYTES = 4 * MAX_BYTES
 """Up to here a body that is too large is read all the same, so that its sender gets to see the answer."""
+
+IN_MEMORY_BYTES = 64 * 1024
+"""Of a body on its way in; what is larger lies in a temporary file, since there may be 1,000 at a time."""
 
 
 def problem(
@@ -190,6 +194,17 @@ class _Channel(HTTPChannel):
             return True
 
 
+class _Threads(ThreadedTaskDispatcher):
+    """waitress's, but for the end: what has been read is answered, also where it waits for a thread."""
+
+    def shutdown(self, cancel_pending: bool = True, timeout: float = FINISH_S) -> bool:  # noqa: FBT001, FBT002  # waitress's
+        deadline = time.monotonic() + timeout
+        while self.queue and time.monotonic() < deadline:
+            time.sleep(0.01)
+        left_s: Any = max(deadline - time.monotonic(), 0)  # a float will do, whatever its types say
+        return super().shutdown(cancel_pending, left_s)
+
+
 class Server:
     """A WSGI server: a fixed number of threads, bounded bodies, slow clients kept off the threads."""
 
@@ -204,12 +219,15 @@ class Server:
             listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
         except OSError as error:
             raise InvalidSettings(f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}") from None
+        dispatcher = _Threads()
+        dispatcher.set_thread_count(threads)
         server: Any = create_server(
             app,
             sockets=[listener],
-            threads=threads,
+            _dispatcher=dispatcher,
             max_request_body_size=MAX_READ_BYTES,
             connection_limit=1000,
+            inbuf_overflow=IN_MEMORY_BYTES,
             channel_timeout=60,
             clear_untrusted_proxy_headers=True,
             ident="",
@@ -218,7 +236,7 @@ class Server:
         self._server = server
 
     def run(self) -> None:
-        """Serve until `stop`."""
+        """Serve until `stop`; what has been read by then is answered, if it does not take long."""
         self._server.run()
 
     def stop(self) -> None:

@@ -23,10 +23,10 @@ from ingest_api.dispatcher import Dispatcher
 from ingest_api.outbox import Outbox
 from normalizer_worker import worker as worker_module
 from normalizer_worker.arrivals import Arrivals
-from normalizer_worker.message import Message
 from normalizer_worker.worker import Worker
 from shared.batch import columns
 from shared.moments import iso
+from shared.mqtt_publish import Message
 from shared.readings import Readings
 from shared.slots import Slots, Window
 from shared.store.influx_server import Account

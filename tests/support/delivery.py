@@ -20,7 +20,6 @@ from ingest_api.outbox import Outbox
 from normalizer_worker.arrivals import Arrivals
 from normalizer_worker.dead_letters import DeadLetter, DeadLetters
 from normalizer_worker.finishing import Done
-from normalizer_worker.message import Message
 from normalizer_worker.recorder import Recorder
 from normalizer_worker.revisits import Revisits
 from normalizer_worker.vitals import Vitals
@@ -28,6 +27,7 @@ from normalizer_worker.worker import Worker
 from shared import metrics
 from shared.errors import Unavailable
 from shared.http import make_app
+from shared.mqtt_publish import Message
 from shared.store.influxdb import InfluxStore
 from shared.store.sqlite import SqliteStore
 from shared.token_file import access_by
@@ -158,7 +158,7 @@ class Gateway:
 
         self._dispatcher = Dispatcher(self.outbox, make_link, now_s=now_s)
         counters = IngestMetrics(metrics.new_registry())
-        ours = routes(self.outbox, self._dispatcher.accepted, counters, allow_negative=True)
+        ours = routes(self.outbox, counters, allow_negative=True)
         self._http = make_app(ours, access=access_by(None)).test_client()
 
     def close(self) -> None:

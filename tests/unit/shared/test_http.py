@@ -41,7 +41,7 @@ def app(outbox: Outbox, tmp_path_factory: pytest.TempPathFactory) -> Flask:
     return make_app(
         metrics.routes(registry),
         health.routes({"store": health.answers(store.extent)}),
-        ingest_routes(outbox, lambda: None, IngestMetrics(registry)),
+        ingest_routes(outbox, IngestMetrics(registry)),
         query_routes(store, errors),
         slot_routes.routes(store, errors),
         Streams(store, errors, registry).routes(),
@@ -147,8 +147,6 @@ def test_a_token_in_the_url_is_none(app: Flask) -> None:
 
 
 def test_where_nobody_is_asked_everybody_may_do_everything(outbox: Outbox) -> None:
-    client = make_app(
-        ingest_routes(outbox, lambda: None, IngestMetrics(CollectorRegistry())), access=anybody
-    ).test_client()
+    client = make_app(ingest_routes(outbox, IngestMetrics(CollectorRegistry())), access=anybody).test_client()
     headers = {"Content-Type": "application/json", **bearer("nobody")}
     assert client.post("/data", data=text(), headers=headers).status_code == 202
