@@ -18,10 +18,12 @@ from query_api.forecast.linear import Linear
 from query_api.forecast.lstm import BeingTrained, Lstm
 from query_api.forecast.seasonal_naive import SeasonalNaive
 from query_api.forecast.steps import DAY_S
-from query_api.parameters import MomentUs, ShipParameters, parse
+from query_api.parameters import MomentUs, WindowParameters
 from shared.errors import PowerError, Unavailable
 from shared.http import RETRY_AFTER_S, Routes, problem
 from shared.moments import US_PER_S
+from shared.parameters import WholeNumber, parse
+from shared.readings import MAX_SHIP
 from shared.store.port import EnergyReader
 
 LONGEST_DAYS = 366
@@ -30,9 +32,10 @@ FOLDER = "forecasts"
 """Below the data folder: what was trained. It may be deleted at any time."""
 
 
-class ForecastParameters(ShipParameters):
+class ForecastParameters(WindowParameters):
     """One ship's window to look ahead to, and how."""
 
+    spaceship_id: Annotated[WholeNumber, Field(ge=0, le=MAX_SHIP)]
     start: Annotated[MomentUs, Field(description="from here on; only slots before it are known")]
     end: Annotated[MomentUs, Field(description=f"to here, at most {LONGEST_DAYS} days later")]
     model: Annotated[

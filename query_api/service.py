@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry
 
 from query_api import app, forecasts, ships, slot_routes
+from query_api.page import serving
 from query_api.stream import MOST, Streams
 from shared import health
 from shared.http import Routes
@@ -52,6 +53,7 @@ def query_service(settings: QuerySettings, registry: CollectorRegistry) -> Itera
         streams.routes(),
         ships.routes(store, errors),
         forecasts.routes(store, errors, settings.data_dir / forecasts.FOLDER),
+        serving.routes(),
     )
     checks = {"store": health.answers(store.ping)}
     try:

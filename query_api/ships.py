@@ -13,11 +13,12 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import NotFound
 
 from query_api.answers import number
-from query_api.parameters import Bounds, Parameters, WholeNumber, parse
+from query_api.parameters import Bounds
 from shared.clock import now_us as wall_clock_us
 from shared.errors import Unavailable
 from shared.http import Routes
 from shared.moments import LAST_US, US_PER_S, iso
+from shared.parameters import Parameters, WholeNumber, parse
 from shared.readings import MAX_SHIP, Readings
 from shared.slots import Window, slot_ceil_us
 from shared.store.port import EnergyReader, ShipHistory
