@@ -43,7 +43,7 @@ class _Client(Client):
 
     def _handle_publish(self) -> MQTTErrorCode:
         self._came(read_publish(self._in_packet["command"], bytes(self._in_packet["packet"])))
-        return MQTTErrorCode.MQTT_ERR_SUCCESS
+        return MQTTErrorCode.MQTT_ERR_AGAIN  # ends `loop_read`, which would take as many as there are receipts out
 
 
 class Connection:
@@ -194,7 +194,7 @@ class Connection:
                 return
 
     def _read(self) -> None:
-        """Take from the socket what has come: one packet, or as many as there are receipts to be confirmed."""
+        """Take from the socket what has come: one message, or as many packets as there are receipts to be confirmed."""
         code = self._client.loop_read()
         if code != MQTTErrorCode.MQTT_ERR_SUCCESS or self._client.socket() is None:
             why = self._answers[-1] if self._answers else code.name

@@ -11,6 +11,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from normalizer_worker.finishing import Done
+from normalizer_worker.receipts import Receipt
 from normalizer_worker.subscriber import Connection
 from shared.errors import Unavailable
 from shared.mqtt_publish import Message
@@ -166,3 +167,17 @@ def test_no_property_of_a_message_stops_those_behind_it(broker: Broker, worker: 
     messages = receive(connection, 2)
     assert payloads(messages) == [b"a", b"b"]
     connection.finish(done(messages))
+
+
+def test_one_message_at_a_time_is_taken_however_many_receipts_are_on_their_way(broker: Broker, worker: Worker) -> None:
+    """Paho reads as many packets at a time as it waits for confirmations: so many messages may be of full size."""
+    connection, count = worker.connect(), 20
+    publish(broker, *[b"small"] * count)
+    small = receive(connection, count)
+    publish(broker, *[b"x" * 10_000] * count)  # they come before what confirms the receipts
+    connection.finish([Done(each, Receipt("ships/1/receipts", b"{}", None, "stored")) for each in small])
+    assert connection._finishing.unconfirmed == count
+    for _ in range(count):
+        assert receive(connection, 1)[0].payload == b"x" * 10_000
+        assert not connection._inbox
+    until(lambda: connection.receive(0.05) is None and not connection._finishing.unconfirmed, "all is confirmed")
