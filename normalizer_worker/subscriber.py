@@ -176,13 +176,13 @@ class Connection:
             self._finishing.go_on()
         if not self._inbox:
             self._read_on()
-            if not self._inbox and wait_s:
-                self._await(wait_s)
+            if not self._inbox:
+                self._await(wait_s)  # also for no time at all: who only looks has to give signs of life, too
                 self._read_on()
-                if not self._inbox:
-                    self._finishing.check()
-                    if self._finishing.is_idle:
-                        self._probe.go_on()
+            if not self._inbox and wait_s:
+                self._finishing.check()
+                if self._finishing.is_idle:
+                    self._probe.go_on()
         return self._inbox.popleft() if self._inbox else None
 
     def _read_on(self) -> None:
