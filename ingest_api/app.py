@@ -11,6 +11,7 @@ from flask import Response, jsonify, request
 from werkzeug.exceptions import NotFound
 
 from ingest_api import body
+from ingest_api.interface import ACCEPT, TELL
 from ingest_api.metrics import IngestMetrics
 from ingest_api.outbox import Entry, Fate, Outbox
 from shared.batch import Batch, decode
@@ -44,7 +45,7 @@ def routes(
     clock = StrictClock()
     decoders, waiters = BoundedSemaphore(DECODERS), _Waiters(outbox)
 
-    @routes.post("/data")
+    @routes.serves(ACCEPT)
     def accept() -> Response:
         return waiters.answer(_taken())  # by now nothing of the body is in memory any more
 
@@ -66,7 +67,7 @@ def routes(
             metrics.readings.inc(batch.received)
         return fate
 
-    @routes.get("/batches/<batch_id>")
+    @routes.serves(TELL)
     def tell(batch_id: str) -> Response:
         try:
             name = UUID(batch_id)

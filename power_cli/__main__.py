@@ -17,6 +17,7 @@ COMMANDS = {
     "dead-letters": "list, show and replay the messages that could never be stored",
     "token": "add, list or remove access tokens",
     "ship": "add, list or remove the ships that the broker lets in",
+    "openapi": "print the OpenAPI document of the HTTP interface",
     "bench": "measure how fast it is, as a table",
     "test": "run the tests (with pytest's arguments)",
     "check": "run the linters and the type checker",

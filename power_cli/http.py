@@ -5,7 +5,7 @@ import os
 from ingest_api.gateway import gateway
 from query_api.app import routes as query_routes
 from query_api.app import store_errors
-from shared import health, metrics
+from shared import api_pages, health, metrics
 from shared.http import Server, make_app
 from shared.process import announce_ready, on_stop, run
 from shared.settings import IngestSettings, QuerySettings
@@ -26,6 +26,7 @@ def main() -> None:
                 health.routes({**ingest.checks, "store": health.answers(store.ping)}),
                 ingest.routes,
                 query_routes(store, store_errors(registry)),
+                api_pages.routes(),
                 access=access,
             )
             server = Server(app, settings.http_host, settings.http_port)

@@ -3,7 +3,7 @@
 import os
 
 from query_api.app import routes, store_errors
-from shared import health, metrics
+from shared import api_pages, health, metrics
 from shared.http import Server, make_app
 from shared.process import announce_ready, on_stop, run
 from shared.settings import QuerySettings
@@ -22,6 +22,7 @@ def main() -> None:
             metrics.routes(registry),
             health.routes({"store": health.answers(store.ping)}),
             routes(store, store_errors(registry)),
+            api_pages.routes(),
             access=access,
         )
         server = Server(app, settings.http_host, settings.http_port)

@@ -7,6 +7,7 @@ from flask import Response, request
 from prometheus_client import CollectorRegistry, Counter
 
 from query_api import answers
+from query_api.interface import FLEET, SHIP, TOP
 from query_api.parameters import ShipParameters, TopParameters, WindowParameters, parse
 from shared.errors import Unavailable
 from shared.http import Routes
@@ -24,21 +25,21 @@ def routes(store: EnergyReader, errors: Counter) -> Routes:
     routes = Routes("query_api", __name__, needs="read")
     counted = errors.count_exceptions(Unavailable)
 
-    @routes.get("/data")
+    @routes.serves(SHIP)
     @counted
     def ship() -> Response:
         asked = parse(ShipParameters, request.args)
         rows = answers.ship_rows(store.slots(asked.spaceship_id, asked.window), detail=asked.detail)
         return _json({"spaceship_id": asked.spaceship_id, "units": "kWh", "data": rows})
 
-    @routes.get("/data/fleet")
+    @routes.serves(FLEET)
     @counted
     def fleet() -> Response:
         asked = parse(WindowParameters, request.args)
         rows = answers.fleet_rows(store.fleet(asked.window), detail=asked.detail)
         return _json({"units": "kWh", "data": rows})
 
-    @routes.get("/topusers")
+    @routes.serves(TOP)
     @counted
     def top_users() -> Response:
         asked = parse(TopParameters, request.args)

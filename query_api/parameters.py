@@ -10,7 +10,7 @@ from werkzeug.datastructures import MultiDict
 from shared.errors import InvalidInput, Problem
 from shared.readings import MAX_SHIP
 from shared.slots import Window
-from shared.validation import moment, problems
+from shared.validation import MOMENT_SCHEMA, moment, problems
 
 MAX_COUNT = 100_000
 _DASHED_TIME = re.compile(r"^(\d{4}-?\d\d-?\d\dT\d\d)-(\d\d)(?:-(\d\d)|(?!:))")
@@ -33,7 +33,7 @@ def _whole_number(text: object) -> object:
     return text
 
 
-MomentUs = Annotated[int, BeforeValidator(_moment)]
+MomentUs = Annotated[int, BeforeValidator(_moment), MOMENT_SCHEMA]
 WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
 
 
