@@ -58,7 +58,7 @@ def test_a_parameter_that_may_be_left_out_is_no_null() -> None:
 
 
 def test_models_inside_of_models_are_kept_once() -> None:
-    assert set(_document(GIVE)["components"]["schemas"]) == {"Taken", "Part"}
+    assert set(_document(GIVE)["components"]["schemas"]) == {"Taken", "Part", "Problem", "Fault"}
 
 
 def test_two_models_of_one_name_are_refused() -> None:
