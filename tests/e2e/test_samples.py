@@ -3,6 +3,7 @@
 import re
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -45,4 +46,4 @@ def test_the_documents_print_what_they_say(new_service: Service) -> None:
         found = [each for heading in headings for each in samples(section(path, heading)) if each.language == "sh"]
         assert any(each.output for each in found)
         for each in found:
-            until(lambda each=each: _shows(each, new_service), f"{path}: {each.code}")
+            until(partial(_shows, each, new_service), f"{path}: {each.code}")
