@@ -1,6 +1,7 @@
 """Publishes what waits in the outbox until a worker's receipt comes for it."""
 
 import logging
+import math
 import random
 import threading
 import time
@@ -51,7 +52,7 @@ class Dispatcher:
         """
         self._outbox = outbox
         self._make_link = make_link
-        self.dropped = dropped
+        self._tell_dropped = dropped
         self._now_s = now_s
         self._changed = threading.Condition(threading.RLock())
         """Guards all below; never held around a call to paho or the outbox, whose callbacks need it."""
@@ -59,6 +60,8 @@ class Dispatcher:
         self._link: Link | None = None
         self._is_new = self._had_receipt = self._is_lost = self._stopping = False
         self._last_refusal = ""
+        self._dropped = math.nan
+        """What the broker said last, over this connection."""
         self._last = 0
         """The number of the last batch that was published over this connection; the thread's own."""
         self._was_connected = threading.Event()
@@ -103,6 +106,14 @@ class Dispatcher:
             is_known, self._last_refusal = why == self._last_refusal, why
         if not is_known:  # one cause may concern thousands
             log.error("the broker did not pass on batch %s: %s; it is tried again", batch_id, why)
+
+    def dropped(self, count: float) -> None:
+        """See `Listener`."""
+        with self._changed:
+            if count > self._dropped:
+                self._window.hurry()
+            self._dropped = count
+        self._tell_dropped(count)
 
     def lost(self) -> None:
         """See `Listener`."""
@@ -154,6 +165,7 @@ class Dispatcher:
                 return None
             self._last = 0
             self._had_receipt = self._is_lost = False
+            self._dropped = math.nan
             self._link = self._make_link(self)
             return self._link
 

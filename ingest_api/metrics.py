@@ -36,6 +36,7 @@ class IngestMetrics:
         self.dropped.set(math.nan)  # not known is not 0
         self._waiting = Gauge("power_outbox_batches", "Batches accepted and not known to be stored.", registry=registry)
         self._bytes = Gauge("power_outbox_bytes", "Bytes that these have.", registry=registry)
+        self._max_bytes = Gauge("power_outbox_max_bytes", "Bytes that these may have.", registry=registry)
         self._oldest_s = Gauge(
             "power_outbox_oldest_seconds", "How long the oldest has been waiting.", registry=registry
         )
@@ -44,6 +45,7 @@ class IngestMetrics:
         """Tell of an outbox whenever somebody asks."""
         self._waiting.set_function(lambda: outbox.depth)
         self._bytes.set_function(lambda: outbox.size_bytes)
+        self._max_bytes.set(outbox.max_bytes)
         self._oldest_s.set_function(lambda: _oldest_s(outbox))
 
 

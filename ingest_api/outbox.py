@@ -89,7 +89,8 @@ class Outbox:
 
         """
         self._folder = folder
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
+        """How many bytes may wait, the 300 of each batch included."""
         self._now_us = now_us or StrictClock().now_us
         self._lock = threading.RLock()  # a signal's handler may need it, too, in whatever it interrupts
         self._arriving = 0
@@ -241,7 +242,7 @@ class Outbox:
 
     def _why_not(self, size: int) -> str:
         """Tell why so many bytes can not be taken; an empty text where they can."""
-        if self._bytes + size > self._max_bytes:
+        if self._bytes + size > self.max_bytes:
             return f"the outbox is full: {self._count} batches of {self._bytes} bytes wait to be stored"
         if not has_disk_for(self._file, self._folder, self._arriving + size):
             return f"the disk of {self._folder} is full"

@@ -10,6 +10,8 @@ MAX_BYTES = 32 * 1024 * 1024
 AGAIN_S = 30.0
 LATEST_S = 3600.0
 GROWTH = 3.0
+SOONER = 30.0
+"""By what a pause is shorter once the broker has dropped something."""
 REFUSED_AGAIN_S = 1.0
 REFUSED_LATEST_S = 30.0
 JITTER = 0.2
@@ -76,6 +78,12 @@ class Window:
             known.pause_s = grown_s if known.is_refused else REFUSED_AGAIN_S
             known.is_refused = True
             known.due_s = self._now_s() + _about(known.pause_s)
+
+    def hurry(self) -> None:
+        """Note that the broker has dropped messages, any of these perhaps: they are published again sooner."""
+        now_s = self._now_s()
+        for each in self._under_way.values():
+            each.due_s = min(each.due_s, now_s + _about(each.pause_s / SOONER))
 
     def take_due(self) -> list[tuple[str, int]]:
         """Give name and number of those to be published again now; each is due next after a longer while."""

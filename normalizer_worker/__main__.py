@@ -42,7 +42,7 @@ def main() -> None:
         # Twice what one transaction takes: the next one's messages arrive while this one's are being stored.
         maximum = 2 * limits.messages
         host, port = settings.mqtt_host, settings.mqtt_port
-        return Connection(host, port, CLIENT_ID, ALL_READINGS, maximum, login=login, refused=vitals.refused)
+        return Connection(host, port, CLIENT_ID, ALL_READINGS, maximum, login=login, told=vitals.broker)
 
     worker = Worker(
         connect,

@@ -57,7 +57,6 @@ class Finishing:
         self._unconfirmed_bytes = 0
         self._progress_s = time.monotonic()
         self._told = False
-        client.on_publish = lambda _client, _userdata, mid, code, _properties: self._confirmed(mid, code)
 
     @property
     def unconfirmed(self) -> int:
@@ -68,6 +67,11 @@ class Finishing:
     def waiting(self) -> int:
         """How many messages wait to be finished."""
         return len(self._waiting)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is left to be finished or confirmed."""
+        return not self._waiting and not self._unconfirmed
 
     def add(self, done: Sequence[Done]) -> None:
         """Have messages finished, now or as soon as there is room, by `go_on`."""
@@ -126,7 +130,7 @@ class Finishing:
         self._unconfirmed[info.mid] = receipt
         self._unconfirmed_bytes += _size(receipt)
 
-    def _confirmed(self, mid: int, code: ReasonCode) -> None:
+    def confirmed(self, mid: int, code: ReasonCode) -> None:
         """Note what the broker says to a receipt; to refuse one is its right (an access rule), and ends nothing."""
         receipt = self._unconfirmed.pop(mid)
         self._unconfirmed_bytes -= _size(receipt)

@@ -5,6 +5,7 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
@@ -13,11 +14,15 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
+from prometheus_client import CollectorRegistry
 
+from normalizer_worker.broker_vitals import BrokerVitals
 from normalizer_worker.finishing import LOST, MAX_UNCONFIRMED, Done, Finishing
 from normalizer_worker.message import Message, read_publish
+from normalizer_worker.probe import Probe
 from shared.broker import ANONYMOUS, CHECK, Login, send_at_once
 from shared.errors import InvalidSettings, Unavailable
+from shared.topics import DROPPED, PROBE
 
 FOREVER_S = 0xFFFFFFFF
 KEEPALIVE_S = 60
@@ -32,12 +37,12 @@ class _Client(Client):
     come again, and nothing behind it ever.
     """
 
-    def __init__(self, client_id: str, inbox: deque[Message]) -> None:
+    def __init__(self, client_id: str, came: Callable[[Message], None]) -> None:
         super().__init__(CallbackAPIVersion.VERSION2, client_id, protocol=MQTTProtocolVersion.MQTTv5, manual_ack=True)
-        self._came_into = inbox
+        self._came = came
 
     def _handle_publish(self) -> MQTTErrorCode:
-        self._came_into.append(read_publish(self._in_packet["command"], bytes(self._in_packet["packet"])))
+        self._came(read_publish(self._in_packet["command"], bytes(self._in_packet["packet"])))
         return MQTTErrorCode.MQTT_ERR_SUCCESS
 
 
@@ -58,7 +63,7 @@ class Connection:
         receive_maximum: int,
         *,
         login: Login = ANONYMOUS,
-        refused: Callable[[int], None] = lambda _: None,
+        told: BrokerVitals | None = None,
     ) -> None:
         """Connect, take up the session, and subscribe with QoS 1.
 
@@ -69,7 +74,7 @@ class Connection:
             topic: the topic filter.
             receive_maximum: how many messages the broker may send before the first is acknowledged.
             login: how this client gets in.
-            refused: told how many receipts will not arrive, because the broker does not take them.
+            told: hears of what the broker loses, drops and refuses.
 
         Raises:
             Unavailable: the broker does not answer, or not in time.
@@ -78,8 +83,12 @@ class Connection:
         """
         self._inbox: deque[Message] = deque()
         self._answers: list[ReasonCode] = []
+        self._asides = 0
+        """How many messages came that are for us, and not for the worker."""
+        self._told = told or BrokerVitals(CollectorRegistry())
         self._client = self._make(client_id)
-        self._finishing = Finishing(self._client, receive_maximum, refused)
+        self._finishing = Finishing(self._client, receive_maximum, self._told.refused)
+        self._probe = Probe(self._client, self._told)
         login.apply_to(self._client)
         send_at_once(self._client)
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho leaves it so
@@ -91,29 +100,53 @@ class Connection:
             raise Unavailable(f"no broker at {host}:{port}: {error}") from None
         try:
             self._await_answer("connection")
-            # Retained messages come once, with the subscription, not again with every connection.
-            self._client.subscribe(topic, options=SubscribeOptions(qos=1, retainHandling=1))
+            # Retained messages come once, with the subscription, not again with every connection; what the broker has
+            # dropped comes with each. Where that is refused nothing else changes.
+            readings, dropped = SubscribeOptions(qos=1, retainHandling=1), SubscribeOptions(qos=0)
+            self._client.subscribe([(topic, readings), (DROPPED, dropped)])
             self._await_answer("subscription")
         except BaseException:
             self.close()
             raise
 
     def _make(self, client_id: str) -> Client:
-        client = _Client(client_id, self._inbox)
+        client = _Client(client_id, self._came)
         client.max_inflight_messages_set(0)  # it is for `Finishing` to say
 
-        def connected(_c: Client, _u: Any, _f: ConnectFlags, code: ReasonCode, properties: Properties | None) -> None:
+        def connected(
+            _c: Client, _u: Any, flags: ConnectFlags, code: ReasonCode, properties: Properties | None
+        ) -> None:
             self._answers.append(code)
+            if not code.is_failure:
+                self._told.session(is_known=flags.session_present)
             self._finishing.room = min(getattr(properties, "ReceiveMaximum", MAX_UNCONFIRMED), MAX_UNCONFIRMED)
 
         def subscribed(_c: Client, _u: Any, _mid: int, codes: list[ReasonCode], _p: Properties | None) -> None:
-            self._answers += codes
+            self._answers.append(codes[0])
+
+        def published(_c: Client, _u: Any, mid: int, code: ReasonCode, _p: Properties | None) -> None:
+            if not self._probe.confirmed(mid, code):
+                self._finishing.confirmed(mid, code)
 
         def disconnected(_c: Client, _u: Any, _f: DisconnectFlags, code: ReasonCode, _p: Properties | None) -> None:
             self._answers.append(code)
 
-        client.on_connect, client.on_subscribe, client.on_disconnect = connected, subscribed, disconnected
+        client.on_connect, client.on_subscribe = connected, subscribed
+        client.on_publish, client.on_disconnect = published, disconnected
         return client
+
+    def _came(self, message: Message) -> None:
+        if message.topic == DROPPED:
+            self._asides += 1
+            with suppress(ValueError):
+                self._told.dropped(float(message.payload))
+            return
+        self._probe.heard()
+        if message.topic == PROBE:
+            self._asides += 1
+            self._client.ack(message.mid, message.qos)
+        else:
+            self._inbox.append(message)
 
     def _await_answer(self, to: str) -> None:
         deadline = time.monotonic() + HANDSHAKE_S
@@ -133,10 +166,10 @@ class Connection:
             raise Unavailable(f"the broker refuses the {to}: {code}")
 
     def receive(self, wait_s: float) -> Message | None:
-        """Give the next message, None where none comes in time.
+        """Give the next message, None where none comes in time; who waits has finished all that came before.
 
         Raises:
-            Unavailable: the connection is lost.
+            Unavailable: the connection is lost, or the subscription.
 
         """
         if self._finishing.waiting:
@@ -148,14 +181,16 @@ class Connection:
                 self._read_on()
                 if not self._inbox:
                     self._finishing.check()
+                    if self._finishing.is_idle:
+                        self._probe.go_on()
         return self._inbox.popleft() if self._inbox else None
 
     def _read_on(self) -> None:
-        """Take packets up to a message: what the broker says to receipts must not look as if there were none."""
+        """Take packets up to a message: what else there is must not look as if there were none."""
         while True:
-            unconfirmed = self._finishing.unconfirmed
+            before = self._finishing.unconfirmed, self._asides
             self._read()
-            if self._inbox or self._finishing.unconfirmed == unconfirmed:
+            if self._inbox or before == (self._finishing.unconfirmed, self._asides):
                 return
 
     def _read(self) -> None:

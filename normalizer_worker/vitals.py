@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from normalizer_worker.broker_vitals import BrokerVitals
 from shared.health import Check
 
 STALLED_S = 30.0
@@ -18,10 +19,16 @@ LAG_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 15, 60, 300, 3600, 86_
 
 
 class Vitals:
-    """Written by the worker's one thread, read by any; nothing here waits for a reader."""
+    """Written by the worker's one thread, read by any; nothing here waits for a reader.
+
+    Attributes:
+        broker: what it tells of the broker.
+
+    """
 
     def __init__(self, registry: CollectorRegistry, now_s: Callable[[], float] = time.monotonic) -> None:
         """Begin at 0, and not ready; `now_s` is a clock that only rises."""
+        self.broker = BrokerVitals(registry, now_s)
         self._now_s = now_s
         self._sessions = 0
         self._connected = False
@@ -37,9 +44,6 @@ class Vitals:
         self._receipts = Counter("power_worker_receipts", "Receipts sent.", ["status"], registry=registry)
         for status in ("stored", "rejected"):
             self._receipts.labels(status)
-        self._refused = Counter(
-            "power_worker_receipts_refused", "Receipts that the broker did not take.", registry=registry
-        )
         self._reconnects = Counter("power_worker_reconnects", "Sessions taken up after the first.", registry=registry)
         self._seconds = Histogram(
             "power_worker_transaction_seconds",
@@ -96,10 +100,6 @@ class Vitals:
         for status, count in CountOf(statuses).items():
             self._receipts.labels(status).inc(count)
 
-    def refused(self, receipts: int) -> None:
-        """Count receipts that the broker did not take."""
-        self._refused.inc(receipts)
-
     def progressed(self) -> None:
         """Note that something was stored, or that the connection lives and has nothing to give."""
         self._progress_s = self._now_s()
@@ -109,6 +109,7 @@ class Vitals:
         """Give what has to hold for the worker to be ready."""
         return {
             "broker": lambda: self._connected,
+            **self.broker.checks(),
             "store": lambda: self._stored,
             "dead_letters": lambda: self._dead_in_a_row < MAX_DEAD_IN_A_ROW,
             "progress": lambda: self._now_s() - self._progress_s <= STALLED_S,

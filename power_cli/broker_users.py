@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from shared.errors import InvalidSettings
-from shared.topics import ALL_READINGS, ALL_RECEIPTS, DROPPED, readings_topic, receipts_topic
+from shared.topics import ALL_READINGS, ALL_RECEIPTS, DROPPED, PROBE, readings_topic, receipts_topic
 
 CONTROL = "$CONTROL/dynamic-security/v1"
 RESPONSE = f"{CONTROL}/response"
@@ -40,7 +40,7 @@ def _role(name: str, *, publish: Sequence[str] = (), subscribe: Sequence[str] = 
 _ROLES = (
     _role(ADMIN, publish=[CONTROL], subscribe=[RESPONSE]),
     _role("gateway", publish=[ALL_READINGS], subscribe=[ALL_RECEIPTS, "gateways/#", DROPPED]),
-    _role("worker", publish=[ALL_RECEIPTS, "gateways/#"], subscribe=[ALL_READINGS]),
+    _role("worker", publish=[ALL_RECEIPTS, "gateways/#", PROBE], subscribe=[ALL_READINGS, DROPPED]),
     _role(MONITOR, subscribe=["$SYS/#"]),
 )
 USERS: tuple[str, ...] = tuple(role["rolename"] for role in _ROLES)

@@ -3,6 +3,7 @@
 import os
 
 from ingest_api.gateway import gateway
+from query_api import ships
 from query_api.app import routes as query_routes
 from query_api.app import store_errors
 from shared import api_pages, health, metrics
@@ -18,6 +19,7 @@ def main() -> None:
     settings, query_settings = IngestSettings.load(os.environ), QuerySettings.load(os.environ)
     access = access_by(settings.api_tokens_file)
     registry = metrics.new_registry()
+    errors = store_errors(registry)
     store = open_store(query_settings)
     try:
         with gateway(settings, registry) as ingest:
@@ -25,7 +27,8 @@ def main() -> None:
                 metrics.routes(registry),
                 health.routes({**ingest.checks, "store": health.answers(store.ping)}),
                 ingest.routes,
-                query_routes(store, store_errors(registry)),
+                query_routes(store, errors),
+                ships.routes(store, errors),
                 api_pages.routes(),
                 access=access,
             )

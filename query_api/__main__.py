@@ -2,6 +2,7 @@
 
 import os
 
+from query_api import ships
 from query_api.app import routes, store_errors
 from shared import api_pages, health, metrics
 from shared.http import Server, make_app
@@ -16,12 +17,14 @@ def main() -> None:
     settings = QuerySettings.load(os.environ)
     access = access_by(settings.api_tokens_file)
     registry = metrics.new_registry()
+    errors = store_errors(registry)
     store = open_store(settings)
     try:
         app = make_app(
             metrics.routes(registry),
             health.routes({"store": health.answers(store.ping)}),
-            routes(store, store_errors(registry)),
+            routes(store, errors),
+            ships.routes(store, errors),
             api_pages.routes(),
             access=access,
         )

@@ -7,7 +7,7 @@ from flask import Response, request
 from prometheus_client import CollectorRegistry, Counter
 
 from query_api import answers
-from query_api.interface import FLEET, SHIP, TOP
+from query_api.interface.energy import FLEET, SHIP, TOP
 from query_api.parameters import ShipParameters, TopParameters, WindowParameters, parse
 from shared.errors import Unavailable
 from shared.http import Routes

@@ -34,17 +34,17 @@ def _whole_number(text: object) -> object:
 
 
 MomentUs = Annotated[int, BeforeValidator(_moment), MOMENT_SCHEMA]
-WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
+DIGITS = BeforeValidator(_whole_number)
+ShipId = Annotated[int, Field(ge=0, le=MAX_SHIP), DIGITS]
 
 
-class WindowParameters(BaseModel):
-    """A window of time; a bound left out is open."""
+class Bounds(BaseModel):
+    """A stretch of time; a bound left out is open."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     start: MomentUs | None = None
     end: MomentUs | None = None
-    detail: bool = False
 
     @field_validator("end")
     @classmethod
@@ -53,6 +53,12 @@ class WindowParameters(BaseModel):
         if end is not None and start is not None and end < start:
             raise PydanticCustomError("order", "lies before start")
         return end
+
+
+class WindowParameters(Bounds):
+    """A window of time."""
+
+    detail: bool = False
 
     @property
     def window(self) -> Window:
@@ -63,16 +69,16 @@ class WindowParameters(BaseModel):
 class ShipParameters(WindowParameters):
     """One ship's window."""
 
-    spaceship_id: Annotated[WholeNumber, Field(ge=0, le=MAX_SHIP)]
+    spaceship_id: ShipId
 
 
 class TopParameters(WindowParameters):
     """How many ships, in a window."""
 
-    count: Annotated[WholeNumber, Field(ge=1, le=MAX_COUNT)] = 3
+    count: Annotated[int, Field(ge=1, le=MAX_COUNT), DIGITS] = 3
 
 
-Parameters = TypeVar("Parameters", bound=WindowParameters)
+Parameters = TypeVar("Parameters", bound=BaseModel)
 
 
 def parse(model: type[Parameters], arguments: MultiDict[str, str]) -> Parameters:

@@ -4,6 +4,11 @@ import threading
 import time
 
 
+def now_us() -> int:
+    """Give the microseconds since 1970."""
+    return time.time_ns() // 1000
+
+
 class StrictClock:
     """The wall clock, made to rise with every look, so that of two batches the later one always counts."""
 
@@ -15,5 +20,5 @@ class StrictClock:
     def now_us(self) -> int:
         """Give the microseconds since 1970, always more than the time before."""
         with self._lock:
-            self._last_us = max(time.time_ns() // 1000, self._last_us + 1)
+            self._last_us = max(now_us(), self._last_us + 1)
             return self._last_us

@@ -3,14 +3,19 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
+
+from shared.validation import MOMENT_SCHEMA
 
 Schema = dict[str, Any]
 Model = type[BaseModel]
+Content = Any
+"""A type that pydantic knows, such as a model or a TypedDict; or a plain schema."""
 
+Moment = Annotated[str, MOMENT_SCHEMA]
 JSON = "application/json"
 PROBLEM = "application/problem+json"
 _PLACE = re.compile(r"<(?:\w+:)?(\w+)>")
@@ -42,14 +47,14 @@ class Answer:
 
     Attributes:
         description: when it comes.
-        content: its body by media type, as a model or a plain schema.
+        content: its body by media type.
         headers: what each of its headers says, by name.
         example: of the JSON body.
 
     """
 
     description: str
-    content: Mapping[str, Model | Schema] = field(default_factory=dict)
+    content: Mapping[str, Content] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     example: Any = None
 
@@ -132,17 +137,17 @@ class _Schemas:
     def __init__(self) -> None:
         self.written: Schema = {}
 
-    def refer(self, content: Model | Schema, mode: JsonSchemaMode = "serialization") -> Schema:
-        """Refer to a model's schema; a plain schema stands for itself."""
+    def refer(self, content: Content, mode: JsonSchemaMode = "serialization") -> Schema:
+        """Refer to a type's schema; a plain schema stands for itself."""
         if isinstance(content, dict):
             return content
         schema = self.flat(content, mode)
         self._keep({schema["title"]: schema})
         return {"$ref": _REF.format(model=schema["title"])}
 
-    def flat(self, model: Model, mode: JsonSchemaMode) -> Schema:
-        """Give a model's schema, and keep those that it refers to."""
-        schema = model.model_json_schema(ref_template=_REF, mode=mode)
+    def flat(self, content: Content, mode: JsonSchemaMode) -> Schema:
+        """Give a type's schema, and keep those that it refers to."""
+        schema = TypeAdapter(content).json_schema(ref_template=_REF, mode=mode)
         self._keep(schema.pop("$defs", {}))
         return schema
 

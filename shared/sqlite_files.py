@@ -3,7 +3,7 @@
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,13 +26,23 @@ _LOW_BYTE = 0xFF
 class SqliteFile:
     """One database file, usable from any thread; what is committed survives the loss of power."""
 
-    def __init__(self, path: Path, schema: str, version: int, *, cache_kib: int = 8192, busy_s: float = 10) -> None:
-        """Open the file, and make its tables where it is new.
+    def __init__(  # noqa: PLR0913  # the last ones may be left out
+        self,
+        path: Path,
+        schema: str,
+        version: int,
+        *,
+        upgrades: Mapping[int, str] | None = None,
+        cache_kib: int = 8192,
+        busy_s: float = 10,
+    ) -> None:
+        """Open the file, and make its tables where it is new, or bring them up to date where they are older.
 
         Args:
             path: the file; its folder is made where it is missing.
             schema: the SQL that makes the tables.
-            version: the schema's number; a file with another one is refused.
+            version: the schema's number; a file with another one, from which no upgrade leads to it, is refused.
+            upgrades: by the version that a file has, the SQL that makes it one of the next version.
             cache_kib: how much of the file each connection may keep in memory.
             busy_s: how long to wait for another process that is writing.
 
@@ -49,13 +59,13 @@ class SqliteFile:
         self._lock = threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._make(schema, version)
+            self._make(schema, version, upgrades or {})
         except (OSError, sqlite3.Error) as error:
             self.close()
             kind = Unavailable if _code(error) in _PASSING else InvalidSettings
             raise kind(f"cannot use {path}: {error}") from None
 
-    def _make(self, schema: str, version: int) -> None:
+    def _make(self, schema: str, version: int, upgrades: Mapping[int, str]) -> None:
         connection = self.connection()
         if self._version() == version:  # without a lock: whoever only reads must not wait for whoever writes
             return
@@ -63,14 +73,19 @@ class SqliteFile:
         connection.execute("BEGIN IMMEDIATE")
         (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         if tables == 0:
-            for statement in _statements(schema):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version={version}")
+            self._run(schema, version)
+        while self._version() != version and self._version() in upgrades:
+            self._run(upgrades[self._version()], self._version() + 1)
         connection.execute("COMMIT")
         found = self._version()
         if found != version:
             message = f"its tables have version {found}, this program needs {version}"
             raise sqlite3.DatabaseError(message)
+
+    def _run(self, script: str, version: int) -> None:
+        for statement in _statements(script):
+            self.connection().execute(statement)
+        self.connection().execute(f"PRAGMA user_version={version}")
 
     def _use_write_ahead_log(self, connection: sqlite3.Connection) -> None:
         """Switch the file over; of two processes that do so at once, SQLite lets one fail without waiting."""

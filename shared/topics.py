@@ -8,6 +8,8 @@ ALL_READINGS = "ships/+/readings"
 ALL_RECEIPTS = "ships/+/receipts"
 DROPPED = "$SYS/broker/publish/messages/dropped"
 """How many messages the broker has dropped since it started: because a queue was full, mostly."""
+PROBE = "ships/probe/readings"
+"""On it the worker sends to itself: among `ALL_READINGS`, and no ship's."""
 MAX_RESPONSE_TOPIC = 200
 """Characters. Mosquitto ends the connection of whoever publishes on a topic of more than 200 levels."""
 _READINGS = re.compile(r"ships/(0|[1-9]\d{0,15})/readings", re.ASCII)

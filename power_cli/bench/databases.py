@@ -23,6 +23,7 @@ class Goals:
         share: of the rate of bare writes, for batches over MQTT; 0 where there is no such goal.
         year_ms: for a year of one ship.
         fleet_ms: for any answer about the fleet.
+        ships_ms: for what is told of every ship.
         top_of_month: whether the top users of a month are such an answer, besides those of all time.
         growth: how many times as long an answer about the fleet may take with ten times as many ships, if that counts.
 
@@ -33,6 +34,7 @@ class Goals:
     share: float
     year_ms: int
     fleet_ms: int
+    ships_ms: int
     top_of_month: bool
     growth: float | None
 

@@ -25,7 +25,14 @@ class EmbeddedDatabase:
 
     kind = "embedded"
     goals = Goals(
-        mqtt_per_s=100_000, http_per_s=60_000, share=0, year_ms=150, fleet_ms=300, top_of_month=False, growth=1.5
+        mqtt_per_s=100_000,
+        http_per_s=60_000,
+        share=0,
+        year_ms=150,
+        fleet_ms=300,
+        ships_ms=300,
+        top_of_month=False,
+        growth=1.5,
     )
     name = f"SQLite {sqlite3.sqlite_version}"
 

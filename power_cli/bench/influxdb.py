@@ -24,8 +24,8 @@ from shared.errors import Unavailable
 from shared.moments import US_PER_S
 from shared.settings import StoreSettings
 from shared.slots import SLOT_S
-from shared.store.influx_rollups import ships_of
 from shared.store.influx_server import LINES, NS_PER_S, NS_PER_US, Account, Server
+from shared.store.influx_sums import ships_of
 
 OK = 200
 FEW_S = 3600
@@ -87,7 +87,14 @@ class InfluxDatabase:
 
     kind = "influxdb"
     goals = Goals(
-        mqtt_per_s=40_000, http_per_s=40_000, share=0.4, year_ms=250, fleet_ms=300, top_of_month=True, growth=None
+        mqtt_per_s=40_000,
+        http_per_s=40_000,
+        share=0.4,
+        year_ms=250,
+        fleet_ms=300,
+        ships_ms=700,
+        top_of_month=True,
+        growth=None,
     )
 
     def __init__(self, settings: StoreSettings) -> None:

@@ -1,16 +1,18 @@
 """The query service: a year of one ship, and the fleet's answers with few ships and with many."""
 
+import time
 from statistics import median
 
 import numpy as np
 from tqdm import tqdm
 
-from power_cli.bench.databases import Goals, Place, open_store_in
+from power_cli.bench.databases import Place, open_store_in
 from power_cli.bench.load import DAY_S, START_S
 from power_cli.bench.rounds import Options, in_turn, milliseconds
 from power_cli.bench.service import Service
 from power_cli.bench.table import Row
 from shared.moments import US_PER_S, iso
+from shared.readings import Readings
 from shared.slots import SLOT_S, Slots
 
 MONTH_DAYS = 30
@@ -50,22 +52,30 @@ def _year(options: Options) -> Row:
 def _fleet(options: Options) -> list[Row]:
     """Ask two services, one with few ships and one with many, in turn."""
     few, many = options.size(100, 20), options.size(1000, 200)
+    start_s = (int(time.time()) // DAY_S - MONTH_DAYS + 1) * DAY_S  # a fleet that reports today
     places = {ships: options.new_place() for ships in (few, many)}
     for ships, place in places.items():
-        _fill(place, ships, MONTH_DAYS)
+        _fill(place, ships, MONTH_DAYS, start_s)
     goals, rounds = options.database.goals, options.size(30, 10)
+    month = _window(MONTH_DAYS, start_s)
     paths = {
-        f"GET /data/fleet over {MONTH_DAYS} days": f"/data/fleet?{_window(MONTH_DAYS)}",
+        f"GET /data/fleet over {MONTH_DAYS} days": f"/data/fleet?{month}",
         "GET /topusers over all time": "/topusers",
     }
     if goals.top_of_month:
-        paths[f"GET /topusers over {MONTH_DAYS} days"] = f"/topusers?{_window(MONTH_DAYS)}"
+        paths[f"GET /topusers over {MONTH_DAYS} days"] = f"/topusers?{month}"
     with Service(places[few]) as small, Service(places[many]) as large:
         services = {few: small, many: large}
-        return [_growth(what, path, services, rounds, goals) for what, path in paths.items()]
+        answers = [
+            _growth(what, path, services, rounds, wanted_ms=goals.fleet_ms, growth=goals.growth)
+            for what, path in paths.items()
+        ]
+        return [*answers, _growth("GET /ships", "/ships", services, rounds, wanted_ms=goals.ships_ms, growth=None)]
 
 
-def _growth(what: str, path: str, services: dict[int, Service], rounds: int, goals: Goals) -> Row:
+def _growth(  # noqa: PLR0913  # a row has so much to say
+    what: str, path: str, services: dict[int, Service], rounds: int, *, wanted_ms: int, growth: float | None
+) -> Row:
     (fewer, small), (more, large) = services.items()
     few_ms, many_ms = in_turn(
         rounds,
@@ -78,24 +88,26 @@ def _growth(what: str, path: str, services: dict[int, Service], rounds: int, goa
         f"{many:.1f} ms",
         f"the same with {fewer:,} ships: {few:.1f} ms",
         many / few,
-        f"under {goals.fleet_ms} ms" + (f", {goals.growth}x" if goals.growth else ""),
-        holds=many < goals.fleet_ms and (goals.growth is None or many <= goals.growth * few),
+        f"under {wanted_ms} ms" + (f", {growth}x" if growth else ""),
+        holds=many < wanted_ms and (growth is None or many <= growth * few),
         samples={"ms": many_ms, "few ships ms": few_ms},
     )
 
 
-def _window(days: int) -> str:
-    return f"start={iso(START_S * US_PER_S)}&end={iso((START_S + days * DAY_S) * US_PER_S)}"
+def _window(days: int, start_s: int = START_S) -> str:
+    return f"start={iso(start_s * US_PER_S)}&end={iso((start_s + days * DAY_S) * US_PER_S)}"
 
 
-def _fill(place: Place, ships: int, days: int) -> None:
-    """Put a store's slots straight into it, a day at a time."""
+def _fill(place: Place, ships: int, days: int, start_s: int = START_S) -> None:
+    """Put a store's slots straight into it, a day at a time, and the readings of the first and the last day."""
     store, rng = open_store_in(place), np.random.default_rng(ships)
     n = ships * SLOTS_PER_DAY
     for day in tqdm(range(days), desc=f"storing {ships:,} ships", unit="day", leave=False):
-        start_s = START_S + day * DAY_S + np.tile(np.arange(SLOTS_PER_DAY) * SLOT_S, ships)
-        ship = np.repeat(np.arange(ships), SLOTS_PER_DAY)
-        slots = Slots(ship, start_s, rng.uniform(0, 800, n), np.full(n, float(SLOT_S)), np.zeros(n, np.bool_))
+        moment_s = start_s + day * DAY_S + np.tile(np.arange(SLOTS_PER_DAY) * SLOT_S, ships)
+        ship, kwh, none = np.repeat(np.arange(ships), SLOTS_PER_DAY), rng.uniform(0, 800, n), np.zeros(n, np.bool_)
+        slots = Slots(ship, moment_s, kwh, np.full(n, float(SLOT_S)), none)
         with store.transaction():
+            if day in (0, days - 1):
+                store.put_readings(Readings(ship, moment_s * US_PER_S, 4 * kwh, none, np.zeros(n, np.int64)))
             store.put_slots(slots, slots.emptied())
     store.close()

@@ -75,6 +75,11 @@ def _read(server: Server, asks: Sequence[_Ask]) -> dict[int, list[Row]]:
     return {ship: sorted(each) for ship, each in rows.items()}
 
 
+def first_readings(server: Server, ship: int, start_us: int, end_us: int, count: int) -> Readings:
+    """See `EnergyReader.readings`."""
+    return Readings.from_rows(_read(server, [_Ask(ship, start_us, end_us, first=count)]).get(ship, []))
+
+
 def _rows(table: Table) -> Iterable[Row]:
     table = complete(table)
     ships = (int(tags.removeprefix("ship=")) for tags in table["tags"])

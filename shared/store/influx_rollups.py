@@ -1,116 +1,39 @@
-"""Sums of slots in InfluxDB: the fleet's per slot and each ship's per day. The worker keeps them.
+"""The worker's half of the sums in InfluxDB: makes them, remembers them, and repairs those that are out of date.
 
-A sum is the sum before, less what a slot was, and what it is now: exactly, since energy is counted in whole nWh. Before
-a slot is written its sums are marked (`mark`, a number of its own each time), and a sum is written with the mark that
-it was made for (`clean`): where the two differ, somebody died or another worker came between, and the sum is to be
-made anew from the slots. Only a worker that is alone makes sums.
+What they are, and when one counts, `influx_sums.py` tells.
 """
 
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import NamedTuple
-
-import numpy as np
+from itertools import islice
 
 from shared.errors import Refused
 from shared.moments import US_PER_S
-from shared.slots import SLOT_S, Slots
-from shared.store.influx_server import NS_PER_S, Server, Table, complete
+from shared.slots import Slots
+from shared.store.influx_server import NS_PER_S, Server
+from shared.store.influx_sums import (
+    DAY_S,
+    KINDS,
+    MONTH_S,
+    PINNED_S,
+    SHIP_DAYS,
+    SHIPS,
+    Key,
+    Sum,
+    of_all_time,
+    read,
+    read_stale,
+    ships_in,
+    slots_under,
+    sums,
+)
 
-DAY_S = 86_400
-MONTH_S = 30 * DAY_S
-NWH_PER_KWH = 10**12
 REMEMBERED = 100_000
 """How many sums are remembered, each of some 300 bytes."""
-PART = 200
-NEVER = -1
-
-
-class Sum(NamedTuple):
-    """A sum of slots: energy in nWh, cover in microseconds, how many they are, are whole, are provisional."""
-
-    nwh: int = 0
-    covered_us: int = 0
-    slots: int = 0
-    whole: int = 0
-    provisional: int = 0
-
-    def __bool__(self) -> bool:
-        """Tell whether there is a slot."""
-        return self.slots > 0
-
-    @property
-    def kwh(self) -> float:
-        """The energy in kWh."""
-        return self.nwh / NWH_PER_KWH
-
-    def plus(self, other: "Sum") -> "Sum":
-        """Add."""
-        return Sum(*(mine + its for mine, its in zip(self, other, strict=True)))
-
-
-class Key(NamedTuple):
-    """What a sum is over: a kind of sum, a ship (-1 is all of them), and the start of its time in seconds."""
-
-    kind: "Kind"
-    ship: int
-    time_s: int
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A measurement of sums.
-
-    Attributes:
-        name: the measurement's.
-        count: its field that counts the slots.
-        of_ship: whether each ship has its own.
-        length_s: how long a time one sum is over.
-
-    """
-
-    name: str
-    count: str
-    of_ship: bool
-    length_s: int
-
-
-FLEET = Kind("fleet", "ships", of_ship=False, length_s=SLOT_S)
-SHIP_DAYS = Kind("ship_days", "slots", of_ship=True, length_s=DAY_S)
-KINDS = (FLEET, SHIP_DAYS)
-
-
-def sums(kind: Kind, slots: Slots, sign: int = 1) -> dict[Key, Sum]:
-    """Sum slots; those without cover do not count."""
-    slots = slots[slots.covered_s > 0]
-    if not len(slots):
-        return {}
-    ship = slots.ship if kind.of_ship else np.full(len(slots), -1)
-    time_s = slots.start_s // kind.length_s * kind.length_s
-    order = np.lexsort((time_s, ship))
-    ship, time_s, slots = ship[order], time_s[order], slots[order]
-    first = np.flatnonzero(np.append([True], (ship[1:] != ship[:-1]) | (time_s[1:] != time_s[:-1])))
-    whole_kwh = np.trunc(slots.kwh)
-    covered_us = np.round(slots.covered_s * US_PER_S).astype(np.int64)
-    columns = [
-        np.add.reduceat(each.astype(np.int64), first).tolist()
-        for each in (
-            whole_kwh,
-            np.round((slots.kwh - whole_kwh) * NWH_PER_KWH),
-            covered_us,
-            np.ones(len(slots)),
-            covered_us >= SLOT_S * US_PER_S,
-            slots.provisional,
-        )
-    ]
-    keys = zip(ship[first].tolist(), time_s[first].tolist(), strict=True)
-    return {
-        Key(kind, *key): Sum(*(sign * each for each in (whole * NWH_PER_KWH + rest, *others)))
-        for key, whole, rest, *others in zip(keys, *columns, strict=True)
-    }
+SHIPS_AT_ONCE = 5
+"""How many ships' sums are made at a time: each takes some milliseconds for a year."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +72,20 @@ class RollUps:
                     changes[key] = changes.get(key, Sum()).plus(change)
         if alone:
             self._learn(changes)
-        mark = secrets.randbits(53) + 1
-        self._write(f"{_series(key)} mark={mark}i,clean=0i {key.time_s * NS_PER_S}" for key in changes)
+            changes = {key: change for key, change in changes.items() if self._is_felt(key, change)}
+        mark = _new_mark()
+        self._mark(changes, mark)
         return Pending(changes, mark)
+
+    def _is_felt(self, key: Key, change: Sum) -> bool:
+        """Tell whether a sum has to be written anew: of a ship so little is kept that it mostly stays as it is."""
+        if key.kind is not SHIPS or key not in self._sums:
+            return True
+        before = self._sums[key]
+        return bool(change.whole) or change.first_s < before.first_s or change.last_s > before.last_s
+
+    def _mark(self, keys: Iterable[Key], mark: int) -> None:
+        self._write(f"{_series(key)} mark={mark}i,clean=0i {key.time_s * NS_PER_S}" for key in keys)
 
     def make(self, pending: Pending) -> None:
         """Write the sums, after their slots."""
@@ -166,8 +100,8 @@ class RollUps:
         if not stale:
             return False
         some = _together(stale)
-        marks = {key: row.mark for key, row in read(self._server, some)}  # before the slots: others may write them
-        made = sums(some[0].kind, slots_under(self._server, some))
+        marks = self._marks(some)  # before the slots: others may write them
+        made = _made(self._server, some)
         if alone():
             for mark in set(marks.values()):
                 keys = (key for key in some if marks.get(key) == mark)
@@ -177,6 +111,16 @@ class RollUps:
                 del stale[key]
         return bool(stale)
 
+    def _marks(self, keys: Sequence[Key]) -> dict[Key, int]:
+        """Read the marks of sums; a ship's that an earlier version did not make gets one."""
+        marks = {key: row.mark for key, row in read(self._server, keys)}
+        new = [key for key in keys if key not in marks and key.kind is SHIPS]
+        if new:
+            mark = _new_mark()
+            self._mark(new, mark)
+            marks |= dict.fromkeys(new, mark)
+        return marks
+
     def _write(self, lines: Iterable[str]) -> None:
         """Write what can be written: a day may begin before what the database keeps, and the slots in it not."""
         with suppress(Refused):
@@ -185,6 +129,8 @@ class RollUps:
     def _found_stale(self) -> dict[Key, None]:
         if self._stale is None:
             self._stale = dict.fromkeys(key for kind in KINDS for key in read_stale(self._server, kind))
+            never_made = set(ships_in(self._server, SHIP_DAYS)).difference(ships_in(self._server, SHIPS))
+            self._stale |= dict.fromkeys(Key(SHIPS, ship, PINNED_S) for ship in sorted(never_made))
         return self._stale
 
     def _learn(self, keys: Iterable[Key]) -> None:
@@ -199,114 +145,26 @@ class RollUps:
                 stale[key] = None
 
 
-class Row(NamedTuple):
-    """A sum as it is stored."""
-
-    sum: Sum
-    mark: int
-    clean: int
-
-
-def read(server: Server, keys: Sequence[Key]) -> Iterator[tuple[Key, Row]]:
-    """Give the stored ones of some sums."""
-    wanted = set(keys)
-    for kind in KINDS:
-        spans = list(_spans([key for key in keys if key.kind == kind]))
-        for start in range(0, len(spans), PART):
-            yield from (each for each in _read(server, kind, spans[start : start + PART]) if each[0] in wanted)
-
-
-def _read(server: Server, kind: Kind, spans: Sequence[tuple[int, int, int]]) -> Iterator[tuple[Key, Row]]:
-    statements = [
-        f"SELECT nwh, covered_s, {kind.count}, whole, provisional, mark, clean FROM {kind.name}"
-        f" WHERE time >= $start{i} AND time < $end{i}" + (f" AND ship = $ship{i} GROUP BY ship" if kind.of_ship else "")
-        for i in range(len(spans))
-    ]
-    values: dict[str, object] = {}
-    for i, (ship, start_s, end_s) in enumerate(spans):
-        values |= {f"start{i}": start_s * NS_PER_S, f"end{i}": end_s * NS_PER_S}
-        if kind.of_ship:
-            values[f"ship{i}"] = str(ship)
-    for table in server.query(statements, values) if statements else ():
-        sum_columns = (table[name] for name in ("nwh", "covered_s", kind.count, "whole", "provisional"))
-        rows = zip(_keys(kind, table), zip(*sum_columns, strict=True), table["mark"], table["clean"], strict=True)
-        for key, (nwh, covered_s, *counts), mark, clean in rows:
-            there = Sum(int(nwh), round(float(covered_s) * US_PER_S), *map(int, counts)) if nwh else Sum()
-            yield key, Row(there, int(mark or NEVER), int(clean or 0))  # one that is being written is not clean
-
-
-def read_stale(server: Server, kind: Kind) -> list[Key]:
-    """Give the sums that are out of date."""
-    by_ship = " GROUP BY ship" if kind.of_ship else ""
-    tables = server.query([f"SELECT mark, clean FROM {kind.name} WHERE mark != clean{by_ship}"], {})
-    return [key for table in tables for key in _keys(kind, table)]
-
-
-def stale_times_s(server: Server, kind: Kind, where: str = "", values: Mapping[str, object] | None = None) -> list[int]:
-    """Give the times of sums that are out of date, of any ship, each once; `where` goes on after a condition."""
-    # Not by ship, where there are many that is twice as quick.
-    statement = f"SELECT mark, clean FROM {kind.name} WHERE mark != clean{where}"
-    tables = server.query([statement], values or {})
-    return sorted({int(time_ns) // NS_PER_S for table in tables for time_ns in table["time"]})
-
-
-def slots_under(server: Server, keys: Sequence[Key]) -> Slots:
-    """Give the slots that some sums of one kind are over; they should lie close together, or be of one ship."""
-    (start_s, end_s), ships = _extent(keys), {key.ship for key in keys if key.kind.of_ship}
-    which = "" if len(ships) != 1 else f" AND ship = '{next(iter(ships))}'"
-    statement = (
-        f"SELECT kwh, covered_s, provisional FROM energy WHERE time >= $start AND time < $end{which} GROUP BY ship"
-    )
-    tables = server.query([statement], {"start": start_s * NS_PER_S, "end": end_s * NS_PER_S})
-    return Slots.concat([slots_of(table) for table in tables])
-
-
-def slots_of(table: Table) -> Slots:
-    """Turn rows of `energy`, grouped by ship, into slots; those without cover are left out."""
-    table = complete(table)
-    covered_s = np.array(list(map(float, table["covered_s"])))
-    return Slots(
-        np.array(ships_of(table), np.int64),
-        np.array(list(map(int, table["time"])), np.int64) // NS_PER_S,
-        np.array(list(map(float, table["kwh"]))),
-        covered_s,
-        np.array([each == "true" for each in table["provisional"]], np.bool_),
-    )[covered_s > 0]
-
-
-def ships_of(table: Table) -> list[int]:
-    """Give the ships of rows that are grouped by ship."""
-    return [int(tags[len("ship=") :]) for tags in table["tags"]]
-
-
-def _keys(kind: Kind, table: Table) -> Iterator[Key]:
-    ships = ships_of(table) if kind.of_ship else [-1] * len(table["time"])
-    return (Key(kind, ship, int(time_ns) // NS_PER_S) for ship, time_ns in zip(ships, table["time"], strict=True))
-
-
-def _spans(keys: Sequence[Key]) -> Iterator[tuple[int, int, int]]:
-    """Cover keys of one kind by few stretches of (ship, start, end): a new one where more than a month lies between."""
-    ordered = sorted((key.ship, key.time_s) for key in keys)
-    starts = [
-        i
-        for i, (ship, time_s) in enumerate(ordered)
-        if i == 0 or ordered[i - 1][0] != ship or time_s - ordered[i - 1][1] > MONTH_S
-    ]
-    for start, end in pairwise([*starts, len(ordered)]):
-        ship, time_s = ordered[start]
-        yield ship, time_s, ordered[end - 1][1] + 1
-
-
-def _extent(keys: Sequence[Key]) -> tuple[int, int]:
-    times_s = [key.time_s for key in keys]
-    return min(times_s), max(times_s) + keys[0].kind.length_s
+def _new_mark() -> int:
+    return secrets.randbits(53) + 1
 
 
 def _together(stale: Iterable[Key]) -> list[Key]:
-    """Choose some sums that are cheap to make together: a quarter of a day of the fleet, or a month of a ship."""
+    """Choose some sums that are cheap to make together: a quarter of a day of the fleet, a month of a ship, ships."""
     first = next(iter(stale))
+    if first.kind is SHIPS:
+        return list(islice((key for key in stale if key.kind is SHIPS), SHIPS_AT_ONCE))
     reach_s = MONTH_S if first.kind.of_ship else DAY_S // 4
     return [key for key in stale if (key[:2] == first[:2] and 0 <= key.time_s - first.time_s < reach_s) or key == first]
+
+
+def _made(server: Server, keys: Sequence[Key]) -> dict[Key, Sum]:
+    kind = keys[0].kind
+    if kind is SHIPS:
+        return {
+            Key(SHIPS, ship, PINNED_S): each for ship, each in of_all_time(server, [key.ship for key in keys]).items()
+        }
+    return sums(kind, slots_under(server, keys))
 
 
 def _series(key: Key) -> str:
@@ -314,8 +172,11 @@ def _series(key: Key) -> str:
 
 
 def _line(key: Key, each: Sum, mark: int) -> str:
-    return (
-        f"{_series(key)} kwh={each.kwh!r},covered_s={each.covered_us / US_PER_S!r},{key.kind.count}={each.slots}i,"
-        f'whole={each.whole}i,provisional={each.provisional}i,nwh="{each.nwh}",clean={mark}i'
-        f" {key.time_s * NS_PER_S}"
-    )
+    if key.kind is SHIPS:
+        fields = f"whole={each.whole}i,first_s={each.first_s}i,last_s={each.last_s}i"
+    else:
+        fields = (
+            f"kwh={each.kwh!r},covered_s={each.covered_us / US_PER_S!r},{key.kind.count}={each.slots}i,"
+            f'whole={each.whole}i,provisional={each.provisional}i,nwh="{each.nwh}"'
+        )
+    return f"{_series(key)} {fields},clean={mark}i {key.time_s * NS_PER_S}"

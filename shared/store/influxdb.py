@@ -15,27 +15,23 @@ from shared.errors import Refused, Unavailable
 from shared.moments import US_PER_S
 from shared.readings import Readings
 from shared.slots import SLOT_S, Slots, Window
-from shared.store import influx_neighbours
+from shared.store import influx_neighbours, influx_ships
 from shared.store.influx_presence import Presence
-from shared.store.influx_rollups import (
+from shared.store.influx_rollups import Pending, RollUps
+from shared.store.influx_server import AT_ONCE, LINES, NS_PER_S, NS_PER_US, TIMEOUT_S, Account, Server, Table
+from shared.store.influx_sums import (
     DAY_S,
     FLEET,
-    SHIP_DAYS,
     Key,
-    Pending,
-    RollUps,
     Sum,
-    ships_of,
     slots_of,
     slots_under,
     stale_times_s,
     sums,
 )
-from shared.store.influx_server import AT_ONCE, LINES, NS_PER_S, NS_PER_US, TIMEOUT_S, Account, Server, Table, complete
-from shared.store.port import FleetSlots, Neighbourhood, ShipEnergy, Span
+from shared.store.influx_windows import END_S, bounds_s, energies
+from shared.store.port import FleetSlots, Neighbourhood, ShipEnergy, ShipPage, Span
 
-END_S = influx_neighbours.END_US // US_PER_S + 32 * DAY_S
-"""No slot is later: the last reading may speak for a month."""
 SHIPS = 500
 RUN_S = DAY_S
 _SUM = ("kwh", "covered_s", "ships", "whole", "provisional")
@@ -274,32 +270,17 @@ class InfluxStore:
 
     def top_ships(self, window: Window, count: int) -> list[ShipEnergy]:
         """See `EnergyReader`."""
-        start_s, end_s = (each // NS_PER_S for each in _bounds_ns(window))
-        first_s, last_s = -(-start_s // DAY_S) * DAY_S, end_s // DAY_S * DAY_S
-        if first_s >= last_s:  # no whole day
-            first_s = last_s = end_s
-        days = {"first": first_s * NS_PER_S, "last": last_s * NS_PER_S}
-        stale_days = stale_times_s(self._server, SHIP_DAYS, " AND time >= $first AND time < $last", days)
-        edges = [(start_s, first_s), *((day_s, day_s + DAY_S) for day_s in stale_days), (last_s, end_s)]
-        whole = zip([first_s, *(day_s + DAY_S for day_s in stale_days)], [*stale_days, last_s], strict=True)
-        parts = [("energy", *each) for each in edges] + [("ship_days", *each) for each in whole]
-        totals: dict[int, tuple[float, float]] = {}
-        for ship, kwh, covered_s in self._totals([each for each in parts if each[1] < each[2]]):
-            so_far = totals.get(ship, (0.0, 0.0))
-            totals[ship] = so_far[0] + kwh, so_far[1] + covered_s
-        ships = [ShipEnergy(ship, kwh, covered_s) for ship, (kwh, covered_s) in totals.items() if covered_s]
+        (energy,) = energies(self._server, [window])
+        ships = [ShipEnergy(ship, kwh, covered_s) for ship, (kwh, covered_s) in energy.items()]
         return sorted(ships, key=lambda each: (-round(each.kwh, 6), each.ship))[:count]
 
-    def _totals(self, parts: Sequence[tuple[str, int, int]]) -> Iterator[tuple[int, float, float]]:
-        statements = [
-            f"SELECT sum(kwh) AS kwh, sum(covered_s) AS covered_s FROM {name}"
-            f" WHERE time >= $start{i} AND time < $end{i} GROUP BY ship"
-            for i, (name, _, _) in enumerate(parts)
-        ]
-        values = {f"start{i}": start_s * NS_PER_S for i, (_, start_s, _) in enumerate(parts)}
-        values |= {f"end{i}": end_s * NS_PER_S for i, (_, _, end_s) in enumerate(parts)}
-        for table in map(complete, self._server.query(statements, values)):
-            yield from zip(ships_of(table), map(float, table["kwh"]), map(float, table["covered_s"]), strict=True)
+    def ships(self, after: int, count: int, windows: Sequence[Window]) -> ShipPage:
+        """See `EnergyReader`."""
+        return influx_ships.ships(self._server, after, count, windows)
+
+    def readings(self, ship: int, start_us: int, end_us: int, count: int) -> Readings:
+        """See `EnergyReader`."""
+        return influx_neighbours.first_readings(self._server, ship, start_us, end_us, count)
 
     def ping(self) -> None:
         """See `EnergyReader`."""
@@ -321,7 +302,8 @@ class InfluxStore:
 
 
 def _bounds_ns(window: Window) -> tuple[int, int]:
-    return (window.start_s or 0) * NS_PER_S, min(END_S if window.end_s is None else window.end_s, END_S) * NS_PER_S
+    start_s, end_s = bounds_s(window)
+    return start_s * NS_PER_S, end_s * NS_PER_S
 
 
 def _fleet_slots(rows: Mapping[int, tuple[float, ...]]) -> FleetSlots:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from shared.moments import US_PER_S
 from shared.readings import F64, I64, Bools, Readings
@@ -11,6 +11,9 @@ from shared.slots import Slots, Window, slot_floor_us
 
 BEFORE = 2
 """How many readings before a slot decide on it, with those in it: the first only tells how long the second speaks."""
+
+NEWEST = 21
+"""How many of its newest readings are read to tell how often a ship sends one: twenty times in between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,35 @@ class ShipEnergy:
     covered_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class ShipHistory:
+    """What is known of one ship.
+
+    Attributes:
+        ship: its id.
+        first_us: the moment of its first reading, microseconds since 1970.
+        newest_us: the moments of its newest readings, by time, `NEWEST` of them or all there are; never empty.
+        slots: how many slots there could be from its first to its last one, both included.
+        whole: how many of them are there, and wholly covered.
+        kwh: what it used in each of the windows that were asked for; None where it has no slot.
+
+    """
+
+    ship: int
+    first_us: int
+    newest_us: tuple[int, ...]
+    slots: int
+    whole: int
+    kwh: tuple[float | None, ...]
+
+
+class ShipPage(NamedTuple):
+    """Some ships by id, and after which id there may be more; None where there are no more."""
+
+    ships: list[ShipHistory]
+    next: int | None
+
+
 class EnergyReader(Protocol):
     """What the query service needs. Every method may raise `Unavailable`; slots without cover never appear."""
 
@@ -93,6 +125,23 @@ class EnergyReader(Protocol):
 
         Ties are sorted by id; two are tied if they do not differ in six decimals, which is what answers show.
         """
+        ...
+
+    def ships(self, after: int, count: int, windows: Sequence[Window]) -> ShipPage:
+        """Give the first ships of all whose id is greater than `after`.
+
+        What it costs depends on how many these are and on the length of the windows, hardly on their history.
+
+        Args:
+            after: -1 for all.
+            count: how many at most.
+            windows: what to sum their energy over; each with both bounds.
+
+        """
+        ...
+
+    def readings(self, ship: int, start_us: int, end_us: int, count: int) -> Readings:
+        """Give one ship's first readings in ``[start_us, end_us)``, by time, `count` of them or all there are."""
         ...
 
     def ping(self) -> None:

@@ -1,5 +1,6 @@
 """The embedded store: one SQLite file, for one machine. Its tables are described in `sqlite_schema.sql`."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,13 +11,16 @@ from numpy.typing import NDArray
 
 from shared.moments import US_PER_S
 from shared.readings import F64, Readings
-from shared.slots import SLOT_US, Slots, Window, slot_floor_us
+from shared.slots import SLOT_S, SLOT_US, Slots, Window, slot_floor_us
 from shared.sqlite_files import SqliteFile
-from shared.store.port import FleetSlots, Neighbourhood, ShipEnergy, Span
+from shared.store.port import NEWEST, FleetSlots, Neighbourhood, ShipEnergy, ShipHistory, ShipPage, Span
 
 FILE_NAME = "power.sqlite"
-_SCHEMA = Path(__file__).with_name("sqlite_schema.sql")
-_SCHEMA_VERSION = 1
+_SCHEMA, _TRIGGERS, _FROM_1 = (
+    Path(__file__).with_name(name).read_text("utf-8")
+    for name in ("sqlite_schema.sql", "sqlite_triggers.sql", "sqlite_from_1.sql")
+)
+_SCHEMA_VERSION = 2
 _DAY_S = 86_400
 _NEVER_S = 2**53
 _PART = 20_000
@@ -26,6 +30,7 @@ _COLUMNS = "SELECT ship, time_us, value, unit = 'kWh', sent_at_us FROM readings 
 _BEFORE = f"{_COLUMNS} AND time_us < ? ORDER BY time_us DESC LIMIT ?"
 _FROM = f"{_COLUMNS} AND time_us >= ? ORDER BY time_us LIMIT 1"
 _BETWEEN = f"{_COLUMNS} AND time_us >= ? AND time_us < ? ORDER BY time_us"
+_FIRST_BETWEEN = f"{_BETWEEN} LIMIT ?"
 _END_US = 2**62
 _PUT_READING = """
 INSERT INTO readings (ship, time_us, value, unit, sent_at_us) VALUES (?, ?, ?, ?, ?)
@@ -56,6 +61,22 @@ SELECT ship, total(whole_kwh) + total(rest_nwh) / 1e12 AS kwh, total(covered_us)
     UNION ALL {_EDGE} UNION ALL {_EDGE}
 ) GROUP BY ship HAVING total(covered_us) > 0 ORDER BY round(kwh, 6) DESC, ship LIMIT ?
 """
+_SHIPS = """
+SELECT ship, whole_slots,
+    (SELECT min(start_s) FROM energy WHERE energy.ship = ship_energy.ship),
+    (SELECT max(start_s) FROM energy WHERE energy.ship = ship_energy.ship),
+    (SELECT min(time_us) FROM readings WHERE readings.ship = ship_energy.ship)
+FROM ship_energy WHERE ship > ? AND covered_us > 0 ORDER BY ship LIMIT ?
+"""
+_NEWEST = "SELECT time_us FROM readings WHERE ship = ? ORDER BY time_us DESC LIMIT ?"
+# Day by day, so that of each day only the ships that are asked for are read.
+_OF_SHIPS = f"""
+SELECT ship, total(whole_kwh) + total(rest_nwh) / 1e12 FROM (
+    SELECT d.ship, d.whole_kwh, d.rest_nwh, d.covered_us FROM json_each(?) days
+    CROSS JOIN ship_day_energy d ON d.day_s = days.value AND d.ship BETWEEN ? AND ?
+    UNION ALL {_EDGE} WHERE s.ship BETWEEN ? AND ? UNION ALL {_EDGE} WHERE s.ship BETWEEN ? AND ?
+) GROUP BY ship HAVING total(covered_us) > 0
+"""
 
 
 Rows = TypeVar("Rows", Readings, Slots)
@@ -71,7 +92,13 @@ class SqliteStore:
             InvalidSettings: the file cannot be used.
 
         """
-        self._file = SqliteFile(folder / FILE_NAME, _SCHEMA.read_text("utf-8"), _SCHEMA_VERSION, cache_kib=cache_kib)
+        self._file = SqliteFile(
+            folder / FILE_NAME,
+            _SCHEMA + _TRIGGERS,
+            _SCHEMA_VERSION,
+            upgrades={1: _FROM_1 + _TRIGGERS},
+            cache_kib=cache_kib,
+        )
         self._seen = -1
 
     def close(self) -> None:
@@ -177,13 +204,39 @@ class SqliteStore:
         if window == Window():
             rows = self._rows(_TOP_OF_ALL_TIME, (count,))
         else:
-            start_s, end_s = _bounds(window)
-            first_day_s, end_day_s = -(-start_s // _DAY_S) * _DAY_S, end_s // _DAY_S * _DAY_S
-            if first_day_s >= end_day_s:  # no whole day: all of it is an edge
-                first_day_s = end_day_s = end_s
-            edges = (start_s, first_day_s, end_day_s, end_s)
-            rows = self._rows(_TOP, (first_day_s, end_day_s, *edges, count))
+            start_s, first_day_s, end_day_s, end_s = _days(window)
+            rows = self._rows(_TOP, (first_day_s, end_day_s, start_s, first_day_s, end_day_s, end_s, count))
         return [ShipEnergy(ship, kwh, covered_us / US_PER_S) for ship, kwh, covered_us in rows]
+
+    def ships(self, after: int, count: int, windows: Sequence[Window]) -> ShipPage:
+        """See `EnergyReader`."""
+        rows = self._rows(_SHIPS, (after, count + 1))
+        goes_on, rows = len(rows) > count, rows[:count]
+        kwh = [self._kwh(rows[0][0], rows[-1][0], window) for window in windows] if rows else []
+        ships = [
+            ShipHistory(
+                ship,
+                first_us,
+                tuple(moment_us for (moment_us,) in reversed(self._rows(_NEWEST, (ship, NEWEST)))),
+                (last_s - first_s) // SLOT_S + 1,
+                whole,
+                tuple(each.get(ship) for each in kwh),
+            )
+            for ship, whole, first_s, last_s, first_us in rows
+            if first_us is not None
+        ]
+        return ShipPage(ships, rows[-1][0] if goes_on else None)
+
+    def _kwh(self, first_ship: int, last_ship: int, window: Window) -> dict[int, float]:
+        """Give the energy of those ships, from one to another, that have a slot in a window."""
+        start_s, first_day_s, end_day_s, end_s = _days(window)
+        days, ships = json.dumps(list(range(first_day_s, end_day_s, _DAY_S))), (first_ship, last_ship)
+        edges = (start_s, first_day_s, *ships, end_day_s, end_s, *ships)
+        return dict(self._rows(_OF_SHIPS, (days, *ships, *edges)))
+
+    def readings(self, ship: int, start_us: int, end_us: int, count: int) -> Readings:
+        """See `EnergyReader`."""
+        return Readings.from_rows(self._rows(_FIRST_BETWEEN, (ship, start_us, end_us, count)))
 
     def ping(self) -> None:
         """See `EnergyReader`."""
@@ -195,7 +248,7 @@ class SqliteStore:
         rows = self._rows(f"SELECT * FROM ({some} LIMIT 1) UNION ALL SELECT * FROM ({some} DESC LIMIT 1)", ())
         return Window(rows[0][0], rows[1][0] + SLOT_US // US_PER_S) if rows else None
 
-    def _rows(self, query: str, parameters: tuple[int, ...]) -> list[tuple[Any, ...]]:
+    def _rows(self, query: str, parameters: tuple[int | str, ...]) -> list[tuple[Any, ...]]:
         with self._file.errors():
             return self._file.connection().execute(query, parameters).fetchall()
 
@@ -207,6 +260,15 @@ def _parts(rows: Rows) -> Iterator[Rows]:
 
 def _bounds(window: Window) -> tuple[int, int]:
     return window.start_s or 0, _NEVER_S if window.end_s is None else window.end_s
+
+
+def _days(window: Window) -> tuple[int, int, int, int]:
+    """Give a window's start, the start and the end of the whole days in it, and its end."""
+    start_s, end_s = _bounds(window)
+    first_day_s, end_day_s = -(-start_s // _DAY_S) * _DAY_S, end_s // _DAY_S * _DAY_S
+    if first_day_s >= end_day_s:  # no whole day: all of it is an edge
+        first_day_s = end_day_s = end_s
+    return start_s, first_day_s, end_day_s, end_s
 
 
 def _columns(rows: list[tuple[Any, ...]], width: int) -> F64:

@@ -9,13 +9,14 @@ from shared.store.influx_server import Account
 from shared.store.influxdb import InfluxStore
 from tests.contracts.store_contract import MakeStore, Store, StoreContract
 from tests.contracts.store_edges import StoreEdges
+from tests.contracts.store_ships import StoreShips
 from tests.support.engine import InfluxDb2, influxdb2
 from tests.support.influxdb import InfluxDb
 
 _databases = count()
 
 
-class TestInfluxStore(StoreContract, StoreEdges):
+class TestInfluxStore(StoreContract, StoreEdges, StoreShips):
     """The contract, on a real InfluxDB 1.x."""
 
     accounts: dict[int, Account]
@@ -48,7 +49,7 @@ def server2() -> Iterator[InfluxDb2]:
 
 
 @pytest.mark.engine
-class TestInfluxStoreOnVersion2(StoreContract, StoreEdges):
+class TestInfluxStoreOnVersion2(StoreContract, StoreEdges, StoreShips):
     """The contract, on the image that the service is composed with."""
 
     accounts: dict[int, Account]

@@ -16,16 +16,17 @@ from shared.errors import InvalidSettings, Unavailable
 from shared.readings import Readings
 from shared.slots import Window
 from shared.sqlite_files import SqliteFile
-from shared.store.port import Span
+from shared.store.port import ShipEnergy, Span
 from shared.store.sqlite import FILE_NAME, SqliteStore
 from tests.contracts.store_contract import DAY_S, START_S, MakeStore, Store, StoreContract, put, slots_of
 from tests.contracts.store_edges import StoreEdges
+from tests.contracts.store_ships import MINUTE_US, StoreShips
 from tests.support.strategies import START_US
 
 ONE = Readings.from_rows([(1, START_US, 1.0, False, 0)])
 
 
-class TestSqliteStore(StoreContract, StoreEdges):
+class TestSqliteStore(StoreContract, StoreEdges, StoreShips):
     """The contract, on files."""
 
     folders: dict[int, Path]
@@ -82,6 +83,61 @@ def test_a_file_of_another_version_is_refused(tmp_path: Path) -> None:
         SqliteStore(tmp_path)
 
 
+def _of_version_1(folder: Path) -> None:
+    """Make a file as the program before this one made it, with two ships' slots put through its triggers."""
+    connection = sqlite3.connect(folder / FILE_NAME, isolation_level=None)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.executescript(Path(__file__).with_name("sqlite_version_1.sql").read_text("utf-8"))
+    connection.execute("PRAGMA user_version=1")
+    rows = [(1, 0, 900.0), (1, 1, 300.0), (1, 3, 900.0), (2, 0, 60.0)]
+    connection.executemany(
+        "INSERT INTO energy (ship, start_s, kwh, covered_s, provisional) VALUES (?, ?, 1.5, ?, 0)",
+        [(ship, START_S + 900 * at, covered_s) for ship, at, covered_s in rows],
+    )
+    connection.executemany(
+        "INSERT INTO readings VALUES (?, ?, 6.0, 'kW', 0)",
+        [(1, START_US), (1, START_US + 45 * MINUTE_US), (2, START_US)],
+    )
+    connection.close()
+
+
+def _whole(store: SqliteStore) -> list[tuple[int, int, int]]:
+    return [(each.ship, each.whole, each.slots) for each in store.ships(-1, 9, ()).ships]
+
+
+def test_a_file_of_the_version_before_is_brought_up_to_date(tmp_path: Path) -> None:
+    """What it holds counts, and so does what comes, changes and goes from then on."""
+    _of_version_1(tmp_path)
+    store = SqliteStore(tmp_path)
+    assert _whole(store) == [(1, 2, 4), (2, 0, 1)]
+    assert store.top_ships(Window(), 9) == [ShipEnergy(1, 4.5, 2100.0), ShipEnergy(2, 1.5, 60.0)]
+    put(store, slots_of((1, 1, 1.0, 900.0, False), (2, 0, 1.0, 900.0, False), (1, 0, 1.0, 30.0, False)))
+    assert _whole(store) == [(1, 2, 4), (2, 1, 1)]
+    put(store, slots_of((1, 3, 0.0, 0.0, False), (2, 1, 1.0, 900.0, False)))
+    assert _whole(store) == [(1, 1, 2), (2, 2, 2)]
+    store.close()
+    again = SqliteStore(tmp_path)
+    assert _whole(again) == [(1, 1, 2), (2, 2, 2)]
+    again.close()
+
+
+def test_an_upgraded_file_has_the_tables_of_a_new_one(tmp_path: Path) -> None:
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+    _of_version_1(tmp_path / "old")
+    found = []
+    for name in ("old", "new"):
+        store = SqliteStore(tmp_path / name)
+        connection = store._file.connection()
+        triggers = connection.execute(
+            "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' ORDER BY name"
+        ).fetchall()
+        columns = [row[1:4] for row in connection.execute("PRAGMA table_info(ship_energy)")]
+        found.append((triggers, columns, connection.execute("PRAGMA user_version").fetchone()))
+        store.close()
+    assert found[0] == found[1]
+
+
 def test_another_writer_makes_it_unavailable(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path)
     store._file.connection().execute("PRAGMA busy_timeout=50")
@@ -116,7 +172,7 @@ def test_a_new_file_that_another_process_makes_is_waited_for(tmp_path: Path) -> 
 _OPEN = """
 import random, sys, time
 from pathlib import Path
-from shared.store.port import Span
+from shared.store.port import ShipEnergy, Span
 from shared.store.sqlite import SqliteStore
 print("ready", flush=True)
 start_s = float(sys.stdin.readline())
@@ -176,6 +232,7 @@ def test_no_question_reads_all_slots_of_all_ships(tmp_path: Path) -> None:
         store.fleet(each)
         store.top_ships(each, 3)
         store.extent()
+    store.ships(-1, 9, (window,))
     connection.set_trace_callback(None)
     plans = [row[3] for question in asked for row in connection.execute(f"EXPLAIN QUERY PLAN {question}")]
     assert any("SEARCH e " in plan for plan in plans), "the edges of the window are looked up"

@@ -69,6 +69,7 @@ def test_after_good_and_bad_batches_the_counters_say_just_that(own: WatchedServi
     assert own.count("power_worker_batch_lag_seconds_count") == 2, "of those that the gateway dated"
     assert 1 <= own.count("power_worker_transaction_seconds_count") <= 3
     assert own.count("power_worker_reconnects_total") == 0
+    assert own.count("power_worker_lost_sessions_total") == own.count("power_worker_lost_subscriptions_total") == 0
     assert own.count("power_ingest_batches_total") == 2
     assert own.count("power_ingest_readings_total") == 4
     assert own.count("power_ingest_outbox_failures_total") == 0
@@ -90,7 +91,8 @@ def test_every_process_is_ready_and_is_so_again_after_its_broker_died(own: Watch
         lambda: ready(own.request("GET", "/readyz")) == {"broker": True, "outbox": True, "store": True},
         "the APIs are ready",
     )
-    assert ready(own.worker("/readyz")) == {"broker": True, "store": True, "dead_letters": True, "progress": True}
+    checks = ("broker", "subscription", "queue", "store", "dead_letters", "progress")
+    assert ready(own.worker("/readyz")) == dict.fromkeys(checks, True)
     assert own.get("/healthz") == own.worker("/healthz").json() == {"status": "ok"}
     broker = child(own, "mosquitto")
     assert broker is not None

@@ -123,6 +123,29 @@ def test_the_other_samples_read_back(fleet: Service, ship: int, values: list[flo
     ]
 
 
+def test_ships_are_told_of_with_their_readings(fleet: Service) -> None:
+    """Ship 42 reported three times, long ago; the stretch of its last reading ends within a slot."""
+    answer = fleet.get("/ships")
+    assert answer["next"] is None
+    assert [each["spaceship_id"] for each in answer["ships"]] == [1, 2, 3, 9, 10, 11, 12, 13, 20, 42]
+    silent_for = answer["ships"][-1].pop("silent_for")
+    assert silent_for > 1e8
+    assert answer["ships"][-1] == {
+        "spaceship_id": 42,
+        "first_reading": "2019-01-05T04:37:00Z",
+        "last_reading": "2019-01-05T05:42:00Z",
+        "cadence": 1950,
+        "energy_24h": None,
+        "energy_30d": None,
+        "whole_share": 0.777778,
+    }
+    assert fleet.get("/ships/42")["whole_share"] == 0.777778
+    found = fleet.get("/ships/42/readings?start=2019-01-05T04:40:00Z&limit=1")
+    row = {"datetime": "2019-01-05T04:42:00Z", "value": 1200, "units": "kW", "sent_at": found["data"][0]["sent_at"]}
+    assert found == {"spaceship_id": 42, "data": [row], "next": "2019-01-05T05:42:00Z"}
+    assert fleet.request("GET", "/ships/4").status == 404
+
+
 FIRST_HOUR = f"start={moment(0)}&end={moment(4)}"
 
 

@@ -20,7 +20,7 @@ from power_cli.broker_users import OPTIONS_FILE, ship_client, ship_role
 from power_cli.up import ROOT
 from shared.broker import Login
 from shared.settings import BrokerAdminSettings
-from shared.topics import ALL_READINGS, DROPPED
+from shared.topics import ALL_READINGS, DROPPED, PROBE
 from tests.support.guarded import GuardedBroker, Somebody
 from tests.support.servers import HOST
 from tests.support.waiting import until
@@ -42,7 +42,7 @@ class Rights(NamedTuple):
 RIGHTS = {
     "ship-42": Rights(("ships/42/readings",), ("ships/42/receipts",)),
     "gateway": Rights(("ships/+/readings",), ("ships/+/receipts", "gateways/#", DROPPED)),
-    "worker": Rights(("ships/+/receipts", "gateways/#"), ("ships/+/readings",)),
+    "worker": Rights(("ships/+/receipts", "gateways/#", PROBE), ("ships/+/readings", DROPPED)),
     "monitor": Rights((), ("$SYS/#",)),
     "admin": Rights((CONTROL,), (f"{CONTROL}/response",)),
 }
@@ -51,11 +51,13 @@ TOPICS = [
     "ships/42/receipts",
     "ships/43/readings",
     "ships/43/receipts",
+    PROBE,
     "ships/42/readings/more",
     "ships/42",
     "ships",
     "gateways/1/receipts",
     "$SYS/broker/uptime",
+    DROPPED,
     CONTROL,
     f"{CONTROL}/response",
     "$CONTROL/other",

@@ -6,6 +6,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -329,7 +330,8 @@ def test_what_went_wrong_is_told_and_alarmed(watched: Watched) -> None:
     watched.use()
 
     def firing() -> set[str]:
-        return {alert["labels"]["alertname"] for alert in watched.prometheus.get("alerts")["alerts"]}
+        alerts = watched.prometheus.get("alerts")["alerts"]
+        return {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}
 
     until(lambda: {"PowerBatchesNotTaken", "PowerDeadLetters"} <= firing(), "both alarms are raised")
     assert firing() <= {"PowerBatchesNotTaken", "PowerDeadLetters", "PowerProcessDown"}
@@ -341,3 +343,61 @@ def test_the_configuration_is_one_that_prometheus_takes() -> None:
     check = [prometheus_program("promtool"), "check"]
     subprocess.run([*check, "config", "--syntax-only", CONFIGURATION / "prometheus.yml"], check=True)
     subprocess.run([*check, "rules", CONFIGURATION / "alerts.yml"], check=True)
+
+
+# What raises the alarms: what the services tell, a value every 15 seconds, beside an outbox that may have 100 bytes.
+
+RAISES = {
+    "PowerProcessDown": ['up{job="power"} 1 0x8'],
+    "PowerWorkerStuck": ["power_worker_last_progress_timestamp_seconds 0x8"],
+    "PowerWorkerBehind": [
+        'power_worker_batch_lag_seconds_bucket{le="60"} 0+9x60',
+        'power_worker_batch_lag_seconds_bucket{le="300"} 0+10x60',
+        'power_worker_batch_lag_seconds_bucket{le="+Inf"} 0+10x60',
+    ],
+    "PowerBrokerDrops": ["power_broker_dropped_messages NaN 0x3 3x3"],
+    "PowerSessionLost": ["power_worker_lost_sessions_total 0x3 1x3"],
+    "PowerSubscriptionLost": ["power_worker_lost_subscriptions_total 0x3 1x3"],
+    "PowerBatchesNotTaken": ["power_ingest_outbox_failures_total 0x3 1x3"],
+    "PowerOutboxOld": ["power_outbox_oldest_seconds 880+15x4"],
+    "PowerOutboxFillsUp": ["power_outbox_bytes 81x8"],
+    "PowerStoreErrors": ["power_query_store_errors_total 0x3 1x3"],
+    "PowerDeadLetters": ["power_worker_dead_letters_total 0x3 1x3"],
+    "PowerDeadLettersInARow": ["power_worker_dead_letters_in_a_row 0+10x10"],
+}
+SLOW = {"PowerWorkerBehind": "15m"}
+RAISES_NOTHING = {
+    "a broker that was started again": "power_broker_dropped_messages 7x8 NaN 0x8",
+    "what was dropped before anybody listened": "power_broker_dropped_messages NaN 7x8",
+    "a batch that waits for a quarter of an hour": "power_outbox_oldest_seconds 660+15x16 0x8",
+    "an outbox that cannot be read": "power_outbox_oldest_seconds NaN NaN NaN",
+    "an outbox that was nearly full for a moment": "power_outbox_bytes 0 99x3 0x8",
+    "dead letters in a row, and then a good one": "power_worker_dead_letters_in_a_row 0+33x3 0x3",
+}
+
+
+def test_each_alarm_is_raised_by_what_it_is_for_and_by_nothing_else(tmp_path: Path) -> None:
+    """As `promtool test rules` plays it: the name of what fails is in its answer."""
+
+    def played(name: str, told: list[str], raised: list[str], within: str = "15m") -> Json:
+        series = [each.partition(" ") for each in [*told, "power_outbox_max_bytes 100x60"]]
+        firing = {
+            "expr": 'count by (alertname) (max_over_time(ALERTS{alertstate="firing"}[15m]))',
+            "eval_time": within,
+            "exp_samples": [{"labels": f'{{alertname="{each}"}}', "value": 1} for each in raised],
+        }
+        return {
+            "name": name,
+            "interval": "15s",
+            "input_series": [{"series": each, "values": values} for each, _, values in series],
+            "promql_expr_test": [firing],
+        }
+
+    tests = [played(name, told, [name], SLOW.get(name, "3m")) for name, told in RAISES.items()]
+    tests += [played(name, [told], []) for name, told in RAISES_NOTHING.items()]
+    rules = CONFIGURATION / "alerts.yml"
+    file = tmp_path / "tests.yml"
+    file.write_text(json.dumps({"rule_files": [str(rules)], "evaluation_interval": "15s", "tests": tests}), "utf-8")
+    done = subprocess.run([prometheus_program("promtool"), "test", "rules", file], check=False, capture_output=True)
+    assert done.returncode == 0, (done.stdout + done.stderr).decode()
+    assert set(RAISES) == set(re.findall(r"alert: (\w+)", rules.read_text("utf-8")))

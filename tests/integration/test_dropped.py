@@ -1,9 +1,11 @@
 """What the broker drops in silence, it tells on a topic of its own; the gateway hears it, where it may."""
 
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import paho.mqtt.publish as paho
 import pytest
 from paho.mqtt.client import MQTTMessage
 from prometheus_client import CollectorRegistry
@@ -11,6 +13,8 @@ from prometheus_client import CollectorRegistry
 from ingest_api.dispatcher import Dispatcher
 from ingest_api.metrics import IngestMetrics
 from ingest_api.outbox import Outbox
+from ingest_api.window import AGAIN_S, JITTER
+from normalizer_worker.broker_vitals import DROPS_SHOW_S, BrokerVitals
 from normalizer_worker.subscriber import Connection
 from power_cli import mosquitto
 from shared.topics import ALL_READINGS, DROPPED
@@ -72,6 +76,64 @@ def test_what_a_full_queue_drops_is_told(
         gateway.accepted()  # confirmed, all of them
     until(lambda: dropped(registry) == 3, "the broker tells that it dropped three")
     assert outbox.depth == QUEUED + 3, "and they wait, nevertheless"
+
+
+def test_what_may_be_dropped_is_published_again_soon(broker: Broker, outbox: Outbox) -> None:
+    """And not only when it has been without a receipt for long; but less and less often while the queue is full."""
+    now_s = [0.0]
+    said = CollectorRegistry()
+    Connection(HOST, broker.port, "stand-in", ALL_READINGS, 100).close()
+    with dispatching(outbox, broker.port, dropped=IngestMetrics(said).dropped.set, now_s=lambda: now_s[0]) as gateway:
+        until(lambda: dropped(said) == 0, "the broker tells that it dropped none")
+        for _ in range(QUEUED + 3):
+            outbox.accept(entry())
+            gateway.accepted()
+        until(lambda: dropped(said) == 3, "the broker tells that it dropped three")
+        now_s[0] += 2.0
+        until(lambda: dropped(said) == 3 + QUEUED + 3, "all are published again, and dropped: the queue is still full")
+        worker = Worker(broker.port)
+        now_s[0] += 4.0
+        until(lambda: outbox.depth == 0, "all are stored")
+    worker.close()
+    assert now_s[0] < AGAIN_S * (1 - JITTER)
+
+
+def test_the_worker_shows_for_a_minute_that_messages_were_dropped(
+    broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A ship's may be gone for good; what was dropped before the worker heard of it for the first time is not news."""
+    clock_s = [0.0]
+    told = BrokerVitals(CollectorRegistry(), lambda: clock_s[0])
+
+    def connected() -> Connection:
+        return Connection(HOST, broker.port, "test-worker", ALL_READINGS, 100, told=told)
+
+    def is_well() -> bool:
+        return told.checks()["queue"]()
+
+    def is_red(connection: Connection) -> bool:
+        connection.receive(0.01)
+        return not is_well()
+
+    connection = connected()
+    until(lambda: connection.receive(0.01) or told._dropped == 0, "the broker tells that it dropped none")
+    connection.close()
+    assert is_well()
+    for _ in range(QUEUED + 3):
+        paho.single("ships/1/readings", b"x", qos=1, hostname=HOST, port=broker.port)
+    connection = connected()
+    until(lambda: is_red(connection), "the worker hears of it")
+    assert re.search("has dropped [34] messages", caplog.text), "perhaps one that it sent to itself, too"
+    clock_s[0] += DROPS_SHOW_S
+    assert is_well()
+    connection.close()
+
+
+def test_a_broker_that_counts_anew_has_dropped_what_it_says() -> None:
+    told = BrokerVitals(CollectorRegistry())
+    for count, is_well in ((7, True), (7, True), (0, True), (2, False)):
+        told.dropped(count)
+        assert told.checks()["queue"]() is is_well, count
 
 
 @pytest.fixture

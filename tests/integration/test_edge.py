@@ -99,6 +99,7 @@ def test_a_batch_goes_to_the_gateway_and_a_question_to_the_query_service(edge: E
     assert (accepted.status, accepted.json()["status"]) == (202, "accepted")
     until(lambda: _energy(edge, ship), "the energy can be asked for")
     assert edge.request("GET", "/topusers?count=1").status == 200
+    assert edge.request("GET", "/ships?limit=1").json()["ships"]
     assert edge.request("GET", "/data/fleet").status == 200
     assert edge.request("HEAD", "/topusers").status == 200
 

@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 
 from normalizer_worker.normalize import DEFAULT_MAX_GAP_US
 from shared.slots import Slots, Window
-from shared.store.influx_rollups import KINDS, read_stale
 from shared.store.influx_server import Account, Server
+from shared.store.influx_sums import KINDS, read_stale
 from shared.store.influxdb import InfluxStore
 from tests.contracts.store_contract import assert_roll_ups
+from tests.contracts.store_ships import assert_ships
 from tests.support import reference
 from tests.support.comparing import assert_same
 from tests.support.influxdb import InfluxDb
@@ -124,6 +125,7 @@ class World:
         with closing(InfluxStore(self.account)) as store:
             assert_same(Slots.concat([store.slots(ship, Window()) for ship in SHIPS]), expected)
             assert_roll_ups(store, expected)
+            assert_ships(store, self.rows)
 
     def check_slots(self) -> None:
         """Compare slots and sums with what follows from the readings that are stored, be they right or not."""

@@ -13,8 +13,8 @@ from shared.readings import Readings
 from shared.slots import Window
 from shared.store import influx_rollups
 from shared.store.influx_presence import HELD_S, SHOWN_S, WATCHED_S
-from shared.store.influx_rollups import FLEET, read_stale
 from shared.store.influx_server import Account, Table
+from shared.store.influx_sums import FLEET, PINNED_S, SHIPS, read_stale, ships_in
 from shared.store.influxdb import InfluxStore
 from shared.store.port import Neighbourhood, Span
 from tests.integration.test_influxdb_interleavings import World
@@ -134,6 +134,31 @@ def test_who_starts_anew_puts_the_sums_right_though_nothing_comes(world: World) 
     world.pass_time()
     one.rest()
     world.check_clean()
+    world.check()
+
+
+def test_ships_of_an_earlier_version_are_told_of_at_once_and_get_their_sums(world: World) -> None:
+    """It kept no sums of all time: they are made from the days until the worker has made them, and late data counts."""
+    one = world.life([])
+    day = 24 * 60
+    record(world, one, *(reading(at, ship=ship) for ship in (1, 2) for at in (0, 40, 15, 3 * day, 3 * day + 60)))
+    one.leave()
+    world.influxdb.query(f"DROP MEASUREMENT {SHIPS.name}", world.database)
+    world.pass_time()
+    world.check()
+    other = world.life([])
+    record(world, other, reading(day), reading(45))
+    world.check()
+    other.rest()
+    assert ships_in(world.server, SHIPS) == [1, 2]
+    world.check_clean()
+    world.check()
+
+
+def test_a_sum_of_all_time_counts_only_with_the_mark_that_it_was_made_for(world: World) -> None:
+    one = world.life([])
+    record(world, one, reading(0), reading(30))
+    world.server.write([f"ships,ship=1 whole=99i,mark=7i {PINNED_S * 10**9}"])
     world.check()
 
 

@@ -1,34 +1,24 @@
 """GET /readyz of each service turns red when the broker or the store goes away, and green when it is back."""
 
 import sqlite3
-import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import paho.mqtt.publish as paho
 import pytest
-from flask.testing import FlaskClient
-from prometheus_client import CollectorRegistry
 
 from ingest_api.gateway import OLD_S, is_well
 from ingest_api.outbox import LARGEST_BYTES
 from ingest_api.outbox_file import FILE_NAME as OUTBOX_FILE
-from normalizer_worker.arrivals import Arrivals
-from normalizer_worker.dead_letters import DeadLetters
-from normalizer_worker.normalize import DEFAULT_MAX_GAP_US
-from normalizer_worker.recorder import Recorder
-from normalizer_worker.subscriber import Connection
-from normalizer_worker.vitals import Vitals
-from normalizer_worker.worker import Worker
 from shared import health
 from shared.http import make_app
 from shared.store.sqlite import FILE_NAME, SqliteStore
 from shared.tokens import anybody
-from shared.topics import ALL_READINGS
 from tests.support.outbox import an_outbox, decide, dispatching, entry
 from tests.support.servers import HOST, Broker
 from tests.support.waiting import until
+from tests.support.worker import await_ready, await_red, running
 
 BUSY_S = 0.05
 
@@ -40,41 +30,6 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
     store._file._busy_s = BUSY_S
     yield store
     store.close()
-
-
-@contextmanager
-def running(broker: Broker, store: SqliteStore, folder: Path) -> Iterator[tuple[FlaskClient, CollectorRegistry]]:
-    """Run a worker in a thread; yields a client of its health, and its registry."""
-    registry, stop = CollectorRegistry(), threading.Event()
-    vitals, dead_letters, arrivals = Vitals(registry), DeadLetters(folder), Arrivals(folder)
-
-    def connect() -> Connection:
-        return Connection(HOST, broker.port, "test-worker", ALL_READINGS, 100)
-
-    worker = Worker(connect, Recorder(store, DEFAULT_MAX_GAP_US), dead_letters, arrivals, vitals)
-    thread = threading.Thread(target=worker.run, args=(stop.is_set, lambda: None))
-    thread.start()
-    try:
-        yield make_app(health.routes(vitals.checks()), access=anybody).test_client(), registry
-    finally:
-        stop.set()
-        thread.join()
-        dead_letters.close()
-        arrivals.close()
-
-
-def await_ready(asking: FlaskClient) -> None:
-    until(lambda: asking.get("/readyz").status_code == 200, "ready")
-
-
-def await_red(asking: FlaskClient, check: str) -> None:
-    def is_red() -> bool:
-        response = asking.get("/readyz")
-        assert response.json is not None
-        assert response.status_code == (200 if response.json["ready"] else 503)
-        return not response.json["checks"][check]
-
-    until(is_red, f"{check} is red")
 
 
 def test_the_gateway_follows_the_broker(broker: Broker, tmp_path: Path) -> None:

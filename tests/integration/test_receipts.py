@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from prometheus_client import CollectorRegistry
 
+from normalizer_worker.broker_vitals import BrokerVitals
 from normalizer_worker.finishing import Done
 from normalizer_worker.receipts import Receipt
 from normalizer_worker.subscriber import Connection
@@ -171,11 +173,10 @@ def test_no_response_topic_that_is_honoured_ends_the_connection(
 def test_a_refusal_by_the_brokers_rules_is_counted_and_ends_nothing(tmp_path: Path) -> None:
     guarded = GuardedBroker(tmp_path)
     guarded.start()
-    refused: list[int] = []
+    registry = CollectorRegistry()
     logins = {user: Login(user, guarded.password(user)) for user in ("worker", "gateway")}
-    connection = Connection(
-        HOST, guarded.port, "worker", ALL_READINGS, 9, login=logins["worker"], refused=refused.append
-    )
+    told = BrokerVitals(registry)
+    connection = Connection(HOST, guarded.port, "worker", ALL_READINGS, 9, login=logins["worker"], told=told)
     gateway = Client(CallbackAPIVersion.VERSION2)
     logins["gateway"].apply_to(gateway)
     gateway.connect(HOST, guarded.port)
@@ -186,7 +187,7 @@ def test_a_refusal_by_the_brokers_rules_is_counted_and_ends_nothing(tmp_path: Pa
     (message,) = receive(connection, 1)
     connection.finish([Done(message, to("ships/1/elsewhere")), Done(message, to("ships/1/receipts"))])
     until(lambda: connection.receive(0.01) or not connection._finishing.unconfirmed, "both confirmations")
-    assert refused == [1]
+    assert registry.get_sample_value("power_worker_receipts_refused_total") == 1
     connection.close()
     guarded.stop()
 

@@ -12,6 +12,7 @@ from shared.errors import Unavailable
 from shared.http import make_app
 from shared.tokens import anybody
 from tests.e2e.bad_batches import reading, readings, text
+from tests.support.outbox import ROOM
 from tests.support.waiting import until
 from tests.unit.ingest_api.test_app import failing
 
@@ -67,6 +68,7 @@ def test_what_waits_is_told_and_for_how_long(outbox: Outbox) -> None:
     registry = counted(outbox, text(), text())
     assert registry.get_sample_value("power_outbox_batches") == 2
     assert registry.get_sample_value("power_outbox_bytes") == outbox.size_bytes > 2 * len(text())
+    assert registry.get_sample_value("power_outbox_max_bytes") == ROOM
     first = registry.get_sample_value("power_outbox_oldest_seconds") or 0
     until(lambda: (registry.get_sample_value("power_outbox_oldest_seconds") or 0) > first, "it gets older")
 

@@ -23,7 +23,6 @@ class FakeClient:
         self.sent: list[str] = []
         self.code = MQTTErrorCode.MQTT_ERR_SUCCESS
         self.mids = 0
-        self.on_publish: Any = None
 
     def publish(self, topic: str, payload: bytes, qos: int, properties: Any) -> Any:
         assert qos == 1
@@ -37,9 +36,6 @@ class FakeClient:
         self.sent.append(f"ack {mid}")
         return self.code
 
-    def confirm(self, mid: int, name: str = "Success") -> None:
-        self.on_publish(self, None, mid, ReasonCode(PacketTypes.PUBACK, name), None)
-
 
 class Finisher:
     def __init__(self, room: int = 100, max_waiting: int = 100) -> None:
@@ -51,6 +47,9 @@ class Finisher:
     def finish(self, *done: Done) -> bool:
         self.finishing.add(done)
         return self.finishing.go_on()
+
+    def confirm(self, mid: int, name: str = "Success") -> None:
+        self.finishing.confirmed(mid, ReasonCode(PacketTypes.PUBACK, name))
 
     @property
     def sent(self) -> list[str]:
@@ -74,7 +73,7 @@ def test_what_the_broker_has_no_room_for_waits_with_its_acknowledgement_and_what
     assert not one.finish(done(7), done(8), done(9), done(10, receipt=False))
     assert one.sent == ["to 7", "ack 7", "to 8", "ack 8"]
     assert not one.finishing.go_on()
-    one.client.confirm(2)
+    one.confirm(2)
     assert one.finishing.go_on()
     assert one.sent == ["to 9", "ack 9", "ack 10"]
     assert (one.finishing.waiting, one.finishing.unconfirmed) == (0, 2)
@@ -85,7 +84,7 @@ def test_room_is_of_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(finishing, "MAX_UNCONFIRMED_BYTES", 1000)
     one = Finisher()
     assert not one.finish(done(7, correlation=b"x" * 999), done(8), done(9))
-    one.client.confirm(1)
+    one.confirm(1)
     assert one.finishing.go_on()
     assert one.finishing._unconfirmed_bytes == 2 * len("to 8{}")
 
@@ -93,9 +92,9 @@ def test_room_is_of_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_refused_receipt_is_counted_and_said_once_and_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
     one = Finisher()
     one.finish(done(7), done(8), done(9))
-    one.client.confirm(1, "Not authorized")
-    one.client.confirm(2, "Quota exceeded")
-    one.client.confirm(3, "No matching subscribers")
+    one.confirm(1, "Not authorized")
+    one.confirm(2, "Quota exceeded")
+    one.confirm(3, "No matching subscribers")
     assert one.refused == [1, 1], "that nobody listens is no refusal"
     assert [record.message for record in caplog.records] == [
         "the broker refuses a receipt on 'to 7': Not authorized (more are only counted)"
@@ -127,6 +126,6 @@ def test_a_broker_that_confirms_nothing_any_more_is_left(monkeypatch: pytest.Mon
     monkeypatch.setattr(finishing, "CONFIRMED_WITHIN_S", -1.0)
     with pytest.raises(Unavailable, match="confirmed no receipt"):
         one.finishing.check()
-    one.client.confirm(1)
+    one.confirm(1)
     one.finishing.go_on()
     one.finishing.check()

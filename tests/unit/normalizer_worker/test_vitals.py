@@ -70,10 +70,11 @@ def test_what_was_not_stored_is_not_counted_and_shows(failing: str) -> None:
 def test_only_a_worker_with_a_session_is_ready() -> None:
     bench = Bench()
     watched = Watched(bench)
-    assert watched.checks() == {"broker": False, "store": True, "dead_letters": True, "progress": True}
+    others = dict.fromkeys(("subscription", "queue", "store", "dead_letters", "progress"), True)
+    assert watched.checks() == {"broker": False, **others}
     seen: list[dict[str, bool]] = []
     watched.worker.run(lambda: bool(seen), lambda: seen.append(watched.checks()))
-    assert seen == [{"broker": True, "store": True, "dead_letters": True, "progress": True}]
+    assert seen == [{"broker": True, **others}]
     assert not watched.checks()["broker"]
 
 

@@ -197,7 +197,7 @@ def test_receipts_are_counted_by_what_they_say() -> None:
     watched.worker.step(bench)
     assert watched.value("receipts_total", status="stored") == 2
     assert watched.value("receipts_total", status="rejected") == 1
-    watched.vitals.refused(2)
+    watched.vitals.broker.refused(2)
     assert watched.value("receipts_refused_total") == 2
 
 

@@ -1,5 +1,6 @@
 """Windows with one bound left open."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,8 +9,9 @@ from prometheus_client import CollectorRegistry
 
 from query_api.app import routes, store_errors
 from shared.http import make_app
+from shared.readings import Readings
 from shared.slots import Slots, Window, no_slots
-from shared.store.port import FleetSlots, ShipEnergy
+from shared.store.port import FleetSlots, ShipEnergy, ShipPage
 from shared.tokens import anybody
 
 START_S = 1_535_068_800  # 2018-08-24T00:00:00Z
@@ -30,6 +32,12 @@ class MemoryReader:
 
     def top_ships(self, window: Window, count: int) -> list[ShipEnergy]:  # noqa: ARG002  # as the port has it
         return [ShipEnergy(1, 5.0, 1800.0)] if self.extent_ else []
+
+    def ships(self, after: int, count: int, windows: Sequence[Window]) -> ShipPage:
+        raise NotImplementedError
+
+    def readings(self, ship: int, start_us: int, end_us: int, count: int) -> Readings:
+        raise NotImplementedError
 
     def ping(self) -> None:
         pass

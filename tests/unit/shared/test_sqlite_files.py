@@ -125,6 +125,41 @@ def test_tables_of_an_older_or_newer_program_are_refused(path: Path, version: in
         SqliteFile(path, SCHEMA, 3)
 
 
+UPGRADES = {
+    1: "ALTER TABLE notes ADD COLUMN author TEXT;\n",
+    2: "UPDATE notes SET author = 'somebody';\nALTER TABLE notes ADD COLUMN title TEXT;\n",
+}
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_older_file_is_taken_through_every_version(path: Path, version: int) -> None:
+    file = SqliteFile(path, SCHEMA, 1)
+    write(file)
+    file.close()
+    for until in range(version, 4):
+        SqliteFile(path, SCHEMA, until, upgrades=UPGRADES).close()
+    connection = sqlite3.connect(path)
+    assert connection.execute("SELECT * FROM notes").fetchall() == [("x", "somebody", None)]
+    connection.close()
+
+
+def test_an_upgrade_that_fails_leaves_the_file_as_it_was(path: Path) -> None:
+    file = SqliteFile(path, SCHEMA, 1)
+    write(file)
+    file.close()
+    with pytest.raises(InvalidSettings, match="no such table: letters"):
+        SqliteFile(path, SCHEMA, 3, upgrades={1: UPGRADES[1], 2: "DROP TABLE letters;\n"})
+    file = SqliteFile(path, SCHEMA, 1)
+    assert file.connection().execute("SELECT * FROM notes").fetchall() == [("x",)]
+    file.close()
+
+
+def test_a_version_from_which_no_upgrade_leads_here_is_refused(path: Path) -> None:
+    SqliteFile(path, SCHEMA, 4).close()
+    with pytest.raises(InvalidSettings, match="version 4, this program needs 3"):
+        SqliteFile(path, SCHEMA, 3, upgrades=UPGRADES)
+
+
 def test_closed_it_leaves_one_file_whatever_threads_used_it(path: Path) -> None:
     """SQLite tidies its log away with the last connection: then the one file is all that a backup needs."""
     file = SqliteFile(path, SCHEMA, 3)

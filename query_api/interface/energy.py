@@ -1,14 +1,12 @@
-"""What the queries take and give, as their API pages show it."""
+"""What the questions about energy take and give."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import BaseModel, Field
 
 from query_api.parameters import ShipParameters, TopParameters, WindowParameters
-from shared.openapi import JSON, Answer, Operation
-from shared.validation import MOMENT_SCHEMA
+from shared.openapi import JSON, Answer, Moment, Operation
 
-Moment = Annotated[str, MOMENT_SCHEMA]
 COVERED = "for how many seconds of the slot the energy is known; with `detail` only"
 PROVISIONAL = "whether it leans on a ship's newest reading, and so will change; with `detail` only"
 

@@ -1,0 +1,37 @@
+"""When what is under way is published again, by a clock that goes on when it is told to."""
+
+import pytest
+
+from ingest_api.window import AGAIN_S, GROWTH, JITTER, SOONER, Window
+
+
+@pytest.fixture
+def now_s() -> list[float]:
+    return [0.0]
+
+
+@pytest.fixture
+def window(now_s: list[float]) -> Window:
+    window = Window(lambda: now_s[0])
+    window.begin(65_535)
+    window.add("a", 1, 10)
+    return window
+
+
+def test_what_may_have_been_dropped_is_due_sooner_and_each_time_it_is_less_soon(
+    window: Window, now_s: list[float]
+) -> None:
+    pause_s = AGAIN_S / SOONER
+    for _ in range(5):
+        window.hurry()
+        now_s[0] += pause_s * (1 - JITTER) * 0.99
+        assert window.take_due() == []
+        now_s[0] += pause_s * 2 * JITTER * 1.01 + pause_s * 0.01
+        assert window.take_due() == [("a", 1)]
+        pause_s *= GROWTH
+
+
+def test_to_hurry_makes_nothing_later(window: Window, now_s: list[float]) -> None:
+    now_s[0] = AGAIN_S * (1 + JITTER)
+    window.hurry()
+    assert window.take_due() == [("a", 1)]
