@@ -2,9 +2,8 @@
 
 import hashlib
 import re
-from collections.abc import Callable
 from threading import BoundedSemaphore
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID, uuid4
 
 from flask import Response, jsonify, request
@@ -13,7 +12,7 @@ from werkzeug.exceptions import NotFound
 from ingest_api import body
 from ingest_api.interface import ACCEPT, TELL
 from ingest_api.metrics import IngestMetrics
-from ingest_api.outbox import Entry, Fate, Outbox
+from ingest_api.outbox import Entry, Fate
 from shared.batch import Batch, decode
 from shared.clock import StrictClock
 from shared.errors import InvalidInput, Problem, Unavailable
@@ -29,25 +28,40 @@ LONGEST_WAIT_S = 30
 _WAIT = re.compile(r"(?:^|,)\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?=$|[,;])", re.ASCII | re.IGNORECASE)
 
 
-def routes(
-    outbox: Outbox, accepted: Callable[[], None], metrics: IngestMetrics, *, allow_negative: bool = False
-) -> Routes:
+class Acceptor(Protocol):
+    """What takes batches, as `outbox.Outbox` does."""
+
+    def accept(self, entry: Entry) -> tuple[Fate, bool]:
+        """Keep a batch; give what became of it so far, and whether it is a new one."""
+        ...
+
+    def fate(self, batch_id: UUID) -> Fate | None:
+        """Tell what became of a batch; None where nothing is known of it."""
+        ...
+
+    def decided(self, batch_id: UUID, wait_s: float) -> Fate | None:
+        """Wait for a batch to be stored or rejected, but no longer than that; tell what became of it so far."""
+        ...
+
+
+def routes(outbox: Acceptor, metrics: IngestMetrics, *, allow_negative: bool = False) -> Routes:
     """Build the routes.
 
     Args:
         outbox: where accepted batches go.
-        accepted: called after each.
         metrics: where they are counted.
         allow_negative: take values below 0.
 
     """
     routes = Routes("ingest_api", __name__, needs="ingest")
     clock = StrictClock()
-    decoders, waiters = BoundedSemaphore(DECODERS), _Waiters(outbox)
+    room, decoders, waiters = body.Room(), BoundedSemaphore(DECODERS), _Waiters(outbox)
 
     @routes.serves(ACCEPT)
     def accept() -> Response:
-        return waiters.answer(_taken())  # by now nothing of the body is in memory any more
+        with room.of(request):
+            fate = _taken()
+        return waiters.answer(fate)  # by now nothing of the body is in memory any more
 
     def _taken() -> Fate:
         payload = body.read(request)
@@ -62,7 +76,6 @@ def routes(
         with metrics.outbox_failures.count_exceptions(Unavailable):
             fate, is_new = outbox.accept(entry)
         if is_new:
-            accepted()
             metrics.batches.inc()
             metrics.readings.inc(batch.received)
         return fate
@@ -91,7 +104,7 @@ def routes(
 class _Waiters:
     """Requests that wait for a receipt, as their senders prefer: only so many at a time."""
 
-    def __init__(self, outbox: Outbox) -> None:
+    def __init__(self, outbox: Acceptor) -> None:
         self._outbox = outbox
         self._room = BoundedSemaphore(WAITERS)
 

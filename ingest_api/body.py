@@ -2,12 +2,56 @@
 
 import gzip
 import io
+import threading
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from flask import Request
 
 from shared.batch import MAX_BYTES
-from shared.errors import Problem, TooLargeInput, UnreadableInput, UnsupportedInput
+from shared.errors import Problem, TooLargeInput, Unavailable, UnreadableInput, UnsupportedInput
+
+TOGETHER_BYTES = 32 * 1024 * 1024
+"""How much is read and not yet on the disk, at most: four bodies of full size, or thousands as ships send them."""
+TURN_S = 10.0
+GZIP_RATIO = 1032
+"""DEFLATE packs no tighter."""
+
+
+class Room:
+    """Has requests wait before they are read: until then they lie with the server, on the disk where they are large."""
+
+    def __init__(self, size_bytes: int = TOGETHER_BYTES) -> None:
+        """Begin with all of it free."""
+        self._free = size_bytes
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def of(self, request: Request) -> Iterator[None]:
+        """Hold as much as the body of a request may take, unpacked.
+
+        Raises:
+            Unavailable: there was not so much in time.
+
+        """
+        size = _bound(request)
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._free >= size, TURN_S):
+                raise Unavailable("too much is being taken in at a time")
+            self._free -= size
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += size
+                self._changed.notify_all()
+
+
+def _bound(request: Request) -> int:
+    size = MAX_BYTES if request.content_length is None else request.content_length
+    is_packed = request.headers.get("Content-Encoding", "identity").strip().lower() != "identity"
+    return min(size * GZIP_RATIO if is_packed else size, MAX_BYTES)
 
 
 def read(request: Request) -> bytes:

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pydantic import ValidationError
 
 from ingest_api.broker_link import Link, LinkRefused, Listener
-from ingest_api.outbox import Outbox, Waiting
+from ingest_api.fresh import Waiting
+from ingest_api.outbox import Outbox
 from ingest_api.receipt import Receipt
 from ingest_api.window import Window
 from shared.errors import Unavailable
@@ -58,7 +59,7 @@ class Dispatcher:
         """Guards all below; never held around a call to paho or the outbox, whose callbacks need it."""
         self._window = Window(now_s)
         self._link: Link | None = None
-        self._is_new = self._had_receipt = self._is_lost = self._stopping = False
+        self._is_new = self._had_receipt = self._is_lost = self._stopping = self._is_full = False
         self._last_refusal = ""
         self._dropped = math.nan
         """What the broker said last, over this connection."""
@@ -66,6 +67,7 @@ class Dispatcher:
         """The number of the last batch that was published over this connection; the thread's own."""
         self._was_connected = threading.Event()
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
+        outbox.watch(self.accepted)
 
     def start(self) -> None:
         """Begin."""
@@ -136,7 +138,7 @@ class Dispatcher:
     def _done_with(self, batch_id: str) -> None:
         with self._changed:
             self._had_receipt, self._last_refusal = True, ""
-            if self._window.remove(batch_id):
+            if self._window.remove(batch_id) and self._is_full and self._window.has_much_room():
                 self._changed.notify_all()
 
     # --- the thread
@@ -181,8 +183,8 @@ class Dispatcher:
                 self._publish_due(link)
                 look_s = self._now_s() + LOOK_S
             self._is_new = False  # before we look
-            is_all = self._publish_new(link)
-            self._await(self._is_something_new if is_all else self._is_much_room, LOOK_S)
+            self._is_full = not self._publish_new(link)
+            self._await(self._is_much_room if self._is_full else self._is_something_new, LOOK_S)
 
     def _await(self, event: Callable[[], bool], wait_s: float) -> None:
         with self._changed:

@@ -15,6 +15,7 @@ from shared.broker import Login
 from shared.errors import Unavailable
 from shared.health import Check
 from shared.http import Routes
+from shared.process import give_back_memory
 from shared.settings import IngestSettings
 
 OLD_S = 900.0
@@ -48,6 +49,7 @@ def gateway(settings: IngestSettings, registry: CollectorRegistry) -> Iterator[G
         Unavailable: its disk is full.
 
     """
+    give_back_memory()
     metrics = IngestMetrics(registry)
     outbox = Outbox(settings.data_dir, settings.outbox_max_bytes)
     metrics.watch(outbox)
@@ -59,7 +61,7 @@ def gateway(settings: IngestSettings, registry: CollectorRegistry) -> Iterator[G
     dispatcher = Dispatcher(outbox, make_link, metrics.dropped.set)
     dispatcher.start()
     checks = {"broker": dispatcher.is_connected, "outbox": lambda: is_well(outbox)}
-    ours = routes(outbox, dispatcher.accepted, metrics, allow_negative=settings.allow_negative)
+    ours = routes(outbox, metrics, allow_negative=settings.allow_negative)
     try:
         yield Gateway(ours, checks, dispatcher.await_connection, outbox.let_go)
     finally:

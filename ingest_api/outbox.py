@@ -4,13 +4,14 @@ import json
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable
-from concurrent.futures import Future
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
+from ingest_api.fresh import Fresh, Waiting, first_of
 from ingest_api.outbox_file import CHECKPOINT_PAGES, has_disk_for, locked, opened
 from ingest_api.writer import Writer
 from shared.batch import ENVELOPE_BYTES, MAX_BYTES
@@ -67,14 +68,14 @@ class Fate:
     problems: tuple[Problem, ...] = ()
 
 
-class Waiting(NamedTuple):
-    """One that waits to be stored; `number` tells the order in which they were accepted."""
+class _Word(NamedTuple):
+    """What a worker says of a batch."""
 
-    number: int
-    batch_id: str
-    ship: int
+    batch_id: UUID
     digest: bytes
-    payload: bytes
+    status: Status
+    errors: str
+    then: Callable[[], None]
 
 
 class Outbox:
@@ -97,17 +98,27 @@ class Outbox:
         """Bytes on their way to the disk: they count before they are there."""
         self._waiters: dict[UUID, list[threading.Event]] = {}
         self._letting_go = False
+        self._words: list[_Word] = []
+        """What is to be noted with the next commit."""
+        self._on_new: Callable[[], None] = lambda: None
         self._process_lock = locked(folder)
         try:
             self._file, self.name = opened(folder)
-            sizes = f"SELECT count(*), coalesce(sum(length(payload) + {ENTRY_BYTES}), 0) FROM outbox"  # noqa: S608  # a constant
-            counted: tuple[int, int] | None = self._one(sizes, ())
-            self._count, self._bytes = counted or (0, 0)
+            counted = self._one("SELECT count(*), sum(length(payload)), max(number) FROM outbox", ()) or ()
+            self._count, payload_bytes, last = (each or 0 for each in counted)
+            self._bytes = payload_bytes + self._count * ENTRY_BYTES
         except BaseException:
             self._process_lock.close()
             raise
-        self._writer = Writer(self._file, self._forget)
-        self._writer.do(lambda connection: connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}"))
+        self._fresh = Fresh(last)
+        self._writer = Writer(self._file, self._forget, self._committed)
+        # Python's SQLite may be one that overwrites what is deleted: that doubles what a receipt has written.
+        for setting in (f"wal_autocheckpoint={CHECKPOINT_PAGES}", "secure_delete=OFF"):
+            self._writer.do(partial(_set, setting))
+
+    def watch(self, on_new: Callable[[], None]) -> None:
+        """Have somebody told, by another thread, whenever something new waits."""
+        self._on_new = on_new
 
     def close(self) -> None:
         """Finish what is asked for, and close the file."""
@@ -183,18 +194,15 @@ class Outbox:
 
     def waiting(self, after: int, limit: int, limit_bytes: int) -> list[Waiting]:
         """Give the first that wait and were accepted after a number; of more than one no more than that many bytes."""
-        found: list[Waiting] = []
-        with self._file.errors():
-            rows = self._file.connection().execute(
-                "SELECT number, batch_id, ship, digest, payload FROM outbox WHERE number > ? ORDER BY number LIMIT ?",
-                (after, limit),
-            )
-            for row in rows:
-                limit_bytes -= len(row[-1])
-                if found and limit_bytes < 0:
-                    break
-                found.append(Waiting(*row))
-            rows.close()
+        found = self._fresh.after(after, limit, limit_bytes)
+        if found is None:
+            with self._file.errors():
+                rows = self._file.connection().execute(
+                    "SELECT number, batch_id, ship, digest, payload FROM outbox WHERE number > ? ORDER BY number",
+                    (after,),
+                )
+                found = first_of(map(Waiting._make, rows), limit, limit_bytes)
+                rows.close()
         return found
 
     def _one(self, query: str, values: tuple[object, ...]) -> tuple[Any, ...] | None:
@@ -222,13 +230,13 @@ class Outbox:
         is_new = False
         try:
             known = self._writer.do(lambda connection: self._insert(connection, entry)).result()
-            is_new = known is None
+            is_new = isinstance(known, Waiting)
         finally:
             with self._lock:
                 self._arriving -= size
                 if not is_new:
                     self._count, self._bytes = self._count - 1, self._bytes - size
-        if known is not None:
+        if not is_new:
             return _repeated(entry, known), False
         return Fate(entry.batch_id, entry.ship, entry.readings, "accepted"), True
 
@@ -248,8 +256,8 @@ class Outbox:
             return f"the disk of {self._folder} is full"
         return ""
 
-    def _insert(self, connection: sqlite3.Connection, entry: Entry) -> tuple[Any, ...] | None:
-        """Put a batch in; give what is known of it, if there is one of its name."""
+    def _insert(self, connection: sqlite3.Connection, entry: Entry) -> Waiting | tuple[Any, ...]:
+        """Put a batch in and give it as it waits; or give what is known of it, if there is one of its name."""
         name, now_us = str(entry.batch_id), self._now_us()
         inserted = connection.execute(
             "INSERT INTO fates VALUES (?, ?, ?, ?, 'accepted', '[]', ?) ON CONFLICT DO NOTHING",
@@ -258,48 +266,92 @@ class Outbox:
         if not inserted.rowcount:
             known: tuple[Any, ...] = connection.execute(_FATE, (name,)).fetchone()
             return known
-        connection.execute(
+        put = connection.execute(
             "INSERT INTO outbox (batch_id, ship, digest, accepted_us, payload) VALUES (?, ?, ?, ?, ?)",
             (name, entry.ship, entry.digest, now_us, entry.payload),
         )
-        return None
+        return Waiting(put.lastrowid or 0, name, entry.ship, entry.digest, entry.payload)
+
+    def _committed(self, results: Sequence[Any]) -> None:
+        """Learn, in the thread that writes, what a commit has made durable."""
+        new = [each for each in results if isinstance(each, Waiting)]
+        if new:
+            self._fresh.add(new)
+            self._on_new()
 
     def decide(
         self, batch_id: UUID, digest: bytes, status: Status, problems: tuple[Problem, ...], then: Callable[[], None]
     ) -> None:
         """Note what a worker says of a batch that waits; `then` is called, by another thread, once that is durable.
 
-        Of a batch that does not wait, or has another content, nothing is noted; `then` is called all the same.
+        Of a batch that does not wait nothing is noted, and `then` is called all the same. One that waits with another
+        content goes on waiting, and nothing is called.
         """
+        errors = json.dumps([[each.at, each.problem] for each in problems]) if problems else "[]"
+        with self._lock:
+            self._words.append(_Word(batch_id, digest, status, errors, then))
+            if len(self._words) > 1:  # they go with the first, as long as its turn has not come
+                return
+            words = self._words
+        self._writer.do(
+            lambda connection: self._note(connection, words),
+            lambda sizes, error: self._noted(words, sizes, error),
+            makes_room=True,
+        )
 
-        def work(connection: sqlite3.Connection) -> int | None:
+    def _close_words(self, words: list[_Word]) -> None:
+        """Have what is said from now on noted with another commit."""
+        with self._lock:
+            if self._words is words:
+                self._words = []
+
+    def _note(self, connection: sqlite3.Connection, words: list[_Word]) -> list[int | None]:
+        """Take batches out, and keep what became of them.
+
+        Returns:
+            How large each was: 0 where it did not wait, None where one with another content waits under its name.
+
+        """
+        self._close_words(words)
+        now_us = self._now_us()
+        sizes: list[int | None] = []
+        for word in words:
+            name = str(word.batch_id)
             gone = connection.execute(
-                "DELETE FROM outbox WHERE batch_id = ? AND digest = ? RETURNING length(payload)",
-                (str(batch_id), digest),
+                "DELETE FROM outbox WHERE batch_id = ? AND digest = ? RETURNING length(payload)", (name, word.digest)
             ).fetchone()
             if gone is None:
-                return None
+                waits = connection.execute("SELECT 1 FROM outbox WHERE batch_id = ?", (name,)).fetchone()
+                sizes.append(None if waits else 0)
+                continue
             connection.execute(
                 "UPDATE fates SET status = ?, errors = ?, since_us = ? WHERE batch_id = ?",
-                (status, json.dumps([[each.at, each.problem] for each in problems]), self._now_us(), str(batch_id)),
+                (word.status, word.errors, now_us, name),
             )
-            return int(gone[0]) + ENTRY_BYTES
+            sizes.append(int(gone[0]) + ENTRY_BYTES)
+        return sizes
 
-        def done(future: Future[int | None]) -> None:
-            if (error := future.exception()) is not None:
-                log.warning("batch %s is %s, which cannot be noted now: %s", batch_id, status, error)
-                return
-            if (size := future.result()) is not None:
-                self._removed(batch_id, size)
-            then()
-
-        self._writer.do(work, makes_room=True).add_done_callback(done)
+    def _noted(self, words: list[_Word], sizes: list[int | None], error: Exception | None) -> None:
+        self._close_words(words)
+        if error is not None:
+            log.warning("what became of %d batches cannot be noted now: %s", len(words), error)
+            return
+        for word, size in zip(words, sizes, strict=True):
+            if size:
+                self._removed(word.batch_id, size)
+            if size is not None:
+                word.then()
 
     def _removed(self, batch_id: UUID, size: int) -> None:
+        self._fresh.remove(str(batch_id))
         with self._lock:
             self._count, self._bytes = self._count - 1, self._bytes - size
             for each in self._waiters.get(batch_id, ()):
                 each.set()
+
+
+def _set(setting: str, connection: sqlite3.Connection) -> None:
+    connection.execute(f"PRAGMA {setting}")
 
 
 def _fate(batch_id: UUID, row: tuple[Any, ...]) -> Fate:

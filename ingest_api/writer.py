@@ -3,9 +3,7 @@
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Any
 
@@ -17,44 +15,90 @@ log = logging.getLogger(__name__)
 TOGETHER = 500
 
 Work = Callable[[sqlite3.Connection], Any]
+Then = Callable[[Any, Exception | None], None]
 
 
-@dataclass(frozen=True, slots=True)
-class _Task:
-    """Work to be done, and who waits for it."""
+class Task:
+    """Work to be done, and who waits for it: one, for whom a bare lock costs a third of what a `Future` does."""
 
-    work: Work
-    makes_room: bool
-    future: Future[Any] = field(default_factory=Future)
+    __slots__ = ("_done", "_error", "_result", "makes_room", "then", "work")
+
+    def __init__(self, work: Work, then: Then | None, *, makes_room: bool) -> None:
+        """Begin; the work is not done yet."""
+        self.work, self.then, self.makes_room = work, then, makes_room
+        self._result: Any = None
+        self._error: Exception | None = None
+        self._done = threading.Lock()
+        self._done.acquire()
+
+    def result(self, timeout_s: float = -1) -> Any:
+        """Wait, and give what the work gave.
+
+        Raises:
+            TimeoutError: it takes too long.
+            Exception: the work's own.
+
+        """
+        if not self._done.acquire(timeout=timeout_s):
+            raise TimeoutError
+        self._done.release()
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+    def finish(self, result: Any, error: Exception | None = None) -> None:
+        """Tell whoever waits."""
+        self._result, self._error = result, error
+        self._done.release()
+        if self.then is not None:
+            self.then(result, error)
 
 
 class Writer:
     """Commits in the order of asking; safe to use from any thread."""
 
-    def __init__(self, file: SqliteFile, each_time: Callable[[sqlite3.Connection, int], object]) -> None:
-        """Begin; `each_time` is done in every transaction, after the work, and told how much that was."""
+    def __init__(
+        self,
+        file: SqliteFile,
+        each_time: Callable[[sqlite3.Connection, int], object],
+        committed: Callable[[Sequence[Any]], object] = lambda _: None,
+    ) -> None:
+        """Begin.
+
+        Args:
+            file: what is changed.
+            each_time: done in every transaction, after the work, and told how much that was.
+            committed: told the results of every transaction, before those who wait for them.
+
+        """
         self.commits = 0
         """How many transactions there were."""
         self._file = file
         self._each_time = each_time
-        self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
+        self._committed = committed
+        self._tasks: SimpleQueue[Task | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
         self._thread.start()
 
-    def do(self, work: Work, *, makes_room: bool = False) -> Future[Any]:
-        """Have something done; the future tells its result once that is durable, or `Unavailable`.
+    def do(self, work: Work, then: Then | None = None, *, makes_room: bool = False) -> Task:
+        """Have something done; the task tells its result once that is durable, or `Unavailable`.
 
-        Work that makes room in the file is tried again by itself where there is none for all that came with it.
+        Args:
+            work: what is to be done.
+            then: told the same, by the thread that writes.
+            makes_room: it makes room in the file, and is tried again by itself where there is none for all that came
+                with it.
+
         """
-        task = _Task(work, makes_room)
+        task = Task(work, then, makes_room=makes_room)
         with self._lock:
-            if self._closed:
-                task.future.set_exception(Unavailable("the outbox is closed"))
-            else:
+            if not self._closed:
                 self._tasks.put(task)
-        return task.future
+                return task
+        task.finish(None, Unavailable("the outbox is closed"))
+        return task
 
     def close(self) -> None:
         """Finish what was asked for."""
@@ -66,7 +110,7 @@ class Writer:
     def _run(self) -> None:
         is_open = True
         while is_open:
-            together: list[_Task] = []
+            together: list[Task] = []
             while not together or (len(together) < TOGETHER and not self._tasks.empty()):
                 task = self._tasks.get()
                 if task is None:  # after it nothing comes
@@ -76,7 +120,7 @@ class Writer:
             if together:
                 self._commit(together)
 
-    def _commit(self, together: list[_Task]) -> None:
+    def _commit(self, together: list[Task]) -> None:
         try:
             self._try(together)
         except Unavailable as error:
@@ -90,13 +134,14 @@ class Writer:
         except Exception as error:  # noqa: BLE001  # the same
             _fail(together, error)
 
-    def _try(self, together: list[_Task]) -> None:
+    def _try(self, together: list[Task]) -> None:
         with self._file.transaction() as connection:
             results = [each.work(connection) for each in together]
             self._each_time(connection, len(together))
         self.commits += 1
+        self._committed(results)
         for each, result in zip(together, results, strict=True):
-            each.future.set_result(result)
+            each.finish(result)
 
     def _checkpoint(self) -> None:
         """Empty the write-ahead log: where a disk is full, or a file may not grow, this alone makes room in it."""
@@ -106,6 +151,6 @@ class Writer:
             log.warning("the outbox's log cannot be emptied: %s", error)
 
 
-def _fail(tasks: list[_Task], error: Exception) -> None:
+def _fail(tasks: list[Task], error: Exception) -> None:
     for each in tasks:
-        each.future.set_exception(error)
+        each.finish(None, error)

@@ -15,7 +15,7 @@ from shared.broker import Login
 from shared.errors import InvalidSettings
 from shared.http import Server, make_app
 from shared.moments import US_PER_S
-from shared.process import announce_ready, on_stop, run
+from shared.process import FINISH_S, announce_ready, end_within, on_stop, run
 from shared.settings import WorkerSettings
 from shared.store.choice import open_store
 from shared.store.port import ReadingStore
@@ -31,7 +31,7 @@ def main() -> None:
     """Work until told to stop."""
     settings = WorkerSettings.load(os.environ)
     stop: list[bool] = []
-    on_stop(lambda: stop.append(True))
+    on_stop(lambda: stop.append(True), lambda: end_within(FINISH_S))
     store = open_store(settings, cache_kib=CACHE_KIB)
     revisits = Revisits(settings.data_dir) if settings.store == "influxdb" else None
     dead_letters, arrivals = DeadLetters(settings.data_dir), Arrivals(settings.data_dir)

@@ -12,9 +12,9 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from normalizer_worker.message import Message
 from normalizer_worker.receipts import Receipt
 from shared.errors import Unavailable
+from shared.mqtt_publish import Message
 
 log = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 from uuid import UUID
 
-from normalizer_worker.message import Message
 from shared.batch import batch_id_of
 from shared.errors import Problem
+from shared.mqtt_publish import Message
 from shared.topics import answer_topic, ship_of
 
 Status = Literal["stored", "rejected"]

@@ -18,10 +18,10 @@ from prometheus_client import CollectorRegistry
 
 from normalizer_worker.broker_vitals import BrokerVitals
 from normalizer_worker.finishing import LOST, MAX_UNCONFIRMED, Done, Finishing
-from normalizer_worker.message import Message, read_publish
 from normalizer_worker.probe import Probe
 from shared.broker import ANONYMOUS, CHECK, Login, send_at_once
 from shared.errors import InvalidSettings, Unavailable
+from shared.mqtt_publish import Message, read_publish
 from shared.topics import DROPPED, PROBE
 
 FOREVER_S = 0xFFFFFFFF

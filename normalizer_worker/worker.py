@@ -11,12 +11,12 @@ from normalizer_worker import receipts
 from normalizer_worker.arrivals import arrival_key
 from normalizer_worker.dead_letters import DeadLetter
 from normalizer_worker.finishing import Done
-from normalizer_worker.message import Message
 from normalizer_worker.vitals import Vitals
 from shared.batch import Batch, columns, decode
 from shared.clock import StrictClock
 from shared.errors import InvalidInput, Problem, Refused, Unavailable
 from shared.moments import US_PER_S
+from shared.mqtt_publish import Message
 from shared.readings import Readings
 from shared.topics import ship_of
 
@@ -77,6 +77,7 @@ class Limits:
 
     messages: int = 5_000
     readings: int = 50_000
+    size_bytes: int = 16 * 1024 * 1024
     seconds: float = 0.25
 
 
@@ -91,6 +92,7 @@ class _Load:
         dead: what can never be stored, by the place of its message.
         lags_s: from `sent_at` to now.
         count: how many readings there are.
+        size_bytes: of all payloads; also of what holds few readings, or none.
 
     """
 
@@ -100,6 +102,15 @@ class _Load:
     dead: dict[int, DeadLetter] = field(default_factory=dict)
     lags_s: list[float] = field(default_factory=list)
     count: int = 0
+    size_bytes: int = 0
+
+    def is_full(self, limits: Limits) -> bool:
+        """Tell whether it is as much as one transaction may take."""
+        return (
+            len(self.messages) >= limits.messages
+            or self.count >= limits.readings
+            or self.size_bytes >= limits.size_bytes
+        )
 
 
 class Worker:
@@ -209,12 +220,12 @@ class Worker:
         deadline = time.monotonic() + limits.seconds
         while message is not None:
             self._add(load, message)
-            full = len(load.messages) >= limits.messages or load.count >= limits.readings
-            message = None if full or time.monotonic() > deadline else source.receive(0)
+            message = None if load.is_full(limits) or time.monotonic() > deadline else source.receive(0)
         return load
 
     def _add(self, load: _Load, message: Message) -> None:
         load.messages.append(message)
+        load.size_bytes += len(message.payload)
         now_us = self._clock.now_us()
         try:
             batch = decode(message.payload, topic_ship=_ship(message), allow_negative=self._allow_negative)

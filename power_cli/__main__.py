@@ -18,7 +18,9 @@ COMMANDS = {
     "token": "add, list or remove access tokens",
     "ship": "add, list or remove the ships that the broker lets in",
     "openapi": "print the OpenAPI document of the HTTP interface",
+    "backtest": "tell how good forecasts of a ship would have been, as a table",
     "bench": "measure how fast it is, as a table",
+    "chaos": "kill its processes under load, and compare what is stored with what was promised",
     "test": "run the tests (with pytest's arguments)",
     "check": "run the linters and the type checker",
 }

@@ -16,7 +16,10 @@ from shared.process import READY_FD, on_stop
 log = logging.getLogger(__name__)
 
 FIRST_START_S = 30.0
-STOP_S = 10.0
+STOP_S = 8.5
+"""All of them together have so long to end."""
+LEAST_S = 0.5
+"""And each of them at least so long, whatever the others took."""
 FIRST_RESTART_S = 0.5
 LAST_RESTART_S = 10.0
 STEADY_S = 30.0
@@ -97,15 +100,15 @@ class Process:
         self._due_s = time.monotonic() + delay_s
         return delay_s
 
-    def stop(self) -> None:
+    def stop(self, limit_s: float = STOP_S) -> None:
         """Ask it to end; where it does not in time, end it."""
         if self._popen is None:
             return
         self._popen.terminate()
         try:
-            self._popen.wait(STOP_S)
+            self._popen.wait(limit_s)
         except subprocess.TimeoutExpired:
-            log.warning("%s did not end in %.0f s and is killed", self.name, STOP_S)
+            log.warning("%s did not end in %.1f s and is killed", self.name, limit_s)
             self._popen.kill()
             self._popen.wait()
         self._popen = None
@@ -150,8 +153,9 @@ def supervise(processes: Sequence[Process], when_ready: Callable[[], None]) -> N
                 raise StartError(f"not ready after {FIRST_START_S:.0f} s: {late}")
             time.sleep(TICK_S if not told else 10 * TICK_S)
     finally:
+        stop_s = time.monotonic() + STOP_S
         for process in reversed(processes):
-            process.stop()
+            process.stop(max(stop_s - time.monotonic(), LEAST_S))
 
 
 def _ended(process: Process, status: int) -> None:

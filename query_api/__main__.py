@@ -1,14 +1,12 @@
-"""The query service's process: reads the settings, puts the parts together, serves."""
+"""The query service's process: reads the settings, serves its routes."""
 
 import os
 
-from query_api import ships
-from query_api.app import routes, store_errors
-from shared import api_pages, health, metrics
-from shared.http import Server, make_app
+from query_api.service import query_service
+from shared import health, metrics
+from shared.http import THREADS, Server, make_app
 from shared.process import announce_ready, on_stop, run
 from shared.settings import QuerySettings
-from shared.store.choice import open_store
 from shared.token_file import access_by
 
 
@@ -17,23 +15,13 @@ def main() -> None:
     settings = QuerySettings.load(os.environ)
     access = access_by(settings.api_tokens_file)
     registry = metrics.new_registry()
-    errors = store_errors(registry)
-    store = open_store(settings)
-    try:
-        app = make_app(
-            metrics.routes(registry),
-            health.routes({"store": health.answers(store.ping)}),
-            routes(store, errors),
-            ships.routes(store, errors),
-            api_pages.routes(),
-            access=access,
-        )
-        server = Server(app, settings.http_host, settings.http_port)
-        on_stop(server.stop)
+    with query_service(settings, registry) as queries:
+        app = make_app(metrics.routes(registry), health.routes(queries.checks), *queries.routes, access=access)
+        server = Server(app, settings.http_host, settings.http_port, threads=THREADS + queries.threads)
+        on_stop(queries.let_go, server.stop)
         announce_ready()
+        queries.warm_up()
         server.run()
-    finally:
-        store.close()
 
 
 if __name__ == "__main__":

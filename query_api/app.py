@@ -1,4 +1,4 @@
-"""The query service's HTTP interface: GET /data, /data/fleet and /topusers."""
+"""The query service's HTTP interface: GET /topusers, and what it counts."""
 
 import json
 from typing import Any
@@ -7,12 +7,15 @@ from flask import Response, request
 from prometheus_client import CollectorRegistry, Counter
 
 from query_api import answers
-from query_api.interface.energy import FLEET, SHIP, TOP
-from query_api.parameters import ShipParameters, TopParameters, WindowParameters, parse
+from query_api.interface.energy import TOP
+from query_api.parameters import TopParameters, parse
 from shared.errors import Unavailable
 from shared.http import Routes
 from shared.slots import Window
 from shared.store.port import EnergyReader
+
+CACHE_KIB = 1024
+"""Of SQLite's pages, for each of the many threads: what lies on the disk next to one another is read but once."""
 
 
 def store_errors(registry: CollectorRegistry) -> Counter:
@@ -24,20 +27,6 @@ def routes(store: EnergyReader, errors: Counter) -> Routes:
     """Build the routes over a store; `errors` counts where it is `Unavailable`."""
     routes = Routes("query_api", __name__, needs="read")
     counted = errors.count_exceptions(Unavailable)
-
-    @routes.serves(SHIP)
-    @counted
-    def ship() -> Response:
-        asked = parse(ShipParameters, request.args)
-        rows = answers.ship_rows(store.slots(asked.spaceship_id, asked.window), detail=asked.detail)
-        return _json({"spaceship_id": asked.spaceship_id, "units": "kWh", "data": rows})
-
-    @routes.serves(FLEET)
-    @counted
-    def fleet() -> Response:
-        asked = parse(WindowParameters, request.args)
-        rows = answers.fleet_rows(store.fleet(asked.window), detail=asked.detail)
-        return _json({"units": "kWh", "data": rows})
 
     @routes.serves(TOP)
     @counted

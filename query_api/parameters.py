@@ -1,12 +1,15 @@
 """The parameters of the queries, checked."""
 
 import re
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 from werkzeug.datastructures import MultiDict
 
+from query_api.formats import Name
+from query_api.zones import Coarse, zone_names
 from shared.errors import InvalidInput, Problem
 from shared.readings import MAX_SHIP
 from shared.slots import Window
@@ -33,18 +36,31 @@ def _whole_number(text: object) -> object:
     return text
 
 
+def _zone(name: object) -> object:
+    if name not in zone_names():
+        raise PydanticCustomError("zone", "should be a time zone's name, such as Europe/Berlin")
+    return name
+
+
 MomentUs = Annotated[int, BeforeValidator(_moment), MOMENT_SCHEMA]
+START = "from here on; open where it is left out; the time's parts may be joined by `-`, too"
+END = "up to here, and not with it; open where it is left out"
 DIGITS = BeforeValidator(_whole_number)
-ShipId = Annotated[int, Field(ge=0, le=MAX_SHIP), DIGITS]
+ShipId = Annotated[int, Field(ge=0, le=MAX_SHIP, examples=[1]), DIGITS]
 
 
-class Bounds(BaseModel):
-    """A stretch of time; a bound left out is open."""
+class QueryParameters(BaseModel):
+    """What all of them have in common."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    start: MomentUs | None = None
-    end: MomentUs | None = None
+    start: MomentUs | None = Field(None, description=START, examples=["2018-08-24T00:00:00Z"])
+
+
+class Bounds(QueryParameters):
+    """A stretch of time; a bound left out is open."""
+
+    end: MomentUs | None = Field(None, description=END, examples=["2018-08-24T01:00:00Z"])
 
     @field_validator("end")
     @classmethod
@@ -58,7 +74,7 @@ class Bounds(BaseModel):
 class WindowParameters(Bounds):
     """A window of time."""
 
-    detail: bool = False
+    detail: bool = Field(default=False, description="adds what is known of each row")
 
     @property
     def window(self) -> Window:
@@ -66,8 +82,30 @@ class WindowParameters(Bounds):
         return Window.around(self.start, self.end)
 
 
-class ShipParameters(WindowParameters):
-    """One ship's window."""
+class SlotParameters(WindowParameters):
+    """How the slots of a window are wanted."""
+
+    resolution: Literal["15m", "1h", "1d", "1mo"] = Field(
+        "15m", description="What each row is over: a slot, or an hour, a day or a month of local time."
+    )
+    tz: Annotated[str, BeforeValidator(_zone)] = Field(
+        "UTC", description="The IANA name of the time zone that `datetime` is written in, and whose days are counted."
+    )
+    format: Name | None = Field(None, description="The form of the answer; it wins over the header `Accept`.")
+
+    @property
+    def coarse(self) -> Coarse | None:
+        """The resolution, unless that is the slots themselves."""
+        return None if self.resolution == "15m" else self.resolution
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The time zone."""
+        return ZoneInfo(self.tz)
+
+
+class ShipParameters(SlotParameters):
+    """One ship's slots."""
 
     spaceship_id: ShipId
 
@@ -76,6 +114,17 @@ class TopParameters(WindowParameters):
     """How many ships, in a window."""
 
     count: Annotated[int, Field(ge=1, le=MAX_COUNT), DIGITS] = 3
+
+
+class StreamParameters(QueryParameters):
+    """From where on one ship's slots are told."""
+
+    spaceship_id: ShipId
+
+    @property
+    def window(self) -> Window:
+        """All from the slot that holds `start`."""
+        return Window.around(self.start, None)
 
 
 Parameters = TypeVar("Parameters", bound=BaseModel)

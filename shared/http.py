@@ -10,9 +10,9 @@ from typing import Any, Final, Literal
 
 from flask import Blueprint, Flask, Response, g, request
 from flask.sansio.scaffold import T_route
-from waitress.channel import HTTPChannel
+from waitress.channel import ClientDisconnected, HTTPChannel
 from waitress.server import create_server
-from waitress.task import ErrorTask
+from waitress.task import ErrorTask, ThreadedTaskDispatcher
 from werkzeug.exceptions import HTTPException
 
 from shared.batch import MAX_BYTES
@@ -30,6 +30,7 @@ from shared.errors import (
     UnsupportedInput,
 )
 from shared.openapi import Operation
+from shared.process import FINISH_S
 from shared.tokens import Access, Right
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,9 @@ OPEN: Final = "open"
 """What routes need that ask nobody who they are."""
 MAX_READ_BYTES = 4 * MAX_BYTES
 """Up to here a body that is too large is read all the same, so that its sender gets to see the answer."""
+
+IN_MEMORY_BYTES = 64 * 1024
+"""Of a body on its way in; what is larger lies in a temporary file, since there may be 1,000 at a time."""
 
 
 def problem(
@@ -158,6 +162,13 @@ def _answer_errors(app: Flask) -> None:
         return problem(500, "This is our fault; the log tells more.")
 
 
+class Cut(ClientDisconnected):
+    """Raised by an answer that has begun and cannot go on: the connection is closed, and the answer is not whole.
+
+    To waitress it is as if the client had gone: nothing more is sent, not even what would end the answer well.
+    """
+
+
 class _ProblemTask(ErrorTask):
     """Answers what never reaches an app: malformed requests, and bodies beyond `MAX_READ_BYTES`."""
 
@@ -173,8 +184,33 @@ class _ProblemTask(ErrorTask):
         self.write(body)
 
 
-class _ProblemChannel(HTTPChannel):
+class _Channel(HTTPChannel):
     error_task_class = _ProblemTask
+
+    def check_client_disconnected(self) -> bool:  # type: ignore[override]  # its types say None, and are wrong
+        """Tell an app (`waitress.client_disconnected`) whether its client is gone.
+
+        waitress itself does not look at a connection while it answers. Of a client that has sent all it will ever send,
+        and still listens, this says that it is gone.
+        """
+        try:
+            connection: Any = self.socket
+            return not self.connected or not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+
+class _Threads(ThreadedTaskDispatcher):
+    """waitress's, but for the end: what has been read is answered, also where it waits for a thread."""
+
+    def shutdown(self, cancel_pending: bool = True, timeout: float = FINISH_S) -> bool:  # noqa: FBT001, FBT002  # waitress's
+        deadline = time.monotonic() + timeout
+        while self.queue and time.monotonic() < deadline:
+            time.sleep(0.01)
+        left_s: Any = max(deadline - time.monotonic(), 0)  # a float will do, whatever its types say
+        return super().shutdown(cancel_pending, left_s)
 
 
 class Server:
@@ -191,21 +227,24 @@ class Server:
             listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
         except OSError as error:
             raise InvalidSettings(f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}") from None
+        dispatcher = _Threads()
+        dispatcher.set_thread_count(threads)
         server: Any = create_server(
             app,
             sockets=[listener],
-            threads=threads,
+            _dispatcher=dispatcher,
             max_request_body_size=MAX_READ_BYTES,
             connection_limit=1000,
+            inbuf_overflow=IN_MEMORY_BYTES,
             channel_timeout=60,
             clear_untrusted_proxy_headers=True,
             ident="",
         )
-        server.channel_class = _ProblemChannel
+        server.channel_class = _Channel
         self._server = server
 
     def run(self) -> None:
-        """Serve until `stop`."""
+        """Serve until `stop`; what has been read by then is answered, if it does not take long."""
         self._server.run()
 
     def stop(self) -> None:

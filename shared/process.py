@@ -1,10 +1,12 @@
 """What every service's process does alike: logging, one line for a wrong setting, stopping on a signal."""
 
+import ctypes
 import logging
 import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 from shared.errors import InvalidSettings, Unavailable
 from shared.settings import LogSettings
@@ -13,6 +15,10 @@ LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 WRONG_SETTINGS = 2
 """The exit status of a process that must not be started again as it is."""
 READY_FD = "POWER_READY_FD"
+FINISH_S = 5.0
+"""How long a process that is told to end goes on with what it has in hand."""
+M_MMAP_THRESHOLD = -3
+LARGE_BYTES = 1024 * 1024
 
 
 def run(main: Callable[[], None]) -> None:
@@ -40,9 +46,33 @@ def on_stop(*stops: Callable[[], None]) -> None:
         signal.signal(number, stop)
 
 
+def end_within(limit_s: float) -> None:
+    """Have this process end so soon, with status 0, whatever its main thread waits for then; for `on_stop`.
+
+    What it was doing is broken off as if it had been killed, but with everything closed in order.
+    """
+
+    def end(*_: object) -> None:
+        raise SystemExit(0)
+
+    signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, limit_s)
+
+
 def announce_ready() -> None:
     """Tell whoever started this process, and gave it a pipe for that, that it is ready to work."""
     number = os.environ.pop(READY_FD, None)
     if number is not None:
         with os.fdopen(int(number), "w", encoding="utf-8") as pipe:
             pipe.write("ready\n")
+
+
+def give_back_memory() -> None:
+    """Have large blocks go back to the system as soon as they are free.
+
+    Once glibc has seen some it keeps them, in pieces, for each of many threads: of bodies of 8 MiB three times as much
+    stays in memory as is in use. Other systems' libraries have no such setting.
+    """
+    if sys.platform == "linux":
+        with suppress(AttributeError):
+            ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)

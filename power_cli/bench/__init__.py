@@ -22,6 +22,8 @@ from shared.process import on_stop
 MEASUREMENTS = {
     "rule": "the normalisation rule alone",
     "throughput": "batches over MQTT and over HTTP, until stored",
+    "outbox": "POSTs with the outbox and without it",
+    "drain": "an outbox that an outage has filled",
     "messages": "single readings over MQTT, until stored",
     "latency": "from a POST until a GET shows it",
     "queries": "the answers of the query service",

@@ -1,4 +1,4 @@
-"""The query service: a year of one ship, and the fleet's answers with few ships and with many."""
+"""The query service: a year of one ship, forecasts from it, and the fleet's answers with few ships and with many."""
 
 import time
 from statistics import median
@@ -13,18 +13,20 @@ from power_cli.bench.service import Service
 from power_cli.bench.table import Row
 from shared.moments import US_PER_S, iso
 from shared.readings import Readings
-from shared.slots import SLOT_S, Slots
+from shared.slots import SLOT_S, SLOT_US, Slots
 
 MONTH_DAYS = 30
+FORECAST_MS = 1000
+REPEATED_MS = 50
 SLOTS_PER_DAY = DAY_S // SLOT_S
 
 
 def measure(options: Options) -> list[Row]:
     """Measure milliseconds until the whole answer is there."""
-    return [_year(options), *_fleet(options)]
+    return [*_year(options), *_fleet(options)]
 
 
-def _year(options: Options) -> Row:
+def _year(options: Options) -> list[Row]:
     days, wanted_ms = options.size(365, 90), options.database.goals.year_ms
     place = options.new_place()
     _fill(place, ships=1, days=days)
@@ -36,9 +38,10 @@ def _year(options: Options) -> Row:
             lambda: milliseconds(lambda: service.get(path)),
             lambda: milliseconds(bare.year),
         )
+        forecasts = _forecasts(options, service, path, days)
     bare.close()
     took_ms, bare_ms = median(ours), median(theirs)
-    return Row(
+    year = Row(
         f"GET /data, {days * SLOTS_PER_DAY:,} slots of one ship",
         f"{took_ms:.0f} ms",
         f"{bare.reads}: {bare_ms:.0f} ms",
@@ -47,6 +50,36 @@ def _year(options: Options) -> Row:
         holds=took_ms < wanted_ms,
         samples={"ms": ours, f"{bare.reads} ms": theirs},
     )
+    return [year, *forecasts]
+
+
+def _forecasts(options: Options, service: Service, path: str, days: int) -> list[Row]:
+    """Forecast a day from all of it: each time another one, and then the same one again."""
+    starts_us = iter(range((START_S + days * DAY_S) * US_PER_S, 2**63, SLOT_US))
+
+    def of_day(start_us: int) -> str:
+        return f"/forecast?spaceship_id=0&start={iso(start_us)}&end={iso(start_us + DAY_S * US_PER_S)}"
+
+    service.get(again := of_day(next(starts_us)))
+    first, repeated, read = in_turn(
+        options.size(20, 10),
+        lambda: milliseconds(lambda: service.get(of_day(next(starts_us)))),
+        lambda: milliseconds(lambda: service.get(again)),
+        lambda: milliseconds(lambda: service.get(path)),
+    )
+    read_ms = median(read)
+    return [
+        Row(
+            f"GET /forecast of a day, {which} answer, {days * SLOTS_PER_DAY:,} slots of history",
+            f"{median(took):.0f} ms",
+            f"GET /data of them: {read_ms:.0f} ms",
+            median(took) / read_ms,
+            f"under {wanted_ms:,} ms",
+            holds=median(took) < wanted_ms,
+            samples={"ms": took, "GET /data ms": read},
+        )
+        for which, took, wanted_ms in (("first", first, FORECAST_MS), ("repeated", repeated, REPEATED_MS))
+    ]
 
 
 def _fleet(options: Options) -> list[Row]:

@@ -25,8 +25,11 @@ OK = 200
 class Service:
     """Broker, worker and both APIs over one store, as a context: they run inside it."""
 
-    def __init__(self, place: Place) -> None:
-        """Prepare one; a place that holds a store already is taken as it is."""
+    def __init__(self, place: Place, **environ: str) -> None:
+        """Prepare one; a place that holds a store already is taken as it is. `environ` adds settings."""
+        self.start_s = 0.0
+        """How long it took until it was ready."""
+        self._environ = environ
         self.port, self.mqtt_port = free_port(), free_port()
         self._place = place
         self._log = place.folder / "log"
@@ -35,8 +38,9 @@ class Service:
         """Start it and wait until it says that it is ready."""
         ports = ["--port", str(self.port), "--mqtt-port", str(self.mqtt_port)]
         where = ["--data", str(self._place.folder), "--store", self._place.environ["POWER_STORE"]]
-        environ = {**os.environ, **self._place.environ, "PYTHONPATH": str(ROOT)}
+        environ = {**os.environ, **self._place.environ, **self._environ, "PYTHONPATH": str(ROOT)}
         environ.pop("POWER_API_TOKENS_FILE", None)  # what is measured here sends no token
+        began_s = time.monotonic()
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "power_cli", "up", *ports, *where],
@@ -48,9 +52,10 @@ class Service:
         deadline = time.monotonic() + START_LIMIT_S
         while "is ready" not in self._said():
             if self._process.poll() is not None or time.monotonic() > deadline:
-                self._stop()
+                stopped(self._process)
                 raise Unavailable(f"the service did not start: {self._said().strip()[-500:]}")
             time.sleep(0.05)
+        self.start_s = time.monotonic() - began_s
         self._http = HTTPConnection(HOST, self.port, timeout=30)
         self._look = self._place.look()
         return self
@@ -59,30 +64,29 @@ class Service:
         """Stop all of it."""
         self._http.close()
         self._look.close()
-        self._stop()
-
-    def _stop(self) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(STOP_LIMIT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()  # its own processes end with it
-            self._process.wait()
+        stopped(self._process)
 
     def _said(self) -> str:
         return self._log.read_text("utf-8", errors="replace")
 
     def worker(self) -> psutil.Process:
-        """Give the worker's process.
+        """Give the worker's process; as `gateway`."""
+        return self._child("normalizer_worker")
+
+    def gateway(self) -> psutil.Process:
+        """Give the process of the two APIs.
 
         Raises:
             Unavailable: there is none at the moment.
 
         """
+        return self._child("power_cli.http")
+
+    def _child(self, name: str) -> psutil.Process:
         for child in psutil.Process(self._process.pid).children():
-            if "normalizer_worker" in child.cmdline():
+            if name in child.cmdline():
                 return child
-        raise Unavailable("the service has no worker now")
+        raise Unavailable(f"the service has no {name} now")
 
     def get(self, path: str) -> bytes:
         """GET an answer, on one connection that stays open.
@@ -119,6 +123,16 @@ class Service:
                     f"after {STORED_LIMIT_S} s still not stored: {batches[0]}; the log ends {self._said()[-300:]}"
                 )
             time.sleep(self._look.pause_s)
+
+
+def stopped(process: subprocess.Popen[bytes]) -> None:
+    """End a process, in good order if it does so in time."""
+    process.terminate()
+    try:
+        process.wait(STOP_LIMIT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()  # its own processes end with it
+        process.wait()
 
 
 def free_port() -> int:

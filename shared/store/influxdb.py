@@ -282,6 +282,42 @@ class InfluxStore:
         """See `EnergyReader`."""
         return influx_neighbours.first_readings(self._server, ship, start_us, end_us, count)
 
+    def first_slot_s(self, ship: int | None, window: Window) -> int | None:
+        """See `EnergyReader`."""
+        start_ns, end_ns = _bounds_ns(window)
+        of = "mark FROM fleet WHERE" if ship is None else "covered_s FROM energy WHERE ship = $ship AND"
+        values = {"ship": str(ship), "start": start_ns, "end": end_ns}
+        return self._time_s(f"SELECT {of} time >= $start AND time < $end ORDER BY time LIMIT 1", values)
+
+    def last_slot_s(self, ship: int) -> int | None:
+        """See `EnergyReader`."""
+        return self._time_s("SELECT last(covered_s) FROM energy WHERE ship = $ship", {"ship": str(ship)})
+
+    def _time_s(self, statement: str, values: Mapping[str, object]) -> int | None:
+        tables = self._server.query([statement], values)
+        return next((int(table["time"][0]) // NS_PER_S for table in tables), None)
+
+    def version(self, ship: int | None, window: Window) -> str | None:
+        """See `EnergyReader`: the marks of the fleet's slots, or of a ship's days.
+
+        A mark is written before its slots, and is `clean` after them: first the marks are read, and then whether any
+        of them is still to become clean. Their sum, in 64 bits, is as good as all of them.
+        A point that is being written may show its mark alone, which no comparison finds.
+        """
+        start_ns, end_ns = _bounds_ns(window)
+        day_ns = DAY_S * NS_PER_S
+        values: dict[str, object] = {"start": start_ns, "end": end_ns}
+        within = "FROM fleet WHERE time >= $start AND time < $end"
+        if ship is not None:
+            within = "FROM ship_days WHERE ship = $ship AND time >= $start AND time < $end"
+            values |= {"ship": str(ship), "start": start_ns // day_ns * day_ns}
+        marks = f"SELECT sum(mark) AS marks, count(mark) AS n, count(clean) AS n_clean {within}"
+        stale = f"SELECT mark, clean {within} AND mark != clean LIMIT 1"
+        tables = list(self._server.query([marks, stale], values))
+        if any("marks" not in table or table["n"] != table["n_clean"] for table in tables):
+            return None
+        return "".join(f"{table['n'][0]} {table['marks'][0]}" for table in tables)
+
     def ping(self) -> None:
         """See `EnergyReader`."""
         list(self._server.query([], {}))

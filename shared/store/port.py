@@ -127,6 +127,24 @@ class EnergyReader(Protocol):
         """
         ...
 
+    def first_slot_s(self, ship: int | None, window: Window) -> int | None:
+        """Give the start of the first slot in a window, a ship's or (None) the fleet's; None where there is none.
+
+        There may have been a slot once, and be none now. What it costs does not depend on how much follows.
+        """
+        ...
+
+    def last_slot_s(self, ship: int) -> int | None:
+        """Give the start of a ship's last slot, None where there is none; it too may have been one once."""
+        ...
+
+    def version(self, ship: int | None, window: Window) -> str | None:
+        """Give a text that is another one once a slot of a window has changed, a ship's or (None) the fleet's.
+
+        What is read after it is at least as new. It may change without need; None says that it is not known just now.
+        It costs little beside reading the slots of a long window.
+        """
+
     def ships(self, after: int, count: int, windows: Sequence[Window]) -> ShipPage:
         """Give the first ships of all whose id is greater than `after`.
 

@@ -79,6 +79,16 @@ SELECT ship, total(whole_kwh) + total(rest_nwh) / 1e12 FROM (
 """
 
 
+_FIRST = "SELECT start_s FROM {} AND start_s >= ? AND start_s < ? ORDER BY start_s LIMIT 1"
+_LAST = "SELECT start_s FROM {} ORDER BY start_s DESC LIMIT 1"
+_OF_FLEET, _OF_SHIP = "fleet_energy WHERE ships > 0", "energy WHERE ship = ?"
+_FLEET_MARKS = "SELECT count(*), sum(mark) FROM fleet_energy WHERE start_s >= ? AND start_s < ?"
+# The days are looked up one by one: their table is in the order of day and ship.
+_SHIP_MARKS = """
+WITH RECURSIVE days (day_s) AS (SELECT ? UNION ALL SELECT day_s + 86400 FROM days WHERE day_s + 86400 < ?)
+SELECT count(*), sum(mark) FROM days CROSS JOIN ship_day_energy USING (day_s) WHERE ship = ?
+"""
+
 Rows = TypeVar("Rows", Readings, Slots)
 
 
@@ -247,6 +257,32 @@ class SqliteStore:
         some = "SELECT start_s FROM fleet_energy WHERE ships > 0 ORDER BY start_s"
         rows = self._rows(f"SELECT * FROM ({some} LIMIT 1) UNION ALL SELECT * FROM ({some} DESC LIMIT 1)", ())
         return Window(rows[0][0], rows[1][0] + SLOT_US // US_PER_S) if rows else None
+
+    def first_slot_s(self, ship: int | None, window: Window) -> int | None:
+        """See `EnergyReader`."""
+        return self._start_s(_FIRST, ship, _bounds(window))
+
+    def last_slot_s(self, ship: int) -> int | None:
+        """See `EnergyReader`."""
+        return self._start_s(_LAST, ship, ())
+
+    def _start_s(self, which: str, ship: int | None, bounds: tuple[int, ...]) -> int | None:
+        query = which.format(_OF_FLEET if ship is None else _OF_SHIP)
+        rows = self._rows(query, bounds if ship is None else (ship, *bounds))
+        return rows[0][0] if rows else None
+
+    def version(self, ship: int | None, window: Window) -> str | None:
+        """See `EnergyReader`: the marks of the fleet's slots, or of a ship's days."""
+        start_s, end_s = _bounds(window)
+        if ship is None:
+            (found,) = self._rows(_FLEET_MARKS, (start_s, end_s))
+        else:
+            first_s, last_s = self.first_slot_s(ship, Window()), self.last_slot_s(ship)
+            if first_s is None or last_s is None:
+                return ""
+            first_day_s = max(start_s, first_s) // _DAY_S * _DAY_S
+            (found,) = self._rows(_SHIP_MARKS, (first_day_s, min(end_s, last_s + 1), ship))
+        return f"{found[0]} {found[1]}"
 
     def _rows(self, query: str, parameters: tuple[int | str, ...]) -> list[tuple[Any, ...]]:
         with self._file.errors():

@@ -25,7 +25,8 @@ CREATE TABLE energy (
 ) STRICT, WITHOUT ROWID;
 
 -- The roll-ups are not STRICT: a sum beyond 64 bits (absurd values, but a ship may send them) then goes on as a REAL
--- in the place of an error that would stop the worker.
+-- in the place of an error that would stop the worker. `mark` is another random number after every change of a slot
+-- below, from -2^39 to 2^39: over some rows its sum tells whether anything in them has changed.
 CREATE TABLE fleet_energy (
     start_s INTEGER PRIMARY KEY,
     whole_kwh INTEGER NOT NULL,
@@ -33,7 +34,8 @@ CREATE TABLE fleet_energy (
     covered_us INTEGER NOT NULL,
     ships INTEGER NOT NULL,
     whole_ships INTEGER NOT NULL,
-    provisional_ships INTEGER NOT NULL
+    provisional_ships INTEGER NOT NULL,
+    mark INTEGER NOT NULL DEFAULT 0
 );
 
 CREATE TABLE ship_day_energy (
@@ -42,6 +44,7 @@ CREATE TABLE ship_day_energy (
     whole_kwh INTEGER NOT NULL,
     rest_nwh INTEGER NOT NULL,
     covered_us INTEGER NOT NULL,
+    mark INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (day_s, ship)
 ) WITHOUT ROWID;
 

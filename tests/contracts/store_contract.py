@@ -258,6 +258,56 @@ class StoreContract:
             assert [each.ship for each in store.top_ships(window, 9)] == [1, 2]
         store.close()
 
+    def test_the_first_and_the_last_slot_are_found(self, make_store: MakeStore) -> None:
+        store = make_store()
+        far = 96 * 400
+        put(store, slots_of((1, 2, 1.0, 900.0, False), (1, far, 1.0, 900.0, False), (2, 0, 1.0, 900.0, False)))
+        assert store.first_slot_s(1, Window()) == START_S + 1800
+        assert store.first_slot_s(1, Window(START_S + 1800)) == START_S + 1800
+        assert store.first_slot_s(1, Window(START_S + 2700)) == START_S + 900 * far
+        assert store.first_slot_s(1, Window(START_S + 2700, START_S + 900 * far)) is None
+        assert store.first_slot_s(3, Window()) is None
+        assert store.first_slot_s(None, Window()) == START_S
+        assert store.first_slot_s(None, Window(START_S + 900)) == START_S + 1800
+        assert [store.last_slot_s(ship) for ship in (1, 2, 3)] == [START_S + 900 * far, START_S, None]
+        store.close()
+
+    @pytest.mark.parametrize("ship", [1, None])
+    def test_the_version_changes_with_every_slot_of_its_window(self, make_store: MakeStore, ship: int | None) -> None:
+        """Also where all sums stay as they are, and after a slot has become what it was."""
+        store = make_store()
+        window = Window(START_S, START_S + 900 * 96 * 3)
+        seen = [store.version(ship, window)]
+        for rows in (
+            [(1, 0, 2.0, 900.0, False), (1, 1, 3.0, 900.0, False), (1, 96 * 2, 3.0, 900.0, False)],
+            [(1, 0, 3.0, 900.0, False), (1, 1, 2.0, 900.0, False)],
+            [(1, 0, 2.0, 900.0, False), (1, 1, 3.0, 900.0, False)],
+            [(1, 0, 2.0, 450.0, False)],
+            [(1, 0, 2.0, 450.0, True)],
+            [(1, 0, 0.0, 0.0, False)],
+            [(1, 96 * 2 + 1, 0.0, 900.0, True)],
+            [(1, 96 * 2 + 1, 0.0, 0.0, False)],
+        ):
+            put(store, slots_of(*rows))
+            seen.append(store.version(ship, window))
+            assert store.version(ship, window) == seen[-1], "it stays while nothing changes"
+        assert None not in seen
+        assert len(set(seen)) == len(seen)
+        store.close()
+
+    def test_the_version_stays_while_others_change(self, make_store: MakeStore) -> None:
+        store = make_store()
+        put(store, slots_of((1, 0, 2.0, 900.0, False), (1, 96 * 400, 3.0, 900.0, False)))
+        window = Window(START_S, START_S + 900 * 96 * 3)
+        seen = [store.version(1, window), store.version(None, window), store.version(1, Window())]
+        put(store, slots_of((1, 96 * 399, 2.0, 900.0, False)))
+        now = [store.version(1, window), store.version(None, window), store.version(1, Window())]
+        assert [one == other for one, other in zip(seen, now, strict=True)] == [True, True, False]
+        put(store, slots_of((2, 1, 2.0, 900.0, False)))
+        assert [store.version(1, window), store.version(1, Window())] == [now[0], now[2]]
+        assert store.version(None, window) != now[1]
+        store.close()
+
     # --- transactions
 
     def test_it_tells_when_others_have_written(self, make_store: MakeStore) -> None:

@@ -83,6 +83,35 @@ def test_a_file_of_another_version_is_refused(tmp_path: Path) -> None:
         SqliteStore(tmp_path)
 
 
+def test_a_file_of_release_0_1_0_is_upgraded(tmp_path: Path) -> None:
+    """What is in it stays, its triggers are those of a new file, and changes of its slots are marked from then on."""
+    SqliteStore(tmp_path / "new").close()
+    old = sqlite3.connect(tmp_path / FILE_NAME)
+    old.executescript((Path(__file__).parent / "sqlite_0_1_0.sql").read_text("utf-8"))
+    old.execute("INSERT INTO energy (ship, start_s, kwh, covered_s, provisional) VALUES (1, ?, 2.5, 900, 0)", [START_S])
+    old.execute("PRAGMA user_version=1")
+    old.commit()
+    old.close()
+    store = SqliteStore(tmp_path)
+    assert store.slots(1, Window()).kwh.tolist() == store.fleet(Window()).kwh.tolist() == [2.5]
+    version = store.version(1, Window())
+    put(store, slots_of((1, 0, 3.5, 900.0, False)))
+    assert store.version(1, Window()) != version
+    assert _made_by(tmp_path / FILE_NAME) == _made_by(tmp_path / "new" / FILE_NAME)
+    store.close()
+
+
+def _made_by(path: Path) -> dict[str, str]:
+    """Give what a file's tables, indices and triggers are made by, and the order of the columns."""
+    connection = sqlite3.connect(path)
+    made = connection.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'").fetchall()
+    for (table,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall():
+        columns = connection.execute(f"PRAGMA table_info({table})").fetchall()
+        made.append((table, repr([each[:4] for each in columns])))
+    connection.close()
+    return dict(made)
+
+
 def _of_version_1(folder: Path) -> None:
     """Make a file as the program before this one made it, with two ships' slots put through its triggers."""
     connection = sqlite3.connect(folder / FILE_NAME, isolation_level=None)
@@ -231,10 +260,14 @@ def test_no_question_reads_all_slots_of_all_ships(tmp_path: Path) -> None:
         store.slots(1, each)
         store.fleet(each)
         store.top_ships(each, 3)
+        for ship in (1, None):
+            store.first_slot_s(ship, each)
+            store.version(ship, each)
+        store.last_slot_s(1)
         store.extent()
     store.ships(-1, 9, (window,))
     connection.set_trace_callback(None)
     plans = [row[3] for question in asked for row in connection.execute(f"EXPLAIN QUERY PLAN {question}")]
     assert any("SEARCH e " in plan for plan in plans), "the edges of the window are looked up"
-    assert not [plan for plan in plans if re.match(r"SCAN (e|energy)\b", plan)]
+    assert not [plan for plan in plans if re.match(r"SCAN (e|energy|ship_day_energy)\b", plan)]
     store.close()

@@ -160,8 +160,9 @@ def test_what_gets_no_receipt_is_published_again_less_and_less_often(outbox: Out
 
 
 def test_a_receipt_for_other_content_removes_nothing(outbox: Outbox, broker: Broker) -> None:
-    worker = Worker(broker.port, lambda _: None)
-    with dispatching(outbox, broker.port):
+    """And the batch is published again, as one is that has no receipt."""
+    clock, worker = Clock(), Worker(broker.port, lambda _: None)
+    with dispatching(outbox, broker.port, now_s=clock.now_s):
         name = accept(outbox, content="this")
         other = accept(outbox)
         worker.await_messages(2)
@@ -170,6 +171,9 @@ def test_a_receipt_for_other_content_removes_nothing(outbox: Outbox, broker: Bro
         until(lambda: stored(outbox, other), "the other is stored")
         assert outbox.depth == 1
         assert not stored(outbox, name)
+        clock.s += 2 * AGAIN_S
+        worker.await_messages(3)
+        assert worker.names[2] == str(name)
     worker.close()
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import paho.mqtt.publish as paho
 import pytest
-from paho.mqtt.client import MQTTMessage
 from prometheus_client import CollectorRegistry
 
 from ingest_api.dispatcher import Dispatcher
@@ -17,6 +16,7 @@ from ingest_api.window import AGAIN_S, JITTER
 from normalizer_worker.broker_vitals import DROPS_SHOW_S, BrokerVitals
 from normalizer_worker.subscriber import Connection
 from power_cli import mosquitto
+from shared.mqtt_publish import Message
 from shared.topics import ALL_READINGS, DROPPED
 from tests.support.outbox import Worker, dispatching, entry, stored
 from tests.support.servers import HOST, Broker
@@ -160,10 +160,6 @@ def test_a_broker_that_does_not_let_us_hear_it_takes_messages_all_the_same(
 @pytest.mark.parametrize("payload", [b"", b"many", b"\xff", b"1 2"], ids=["nothing", "a word", "no text", "two"])
 def test_what_is_no_number_is_passed_over(gateway: Dispatcher, registry: CollectorRegistry, payload: bytes) -> None:
     until(lambda: dropped(registry) == 0, "the broker tells that it dropped none")
-    message = MQTTMessage(topic=DROPPED.encode())
-    message.payload = payload
     assert gateway._link is not None
-    client = gateway._link._client
-    assert client.on_message is not None
-    client.on_message(client, None, message)
+    gateway._link._told(Message(DROPPED, payload, retained=True, qos=0, mid=0))
     assert dropped(registry) == 0

@@ -101,6 +101,8 @@ def test_a_batch_goes_to_the_gateway_and_a_question_to_the_query_service(edge: E
     assert edge.request("GET", "/topusers?count=1").status == 200
     assert edge.request("GET", "/ships?limit=1").json()["ships"]
     assert edge.request("GET", "/data/fleet").status == 200
+    forecast = edge.request("GET", f"/forecast?spaceship_id={ship}&start=2100-01-01T00:00:00Z&end=2100-01-02T00:00:00Z")
+    assert (forecast.status, forecast.json()["detail"]) == (422, "there is too little history")
     assert edge.request("HEAD", "/topusers").status == 200
 
 
@@ -257,3 +259,34 @@ def test_with_a_certificate_there_is_https_too(make_edge: Callable[..., Edge], t
     trusting = ssl.create_default_context(cafile=certificate)
     with urllib3.PoolManager(ssl_context=trusting, assert_hostname="localhost", retries=False) as http:
         assert http.request("GET", f"https://{HOST}:{port}/topusers").status == 200
+
+
+def test_events_pass_through_as_they_come(edge: Edge) -> None:
+    """The edge keeps nothing back: the first lines are there while the stream goes on."""
+    with socket.create_connection((HOST, edge.port), timeout=20) as connection:
+        connection.sendall(b"GET /data/stream?spaceship_id=88 HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n")
+        heard = b""
+        while b"retry: 2000" not in heard:
+            part = connection.recv(65536)
+            assert part, heard
+            heard += part
+        assert b"text/event-stream" in heard
+        assert b"Content-Encoding" not in heard
+        edge.request("POST", "/data", json.dumps(_batch(88)).encode(), JSON)
+        while b"event: slot" not in heard:
+            part = connection.recv(65536)
+            assert part, heard
+            heard += part
+
+
+def test_forms_and_tags_pass_through(edge: Edge) -> None:
+    """Packed by the service already; a tag that the edge hands out is one that it brings back."""
+    edge.request("POST", "/data", json.dumps(_batch(89, 2000)).encode(), JSON)
+    until(lambda: len(_energy(edge, 89)) > 100, "the slots are stored")
+    path = "/data?spaceship_id=89&tz=Europe/Berlin"
+    headers = {"Accept": "text/csv", "Accept-Encoding": "gzip"}
+    first = edge.request("GET", path, None, headers)
+    assert first.headers["Content-Type"].startswith("text/csv")
+    assert first.headers["Content-Encoding"] == "gzip"
+    again = edge.request("GET", path, None, {**headers, "If-None-Match": first.headers["ETag"]})
+    assert (again.status, again.data) == (304, b"")

@@ -8,7 +8,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from shared.store.influx_server import Account
 from shared.store.influxdb import InfluxStore
 from tests.contracts.store_contract import assert_roll_ups
 from tests.support import reference
-from tests.support.between import CUTS, HANGS, Between
+from tests.support.between import CUTS, HANGS, SWALLOWS, Between
 from tests.support.comparing import assert_same
 from tests.support.influxdb import ADMIN, PASSWORD, InfluxDb
 from tests.support.reference import Reading
@@ -85,7 +86,7 @@ def assert_holds(store: InfluxStore, readings: list[Reading]) -> None:
 
 @pytest.mark.parametrize("passes", [0, 2])
 @pytest.mark.parametrize("at", ["/ping", "/query", "/write"])
-@pytest.mark.parametrize("fault", [429, 503, HANGS, CUTS])
+@pytest.mark.parametrize("fault", [429, 503, HANGS, CUTS, SWALLOWS])
 def test_what_passes_is_unavailable_and_put_right_by_the_next_try(
     between: Between, store: InfluxStore, fault: int, at: str, passes: int
 ) -> None:
@@ -98,13 +99,38 @@ def test_what_passes_is_unavailable_and_put_right_by_the_next_try(
         recorder.record(Readings.from_rows(more))
     except Unavailable as error:
         assert f"InfluxDB at {between.url}" in str(error)  # noqa: PT017  # there may be none
-        assert fault in (HANGS, CUTS) or f"answers {fault}: said by the test" in str(error)  # noqa: PT017  # the same
+        assert fault in (HANGS, CUTS, SWALLOWS) or f"answers {fault}: said by the test" in str(error)  # noqa: PT017  # the same
     else:
         assert at == "/ping" or passes, "a request that failed was overlooked"
     between.heals()
     be_patient(store, TIMEOUT_S)
     recorder.record(Readings.from_rows(more))
     assert_holds(store, rows(0, 5, 10, 40))
+
+
+def test_whichever_answer_is_swallowed_nothing_is_counted_twice(
+    between: Between, influxdb: InfluxDb, tmp_path: Path
+) -> None:
+    """The request was done, and is done again: sums, which are kept by differences, must not take it for more."""
+    for passes in count():
+        database = influxdb.create(f"swallowed{passes}")
+        folder = tmp_path / database
+        with closing(open_store(between.url, database)) as store, closing(Revisits(folder)) as revisits:
+            recorder = Recorder(store, DEFAULT_MAX_GAP_US, revisits=revisits)
+            recorder.record(Readings.from_rows(rows(0, 10)))
+            more = Readings.from_rows([*rows(5, 40), *(each._replace(sent_at_us=2) for each in rows(10, value=1.0))])
+            between.breaks(SWALLOWS, passes=passes)
+            with suppress(Unavailable):
+                recorder.record(more)
+            is_swallowed = between.passes <= 0
+            between.heals()
+            recorder.record(more)
+            recorder.record(Readings.from_rows(rows(0, 10)))
+            assert_holds(store, [*rows(0, 5, 40), *rows(10, value=1.0)])
+        influxdb.drop(database)
+        if not is_swallowed:
+            break
+    assert passes > 5, "answers that were to be swallowed"
 
 
 @pytest.mark.parametrize("fault", [429, 500, 503, HANGS, CUTS])

@@ -11,9 +11,9 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from normalizer_worker.finishing import Done
-from normalizer_worker.message import Message
 from normalizer_worker.subscriber import Connection
 from shared.errors import Unavailable
+from shared.mqtt_publish import Message
 from shared.topics import ALL_READINGS
 from tests.support.servers import HOST, Broker
 from tests.support.waiting import until

@@ -1,6 +1,10 @@
-"""A server between a client and InfluxDB, which lets requests through, or answers something else on demand."""
+"""What stands between a client and a server: `Wire`, whatever they speak; `Between`, which knows HTTP and InfluxDB."""
 
+import socket
 import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar, Self
 
@@ -8,9 +12,122 @@ import urllib3
 
 from tests.support.servers import HOST
 
-HANGS, CUTS = -1, -2
-"""In the place of a status: no answer ever; the connection is closed without one."""
+HANGS, CUTS, SWALLOWS = -1, -2, -3
+"""In the place of a status: no answer ever; the connection is closed without one, before or after it is done."""
+UP, DOWN = "up", "down"
+"""To the server; from the server."""
+CHUNK_BYTES = 65_536
 _PASSED_ON = ("Authorization", "Content-Type", "Accept", "Content-Encoding")
+
+
+class Wire:
+    """Passes on what comes on TCP, late or not at all, and cuts connections, where it is told to."""
+
+    def __init__(self, port: int) -> None:
+        """Listen; what comes is passed on to a port of this machine."""
+        self.delay_s = 0.0
+        """How long each chunk takes."""
+        self.hits = 0
+        """How many connections were cut."""
+        self._to_port = port
+        self._lock = threading.Lock()
+        self._fault, self._way, self._passes = 0, UP, deque[int]()
+        self._ends = threading.Event()
+        self._open: set[socket.socket] = set()
+        self._threads: list[threading.Thread] = []
+        self._listener = socket.create_server((HOST, 0))
+
+    def __enter__(self) -> Self:
+        self._run(self._accept)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ends.set()
+        _shut(self._listener)
+        for each in list(self._open):
+            _shut(each)
+        for thread in self._threads:
+            thread.join()
+        self._listener.close()
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self._listener.getsockname()[1])
+
+    def breaks(self, fault: int, way: str, passes: Sequence[int]) -> None:
+        """Cut connections from now on.
+
+        Args:
+            fault: `CUTS`: half of a chunk still passes; `SWALLOWS`: nothing of it does.
+            way: of what.
+            passes: for each of the cuts, how many chunks pass before it.
+
+        """
+        with self._lock:
+            self._fault, self._way, self._passes = fault, way, deque(passes)
+
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether all that was to be cut is cut."""
+        return not self._passes
+
+    def _run(self, act: Callable[..., None], *args: object) -> threading.Thread:
+        thread = threading.Thread(target=act, args=args)
+        self._threads.append(thread)
+        thread.start()
+        return thread
+
+    def _accept(self) -> None:
+        while not self._ends.is_set():
+            try:
+                client = self._listener.accept()[0]
+            except OSError:
+                return
+            self._run(self._connect, client)
+
+    def _connect(self, client: socket.socket) -> None:
+        with client:
+            try:
+                server = socket.create_connection((HOST, self._to_port))
+            except OSError:
+                return
+            with server:
+                for each in (client, server):
+                    each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self._open |= {client, server}
+                back = self._run(self._pass_on, server, client, DOWN)
+                self._pass_on(client, server, UP)
+                back.join()
+                self._open -= {client, server}
+
+    def _pass_on(self, source: socket.socket, sink: socket.socket, way: str) -> None:
+        with suppress(OSError):
+            is_cut = self._ends.is_set()
+            while not is_cut and (chunk := source.recv(CHUNK_BYTES)):
+                if self.delay_s:
+                    self._ends.wait(self.delay_s)
+                passing, is_cut = self._passing(chunk, way)
+                sink.sendall(passing)
+        _shut(source)
+        _shut(sink)
+
+    def _passing(self, chunk: bytes, way: str) -> tuple[bytes, bool]:
+        """Give what passes of a chunk, and whether the connection ends with it."""
+        with self._lock:
+            if not self._passes or way != self._way:
+                return chunk, False
+            self._passes[0] -= 1
+            if self._passes[0] >= 0:
+                return chunk, False
+            self._passes.popleft()
+            self.hits += 1
+            return (b"" if self._fault == SWALLOWS else chunk[: len(chunk) // 2]), True
+
+
+def _shut(sock: socket.socket) -> None:
+    with suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
 
 
 class Between:
@@ -62,21 +179,28 @@ class Between:
         self.asked.append(request.path)
         if self.fault and request.path.startswith(self.at):
             if self.passes <= 0:
-                self._fail(request)
+                self._fail(request, body)
                 return
             self.passes -= 1
+        self._pass_on(request, body)
+
+    def _pass_on(self, request: "_Handler", body: bytes, *, is_answered: bool = True) -> None:
         if not self._url:
             request.say(204, {} if self.version is None else {"X-Influxdb-Version": self.version}, b"")
             return
         headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
         found = self._http.request(request.command, self._url + request.path, body=body, headers=headers)
+        if not is_answered:
+            return
         kept = {name: found.headers[name] for name in ("Content-Type", "X-Influxdb-Version") if name in found.headers}
         request.say(found.status, kept, found.data)
 
-    def _fail(self, request: "_Handler") -> None:
+    def _fail(self, request: "_Handler", body: bytes) -> None:
         if self.fault == HANGS:
             self._hanging.wait()
-        if self.fault in (HANGS, CUTS):
+        if self.fault == SWALLOWS:
+            self._pass_on(request, body, is_answered=False)
+        if self.fault in (HANGS, CUTS, SWALLOWS):
             request.close_connection = True
             return
         request.say(self.fault, {"Content-Type": "application/json"}, b'{"error":"said by the test"}')

@@ -97,8 +97,8 @@ class InfluxDb:
         """Where it listens."""
         return f"http://{HOST}:{self.port}"
 
-    def start(self) -> None:
-        """Start it and wait until it answers."""
+    def command(self) -> list[str]:
+        """Write its configuration, and give the command that starts it."""
         self._folder.mkdir(parents=True, exist_ok=True)
         configuration = self._folder / "influxdb.conf"
         text = CONFIGURATION.format(
@@ -110,8 +110,12 @@ class InfluxDb:
             auth=str(self._auth).lower(),
         )
         configuration.write_text(text, "utf-8")
+        return [influxd_program(), "-config", str(configuration)]
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        command = self.command()
         with self.log.open("ab") as log:
-            command = [influxd_program(), "-config", str(configuration)]
             self._process = subprocess.Popen(command, env=self._environ, stdout=log, stderr=log)
         until(self.answers, f"InfluxDB answers; see {self.log}")
         if self._auth:  # the first user may be made by anybody; made again, as after a restart, it stays what it is

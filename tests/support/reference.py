@@ -29,16 +29,22 @@ class Slot:
     provisional: bool = False
 
 
-def slots(readings: Iterable[Reading], max_gap_us: int) -> dict[tuple[int, int], Slot]:
-    """Give every slot with cover, under its ship and its start in seconds."""
-    counting: dict[tuple[int, int], Reading] = {}
+def counting(readings: Iterable[Reading]) -> dict[tuple[int, int], Reading]:
+    """Give the reading that counts, under its ship and its moment in microseconds."""
+    found: dict[tuple[int, int], Reading] = {}
     for each in readings:
         key = (each.ship, each.moment_us)
-        if key not in counting or _rank(each) > _rank(counting[key]):
-            counting[key] = each
+        if key not in found or _rank(each) > _rank(found[key]):
+            found[key] = each
+    return found
+
+
+def slots(readings: Iterable[Reading], max_gap_us: int) -> dict[tuple[int, int], Slot]:
+    """Give every slot with cover, under its ship and its start in seconds."""
+    counted = counting(readings).values()
     found: dict[tuple[int, int], Slot] = {}
-    for ship in {each.ship for each in counting.values()}:
-        own = sorted((each for each in counting.values() if each.ship == ship), key=lambda each: each.moment_us)
+    for ship in {each.ship for each in counted}:
+        own = sorted((each for each in counted if each.ship == ship), key=lambda each: each.moment_us)
         for i, each in enumerate(own):
             end_us = _end(own, i, max_gap_us)
             length_us = end_us - each.moment_us

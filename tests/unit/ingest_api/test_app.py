@@ -49,7 +49,7 @@ def failing(outbox: Outbox, error: Exception, monkeypatch: pytest.MonkeyPatch) -
 
 def client(outbox: Outbox, *, allow_negative: bool = False) -> FlaskClient:
     """Build an app over an outbox."""
-    ours = routes(outbox, lambda: None, IngestMetrics(CollectorRegistry()), allow_negative=allow_negative)
+    ours = routes(outbox, IngestMetrics(CollectorRegistry()), allow_negative=allow_negative)
     return make_app(ours, access=anybody).test_client()
 
 

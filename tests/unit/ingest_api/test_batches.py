@@ -30,7 +30,7 @@ TOKENS = (token("own-ship", "ingest", SHIP), token("other-ship", "ingest", SHIP 
 
 @pytest.fixture
 def app(outbox: Outbox) -> Flask:
-    return make_app(routes(outbox, lambda: None, IngestMetrics(CollectorRegistry())), access=anybody)
+    return make_app(routes(outbox, IngestMetrics(CollectorRegistry())), access=anybody)
 
 
 def named(**members: str) -> str:
@@ -206,7 +206,7 @@ def test_what_is_no_uuid_is_422(app: Flask, name: str) -> None:
 
 
 def test_a_token_for_other_ships_is_told_nothing(outbox: Outbox) -> None:
-    ours = routes(outbox, lambda: None, IngestMetrics(CollectorRegistry()))
+    ours = routes(outbox, IngestMetrics(CollectorRegistry()))
     app = make_app(ours, access=partial(access, TOKENS))
     assert post(app, named(), **bearer("own-ship")).status_code == 202
     statuses = {

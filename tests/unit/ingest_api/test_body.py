@@ -3,9 +3,11 @@
 import gzip
 import io
 import random
+import threading
 import time
 import tracemalloc
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from flask import Request
@@ -13,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.test import EnvironBuilder
 
-from ingest_api.body import gunzip, read
+from ingest_api import body
+from ingest_api.body import Room, gunzip, read
 from shared.batch import MAX_BYTES
-from shared.errors import TooLargeInput, UnreadableInput, UnsupportedInput
+from shared.errors import TooLargeInput, Unavailable, UnreadableInput, UnsupportedInput
 
 EMPTY_MEMBER = gzip.compress(b"")
 
@@ -193,3 +196,50 @@ def _seconds(packed: bytes) -> float:
     began = time.perf_counter()
     assert gunzip(packed) == b""
     return time.perf_counter() - began
+
+
+def claiming(size: int, encoding: str = "identity") -> Request:
+    """Make a request that says how large it is."""
+    environ = EnvironBuilder(method="POST", headers=[("Content-Encoding", encoding)]).get_environ()
+    return Request({**environ, "CONTENT_LENGTH": str(size)})
+
+
+def test_bodies_wait_for_room_and_no_more_of_them_are_read_than_fit() -> None:
+    room, inside, most, lock = Room(1000), 0, 0, threading.Lock()
+    both, leave = threading.Event(), threading.Event()
+
+    def take() -> None:
+        nonlocal inside, most
+        with room.of(claiming(400)):
+            with lock:
+                inside += 1
+                most = max(most, inside)
+                if inside == 2:
+                    both.set()
+            assert leave.wait(20)
+            with lock:
+                inside -= 1
+
+    with ThreadPoolExecutor(8) as senders:
+        taken = [senders.submit(take) for _ in range(8)]
+        assert both.wait(20)
+        leave.set()
+        for each in taken:
+            each.result(20)
+    assert most == 2
+    assert room._free == 1000
+
+
+@pytest.mark.parametrize(
+    ("size", "encoding"),
+    [(600, "identity"), (600, "gzip"), (1, "gzip")],
+    ids=["as large", "packed", "packed tightly"],
+)
+def test_where_no_room_comes_a_body_is_unavailable(size: int, encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is packed counts as much as it may be unpacked."""
+    monkeypatch.setattr(body, "TURN_S", 0.01)
+    room = Room(1000)
+    with room.of(claiming(500)), pytest.raises(Unavailable), room.of(claiming(size, encoding)):
+        pytest.fail("there is no room")
+    with room.of(claiming(1000)):
+        assert room._free == 0

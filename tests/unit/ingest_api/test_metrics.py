@@ -24,7 +24,7 @@ def counted(outbox: Outbox, *payloads: str, content_type: str = "application/jso
     registry = CollectorRegistry()
     metrics = IngestMetrics(registry)
     metrics.watch(outbox)
-    sender = make_app(routes(outbox, lambda: None, metrics), access=anybody).test_client()
+    sender = make_app(routes(outbox, metrics), access=anybody).test_client()
     for payload in payloads:
         sender.post("/data", data=payload, content_type=content_type)
     return registry

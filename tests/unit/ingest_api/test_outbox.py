@@ -133,7 +133,8 @@ def test_one_name_for_two_batches_at_once_is_a_conflict_for_one(outbox: Outbox) 
 def test_a_receipt_for_other_content_removes_nothing(outbox: Outbox) -> None:
     made = entry(content="this")
     outbox.accept(made)
-    decide(outbox, made, "rejected", b"that")
+    outbox.decide(made.batch_id, b"that", "rejected", (), lambda: pytest.fail("it is not done with"))
+    decide(outbox, entry())  # which comes after it
     assert outbox.fate(made.batch_id) == Fate(made.batch_id, SHIP, 3, "accepted")
     assert names(outbox) == [str(made.batch_id)]
 

@@ -11,9 +11,9 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from normalizer_worker import finishing
 from normalizer_worker.finishing import Done, Finishing
-from normalizer_worker.message import Message
 from normalizer_worker.receipts import Receipt
 from shared.errors import Unavailable
+from shared.mqtt_publish import Message
 
 
 class FakeClient:

@@ -10,11 +10,11 @@ from prometheus_client import CollectorRegistry
 
 from normalizer_worker.dead_letters import DeadLetter
 from normalizer_worker.finishing import Done
-from normalizer_worker.message import Message
 from normalizer_worker.receipts import Receipt
 from normalizer_worker.vitals import Vitals
 from normalizer_worker.worker import Limits, Worker
 from shared.errors import Unavailable
+from shared.mqtt_publish import Message
 from shared.readings import Readings
 
 
@@ -122,10 +122,11 @@ def test_whatever_is_away_a_new_connection_is_opened(failing: str, caplog: pytes
     [
         (Limits(messages=2), [2, 2, 1]),
         (Limits(readings=3), [3, 2]),
+        (Limits(size_bytes=4 * len(message(0).payload)), [4, 1]),
         (Limits(seconds=-1), [1, 1, 1, 1, 1]),
         (Limits(), [5]),
     ],
-    ids=["messages", "readings", "seconds", "none reached"],
+    ids=["messages", "readings", "bytes", "seconds", "none reached"],
 )
 def test_a_transaction_is_bounded(limits: Limits, expected: list[int]) -> None:
     bench = Bench(*[message(mid) for mid in range(5)])

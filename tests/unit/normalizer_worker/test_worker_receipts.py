@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from normalizer_worker.message import Message
 from normalizer_worker.vitals import MAX_DEAD_IN_A_ROW, Vitals
 from normalizer_worker.worker import Limits, Worker
 from shared.errors import Refused, Unavailable
+from shared.mqtt_publish import Message
 from shared.readings import Readings
 from tests.unit.normalizer_worker.test_worker import Bench, message, worker
 

@@ -91,14 +91,13 @@ def test_it_is_asked_to_end_before_it_is_killed(tmp_path: Path) -> None:
     assert said.exists()
 
 
-def test_what_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(supervisor, "STOP_S", 0.2)
+def test_what_does_not_end_is_killed(caplog: pytest.LogCaptureFixture) -> None:
     one = process("import signal; signal.signal(15, signal.SIG_IGN); " + READY + FOR_EVER)
     one.start()
     popen = one._popen
     assert popen is not None
     until(lambda: one.tend() or one.ready, "it is ready")
-    one.stop()
+    one.stop(0.2)
     assert popen.returncode == -signal.SIGKILL
     assert "one did not end in" in caplog.text
 
@@ -141,9 +140,9 @@ def test_they_are_stopped_in_the_order_against_their_start(
     stopped: list[str] = []
     stop = Process.stop
 
-    def watched(one: Process) -> None:
+    def watched(one: Process, limit_s: float) -> None:
         stopped.append(one.name)
-        stop(one)
+        stop(one, limit_s)
 
     monkeypatch.setattr(Process, "stop", watched)
     both = [process(READY + FOR_EVER, name) for name in ("first", "last")]

@@ -8,12 +8,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from query_api.answers import fleet_rows, number, ship_rows, text, top_rows
+from query_api.answers import Row, number, text, top_rows
+from query_api.formats import FORMATS
+from query_api.tables import Heading, Table, fleet_table, ship_table
 from shared.slots import Slots, Window, no_slots
 from shared.store.port import FleetSlots, ShipEnergy
 
 START_S = 1_535_068_800  # 2018-08-24T00:00:00Z
 HOUR_S = 3600
+
+
+def ship_rows(slots: Slots, *, detail: bool) -> list[Row]:
+    """Give the rows of a ship's answer."""
+    return _rows(ship_table(slots), ("value", "covered_seconds", "provisional") if detail else ("value",))
+
+
+def fleet_rows(slots: FleetSlots, *, detail: bool) -> list[Row]:
+    """Give the rows of a fleet's answer."""
+    more = ("covered_seconds", "provisional", "ships", "whole_ships") if detail else ()
+    return _rows(fleet_table(slots), ("sum", "avg", *more))
+
+
+def _rows(table: Table, names: tuple[str, ...]) -> list[Row]:
+    written = b"".join(FORMATS[0].write([table], Heading({}, names, "UTC")))
+    found: list[Row] = json.loads(written)["data"]
+    return found
 
 
 def slots(*kwh: float) -> Slots:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
+from query_api import slot_routes
 from query_api.app import routes, store_errors
 from shared.errors import Unavailable
 from shared.http import make_app
@@ -19,7 +20,8 @@ def test_what_the_store_does_not_answer_is_counted(tmp_path: Path, monkeypatch: 
 
     store, registry = SqliteStore(tmp_path), CollectorRegistry()
     monkeypatch.setattr(store, "slots", away)
-    asking = make_app(routes(store, store_errors(registry)), access=anybody).test_client()
+    errors = store_errors(registry)
+    asking = make_app(routes(store, errors), slot_routes.routes(store, errors), access=anybody).test_client()
     paths = ["/data?spaceship_id=1", "/data?spaceship_id=x", "/data/fleet", "/topusers"]
     assert [asking.get(path).status_code for path in paths] == [503, 422, 200, 200]
     assert registry.get_sample_value("power_query_store_errors_total") == 1

@@ -33,6 +33,15 @@ class MemoryReader:
     def top_ships(self, window: Window, count: int) -> list[ShipEnergy]:  # noqa: ARG002  # as the port has it
         return [ShipEnergy(1, 5.0, 1800.0)] if self.extent_ else []
 
+    def first_slot_s(self, ship: int | None, window: Window) -> int | None:
+        raise NotImplementedError
+
+    def last_slot_s(self, ship: int) -> int | None:
+        raise NotImplementedError
+
+    def version(self, ship: int | None, window: Window) -> str | None:
+        raise NotImplementedError
+
     def ships(self, after: int, count: int, windows: Sequence[Window]) -> ShipPage:
         raise NotImplementedError
 

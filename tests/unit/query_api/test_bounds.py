@@ -2,11 +2,11 @@
 
 import json
 
-from query_api.answers import number, ship_rows
+from query_api.answers import number
 from shared.readings import MAX_SHIP
 from shared.slots import Window
 from shared.topics import readings_topic, ship_of
-from tests.unit.query_api.test_answers import slots
+from tests.unit.query_api.test_answers import ship_rows, slots
 from tests.unit.query_api.test_parameters import START_US, window
 
 

@@ -1,5 +1,6 @@
 """Who is let in: every route of an app is covered, whether it thought of it or not."""
 
+from collections.abc import Iterator
 from functools import partial
 
 import pytest
@@ -10,11 +11,10 @@ from werkzeug.test import TestResponse
 from ingest_api.app import routes as ingest_routes
 from ingest_api.metrics import IngestMetrics
 from ingest_api.outbox import Outbox
-from query_api.app import routes as query_routes
-from query_api.app import store_errors
+from query_api.service import query_service
 from shared import health, metrics
 from shared.http import OPEN, Routes, make_app
-from shared.store.sqlite import SqliteStore
+from shared.settings import QuerySettings
 from shared.tokens import access, anybody
 from tests.e2e.bad_batches import SHIP, text
 from tests.support.tokens import bearer, secret_of, token
@@ -27,21 +27,24 @@ TOKENS = (
     token("console", "read"),
     token("root", "admin"),
 )
-QUESTIONS = ["/data?spaceship_id=1", "/data/fleet", "/topusers", "/metrics"]
+QUESTIONS = ["/data?spaceship_id=1", "/data/fleet", "/topusers", "/metrics", "/data/stream?spaceship_id=1"]
+FORECAST = "/forecast?spaceship_id=1&start=2024-01-01T00:00:00Z&end=2024-01-02T00:00:00Z"
 OPEN_PATHS = ["/healthz", "/readyz"]
 
 
 @pytest.fixture
-def app(outbox: Outbox, tmp_path_factory: pytest.TempPathFactory) -> Flask:
+def app(outbox: Outbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
     """Both services in one app that asks for tokens."""
-    store, registry = SqliteStore(tmp_path_factory.mktemp("store")), CollectorRegistry()
-    return make_app(
-        metrics.routes(registry),
-        health.routes({"store": health.answers(store.extent)}),
-        ingest_routes(outbox, lambda: None, IngestMetrics(registry)),
-        query_routes(store, store_errors(registry)),
-        access=partial(access, TOKENS),
-    )
+    registry = CollectorRegistry()
+    settings = QuerySettings.load({"POWER_DATA_DIR": str(tmp_path_factory.mktemp("store"))})
+    with query_service(settings, registry) as queries:
+        yield make_app(
+            metrics.routes(registry),
+            health.routes(queries.checks),
+            ingest_routes(outbox, IngestMetrics(registry)),
+            *queries.routes,
+            access=partial(access, TOKENS),
+        )
 
 
 def _post(app: Flask, name: str, body: str) -> TestResponse:
@@ -111,6 +114,12 @@ def test_who_may_read_is_let_in_and_a_sender_is_not(app: Flask, path: str) -> No
         assert "role read is needed" in _refused(client.get(path, headers=bearer(name)), 403)
 
 
+def test_forecasts_are_for_who_may_read(app: Flask) -> None:
+    """Here there is nothing to make one of."""
+    statuses = [app.test_client().get(FORECAST, headers=bearer(name)).status_code for name in ("console", "all-ships")]
+    assert statuses == [422, 403]
+
+
 @pytest.mark.parametrize("name", ["own-ship", "console", "root"])
 def test_what_is_not_there_is_404_or_405_to_anybody_who_is_known(app: Flask, name: str) -> None:
     client = app.test_client()
@@ -142,8 +151,6 @@ def test_a_token_in_the_url_is_none(app: Flask) -> None:
 
 
 def test_where_nobody_is_asked_everybody_may_do_everything(outbox: Outbox) -> None:
-    client = make_app(
-        ingest_routes(outbox, lambda: None, IngestMetrics(CollectorRegistry())), access=anybody
-    ).test_client()
+    client = make_app(ingest_routes(outbox, IngestMetrics(CollectorRegistry())), access=anybody).test_client()
     headers = {"Content-Type": "application/json", **bearer("nobody")}
     assert client.post("/data", data=text(), headers=headers).status_code == 202

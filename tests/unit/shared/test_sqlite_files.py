@@ -178,3 +178,14 @@ def test_closed_it_leaves_one_file_whatever_threads_used_it(path: Path) -> None:
     ends.set()
     other.join()
     assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+
+def test_a_file_of_a_known_older_version_is_upgraded_and_keeps_what_is_in_it(file: SqliteFile, path: Path) -> None:
+    """Once; a version without a way from it is refused still."""
+    write(file)
+    for _ in range(2):
+        newer = SqliteFile(path, SCHEMA, 4, upgrades={3: "ALTER TABLE notes ADD COLUMN more TEXT;\n"})
+        assert newer.connection().execute("SELECT text, more FROM notes").fetchall() == [("x", None)]
+        newer.close()
+    with pytest.raises(InvalidSettings, match="version 4, this program needs 5"):
+        SqliteFile(path, SCHEMA, 5, upgrades={3: "DROP TABLE notes;\n"})

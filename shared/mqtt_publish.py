@@ -1,6 +1,8 @@
-"""A message as it came over MQTT 5, read by ourselves: nothing that stands in a PUBLISH may stop the worker."""
+"""A message as it came over MQTT 5, read by ourselves: no PUBLISH may stop who reads it, and paho takes its time."""
 
 from typing import NamedTuple
+
+from paho.mqtt.properties import VariableByteIntegers
 
 _RESPONSE_TOPIC = 0x08
 _CORRELATION_DATA = 0x09
@@ -82,6 +84,14 @@ def answer_wanted(properties: bytes) -> tuple[str | None, bytes | None]:
     except (LookupError, UnicodeDecodeError):
         return None, None
     return (topic, correlation) if at == len(properties) else (None, None)
+
+
+def answer_properties(topic: str, correlation: bytes) -> bytes:
+    """Give the properties of a PUBLISH that asks for an answer, packed: what `answer_wanted` reads, and its length."""
+    name = topic.encode()
+    parts = (_RESPONSE_TOPIC, len(name), name), (_CORRELATION_DATA, len(correlation), correlation)
+    packed = b"".join(bytes([kind]) + length.to_bytes(2) + data for kind, length, data in parts)
+    return bytes(VariableByteIntegers.encode(len(packed))) + packed  # type: ignore[no-untyped-call]  # paho leaves it so
 
 
 def _variable(data: bytes, at: int) -> tuple[int, int]:

@@ -1,0 +1,90 @@
+"""A forecast: the energy that is to be expected in a window, from the slots before it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from query_api.forecast.fit import Fit, Model
+from query_api.forecast.history import History, history_of
+from query_api.forecast.intervals import slots_off, total_off
+from query_api.forecast.steps import days_of, modelled
+from shared.readings import F64, I64
+from shared.slots import SLOT_S, Slots
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Path:
+    """A forecast slot by slot: start (seconds since 1970), kWh, and between what it lies; columns of equal length."""
+
+    start_s: I64
+    kwh: F64
+    lower: F64
+    upper: F64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Forecast:
+    """What is expected in the window `[start_s, end_s)`; `lower` ≤ `kwh` ≤ `upper`, in kWh.
+
+    Attributes:
+        start_s: the window's start, seconds since 1970.
+        end_s: its end.
+        kwh: the total.
+        lower: the total is expected to be at least so much, but for one time in twenty.
+        upper: and at most so much.
+        trained_from_s: where the history begins that this was learned from.
+        trained_to_s: where it ends.
+        slots: how many slots of it are known.
+
+    """
+
+    start_s: int
+    end_s: int
+    kwh: float
+    lower: float
+    upper: float
+    trained_from_s: int
+    trained_to_s: int
+    slots: int
+    _steps: I64
+    _modelled: Path
+
+    @property
+    def path(self) -> Path:
+        """The same slot by slot. Each slot's interval is its own: they do not add up to the total's."""
+        one, at = self._modelled, np.searchsorted(self._steps, modelled(self._ahead()))
+        return Path(self.trained_to_s + self._ahead() * SLOT_S, one.kwh[at], one.lower[at], one.upper[at])
+
+    def _ahead(self) -> I64:
+        return np.arange(self.start_s - self.trained_to_s, self.end_s - self.trained_to_s, SLOT_S) // SLOT_S
+
+
+def forecast(model: Model, slots: Slots, start_s: int, end_s: int) -> Forecast:
+    """Forecast a window from one ship's slots; those from `start_s` on are left out.
+
+    Raises:
+        InvalidInput: there is less than a day of them.
+
+    """
+    history = history_of(slots, start_s)
+    steps = np.arange(start_s - history.end_s, end_s - history.end_s, SLOT_S, dtype=np.int64) // SLOT_S
+    unique = np.unique(modelled(steps))
+    fit = _within(model.fit(int(slots.ship[0]), history, days_of(steps)), history)
+    below, above = slots_off(history, fit, unique)
+    slot_kwh = fit.path[unique]
+    path = Path(unique, slot_kwh, *_interval(history, slot_kwh, below, above, 1))
+    kwh = fit.path[modelled(steps)].sum()
+    lower, upper = map(float, _interval(history, kwh, *total_off(history, fit, steps), len(steps)))
+    known = history.start_s, history.end_s, history.slots
+    return Forecast(start_s, end_s, float(kwh), lower, upper, *known, unique, path)
+
+
+def _within(fit: Fit, history: History) -> Fit:
+    """Keep paths within what the ship can do by all that is known of it."""
+    return Fit(np.clip(fit.path, *history.bounds()), fit.origins, np.clip(fit.past, *history.bounds()))
+
+
+def _interval(history: History, kwh: F64, below: F64 | float, above: F64 | float, slots: int) -> tuple[F64, F64]:
+    """Give the ends of an interval around the energy of so many slots, within what the ship can do."""
+    low, high = (bound * slots for bound in history.bounds())
+    return np.minimum(np.maximum(kwh + below, low), kwh), np.maximum(np.minimum(kwh + above, high), kwh)

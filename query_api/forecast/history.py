@@ -1,0 +1,134 @@
+"""What is known of a ship before a moment, on a grid without holes: what is missing is marked, and filled in."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from query_api.forecast.steps import DAY, DAY_S, WEEK
+from shared.errors import InvalidInput, Problem
+from shared.moments import US_PER_S, iso
+from shared.readings import F64
+from shared.slots import SLOT_S, Slots
+
+NEEDED_S = DAY_S
+ROUNDING = 1e-9
+LEAST_COVER = 0.1
+"""A slot of which less is known says too little of the rest."""
+DOUBT = 4.0
+"""How many slots of a day have to be known before they say more of its level than the week before."""
+PROVISIONAL = 0.5
+"""What a provisional slot weighs: of a ship with a steady cadence it is right, of others a guess."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class History:
+    """One ship's energy per slot, n slots in a row, from the first that is known to the last.
+
+    Attributes:
+        start_s: the first slot's start, seconds since 1970.
+        kwh: energy of the whole slot, had it all been as what is known of it; where nothing is, what was usual. Never
+            from later slots, but before the first week or day is known. float64[n].
+        weight: the share of the slot that is known, 0 to 1, and half of that where it is provisional. float64[n].
+        slots: how many of them are known.
+
+    """
+
+    start_s: int
+    kwh: F64
+    weight: F64
+    slots: int
+
+    def __len__(self) -> int:
+        """Count the slots of the grid."""
+        return len(self.kwh)
+
+    @property
+    def end_s(self) -> int:
+        """The end of the last slot: the origin of every step."""
+        return self.start_s + len(self) * SLOT_S
+
+    @property
+    def spread(self) -> float:
+        """How much slots differ: their standard deviation, in kWh; 0 where that is no more than rounding."""
+        known = self.kwh[self.weight > 0]
+        size = float(np.abs(known).max())
+        spread = float((known / size).std()) if size else 0.0
+        return spread * size if spread > ROUNDING else 0.0
+
+    @property
+    def scale(self) -> float:
+        """What to measure slots in, in kWh, more than 0: their spread, their size where there is none, or 1."""
+        return self.spread or float(np.abs(self.kwh[self.weight > 0]).max()) or 1.0
+
+    def bounds(self) -> tuple[float, float]:
+        """Give what no forecast of a slot goes beyond: half as far again as ever, and not below 0 if it never was."""
+        known = self.kwh[self.weight > 0]
+        low, high = float(known.min()), float(known.max())
+        room = high / 2 - low / 2
+        return max(low - room, 0.0) if low >= 0 else low - room, high + room
+
+    def before(self, n: int) -> "History":
+        """Give the first n slots of it."""
+        return History(self.start_s, self.kwh[:n], self.weight[:n], int((self.weight[:n] > 0).sum()))
+
+
+def history_of(slots: Slots, start_s: int) -> History:
+    """Put one ship's slots before `start_s` on a grid.
+
+    Raises:
+        InvalidInput: they are known for less than a day.
+
+    """
+    slots = slots[(slots.start_s < start_s) & (slots.covered_s >= LEAST_COVER * SLOT_S)]
+    known_s = float(slots.covered_s.sum())
+    if known_s < NEEDED_S - 0.001:
+        start = iso(start_s * US_PER_S)
+        why = f"a forecast needs 24 hours of history before it, and there are {known_s / 3600:.2f} before {start}"
+        raise InvalidInput("there is too little history", (Problem("start", why),))
+    first_s, last_s = int(slots.start_s[0]), int(slots.start_s[-1])
+    at = (slots.start_s - first_s) // SLOT_S
+    n = (last_s - first_s) // SLOT_S + 1
+    cover = np.minimum(slots.covered_s / SLOT_S, 1.0)
+    kwh, weight = np.full(n, np.nan), np.zeros(n)
+    kwh[at] = slots.kwh / cover
+    weight[at] = cover * np.where(slots.provisional, PROVISIONAL, 1.0)
+    return History(first_s, _filled(kwh), weight, len(slots))
+
+
+def _filled(kwh: F64) -> F64:
+    """Put in the place of what is missing the week before, moved by how far the last day was off from its week before.
+
+    Before there is a week, it is the day before, and before that the last slot.
+    """
+    usual = kwh
+    for period in (WEEK, DAY, 1):
+        usual = _carried(usual, period)
+    if np.isnan(usual[0]):
+        usual = _carried(_carried(usual[::-1], DAY), 1)[::-1]
+    return np.where(np.isnan(kwh), usual + _moved(kwh, usual), kwh)
+
+
+def _moved(kwh: F64, usual: F64) -> F64:
+    """Give, for each slot, how far the known ones of the day before it were off from a week before them on average.
+
+    Of a day that is hardly known that says little, and is less.
+    """
+    off = kwh - np.concatenate([usual[:WEEK], usual])[: len(usual)]
+    known = ~np.isnan(off)
+    totals, counts = (
+        np.concatenate([np.zeros(1), np.cumsum(each)]) for each in (np.where(known, off, 0.0), known.astype(np.float64))
+    )
+    at = np.arange(len(kwh))
+    before = np.maximum(at - DAY, 0)
+    moved: F64 = (totals[at] - totals[before]) / (counts[at] - counts[before] + DOUBT)
+    return moved
+
+
+def _carried(kwh: F64, period: int) -> F64:
+    """Put in the place of each NaN the last number before it at the same place of a period."""
+    rows = -(-len(kwh) // period)
+    padded = np.full(rows * period, np.nan)
+    padded[: len(kwh)] = kwh
+    table = padded.reshape(rows, period)
+    last = np.maximum.accumulate(np.where(np.isnan(table), 0, np.arange(rows)[:, None]), axis=0)
+    return np.take_along_axis(table, last, axis=0).ravel()[: len(kwh)]

@@ -1,0 +1,84 @@
+"""GET /forecast: how much energy a ship is expected to use."""
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+from flask import Response, request
+from prometheus_client import Counter
+
+from query_api import answers
+from query_api.forecast import linear
+from query_api.forecast.answers import Busy, Forecasts
+from query_api.forecast.forecast import Forecast
+from query_api.forecast.linear import Linear
+from query_api.forecast.lstm import BeingTrained, Lstm
+from query_api.forecast.seasonal_naive import SeasonalNaive
+from query_api.interface.forecasts import FORECAST, ForecastParameters
+from query_api.parameters import parse
+from shared.errors import PowerError, Unavailable
+from shared.http import RETRY_AFTER_S, Routes, problem
+from shared.store.port import EnergyReader
+
+TRAINING_RETRY_S = 15
+FOLDER = "forecasts"
+"""Below the data folder: what was trained. It may be deleted at any time."""
+
+
+def routes(store: EnergyReader, errors: Counter, folder: Path | None) -> Routes:
+    """Build the routes over a store; `errors` counts where it is `Unavailable`, what is trained is kept in a folder."""
+    routes = Routes("forecast", __name__, needs="read")
+    counted = errors.count_exceptions(Unavailable)
+    models = (Linear(), SeasonalNaive(), Lstm(folder))
+    forecasts = Forecasts(store, {each.name: each for each in models})
+
+    @routes.serves(FORECAST)
+    @counted
+    def of_ship() -> Response:
+        asked = parse(ForecastParameters, request.args)
+        start_s, end_s = asked.window.start_s or 0, asked.window.end_s or 0
+        try:
+            found = forecasts.ask(asked.model, asked.spaceship_id, start_s, end_s)
+        except (BeingTrained, Busy) as error:
+            return _later(error)
+        answer = _answer(found, asked.model)
+        if asked.detail:
+            answer["data"] = _rows(found)
+        return Response(json.dumps(answer, separators=(",", ":")), mimetype="application/json")
+
+    return routes
+
+
+def warm_up() -> None:
+    """Load the default model's library aside, so that the first question need not wait for it."""
+    threading.Thread(target=linear.warm_up, name="warm-up", daemon=True).start()
+
+
+def _answer(found: Forecast, model: str) -> dict[str, Any]:
+    return {
+        "datetime": answers.text(found.start_s),
+        "expected_consumption": answers.number(found.kwh),
+        "lower": answers.number(found.lower),
+        "upper": answers.number(found.upper),
+        "model": model,
+        "trained_on": {
+            "start": answers.text(found.trained_from_s),
+            "end": answers.text(found.trained_to_s),
+            "slots": found.slots,
+        },
+    }
+
+
+def _rows(found: Forecast) -> list[answers.Row]:
+    path = found.path
+    columns = (path.start_s.tolist(), *map(answers.numbers, (path.kwh, path.lower, path.upper)))
+    return [
+        {"datetime": answers.text(start_s), "value": kwh, "lower": lower, "upper": upper}
+        for start_s, kwh, lower, upper in zip(*columns, strict=True)
+    ]
+
+
+def _later(error: PowerError) -> Response:
+    wait_s = TRAINING_RETRY_S if isinstance(error, BeingTrained) else RETRY_AFTER_S
+    return problem(503, str(error), headers={"Retry-After": str(wait_s)})

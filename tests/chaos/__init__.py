@@ -1,0 +1,1 @@
+"""A test that tries to disprove "accepted means stored": load, killer and checker around the real processes."""

@@ -1,0 +1,186 @@
+"""What is sent under chaos: new, repeated, corrected, late and wrong batches, and some cut anew; from a seed."""
+
+import json
+import random
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+from uuid import UUID
+
+from shared.moments import iso
+from tests.support.reference import Reading
+
+START_US = 1_535_068_800_000_000  # 2018-08-24T00:00:00Z
+STEP_US = 60_000_000
+AREA = 20_000
+"""Steps after which a ship begins anew at its first: what there is to compare stays bounded."""
+REMEMBERED = 60
+LARGE, LARGE_SHARE = 3_000, 0.003
+Fate = Literal["stored", "rejected", "refused", "unknown"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch.
+
+    Attributes:
+        ship: whose.
+        units: `kW` or `kWh`.
+        data: (moment in microseconds, value) in the order of its list.
+        batch_id: None where it has none.
+        sent_at_us: what it says; None where it says nothing.
+        order: what counts as its `sent_at`: that, or where it has none the place in the order of its sender.
+        fate: what has to become of it; `unknown`, where nobody is told.
+        payload: as it is sent.
+        kind: why it was made.
+
+    """
+
+    ship: int
+    units: str
+    data: tuple[tuple[int, float], ...]
+    batch_id: str | None
+    sent_at_us: int | None
+    order: int
+    fate: Fate = "stored"
+    payload: bytes = b""
+    kind: str = "new"
+
+    def written(self, **members: Any) -> "Batch":
+        """Write it as JSON; `members` replace its own."""
+        wire: dict[str, Any] = {"spaceship_id": self.ship, "units": self.units}
+        wire["data"] = [{"datetime": iso(moment_us), "value": value} for moment_us, value in self.data]
+        if self.batch_id:
+            wire["batch_id"] = self.batch_id
+        if self.sent_at_us is not None:
+            wire["sent_at"] = iso(self.sent_at_us)
+        return replace(self, payload=json.dumps({**wire, **members}).encode())
+
+    def readings(self) -> Iterator[Reading]:
+        """Give what it says: of two readings of one moment the later in its list."""
+        for moment_us, value in dict(self.data).items():
+            yield Reading(self.ship, moment_us, value, self.units == "kWh", self.order)
+
+
+class Author:
+    """What one ship has to say, through one sender. The same seed gives the same batches.
+
+    A *dated* ship names `sent_at`, and its batches may come in any order and from several senders. An undated one
+    leaves it to the service: it sends one batch after the other, each when it knows of the one before.
+    """
+
+    def __init__(self, rng: random.Random, ship: int, *, dated: bool, http: bool) -> None:
+        """Prepare.
+
+        Args:
+            rng: where its choices come from.
+            ship: its number.
+            dated: see above.
+            http: whether it sends over HTTP; else over MQTT, where whatever wants a promise needs a `batch_id`.
+
+        """
+        self.ship, self._rng, self._dated, self._http = ship, rng, dated, http
+        self._front = 0
+        self._count = 0
+        self._lone = 0
+        self._recent: deque[Batch] = deque(maxlen=REMEMBERED)
+
+    def next(self) -> Batch:
+        """Make the next one."""
+        self._count += 1
+        chosen = self._rng.random()
+        if self._recent and chosen < 0.12:
+            return replace(self._rng.choice(self._recent), kind="repeat")
+        if self._recent and chosen < 0.20 and self._dated:
+            return self._cut_anew(self._rng.choice(self._recent))
+        if chosen < 0.26:
+            return self._wrong()
+        if self._http and chosen < 0.31:
+            return self._nameless()
+        kind = self._rng.choice(["new"] * 5 + ["correction"] * 3 + ["late"] * 2)
+        batch = self._batch(kind, self._moments(kind)).written()
+        self._recent.append(batch)
+        return batch
+
+    # --- good ones
+
+    def _batch(self, kind: str, moments: list[int]) -> Batch:
+        data = tuple((moment_us, self._value()) for moment_us in moments)
+        sent_at_us = self._sent_at_us(kind) if self._dated else None
+        order = self._count if sent_at_us is None else sent_at_us
+        return Batch(self.ship, self._rng.choice(["kW", "kWh"]), data, self._uuid(), sent_at_us, order, kind=kind)
+
+    def _sent_at_us(self, kind: str) -> int:
+        """Choose when it says that it was sent; in whole seconds, so that some are equal."""
+        age = self._rng.randrange(2_000) if kind == "late" else 0
+        return START_US + 1_000_000 * max(self._count // 2 - age, 0)
+
+    def _moments(self, kind: str) -> list[int]:
+        count, step = self._rng.randrange(1, 25), self._rng.choice([1, 1, 1, 2, 5])
+        if self._rng.random() < LARGE_SHARE:
+            count, step = LARGE, 1
+        if kind == "new":
+            if self._rng.random() < 0.01:
+                self._front += self._rng.randrange(24 * 60, 30 * 60)  # a silence
+            first = self._front
+            self._front = (self._front + count * step) % AREA
+        elif kind == "correction":
+            first = max(self._front - self._rng.randrange(1, 120), 0)
+        else:
+            first = self._rng.randrange(self._front + 1)
+        places = [first + i * step for i in range(count)]
+        if self._rng.random() < 0.3:
+            self._rng.shuffle(places)
+        if self._rng.random() < 0.1:
+            places.append(self._rng.choice(places))
+        return [START_US + place * STEP_US for place in places]
+
+    def _value(self) -> float:
+        return self._rng.choice([0.0, self._rng.randrange(1000), round(self._rng.uniform(0, 1000), 3)])
+
+    def _uuid(self) -> str:
+        return str(UUID(int=self._rng.getrandbits(128), version=4))
+
+    def _cut_anew(self, batch: Batch) -> Batch:
+        """Say a part of one again, with its `sent_at`, under another name."""
+        cut = self._rng.randrange(len(batch.data))
+        data = batch.data[:cut] if self._rng.random() < 0.5 else batch.data[cut:]
+        return replace(batch, data=data or batch.data, batch_id=self._uuid(), kind="cut anew").written()
+
+    def _nameless(self) -> Batch:
+        """Leave out the `batch_id`; of an undated one each repeat then counts as new, so no other has its moments."""
+        if self._dated:
+            return replace(self._batch("new", self._moments("correction")), batch_id=None, kind="nameless").written()
+        self._lone += 1
+        batch = self._batch("new", [START_US - self._lone * STEP_US])
+        return replace(batch, batch_id=None, kind="nameless").written()
+
+    # --- wrong ones
+
+    def _wrong(self) -> Batch:
+        """Make one that must not be stored, though most of its readings are good: no other has their moments."""
+        moments = [moment_us + STEP_US // 2 for moment_us in self._moments("correction")]
+        batch = replace(self._batch("new", moments), kind="wrong")
+        ways = [self._negative, self._bad_member, self._unreadable]
+        if self._http and self._recent:
+            ways.append(self._conflict)
+        return self._rng.choice(ways)(batch)
+
+    def _negative(self, batch: Batch) -> Batch:
+        """Over HTTP it is accepted: under chaos the gateway takes negative values, and the worker does not."""
+        data = (*batch.data, (batch.data[0][0] + 1, -1.0))
+        return replace(batch, data=data, fate="rejected").written()
+
+    def _bad_member(self, batch: Batch) -> Batch:
+        members: list[dict[str, Any]] = [{"units": "W"}, {"data": "none"}, {"data": [{"datetime": "now", "value": 1}]}]
+        member = self._rng.choice(members)
+        return replace(batch, fate="refused" if self._http else "rejected").written(**member)
+
+    def _conflict(self, batch: Batch) -> Batch:
+        """Use the name of another one: any that this author remembers is known to be accepted."""
+        known = self._rng.choice(self._recent)
+        return replace(batch, batch_id=known.batch_id, fate="refused", kind="conflict").written()
+
+    def _unreadable(self, batch: Batch) -> Batch:
+        return replace(batch, payload=batch.written().payload[:-1], fate="refused" if self._http else "unknown")

@@ -1,0 +1,140 @@
+"""GET /forecast: its parameters, its answer, its refusals."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from flask.testing import FlaskClient
+from prometheus_client import CollectorRegistry
+
+from query_api import forecasts
+from query_api.app import store_errors
+from query_api.forecast import lstm_net
+from query_api.forecast.answers import Busy
+from query_api.forecast.lstm import BeingTrained
+from shared.errors import PowerError, Unavailable
+from shared.http import make_app
+from shared.moments import iso
+from shared.slots import SLOT_S
+from shared.store.sqlite import SqliteStore
+from shared.tokens import anybody
+from tests.support.slots import DAY, MONDAY_S, slots_from
+
+END_S = MONDAY_S + 8 * DAY * SLOT_S
+REGISTRY_ERRORS = "power_query_store_errors_total"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    """A store of ship 7, which used 2 kWh in every slot of eight days."""
+    store = SqliteStore(tmp_path)
+    slots = slots_from(np.full(8 * DAY, 2.0))
+    with store.transaction():
+        store.put_slots(slots, slots.emptied())
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def asking(store: SqliteStore, registry: CollectorRegistry, tmp_path: Path) -> FlaskClient:
+    return make_app(forecasts.routes(store, store_errors(registry), tmp_path / "f"), access=anybody).test_client()
+
+
+def query(start: int = 0, end: int = 4, ship: int = 7, **more: str) -> str:
+    """Write a question for slots counted from the end of the history."""
+    times = {"start": iso((END_S + start * SLOT_S) * 10**6), "end": iso((END_S + end * SLOT_S) * 10**6)}
+    return "/forecast?" + "&".join(f"{k}={v}" for k, v in {"spaceship_id": ship, **times, **more}.items())
+
+
+def refused(asking: FlaskClient, path: str) -> dict[str, str]:
+    """Give what a refusal names, and why."""
+    response = asking.get(path)
+    assert (response.status_code, response.mimetype) == (422, "application/problem+json")
+    errors: list[dict[str, str]] = response.get_json()["errors"]
+    return {each["at"]: each["problem"] for each in errors}
+
+
+@pytest.mark.parametrize("model", ["linear", "seasonal_naive"])
+def test_the_answer_is_a_total_with_an_interval_and_what_it_comes_from(asking: FlaskClient, model: str) -> None:
+    assert asking.get(query(model=model)).get_json() == {
+        "datetime": "2024-01-09T00:00:00Z",
+        "expected_consumption": 8,
+        "lower": 8,
+        "upper": 8,
+        "model": model,
+        "trained_on": {"start": "2024-01-01T00:00:00Z", "end": "2024-01-09T00:00:00Z", "slots": 8 * DAY},
+    }
+
+
+def test_linear_is_the_default(asking: FlaskClient) -> None:
+    assert asking.get(query()).get_json() == asking.get(query(model="linear")).get_json()
+
+
+def test_detail_adds_the_path(asking: FlaskClient) -> None:
+    assert asking.get(query(1, 3, detail="true")).get_json()["data"] == [
+        {"datetime": f"2024-01-09T00:{minute}:00Z", "value": 2, "lower": 2, "upper": 2} for minute in (15, 30)
+    ]
+    assert "data" not in asking.get(query(detail="false")).get_json()
+
+
+def test_the_window_is_widened_to_whole_slots_and_an_empty_one_stays_empty(asking: FlaskClient) -> None:
+    widened = "/forecast?spaceship_id=7&start=2024-01-09T00-07-00Z&end=2024-01-09T00-16-00Z"
+    answer = asking.get(widened).get_json()
+    assert (answer["datetime"], answer["expected_consumption"]) == ("2024-01-09T00:00:00Z", 4)
+    empty = asking.get(query(3, 3, detail="true")).get_json()
+    assert (empty["expected_consumption"], empty["lower"], empty["upper"], empty["data"]) == (0, 0, 0, [])
+
+
+def test_what_is_wrong_with_the_parameters_is_named(asking: FlaskClient) -> None:
+    assert refused(asking, "/forecast") == {"start": "is missing", "end": "is missing", "spaceship_id": "is missing"}
+    assert set(refused(asking, query(4, 0))) == {"end"}
+    assert set(refused(asking, query(0, 366 * DAY + 1))) == {"end"}
+    assert set(refused(asking, query(model="prophet"))) == {"model"}
+    assert set(refused(asking, query(colour="red"))) == {"colour"}
+    assert asking.get(query(0, 366 * DAY)).status_code == 200
+
+
+@pytest.mark.parametrize(("start", "ship", "hours"), [(-8 * DAY + 95, 7, "23.75"), (0, 8, "0.00"), (731 * DAY, 7, "0")])
+def test_too_little_history_is_refused_with_how_much_there_is(
+    asking: FlaskClient, start: int, ship: int, hours: str
+) -> None:
+    assert f"there are {hours}" in refused(asking, query(start, start + 4, ship))["start"]
+
+
+def test_without_pytorch_lstm_is_refused_with_how_to_get_it(
+    asking: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lstm_net, "torch_or_none", lambda: None)
+    assert "pip install 'torch" in refused(asking, query(model="lstm"))["model"]
+
+
+@pytest.mark.parametrize(("error", "wait_s"), [(BeingTrained("ship 7 is …"), 15), (Busy("many …"), 2)])
+def test_what_comes_later_is_503_and_says_why(
+    asking: FlaskClient, monkeypatch: pytest.MonkeyPatch, error: PowerError, wait_s: int, registry: CollectorRegistry
+) -> None:
+    def ask(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("query_api.forecast.answers.Forecasts.ask", ask)
+    response = asking.get(query())
+    assert (response.status_code, response.headers["Retry-After"]) == (503, str(wait_s))
+    assert response.get_json()["detail"] == str(error)
+    assert registry.get_sample_value(REGISTRY_ERRORS) == 0
+
+
+def test_a_store_that_is_away_is_counted(
+    asking: FlaskClient, store: SqliteStore, monkeypatch: pytest.MonkeyPatch, registry: CollectorRegistry
+) -> None:
+    def away(*_: Any) -> None:
+        raise Unavailable("no answer")
+
+    monkeypatch.setattr(store, "slots", away)
+    assert asking.get(query()).status_code == 503
+    assert registry.get_sample_value(REGISTRY_ERRORS) == 1
