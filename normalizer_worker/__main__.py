@@ -3,6 +3,7 @@
 import os
 import threading
 
+from normalizer_worker.app import routes
 from normalizer_worker.arrivals import Arrivals
 from normalizer_worker.dead_letters import DeadLetters
 from normalizer_worker.recorder import Recorder
@@ -35,7 +36,7 @@ def main() -> None:
     store = open_store(settings, cache_kib=CACHE_KIB)
     revisits = Revisits(settings.data_dir) if settings.store == "influxdb" else None
     dead_letters, arrivals = DeadLetters(settings.data_dir), Arrivals(settings.data_dir)
-    limits, login, vitals = Limits(), Login.of(settings), _observed(settings)
+    limits, login, vitals = Limits(), Login.of(settings), _observed(settings, dead_letters)
 
     def connect() -> Connection:
         _check_gap(store, settings.max_gap_s)
@@ -69,13 +70,13 @@ def _check_gap(store: ReadingStore, max_gap_s: int) -> None:
         raise InvalidSettings(f"POWER_MAX_GAP_S is {max_gap_s}, but the store was filled with {pinned}")
 
 
-def _observed(settings: WorkerSettings) -> Vitals:
-    """Make the vitals, and show them over HTTP from a thread that ends with the process."""
+def _observed(settings: WorkerSettings, dead_letters: DeadLetters) -> Vitals:
+    """Make the vitals, and show them and the dead letters over HTTP from a thread that ends with the process."""
     registry = metrics.new_registry()
     vitals = Vitals(registry)
     if settings.http_port:
         access = access_by(settings.api_tokens_file)
-        app = make_app(metrics.routes(registry), health.routes(vitals.checks()), access=access)
+        app = make_app(metrics.routes(registry), health.routes(vitals.checks()), routes(dead_letters), access=access)
         server = Server(app, settings.http_host, settings.http_port, threads=HTTP_THREADS)
         threading.Thread(target=server.run, name="http", daemon=True).start()
     return vitals

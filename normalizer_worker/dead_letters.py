@@ -23,10 +23,38 @@ CREATE TABLE dead_letters (
     times INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 """
+_BY_LAST = "CREATE INDEX IF NOT EXISTS dead_letters_by_last ON dead_letters (last_us DESC, digest)"
+"""Made where it is missing, too: files of version 1 began without it."""
 _KEEP = """
 INSERT INTO dead_letters VALUES (?, ?, ?, ?, ?, ?, ?, 1)
 ON CONFLICT DO UPDATE SET last_us = excluded.last_us, times = times + 1
 """
+_NEWEST = """
+SELECT digest, topic, length(payload), reason, problems, first_us, last_us, times
+FROM dead_letters ORDER BY last_us DESC, digest LIMIT ?
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A dead letter without its payload, which may be long and is a stranger's.
+
+    Attributes:
+        digest: of topic and payload.
+        payload_bytes: the payload's length.
+
+    The others are those of `DeadLetter`.
+
+    """
+
+    digest: bytes
+    topic: str
+    payload_bytes: int
+    reason: str
+    problems: tuple[Problem, ...]
+    first_us: int
+    last_us: int
+    times: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +102,8 @@ class DeadLetters:
 
         """
         self._file = SqliteFile(folder / FILE_NAME, _SCHEMA, _VERSION, cache_kib=1024)
+        with self._file.errors():
+            self._file.connection().execute(_BY_LAST)
 
     def close(self) -> None:
         """Close the file."""
@@ -94,6 +124,28 @@ class DeadLetters:
         """Give every letter, the one that came last first."""
         return self._select("ORDER BY last_us DESC, digest")
 
+    def count(self) -> int:
+        """Tell how many there are.
+
+        Raises:
+            Unavailable: the file cannot be read now.
+
+        """
+        with self._file.errors():
+            (count,) = self._file.connection().execute("SELECT count(*) FROM dead_letters").fetchone()
+            return int(count)
+
+    def newest(self, limit: int) -> list[Summary]:
+        """Give those that came last, the last of them first; what it costs depends on `limit` alone.
+
+        Raises:
+            Unavailable: the file cannot be read now.
+
+        """
+        with self._file.errors():
+            rows = self._file.connection().execute(_NEWEST, (limit,)).fetchall()
+        return [_summary(*row) for row in rows]
+
     def between(self, first: bytes, last: bytes) -> Iterator[DeadLetter]:
         """Give the letters whose digests lie between two, these included."""
         return self._select("WHERE digest BETWEEN ? AND ? ORDER BY digest", first, last)
@@ -103,8 +155,7 @@ class DeadLetters:
         with self._file.errors():
             query = f"SELECT {columns} FROM dead_letters {which}"  # noqa: S608  # put together from constants
             for topic, payload, reason, problems, *numbers in self._file.connection().execute(query, bound):
-                faults = tuple(Problem(**problem) for problem in json.loads(problems))
-                yield DeadLetter(topic, payload, reason, faults, *numbers)
+                yield DeadLetter(topic, payload, reason, _faults(problems), *numbers)
 
     def remove(self, letter: DeadLetter) -> bool:
         """Remove a letter, unless its message has come once more since it was read; tell whether it is removed.
@@ -118,6 +169,15 @@ class DeadLetters:
                 "DELETE FROM dead_letters WHERE digest = ? AND times = ?", (letter.digest, letter.times)
             )
             return found.rowcount == 1
+
+
+def _summary(digest: bytes, topic: str, size: int, reason: str, problems: str, *numbers: int) -> Summary:
+    first_us, last_us, times = numbers
+    return Summary(digest, topic, size, reason, _faults(problems), first_us, last_us, times)
+
+
+def _faults(problems: str) -> tuple[Problem, ...]:
+    return tuple(Problem(**problem) for problem in json.loads(problems))
 
 
 def _row(letter: DeadLetter) -> tuple[bytes, str, bytes, str, str, int, int]:

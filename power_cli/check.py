@@ -1,4 +1,4 @@
-"""`./power check`: linter, formatter, types, and which package may import which."""
+"""`./power check`: linters, formatter, types, and which package may import which."""
 
 import os
 import subprocess
@@ -8,7 +8,13 @@ from pathlib import Path
 
 from power_cli.up import ROOT
 
-CHECKS = (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy", "."], ["lint-imports"])
+CHECKS = (
+    ["ruff", "check", "."],
+    ["ruff", "format", "--check", "."],
+    ["mypy", "."],
+    ["lint-imports"],
+    ["oxlint", "query_api"],
+)
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -8,6 +8,7 @@ from argparse import ArgumentParser, Namespace
 from contextlib import closing
 from pathlib import Path
 
+from normalizer_worker.app import SHOWN_DIGITS
 from normalizer_worker.dead_letters import FILE_NAME, DeadLetter, DeadLetters
 from power_cli.publishing import Publisher
 from power_cli.up import ROOT
@@ -17,7 +18,6 @@ from shared.moments import iso
 from shared.settings import BrokerSettings
 
 SHOWN_BYTES = 60
-SHOWN_DIGITS = 12
 ALL_DIGITS = 64
 
 

@@ -1,8 +1,11 @@
-"""Gateway and query service on one port, in one process."""
+"""Gateway and query service on one port, in one process, with the worker's dead letters and the page."""
 
 import os
+from contextlib import closing
 
 from ingest_api.gateway import gateway
+from normalizer_worker.app import routes as dead_letter_routes
+from normalizer_worker.dead_letters import DeadLetters
 from query_api.service import query_service
 from shared import health, metrics
 from shared.http import THREADS, Server, make_app
@@ -16,11 +19,16 @@ def main() -> None:
     settings, query_settings = IngestSettings.load(os.environ), QuerySettings.load(os.environ)
     access = access_by(settings.api_tokens_file)
     registry = metrics.new_registry()
-    with query_service(query_settings, registry) as queries, gateway(settings, registry) as ingest:
+    with (
+        query_service(query_settings, registry) as queries,
+        gateway(settings, registry) as ingest,
+        closing(DeadLetters(settings.data_dir)) as dead_letters,
+    ):
         app = make_app(
             metrics.routes(registry),
             health.routes({**ingest.checks, **queries.checks}),
             ingest.routes,
+            dead_letter_routes(dead_letters),
             *queries.routes,
             access=access,
         )

@@ -1,4 +1,4 @@
-"""`./power openapi`: the OpenAPI document of the whole HTTP interface, as shared/openapi.json has it."""
+"""`./power openapi`: the OpenAPI document of the whole HTTP interface, as query_api/openapi.json has it."""
 
 import json
 import sys
@@ -6,6 +6,7 @@ import tomllib
 from argparse import ArgumentParser, Namespace
 
 import ingest_api.interface
+import normalizer_worker.app
 import query_api.interface
 from power_cli.up import ROOT
 from shared import health, metrics
@@ -20,7 +21,7 @@ def add_arguments(_parser: ArgumentParser) -> None:
 
 def operations() -> list[Operation]:
     """Give what all services together do."""
-    parts = (ingest_api.interface, query_api.interface, health, metrics)
+    parts = (ingest_api.interface, query_api.interface, normalizer_worker.app, health, metrics)
     return [operation for part in parts for operation in part.OPERATIONS]
 
 

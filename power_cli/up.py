@@ -52,6 +52,7 @@ def run(arguments: Namespace) -> int:
         def ready() -> None:
             sys.stdout.write(
                 f"\nSpaceship Power Service is ready, after {time.monotonic() - began_s:.1f} s. Ctrl-C stops it.\n\n"
+                f"  page  http://{HOST}:{arguments.port}/\n"
                 f"  HTTP  http://{HOST}:{arguments.port}   POST /data; GET /data, /data/fleet, /topusers, /forecast\n"
                 f"  MQTT  mqtt://{HOST}:{arguments.mqtt_port}   ships/{{spaceship_id}}/readings\n"
                 f"  data  {folder}\n\n"

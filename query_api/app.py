@@ -8,9 +8,10 @@ from prometheus_client import CollectorRegistry, Counter
 
 from query_api import answers
 from query_api.interface.energy import TOP
-from query_api.parameters import TopParameters, parse
+from query_api.parameters import TopParameters
 from shared.errors import Unavailable
 from shared.http import Routes
+from shared.parameters import parse
 from shared.slots import Window
 from shared.store.port import EnergyReader
 

@@ -16,9 +16,9 @@ from query_api.forecast.linear import Linear
 from query_api.forecast.lstm import BeingTrained, Lstm
 from query_api.forecast.seasonal_naive import SeasonalNaive
 from query_api.interface.forecasts import FORECAST, ForecastParameters
-from query_api.parameters import parse
 from shared.errors import PowerError, Unavailable
 from shared.http import RETRY_AFTER_S, Routes, problem
+from shared.parameters import parse
 from shared.store.port import EnergyReader
 
 TRAINING_RETRY_S = 15

@@ -1,23 +1,21 @@
 """The parameters of the queries, checked."""
 
 import re
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
-from werkzeug.datastructures import MultiDict
 
 from query_api.formats import Name
 from query_api.zones import Coarse, zone_names
-from shared.errors import InvalidInput, Problem
+from shared.parameters import DIGITS
 from shared.readings import MAX_SHIP
 from shared.slots import Window
-from shared.validation import MOMENT_SCHEMA, moment, problems
+from shared.validation import MOMENT_SCHEMA, moment
 
 MAX_COUNT = 100_000
 _DASHED_TIME = re.compile(r"^(\d{4}-?\d\d-?\d\dT\d\d)-(\d\d)(?:-(\d\d)|(?!:))")
-_DIGITS = re.compile(r"-?\d+", re.ASCII)
 _LOST_PLUS = re.compile(r" (?=\d\d(?::?\d\d)?$)")
 
 
@@ -29,13 +27,6 @@ def _moment(text: object) -> int:
     return moment(text)
 
 
-def _whole_number(text: object) -> object:
-    """Take digits alone: pydantic would take `1_0` and `1.0` too."""
-    if isinstance(text, str) and not _DIGITS.fullmatch(text):
-        raise PydanticCustomError("whole_number", "should be a whole number")
-    return text
-
-
 def _zone(name: object) -> object:
     if name not in zone_names():
         raise PydanticCustomError("zone", "should be a time zone's name, such as Europe/Berlin")
@@ -45,7 +36,6 @@ def _zone(name: object) -> object:
 MomentUs = Annotated[int, BeforeValidator(_moment), MOMENT_SCHEMA]
 START = "from here on; open where it is left out; the time's parts may be joined by `-`, too"
 END = "up to here, and not with it; open where it is left out"
-DIGITS = BeforeValidator(_whole_number)
 ShipId = Annotated[int, Field(ge=0, le=MAX_SHIP, examples=[1]), DIGITS]
 
 
@@ -125,25 +115,3 @@ class StreamParameters(QueryParameters):
     def window(self) -> Window:
         """All from the slot that holds `start`."""
         return Window.around(self.start, None)
-
-
-Parameters = TypeVar("Parameters", bound=BaseModel)
-
-
-def parse(model: type[Parameters], arguments: MultiDict[str, str]) -> Parameters:
-    """Check the arguments of a request.
-
-    Raises:
-        InvalidInput: naming every parameter that is wrong, missing, unknown or given twice.
-
-    """
-    twice = [Problem(name, "is given more than once") for name, values in arguments.lists() if len(values) > 1]
-    found: tuple[Problem, ...] = ()
-    try:
-        parsed = model.model_validate(arguments.to_dict())
-    except ValidationError as error:
-        found = problems(error)
-    else:
-        if not twice:
-            return parsed
-    raise InvalidInput("the parameters are not valid", (*twice, *found))

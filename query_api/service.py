@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry
 
 from query_api import app, forecasts, ships, slot_routes
+from query_api.page import serving
 from query_api.stream import MOST, Streams
-from shared import api_pages, health
+from shared import health
 from shared.http import Routes
 from shared.settings import QuerySettings
 from shared.store.choice import open_store
@@ -52,7 +53,7 @@ def query_service(settings: QuerySettings, registry: CollectorRegistry) -> Itera
         streams.routes(),
         ships.routes(store, errors),
         forecasts.routes(store, errors, settings.data_dir / forecasts.FOLDER),
-        api_pages.routes(),
+        serving.routes(),
     )
     checks = {"store": health.answers(store.ping)}
     try:

@@ -21,11 +21,11 @@ from query_api.interface.ships import (
     ShipRow,
     ShipsParameters,
 )
-from query_api.parameters import Parameters, parse
 from shared.clock import now_us as wall_clock_us
 from shared.errors import Unavailable
 from shared.http import Routes
 from shared.moments import LAST_US, US_PER_S, iso
+from shared.parameters import Parameters, parse
 from shared.readings import Readings
 from shared.slots import Window, slot_ceil_us
 from shared.store.port import EnergyReader, ShipHistory

@@ -9,11 +9,12 @@ from prometheus_client import Counter
 from query_api.buckets import in_buckets, in_local_time
 from query_api.exchange import Exchange, chosen, tag_of
 from query_api.interface.energy import FLEET, SHIP
-from query_api.parameters import ShipParameters, SlotParameters, parse
+from query_api.parameters import ShipParameters, SlotParameters
 from query_api.tables import Heading, Table, fleet_tables, is_short, ship_tables
 from query_api.zones import Buckets
 from shared.errors import Unavailable
 from shared.http import Routes
+from shared.parameters import parse
 from shared.store.port import EnergyReader
 
 WRITTEN_AS = 1

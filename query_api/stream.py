@@ -12,10 +12,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from query_api.answers import number, text
 from query_api.interface.energy import STREAM
-from query_api.parameters import StreamParameters, parse
+from query_api.parameters import StreamParameters
 from shared.errors import Unavailable
 from shared.http import Routes, problem
 from shared.moments import moment_us
+from shared.parameters import parse
 from shared.slots import SLOT_S, Window
 from shared.store.port import EnergyReader
 

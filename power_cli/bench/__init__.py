@@ -28,6 +28,7 @@ MEASUREMENTS = {
     "latency": "from a POST until a GET shows it",
     "queries": "the answers of the query service",
     "history": "one reading for a ship with little or much history",
+    "page": "the page in a browser",
     "memory": "the worker's memory while readings pass",
 }
 

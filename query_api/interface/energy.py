@@ -80,6 +80,17 @@ class TopShips(TypedDict):
     ships: list[TopShip]
 
 
+EVENT: Content = {
+    "type": "object",
+    "description": "each event; its `data` is JSON",
+    "properties": {
+        "event": {"type": "string", "enum": ["slot", "gone"]},
+        "id": {"type": "string", "description": "where listening began: for `Last-Event-ID`"},
+        "data": {"type": "string"},
+    },
+}
+
+
 class Kept(BaseModel):
     """What the asker has of the answer already, and in which form it likes one."""
 
@@ -160,7 +171,7 @@ STREAM = Operation(
     query=StreamParameters,
     headers=Resumed,
     answers={
-        200: Answer("All since `start`, and then what changes.", {EVENTS: {"type": "string"}}),
+        200: Answer("All since `start`, and then what changes.", {EVENTS: EVENT}),
         503: problem("Too many listen, or the store is away.", RETRY_AFTER),
     },
 )

@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict  # pydantic wants it before Python 3.12
 
-from query_api.parameters import DIGITS, Bounds, ShipId
+from query_api.parameters import Bounds, ShipId
 from shared.openapi import JSON, Answer, Moment, Operation, problem
+from shared.parameters import DIGITS
 
 MAX_SHIPS = 10_000
 MAX_READINGS = 100_000

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from functools import partial
 
@@ -14,7 +15,9 @@ from tests.support.waiting import until
 DOCUMENTS = (
     ("README.md", "## Send readings", "## Ask for energy"),
     ("docs/http.md", "## POST /data", "## GET /data", "## GET /data/fleet", "## GET /topusers", "## Errors"),
+    ("docs/samples.md", "## curl", "## Python", "## pandas"),
 )
+PROGRAMS = {"sh": ["/bin/sh", "-euc"], "python": [sys.executable, "-c"]}
 UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -29,7 +32,7 @@ def new_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 def _run(sample: Sample, service: Service) -> str:
     code = sample.code.replace(":5000", f":{service.port}").replace("-p 1883", f"-p {service.mqtt_port}")
-    done = subprocess.run(["/bin/sh", "-euc", code], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([*PROGRAMS[sample.language], code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -43,7 +46,7 @@ def _shows(sample: Sample, service: Service) -> bool:
 def test_the_documents_print_what_they_say(new_service: Service) -> None:
     """One after the other: what README.md sends, docs/http.md asks for."""
     for path, *headings in DOCUMENTS:
-        found = [each for heading in headings for each in samples(section(path, heading)) if each.language == "sh"]
+        found = [each for heading in headings for each in samples(section(path, heading)) if each.language in PROGRAMS]
         assert any(each.output for each in found)
         for each in found:
             until(partial(_shows, each, new_service), f"{path}: {each.code}")

@@ -44,10 +44,7 @@ def make_edge(apart: Apart, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     edges: list[Edge] = []
 
     def make(folder: Path | None = None, **environ: str) -> Edge:
-        ports = apart.ports
-        edges.append(
-            Edge(folder or tmp_path_factory.mktemp("edge"), ports["ingest_api"], ports["query_api"], **environ)
-        )
+        edges.append(Edge(folder or tmp_path_factory.mktemp("edge"), apart.ports, **environ))
         edges[-1].start()
         return edges[-1]
 
@@ -115,6 +112,20 @@ def test_batches_are_looked_up_at_the_gateway(edge: Edge, apart: Apart) -> None:
     assert line["upstream"] == f"{HOST}:{apart.ports['ingest_api']}"
 
 
+def test_dead_letters_are_the_workers(edge: Edge, apart: Apart) -> None:
+    assert edge.request("GET", "/dead-letters?limit=1").json() == {"count": 0, "dead_letters": []}
+    line = _logged(edge, lambda line: line["path"] == "/dead-letters")
+    assert line["upstream"] == f"{HOST}:{apart.ports['normalizer_worker']}"
+
+
+def test_the_page_comes_through_packed_and_for_keeps(edge: Edge) -> None:
+    page = edge.request("GET", "/").data.decode()
+    (charts,) = re.findall(r"/page/plotly-[^\"]+", page)
+    packed = edge.request("GET", charts, headers={"Accept-Encoding": "gzip"})
+    assert (packed.status, packed.headers["Content-Encoding"]) == (200, "gzip")
+    assert "immutable" in packed.headers["Cache-Control"]
+
+
 def test_what_a_service_refuses_comes_through_as_it_is(edge: Edge) -> None:
     problem = _problem(edge.request("POST", "/data", b"{}", JSON))
     assert (problem["status"], problem["detail"]) == (422, "the batch is not valid")
@@ -134,7 +145,7 @@ def test_metrics_and_readiness_are_not_for_the_outside(edge: Edge) -> None:
 
 
 def test_it_tells_its_own_health_even_with_nothing_behind_it(tmp_path: Path) -> None:
-    edge = Edge(tmp_path, free_port(), free_port())
+    edge = Edge(tmp_path, {name: free_port() for name in ("ingest_api", "normalizer_worker", "query_api")})
     edge.start()
     try:
         assert edge.request("GET", "/healthz").json() == {"status": "ok"}

@@ -64,15 +64,16 @@ class Apart:
 class Edge:
     """nginx with the project's own configuration."""
 
-    def __init__(self, folder: Path, ingest: int, query: int, **environ: str) -> None:
-        """Prepare one in front of the ports of gateway and query service; `environ` changes settings."""
+    def __init__(self, folder: Path, ports: Mapping[str, int], **environ: str) -> None:
+        """Prepare one in front of the ports of the services, by their names; `environ` changes settings."""
         self.port = free_port()
         self.log = folder / "access.log"
         self._folder = folder
         self._settings = {
             "POWER_EDGE_LISTEN": f"{HOST}:{self.port}",
-            "POWER_EDGE_INGEST": f"{HOST}:{ingest}",
-            "POWER_EDGE_QUERY": f"{HOST}:{query}",
+            "POWER_EDGE_INGEST": f"{HOST}:{ports['ingest_api']}",
+            "POWER_EDGE_QUERY": f"{HOST}:{ports['query_api']}",
+            "POWER_EDGE_WORKER": f"{HOST}:{ports['normalizer_worker']}",
             "POWER_EDGE_RESOLVER": HOST,
             "POWER_EDGE_INCLUDE": str(folder / "more" / "*.conf"),
             "POWER_EDGE_RATE": "1000r/s",

@@ -1,11 +1,12 @@
 """Dead letters are kept whole, once, and in order."""
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from normalizer_worker.dead_letters import FILE_NAME, DeadLetter, DeadLetters
+from normalizer_worker.dead_letters import _NEWEST, FILE_NAME, DeadLetter, DeadLetters
 from shared.errors import InvalidInput, Problem, Unavailable
 
 BAD = InvalidInput("the batch is not valid", (Problem("data[0].value", "is missing"),))
@@ -57,3 +58,18 @@ def test_a_file_in_use_makes_it_unavailable(tmp_path: Path) -> None:
         letters.keep([DeadLetter.of("ships/1/readings", b"a", BAD, 5)])
     other.close()
     letters.close()
+
+
+def test_the_newest_are_found_by_an_index_in_older_files_too(tmp_path: Path) -> None:
+    DeadLetters(tmp_path).close()
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as file:
+        file.execute("DROP INDEX dead_letters_by_last")  # as files of the first versions are
+    letters = DeadLetters(tmp_path)
+    letters.keep([DeadLetter.of("ships/1/readings", bytes([each]), BAD, each) for each in range(5)])
+    assert [each.last_us for each in letters.newest(3)] == [4, 3, 2]
+    assert letters.count() == 5
+    letters.close()
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as file:
+        plan = " ".join(row[3] for row in file.execute(f"EXPLAIN QUERY PLAN {_NEWEST}", (3,)))
+    assert "dead_letters_by_last" in plan
+    assert "TEMP B-TREE" not in plan

@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.datastructures import MultiDict
 
-from query_api.parameters import MAX_COUNT, ShipParameters, TopParameters, WindowParameters, parse
+from query_api.parameters import MAX_COUNT, ShipParameters, TopParameters, WindowParameters
 from shared.errors import InvalidInput
 from shared.moments import LAST_US, iso, moment_us
+from shared.parameters import parse
 from shared.readings import MAX_SHIP
 from shared.slots import SLOT_S, Window
 

@@ -1,6 +1,7 @@
 """Who is let in: every route of an app is covered, whether it thought of it or not."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 
 import pytest
@@ -11,6 +12,8 @@ from werkzeug.test import TestResponse
 from ingest_api.app import routes as ingest_routes
 from ingest_api.metrics import IngestMetrics
 from ingest_api.outbox import Outbox
+from normalizer_worker.app import routes as dead_letter_routes
+from normalizer_worker.dead_letters import DeadLetters
 from query_api.service import query_service
 from shared import health, metrics
 from shared.http import OPEN, Routes, make_app
@@ -30,6 +33,7 @@ TOKENS = (
 QUESTIONS = ["/data?spaceship_id=1", "/data/fleet", "/topusers", "/metrics", "/data/stream?spaceship_id=1"]
 FORECAST = "/forecast?spaceship_id=1&start=2024-01-01T00:00:00Z&end=2024-01-02T00:00:00Z"
 OPEN_PATHS = ["/healthz", "/readyz"]
+OPEN_ROUTES = {"health", "page"}
 
 
 @pytest.fixture
@@ -37,12 +41,13 @@ def app(outbox: Outbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fl
     """Both services in one app that asks for tokens."""
     registry = CollectorRegistry()
     settings = QuerySettings.load({"POWER_DATA_DIR": str(tmp_path_factory.mktemp("store"))})
-    with query_service(settings, registry) as queries:
+    with query_service(settings, registry) as queries, closing(DeadLetters(settings.data_dir)) as letters:
         yield make_app(
             metrics.routes(registry),
             health.routes(queries.checks),
             ingest_routes(outbox, IngestMetrics(registry)),
             *queries.routes,
+            dead_letter_routes(letters),
             access=partial(access, TOKENS),
         )
 
@@ -65,7 +70,7 @@ def _refused(response: TestResponse, status: int) -> str:
 def test_who_is_not_known_gets_401_everywhere(app: Flask, headers: dict[str, str]) -> None:
     """Also where there is nothing: a stranger learns nothing of what there is."""
     client = app.test_client()
-    rules = [rule for rule in app.url_map.iter_rules() if rule.rule not in OPEN_PATHS]
+    rules = [rule for rule in app.url_map.iter_rules() if rule.endpoint.partition(".")[0] not in OPEN_ROUTES]
     asked = [(rule.rule, method) for rule in rules for method in rule.methods or ()]
     for path, method in [*asked, ("/nowhere", "GET"), ("/data", "DELETE"), ("/healthz", "POST"), ("/healthz/", "GET")]:
         response = client.open(path, method=method, headers=headers)

@@ -11,7 +11,7 @@ from power_cli.up import ROOT
 from shared.openapi import JSON, Answer, Operation, document
 from tests.unit.shared.test_http import app  # noqa: F401  # a fixture: both services in one app
 
-PAGES = {"/openapi.json", "/docs", "/docs/start.js", "/docs/<any(css, js):kind>/<name>"}
+PAGES = {"/", "/docs", "/openapi.json", "/page/<version>/<name>"}
 """What is for browsers, and no part of the interface."""
 
 
@@ -34,8 +34,8 @@ def _document(*operations: Operation) -> Any:
 
 
 def test_the_committed_document_is_what_the_code_says() -> None:
-    committed = (ROOT / "shared" / "openapi.json").read_text("utf-8")
-    assert committed == openapi.text(), "run ./power openapi > shared/openapi.json"
+    committed = (ROOT / "query_api" / "openapi.json").read_text("utf-8")
+    assert committed == openapi.text(), "run ./power openapi > query_api/openapi.json"
 
 
 def test_every_route_is_documented_or_a_page(app: Flask) -> None:  # noqa: F811

@@ -1,0 +1,95 @@
+// The fleet: its figures at a glance, its energy over time, and who used most.
+
+import { fleet, topShips } from "./api.js";
+import { bars, draw, clear, kind } from "./charts.js";
+import { cell, fill, find, make, say, shipLink } from "./dom.js";
+import { address, columnEnd, resolution } from "./range.js";
+import { gaps, silent } from "./ships.js";
+import { count, energy, exact, length, moment, share, whole } from "./words.js";
+
+const TOP = 10;
+/** Of a large fleet some ship always has a gap: from here on a column counts as known. */
+const KNOWN = 0.95;
+const COLUMNS = [
+  { title: "From (UTC)" },
+  { title: "Energy, kWh", number: true },
+  { title: "Average of a ship, kWh", number: true },
+  { title: "Ships", number: true },
+  { title: "Known", number: true },
+  { title: "What is known" },
+];
+const TILES = ["energy", "ships", "silent", "gaps", "letters", "pipeline"];
+
+/** Show the fleet's energy in a range, and its total among the figures. */
+export async function showFleet(section, range, signal) {
+  const step = resolution(range);
+  const columns = (await fleet(range, step.name, signal)).map((row) => column(row, step));
+  const total = columns.reduce((sum, row) => sum + row.value, 0);
+  say(find(".says", section), sentence(columns, total, step));
+  const figures = (row) => [exact(row.value), exact(row.avg), whole(row.ships), share(row.share)];
+  const cells = (row) => [moment(row.at), ...figures(row), row.kind];
+  fill(section, "Energy of the fleet", COLUMNS, () => columns.map((row) => cells(row)));
+  tile("energy", "Energy in this range", columns.length ? energy(total) : "–");
+  if (!columns.length) return clear(section);
+  return draw(section, (...how) => ({ title: "kWh", range, traces: bars(columns, ...how) }));
+}
+
+function column(row, step) {
+  const end = columnEnd(row.at, step);
+  const known = row.covered_seconds / (row.ships * row.seconds);
+  const of = kind({ provisional: row.provisional, known: known >= KNOWN });
+  const sure = `${count(row.ships, "ship")}, ${share(known)} known`;
+  const says = `${moment(row.at)}: <b>${energy(row.sum)}</b>, ${of}<br>${sure}`;
+  return { at: row.at, end, value: row.sum, avg: row.avg, ships: row.ships, share: known, kind: of, says };
+}
+
+function sentence(columns, total, step) {
+  if (!columns.length) return "Nobody reported for this time.";
+  const ships = columns.map((row) => row.ships);
+  const [fewest, most] = [Math.min(...ships), Math.max(...ships)];
+  const best = columns.reduce((top, row) => (row.value > top.value ? row : top));
+  const who = fewest === most ? count(most, "ship") : `${whole(fewest)} to ${count(most, "ship")}`;
+  const peak = `most from ${moment(best.at)} on (${energy(best.value)})`;
+  return `${energy(total)} from ${who}, ${peak}. Each column is ${length(step.ms / 1000)}.`;
+}
+
+/** Show who used most in a range; gives the first of them. */
+export async function showLeaders(section, range, signal) {
+  const ships = await topShips(range, TOP, signal);
+  const most = ships[0]?.consumption;
+  say(find(".says", section), ships.length ? "Who used most in this range." : "Nobody reported for this time.");
+  find("tbody", section).replaceChildren(...ships.map((each) => leader(each, most)));
+  find("table", section).hidden = !ships.length;
+  return ships[0]?.spaceship_id ?? null;
+}
+
+function leader({ spaceship_id: ship, consumption, covered_share: known }, most) {
+  const bar = make("span", { className: "bar" });
+  bar.style.width = `${most > 0 ? Math.max(0, (100 * consumption) / most) : 0}%`;
+  const name = make("th", { scope: "row" }, shipLink(ship, address({ ship })));
+  const used = make("td", { className: "number barred" }, energy(consumption), bar);
+  return make("tr", {}, name, used, cell(share(known), "number"));
+}
+
+/** Show the fleet's figures, from its list of ships. */
+export function showTiles(ships) {
+  const quiet = ships.filter((each) => silent(each)).length;
+  const holed = ships.filter((each) => gaps(each)).length;
+  tile("ships", "Ships", whole(ships.length));
+  tile("silent", "Silent", whole(quiet), quiet ? "warn" : "good", quiet ? "look at them below" : "all report");
+  tile("gaps", "With gaps", whole(holed), holed ? "warn" : "good", holed ? "in what they reported" : "none");
+}
+
+/** Show one figure: a mark and words tell how it is, besides its colour. */
+export function tile(id, title, value, state = "", words = "") {
+  const tiles = find("#tiles");
+  let node = find(`[data-tile="${id}"]`, tiles);
+  if (!node) {
+    node = make("div", { data: { tile: id } }, make("dt"), make("dd"), make("dd", { className: "quiet" }));
+    const later = new Set(TILES.slice(TILES.indexOf(id) + 1));
+    tiles.insertBefore(node, [...tiles.children].find((each) => later.has(each.dataset.tile)) ?? null);
+  }
+  const mark = { good: "✓ ", warn: "▲ ", bad: "✗ " }[state] ?? "";
+  node.dataset.state = state;
+  [title, `${mark}${value}`, words].forEach((text, i) => say(node.children[i], text));
+}

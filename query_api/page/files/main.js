@@ -1,0 +1,207 @@
+// Puts the page together: what is asked for, when it is asked again, and where each answer goes.
+
+import { ApiError, ships as allShips, token } from "./api.js";
+import { showDeadLetters, showHealth } from "./behind.js";
+import { clear, redraw } from "./charts.js";
+import { find, say } from "./dom.js";
+import { showFleet, showLeaders, showTiles } from "./fleet.js";
+import { address, asked, extent, range as rangeOf, short } from "./range.js";
+import { showFacts, showForecast, showReadings, showSlots } from "./ship.js";
+import { prepare, showShips } from "./ships.js";
+import { clock, moment } from "./words.js";
+
+const OLD_MS = 2 * 3_600_000;
+const DENIED = new Set([401, 403]);
+let running = null;
+let timer = null;
+
+/** Run one part of the page; what goes wrong stands in it as a sentence, above what was there before. */
+async function part(selector, work) {
+  const section = find(selector);
+  const problem = find(":scope > .problem", section);
+  section.ariaBusy = "true";
+  try {
+    const answer = await work(section);
+    problem.hidden = true;
+    return answer;
+  } catch (error) {
+    if (error.name === "AbortError" || DENIED.has(error.status)) throw error;
+    say(problem, error.message);
+    problem.hidden = false;
+    if (!(error instanceof ApiError)) console.error(error);
+    return null;
+  } finally {
+    section.ariaBusy = "false";
+  }
+}
+
+/** Ask for everything again; a later call takes the place of one that is under way. */
+async function refresh({ aloud = false } = {}) {
+  running?.abort();
+  const turn = (running = new AbortController());
+  clearTimeout(timer);
+  try {
+    await everything(turn.signal);
+    find("#door").hidden = true;
+    find("#trouble").hidden = true;
+    say(find("#updated"), `Updated ${clock(Date.now())} UTC`);
+    if (aloud) say(find("#announce"), `Shown: ${find("#range-note").textContent}`);
+  } catch (error) {
+    if (error.name === "AbortError") return;
+    fail(error);
+  } finally {
+    if (running === turn) again();
+  }
+}
+
+function fail(error) {
+  if (DENIED.has(error.status)) return askForToken(error);
+  const trouble = find("#trouble");
+  say(trouble, error.message);
+  trouble.hidden = false;
+  if (!(error instanceof ApiError)) console.error(error);
+}
+
+function again() {
+  clearTimeout(timer);
+  const seconds = Number(find("#every").value);
+  if (seconds && !document.hidden && find("#door").hidden) timer = setTimeout(refresh, seconds * 1000);
+}
+
+async function everything(signal) {
+  const behind = Promise.all([
+    part("#dead", (node) => showDeadLetters(node, signal)),
+    part("#health", (node) => showHealth(node, signal)),
+  ]);
+  // It is awaited below: an error before that must not leave it unheard.
+  behind.catch(() => {});
+  const ships = await allShips(signal);
+  find("#behind").hidden = false;
+  find("#empty").hidden = ships.length > 0;
+  find("#fleet-view").hidden = ships.length === 0;
+  if (!ships.length) {
+    showFirstSteps();
+    await behind;
+    return;
+  }
+  const now = Date.now();
+  const bounds = extent(ships, now);
+  const range = rangeOf(asked(), bounds);
+  showRange(range, bounds, now);
+  showTiles(ships);
+  showShips(find("#ships"), ships);
+  const leaders = part("#leaders", (node) => showLeaders(node, range, signal));
+  await Promise.all([
+    behind,
+    leaders,
+    part("#fleet", (node) => showFleet(node, range, signal)),
+    part("#ship", async () => showShip(ships, asked().ship ?? (await leaders) ?? ships[0].spaceship_id, range, signal)),
+  ]);
+}
+
+async function showShip(ships, number, range, signal) {
+  const ship = ships.find((each) => each.spaceship_id === number);
+  say(find("#ship-title"), `Ship ${number}`);
+  document.title = `Ship ${number} · Spaceship Power Service`;
+  for (const each of ["#facts", "#slots", "#forecast", "#readings"]) find(each).hidden = !ship;
+  if (!ship) throw new ApiError(0, `Nobody has heard of ship ${number}: it has no readings.`);
+  showFacts(find("#facts"), ship);
+  const parts = { "#slots": showSlots, "#forecast": showForecast, "#readings": showReadings };
+  const shown = Object.entries(parts).map(([id, show]) => part(id, (node) => show(node, ship, range, signal)));
+  await Promise.all(shown);
+}
+
+function showRange(range, bounds, now) {
+  const { preset } = asked();
+  for (const button of document.querySelectorAll("[data-range]")) {
+    button.ariaPressed = String(button.dataset.range === preset);
+  }
+  for (const [name, ms] of [["from", range.start], ["to", range.end]]) {
+    const input = find(`#${name}`);
+    if (document.activeElement !== input) input.value = short(ms).slice(0, 16);
+  }
+  const old = preset && now - bounds.end > OLD_MS ? " It ends with the newest reading of the fleet, not now." : "";
+  say(find("#range-note"), `${moment(range.start)} to ${moment(range.end)} UTC.${old}`);
+}
+
+function showFirstSteps() {
+  const reading = `"units": "kW", "data": [{"datetime": "${short(Date.now())}", "value": 1302}]}`;
+  const header = token.get() ? ["-H 'Authorization: Bearer <a token that may send>'"] : [];
+  const lines = [`curl ${location.origin}/data -H 'Content-Type: application/json'`, ...header];
+  say(find("#by-http"), [...lines, `-d '{"spaceship_id": 42, ${reading}'`].join(" \\\n  "));
+  say(find("#by-mqtt"), `mosquitto_pub -h ${location.hostname} -q 1 -t ships/7/readings \\\n  -m '{${reading}'`);
+}
+
+function askForToken(error) {
+  find("#door").hidden = false;
+  for (const each of ["#fleet-view", "#behind", "#empty", "#trouble"]) find(each).hidden = true;
+  const known = token.get();
+  say(find("#door-why"), known || error.status === 403 ? error.message : "Its figures are for those who have one.");
+  find("#forget").hidden = !known;
+  find("#token").focus();
+}
+
+function go(change) {
+  history.pushState(null, "", address(change));
+  refresh({ aloud: true });
+}
+
+/** Choose a ship, from wherever on the page it is named. */
+function choose(ship) {
+  for (const each of ["#slots", "#forecast", "#readings"]) clear(find(each));
+  go({ ship });
+  say(find("#ship-title"), `Ship ${ship}`);
+  find("#ship-title").focus({ preventScroll: true });
+  find("#ship").scrollIntoView();
+}
+
+function listen() {
+  document.addEventListener("click", (event) => {
+    const plain = event.button === 0 && !event.ctrlKey && !event.metaKey && !event.shiftKey;
+    const link = event.target.closest?.("a[data-ship]");
+    if (!link || !plain) return;
+    event.preventDefault();
+    choose(Number(link.dataset.ship));
+  });
+  for (const button of document.querySelectorAll("[data-range]")) {
+    button.addEventListener("click", () => go({ preset: button.dataset.range }));
+  }
+  submit("#range", () => {
+    const [from, to] = ["#from", "#to"].map((each) => Date.parse(`${find(each).value}Z`));
+    if (from < to) go({ preset: null, from, to });
+    else say(find("#range-note"), "The range ends before it begins.");
+  });
+  submit("#choose", () => choose(Number(find("#number").value)));
+  submit("#door-form", () => {
+    token.set(find("#token").value.trim());
+    find("#token").value = "";
+    find("#forget").hidden = false;
+    refresh({ aloud: true });
+  });
+  find("#forget").addEventListener("click", () => {
+    token.forget();
+    location.reload();
+  });
+  find("#every").addEventListener("change", again);
+  find("#theme").addEventListener("change", ({ target }) => {
+    localStorage.setItem("theme", target.value);
+    document.documentElement.dataset.theme = target.value;
+    redraw();
+  });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  globalThis.addEventListener("popstate", () => refresh({ aloud: true }));
+  document.addEventListener("visibilitychange", () => document.hidden || refresh());
+}
+
+function submit(selector, work) {
+  find(selector).addEventListener("submit", (event) => {
+    event.preventDefault();
+    work();
+  });
+}
+
+find("#theme").value = document.documentElement.dataset.theme;
+find("#forget").hidden = !token.get();
+prepare(find("#ships"));
+listen();
+refresh();

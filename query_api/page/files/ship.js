@@ -1,0 +1,153 @@
+// One ship: its slots, its forecast with the interval, and the readings as they came.
+
+import { READINGS, forecast, readings, slots } from "./api.js";
+import { bars, clear, draw, kind } from "./charts.js";
+import { fill, find, make, say } from "./dom.js";
+import { SLOT_MS, columnEnd, floor, resolution } from "./range.js";
+import { words } from "./ships.js";
+import { count, energy, exact, length, moment, share, whole } from "./words.js";
+
+const DAY_MS = 86_400_000;
+const QUARTER = { name: "15m", ms: SLOT_MS };
+
+/** Show what is known of a ship. */
+export function showFacts(node, ship) {
+  const facts = {
+    State: words(ship),
+    "First reading": moment(Date.parse(ship.first_reading)),
+    "Last reading": moment(Date.parse(ship.last_reading)),
+    "One reading every": length(ship.cadence),
+    "Last 24 h": energy(ship.energy_24h),
+    "Last 30 days": energy(ship.energy_30d),
+    "Whole quarter-hours": share(ship.whole_share),
+  };
+  const pair = ([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value));
+  node.replaceChildren(...Object.entries(facts).map((each) => pair(each)));
+}
+
+const SLOT_COLUMNS = [
+  { title: "From (UTC)" },
+  { title: "Energy, kWh", number: true },
+  { title: "Known", number: true },
+  { title: "What is known" },
+];
+const PATH_COLUMNS = [
+  { title: "From (UTC)" },
+  { title: "Expected, kWh", number: true },
+  { title: "Least", number: true },
+  { title: "Most", number: true },
+];
+const READING_COLUMNS = [
+  { title: "Moment (UTC)" },
+  { title: "Value", number: true },
+  { title: "Unit" },
+  { title: "Sent (UTC)" },
+];
+
+/** Show a ship's energy in a range, and what is known of it. */
+export async function showSlots(section, ship, range, signal) {
+  const step = resolution(range);
+  const columns = (await slots(ship.spaceship_id, range, step.name, signal)).map((row) => column(row, step));
+  say(find(".says", section), sentence(columns, ship, range, step));
+  const cells = (row) => [moment(row.at), exact(row.value), share(row.share), row.kind];
+  fill(section, "Energy of the ship", SLOT_COLUMNS, () => columns.map((row) => cells(row)));
+  if (!columns.length) return clear(section);
+  return draw(section, (...how) => ({ title: "kWh", range, traces: bars(columns, ...how) }));
+}
+
+function column(row, step) {
+  const end = columnEnd(row.at, step);
+  const known = row.covered_seconds / row.seconds;
+  const of = kind({ provisional: row.provisional, known: known >= 1 });
+  const says = `${moment(row.at)}: <b>${energy(row.value)}</b>, ${of}<br>${share(known)} known`;
+  return { at: row.at, end, value: row.value, share: known, kind: of, says };
+}
+
+function sentence(columns, ship, range, step) {
+  const [first, last] = [ship.first_reading, ship.last_reading].map((each) => Date.parse(each));
+  if (!columns.length) return `Nothing in this range: its readings go from ${moment(first)} to ${moment(last)}.`;
+  const total = columns.reduce((sum, row) => sum + row.value, 0);
+  const of = (name) => [columns.filter((row) => row.kind === name).length, name];
+  const [start, end] = [Math.max(range.start, floor(first)), Math.min(range.end, floor(last) + SLOT_MS)];
+  const all = step.name === "1mo" ? 0 : Math.ceil(end / step.ms) - Math.floor(start / step.ms);
+  const kinds = [of("whole"), of("partly covered"), of("provisional"), [all - columns.length, "missing"]];
+  const parts = kinds.filter(([n]) => n > 0).map(([n, name]) => `${whole(n)} ${name}`);
+  return `${energy(total)} in ${count(columns.length, "column")} of ${length(step.ms / 1000)}: ${parts.join(", ")}.`;
+}
+
+/** Show what is expected of the 24 hours after the range or the ship's last reading, beside what was. */
+export async function showForecast(section, ship, range, signal) {
+  const start = Math.min(range.end, floor(Date.parse(ship.last_reading)));
+  if (start - Date.parse(ship.first_reading) < DAY_MS) {
+    find("details", section).hidden = true;
+    say(find(".says", section), "A forecast needs a day of readings before it.");
+    return clear(section);
+  }
+  const window = { start, end: start + DAY_MS };
+  const [expected, known] = await Promise.all([
+    forecast(ship.spaceship_id, window, signal),
+    slots(ship.spaceship_id, { start: start - DAY_MS, end: window.end }, QUARTER.name, signal),
+  ]);
+  const path = expected.data;
+  const between = `${energy(expected.lower)} and ${energy(expected.upper)}`;
+  const from = `Model ${expected.model}, trained on ${count(expected.trained_on.slots, "quarter-hour")}`;
+  say(find(".says", section), `${energy(expected.expected_consumption)} expected from ${moment(start)} on; ` +
+    `nine times of ten between ${between}. ${from}.`);
+  const cells = (row) => [moment(row.at), exact(row.value), exact(row.lower), exact(row.upper)];
+  fill(section, "Expected energy", PATH_COLUMNS, () => path.map((row) => cells(row)));
+  const traces = (colours) => [...band(path, colours), was(known, colours)];
+  return draw(section, (colours) => ({ title: "kWh a quarter-hour", traces: traces(colours) }));
+}
+
+const dates = (rows) => rows.map((row) => new Date(row.at));
+
+function curve(name, rows, what, more) {
+  const y = rows.map((row) => row[what]);
+  return { type: "scatter", mode: "lines", name, x: dates(rows), y, hovertemplate: "%{y:,.4~g} kWh", ...more };
+}
+
+function was(rows, colours) {
+  const covered = rows.filter((row) => row.covered_seconds === row.seconds);
+  return curve("known", covered, "value", { line: { color: colours("whole"), width: 2, shape: "hv" } });
+}
+
+function band(path, colours) {
+  const edge = { color: colours("partly"), width: 1, dash: "dot" };
+  return [
+    curve("most", path, "upper", { line: edge, showlegend: false }),
+    curve("90 % interval", path, "lower", { line: edge, fill: "tonexty", fillcolor: colours("band") }),
+    curve("expected", path, "value", { line: { color: colours("partly"), width: 2, dash: "dash" } }),
+  ];
+}
+
+/** Show a ship's newest readings up to the end of a range. */
+export async function showReadings(section, ship, range, signal) {
+  const end = Math.min(range.end, Date.parse(ship.last_reading) + 1000);
+  const about = READINGS * (ship.cadence ?? DAY_MS / 1000) * 1000;
+  const start = Math.max(end - about, Math.min(range.start, end));
+  const found = await readings(ship.spaceship_id, { start, end }, signal);
+  fill(section, "Readings, the newest first", READING_COLUMNS, () => found.toReversed().map((row) => cells(row)));
+  if (!found.length) {
+    say(find(".says", section), "No readings in this range.");
+    return clear(section);
+  }
+  const span = `from ${moment(found[0].at)} to ${moment(found.at(-1).at)}`;
+  say(find(".says", section), `The newest ${count(found.length, "reading")} of this range, ${span}.`);
+  const units = [...new Set(found.map((row) => row.units))].join(", ");
+  return draw(section, (colours) => ({ title: units, traces: points(found, colours) }));
+}
+
+const plain = (text) => text.replace("T", " ").replace("Z", "");
+const cells = (row) => [plain(row.datetime), exact(row.value), row.units, plain(row.sent_at)];
+
+const MARKS = { kW: ["whole", "circle"], kWh: ["partly", "diamond"] };
+
+function points(rows, colours) {
+  return Object.entries(MARKS).map(([unit, [name, symbol]]) => {
+    const own = rows.filter((row) => row.units === unit);
+    const marker = { color: colours(name), symbol, size: 6 };
+    const y = own.map((row) => row.value);
+    const hovertemplate = `%{y:,.6~g} ${unit}`;
+    return { type: "scatter", mode: "markers", name: unit, x: dates(own), y, marker, hovertemplate };
+  }).filter(({ x }) => x.length);
+}

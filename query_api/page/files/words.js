@@ -1,0 +1,45 @@
+// Numbers, moments and lengths of time as people read them.
+
+const DIGITS = new Intl.NumberFormat("en", { maximumSignificantDigits: 4 });
+const WHOLE = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const EXACT = new Intl.NumberFormat("en", { maximumFractionDigits: 6 });
+const UNITS = [[1e9, "TWh"], [1e6, "GWh"], [1e3, "MWh"]];
+const LENGTHS = [
+  [31_557_600, "year", "years"],
+  [86_400, "day", "days"],
+  [3600, "h", "h"],
+  [60, "min", "min"],
+  [1, "s", "s"],
+];
+
+export const whole = (value) => WHOLE.format(value);
+export const exact = (value) => EXACT.format(value);
+
+/** Kilowatt-hours, in the unit that suits them. */
+export function energy(kwh) {
+  if (kwh === null) return "–";
+  const [size, unit] = UNITS.find(([least]) => Math.abs(kwh) >= least) ?? [1, "kWh"];
+  return `${DIGITS.format(kwh / size)} ${unit}`;
+}
+
+/** A share of 1; what is not all of it never reads 100 %. */
+export function share(value) {
+  if (value === null) return "–";
+  const percent = value < 1 ? Math.min(Math.round(value * 1000) / 10, 99.9) : 100;
+  return `${percent} %`;
+}
+
+/** A length of time, in its greatest unit. */
+export function length(seconds) {
+  if (seconds === null) return "–";
+  const [size, one, many] = LENGTHS.find(([least]) => seconds >= least) ?? LENGTHS.at(-1);
+  return count(Math.floor(seconds / size), one, many);
+}
+
+/** A moment, in UTC, to the minute. */
+export const moment = (ms) => (ms === null ? "–" : new Date(ms).toISOString().slice(0, 16).replace("T", " "));
+
+/** The clock's time, in UTC. */
+export const clock = (ms) => new Date(ms).toISOString().slice(11, 19);
+
+export const count = (n, one, many = `${one}s`) => `${whole(n)} ${n === 1 ? one : many}`;
