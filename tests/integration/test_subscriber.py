@@ -171,7 +171,7 @@ def test_no_property_of_a_message_stops_those_behind_it(broker: Broker, worker: 
 
 
 def test_a_worker_that_only_looks_and_never_waits_gives_signs_of_life_too(
-    broker: Broker, worker: Worker, monkeypatch: pytest.MonkeyPatch
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So it does while it has revisits to do; the broker would end the connection."""
     pings: list[Client] = []

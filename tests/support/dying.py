@@ -116,7 +116,7 @@ def making_room(reach: Reach) -> None:
 
         return do(writer, last if makes_room else work, then, makes_room=makes_room)
 
-    Writer.do = wrapped  # type: ignore[method-assign]
+    Writer.do = wrapped  # type: ignore[assignment, method-assign]
 
 
 class Point(NamedTuple):
