@@ -59,7 +59,9 @@ export async function showSlots(section, ship, range, signal) {
 /** Lead to the time that a ship reported for, where there is nothing of it in the range. */
 function leadElsewhere(node, found, ship) {
   const [from, last] = [ship.first_reading, ship.last_reading].map((each) => floor(Date.parse(each)));
-  find("a", node).href = address({ ship: ship.spaceship_id, preset: null, from, to: last + SLOT_MS });
+  // The newest reading speaks for about as long as the ones before it.
+  const to = floor(last + Math.min((ship.cadence ?? 0) * 1000, DAY_MS)) + SLOT_MS;
+  find("a", node).href = address({ ship: ship.spaceship_id, preset: null, from, to });
   node.hidden = found;
 }
 
