@@ -158,6 +158,8 @@ def test_another_ship_and_range_are_chosen_and_gone_back_from(fleet: Service, vi
     page.get_by_label("to", exact=True).fill(f"{NOW - timedelta(hours=4):%Y-%m-%dT%H:%M}")
     page.locator("#range").get_by_role("button", name="Show").click()
     expect(page.locator("#slots > .says")).to_contain_text("24 kWh in 8 columns")
+    expect(page.locator("#fleet > .says")).to_contain_text("24 kWh from 1 ship")
+    expect(page.locator("#leaders tbody")).to_have_text(f"{STEADY}24 kWh100 %")
     page.go_back()
     expect(page.get_by_role("button", name="24 h", exact=True)).to_have_attribute("aria-pressed", "true")
     page.go_back()
