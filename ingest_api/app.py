@@ -94,7 +94,7 @@ def routes(outbox: Acceptor, metrics: IngestMetrics, *, allow_negative: bool = F
 
     @routes.after_request
     def count_refusal(response: Response) -> Response:
-        if response.status_code >= BAD_REQUEST:
+        if request.method == "POST" and response.status_code >= BAD_REQUEST:
             metrics.refused.labels(str(response.status_code)).inc()
         return response
 

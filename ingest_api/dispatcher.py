@@ -183,8 +183,8 @@ class Dispatcher:
                 self._publish_due(link)
                 look_s = self._now_s() + LOOK_S
             self._is_new = False  # before we look
-            self._is_full = not self._publish_new(link)
-            self._await(self._is_much_room if self._is_full else self._is_something_new, LOOK_S)
+            if not self._publish_new(link):
+                self._await(self._is_much_room if self._is_full else self._is_something_new, LOOK_S)
 
     def _await(self, event: Callable[[], bool], wait_s: float) -> None:
         with self._changed:
@@ -197,16 +197,18 @@ class Dispatcher:
         return self._window.has_much_room() or self._is_lost
 
     def _publish_new(self, link: Link) -> bool:
-        """Publish what is not under way, as far as there is room; tell whether that was all."""
-        while found := self._outbox.waiting(self._last, PART, PART_BYTES):
-            for waiting in found:
-                with self._changed:
-                    if not self._window.has_room() or self._is_lost or self._stopping:
-                        return False
-                    self._window.add(waiting.batch_id, waiting.number, len(waiting.payload))
-                self._last = waiting.number
-                _publish(link, waiting)
-        return True
+        """Publish some of what is not under way; tell whether there may be more, and room for it."""
+        found = self._outbox.waiting(self._last, PART, PART_BYTES)
+        self._is_full = False
+        for waiting in found:
+            with self._changed:
+                self._is_full = not self._window.has_room()
+                if self._is_full or self._is_lost or self._stopping:
+                    return False
+                self._window.add(waiting.batch_id, waiting.number, len(waiting.payload))
+            self._last = waiting.number
+            _publish(link, waiting)
+        return bool(found)
 
     def _publish_due(self, link: Link) -> None:
         """Publish again what has been without a receipt for long: somewhere a queue may have been full."""

@@ -51,7 +51,10 @@ class Task:
         self._result, self._error = result, error
         self._done.release()
         if self.then is not None:
-            self.then(result, error)
+            try:
+                self.then(result, error)
+            except Exception:  # without this thread nobody would ever be answered again
+                log.exception("what follows a change of the outbox has failed")
 
 
 class Writer:

@@ -43,7 +43,7 @@ class _Client(Client):
 
     def _handle_publish(self) -> MQTTErrorCode:
         self._came(read_publish(self._in_packet["command"], bytes(self._in_packet["packet"])))
-        return MQTTErrorCode.MQTT_ERR_SUCCESS
+        return MQTTErrorCode.MQTT_ERR_AGAIN  # ends `loop_read`, which would take as many as there are receipts out
 
 
 class Connection:
@@ -176,13 +176,13 @@ class Connection:
             self._finishing.go_on()
         if not self._inbox:
             self._read_on()
-            if not self._inbox and wait_s:
-                self._await(wait_s)
+            if not self._inbox:
+                self._await(wait_s)  # also for no time at all: who only looks has to give signs of life, too
                 self._read_on()
-                if not self._inbox:
-                    self._finishing.check()
-                    if self._finishing.is_idle:
-                        self._probe.go_on()
+            if not self._inbox and wait_s:
+                self._finishing.check()
+                if self._finishing.is_idle:
+                    self._probe.go_on()
         return self._inbox.popleft() if self._inbox else None
 
     def _read_on(self) -> None:
@@ -194,7 +194,7 @@ class Connection:
                 return
 
     def _read(self) -> None:
-        """Take from the socket what has come: one packet, or as many as there are receipts to be confirmed."""
+        """Take from the socket what has come: one message, or as many packets as there are receipts to be confirmed."""
         code = self._client.loop_read()
         if code != MQTTErrorCode.MQTT_ERR_SUCCESS or self._client.socket() is None:
             why = self._answers[-1] if self._answers else code.name

@@ -49,8 +49,11 @@ def on_stop(*stops: Callable[[], None]) -> None:
 def end_within(limit_s: float) -> None:
     """Have this process end so soon, with status 0, whatever its main thread waits for then; for `on_stop`.
 
-    What it was doing is broken off as if it had been killed, but with everything closed in order.
+    What it was doing is broken off as if it had been killed, but with everything closed in order. Called again,
+    it gives no more time.
     """
+    if signal.getitimer(signal.ITIMER_REAL)[0]:
+        return
 
     def end(*_: object) -> None:
         raise SystemExit(0)

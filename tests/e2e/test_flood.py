@@ -27,6 +27,7 @@ APART_US = 2 * 86_400_000_000
 OUTBOX_BYTES = 16 * 2**20
 HTTP_SENDERS, MQTT_SENDERS = 32, 4
 MQTT_SHIP = 100
+FORECAST_SHIP = 200
 FLOOD = [250_000] * 8 + [8 * 2**20 - 1000]
 """How large the batches are that each sender sends: 330 MB over HTTP, twenty times what the outbox takes."""
 MQTT_FLOOD = [250_000] * 20
@@ -39,8 +40,18 @@ def small(tmp_path: Path) -> Iterator[WatchedService]:
     """A service with little room in its outbox."""
     service = WatchedService(tmp_path / "small", POWER_OUTBOX_MAX_BYTES=str(OUTBOX_BYTES))
     service.start()
+    await_warmth(service)
     yield service
     assert service.stop() == 0
+
+
+def await_warmth(service: WatchedService) -> None:
+    """Wait until the library of forecasts is in memory, which takes its time aside: it is no part of what grows."""
+    data = [{"datetime": iso(START_US + hour * 3_600_000_000), "value": hour % 24} for hour in range(10 * 24)]
+    assert service.post({"spaceship_id": FORECAST_SHIP, "units": "kW", "data": data}).status == 202
+    window = f"start={iso(START_US + 9 * 86_400_000_000)}&end={iso(START_US + 10 * 86_400_000_000)}"
+    path = f"/forecast?spaceship_id={FORECAST_SHIP}&{window}"
+    until(lambda: service.request("GET", path).status == 200, "a forecast is made")
 
 
 def batch(ship: int, number: int, size: int) -> bytes:
@@ -122,7 +133,7 @@ def test_a_flood_is_held_back_in_bounded_memory_and_what_was_accepted_is_stored(
         assert small.count("power_outbox_bytes") <= OUTBOX_BYTES
         worker.resume()
         until(lambda: small.count("power_outbox_batches") == 0, "the outbox is empty", 60)
-        until(lambda: small.count("power_worker_messages_total") >= sum(map(len, sent.values())), "all is stored", 60)
+        until(lambda: small.count("power_worker_messages_total") > sum(map(len, sent.values())), "all is stored", 60)
     accepted = sum(len(sent[ship]) for ship in http)
     assert 0 < accepted < HTTP_SENDERS * len(FLOOD) / 2
     assert {ship: numbers(small, ship) for ship in sent} == sent

@@ -75,6 +75,13 @@ def numbers(service: Service, ship: int) -> list[int]:
     return [(moment_us(each["datetime"]) - START_US) // APART_US for each in data]
 
 
+def answers(service: Service) -> bool:
+    try:
+        return service.request("GET", "/healthz").status == 200
+    except urllib3.exceptions.HTTPError:
+        return False
+
+
 def await_stored(service: Service, load: Load) -> None:
     """Wait until all that was accepted can be read; what was never answered must not be there."""
     for ship, expected in load.accepted.items():
@@ -162,5 +169,6 @@ def test_each_of_them_ends_by_itself_with_status_0(own: Service, name: str) -> N
         until(lambda: "died (status 0); starting it again" in own.said(), "it ended well", LIMIT_S)
         if name == "normalizer_worker":
             found(own, "power_cli.http").terminate()  # which ends the load, too
-    until(lambda: own.said().count("connected to the broker") > 1, "it runs again")
+    until(lambda: own.said().count("connected to the broker") > 1, "it connects again")
+    until(lambda: answers(own), "it answers again")
     await_stored(own, load)

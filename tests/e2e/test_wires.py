@@ -86,7 +86,7 @@ def test_what_is_cut_or_swallowed_on_the_way_counts_once(wired: Wired, where: st
     """Also in the first words of the connection after it."""
     wire = wired.wires[where]
     before, hits = wired.ship.copies, wire.hits
-    wire.breaks(fault, way, [3, 2, 6])
+    wire.breaks(fault, way, [1, 2, 4])
     messages = wired.live_on()
     assert wire.is_whole
     assert wire.hits == hits + 3

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 import paho.mqtt.publish as paho
 import pytest
 from paho.mqtt.client import Client
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from normalizer_worker import subscriber
 from normalizer_worker.finishing import Done
+from normalizer_worker.receipts import Receipt
 from normalizer_worker.subscriber import Connection
 from shared.errors import Unavailable
 from shared.mqtt_publish import Message
@@ -166,3 +168,34 @@ def test_no_property_of_a_message_stops_those_behind_it(broker: Broker, worker: 
     messages = receive(connection, 2)
     assert payloads(messages) == [b"a", b"b"]
     connection.finish(done(messages))
+
+
+def test_a_worker_that_only_looks_and_never_waits_gives_signs_of_life_too(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So it does while it has revisits to do; the broker would end the connection."""
+    pings: list[Client] = []
+    send = Client._send_pingreq
+
+    def pinging(client: Client) -> MQTTErrorCode:
+        pings.append(client)
+        return send(client)
+
+    monkeypatch.setattr(Client, "_send_pingreq", pinging)
+    monkeypatch.setattr(subscriber, "KEEPALIVE_S", 1)
+    connection = worker.connect()
+    until(lambda: connection.receive(0) or len(pings) > 1, "signs of life")
+
+
+def test_one_message_at_a_time_is_taken_however_many_receipts_are_on_their_way(broker: Broker, worker: Worker) -> None:
+    """Paho reads as many packets at a time as it waits for confirmations: so many messages may be of full size."""
+    connection, count = worker.connect(), 20
+    publish(broker, *[b"small"] * count)
+    small = receive(connection, count)
+    publish(broker, *[b"x" * 10_000] * count)  # they come before what confirms the receipts
+    connection.finish([Done(each, Receipt("ships/1/receipts", b"{}", None, "stored")) for each in small])
+    assert connection._finishing.unconfirmed == count
+    for _ in range(count):
+        assert receive(connection, 1)[0].payload == b"x" * 10_000
+        assert not connection._inbox
+    until(lambda: connection.receive(0.05) is None and not connection._finishing.unconfirmed, "all is confirmed")

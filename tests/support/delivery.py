@@ -194,7 +194,8 @@ class Gateway:
             link = self._broker.gateway
         assert link is not None
         self._dispatcher._publish_due(cast("Link", link))
-        self._dispatcher._publish_new(cast("Link", link))
+        while self._dispatcher._publish_new(cast("Link", link)):
+            pass
 
     def hear(self, receipt: Receipt) -> None:
         """Take a receipt, and wait until what it says is durable."""

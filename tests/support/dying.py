@@ -24,7 +24,7 @@ from ingest_api import outbox_file
 from ingest_api.broker_link import Link
 from ingest_api.dispatcher import Dispatcher
 from ingest_api.outbox import Outbox
-from ingest_api.writer import Writer
+from ingest_api.writer import Task, Then, Work, Writer
 from normalizer_worker import __main__ as worker_main
 from normalizer_worker import revisits
 from normalizer_worker.finishing import Finishing
@@ -108,13 +108,13 @@ def making_room(reach: Reach) -> None:
     """Lie between the removal of a batch from the outbox and its COMMIT."""
     do = Writer.do
 
-    def wrapped(writer: Writer, work: Callable[[Any], Any], *, makes_room: bool = False) -> Any:
+    def wrapped(writer: Writer, work: Work, then: Then | None = None, *, makes_room: bool = False) -> Task:
         def last(connection: Any) -> Any:
             found = work(connection)
             reach()
             return found
 
-        return do(writer, last if makes_room else work, makes_room=makes_room)
+        return do(writer, last if makes_room else work, then, makes_room=makes_room)
 
     Writer.do = wrapped  # type: ignore[assignment, method-assign]
 

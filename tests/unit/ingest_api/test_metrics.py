@@ -57,6 +57,13 @@ def test_refused_batches_are_counted_by_status(
     assert registry.get_sample_value("power_ingest_outbox_failures_total") == 0
 
 
+def test_a_question_for_what_nobody_knows_is_no_refused_batch(outbox: Outbox) -> None:
+    registry = CollectorRegistry()
+    asking = make_app(routes(outbox, IngestMetrics(registry)), access=anybody).test_client()
+    assert asking.get(f"/batches/{UUID}").status_code == 404
+    assert registry.get_sample_value("power_ingest_batches_refused_total", {"status": "404"}) is None
+
+
 def test_what_cannot_be_kept_is_counted(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
     registry = counted(failing(outbox, Unavailable("full"), monkeypatch), text())
     assert registry.get_sample_value("power_ingest_outbox_failures_total") == 1

@@ -280,6 +280,22 @@ def test_what_fails_takes_nothing_with_it(outbox: Outbox) -> None:
     assert outbox.accept(entry())[1]
 
 
+def test_a_fault_in_what_follows_a_receipt_does_not_end_the_thread_that_writes(
+    outbox: Outbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever sends a batch would wait for ever."""
+
+    def broken() -> None:
+        raise RuntimeError("a fault of ours")
+
+    made = entry()
+    outbox.accept(made)
+    outbox.decide(made.batch_id, made.digest, "stored", (), broken)
+    until(lambda: "a fault of ours" in caplog.text, "the log says so")
+    assert outbox.can_accept()
+    assert outbox.depth == 0
+
+
 def test_where_a_receipt_cannot_be_noted_the_batch_goes_on_waiting(
     outbox: Outbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

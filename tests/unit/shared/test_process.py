@@ -1,0 +1,16 @@
+"""What every service's process does alike."""
+
+import signal
+
+from shared.process import end_within
+
+
+def test_who_is_told_to_end_twice_gets_no_more_time_for_it() -> None:
+    handler = signal.getsignal(signal.SIGALRM)
+    try:
+        end_within(1000)
+        end_within(5000)
+        assert 0 < signal.getitimer(signal.ITIMER_REAL)[0] <= 1000
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
