@@ -10,6 +10,7 @@ from flask import Response, jsonify, request
 from werkzeug.exceptions import NotFound
 
 from ingest_api import body
+from ingest_api.interface import ACCEPT, TELL
 from ingest_api.metrics import IngestMetrics
 from ingest_api.outbox import Entry, Fate
 from shared.batch import Batch, decode
@@ -56,7 +57,7 @@ def routes(outbox: Acceptor, metrics: IngestMetrics, *, allow_negative: bool = F
     clock = StrictClock()
     room, decoders, waiters = body.Room(), BoundedSemaphore(DECODERS), _Waiters(outbox)
 
-    @routes.post("/data")
+    @routes.serves(ACCEPT)
     def accept() -> Response:
         with room.of(request):
             fate = _taken()
@@ -79,7 +80,7 @@ def routes(outbox: Acceptor, metrics: IngestMetrics, *, allow_negative: bool = F
             metrics.readings.inc(batch.received)
         return fate
 
-    @routes.get("/batches/<batch_id>")
+    @routes.serves(TELL)
     def tell(batch_id: str) -> Response:
         try:
             name = UUID(batch_id)

@@ -17,6 +17,7 @@ COMMANDS = {
     "dead-letters": "list, show and replay the messages that could never be stored",
     "token": "add, list or remove access tokens",
     "ship": "add, list or remove the ships that the broker lets in",
+    "openapi": "print the OpenAPI document of the HTTP interface",
     "backtest": "tell how good forecasts of a ship would have been, as a table",
     "bench": "measure how fast it is, as a table",
     "chaos": "kill its processes under load, and compare what is stored with what was promised",

@@ -7,6 +7,7 @@ from flask import Response, request
 from prometheus_client import CollectorRegistry, Counter
 
 from query_api import answers
+from query_api.interface.energy import TOP
 from query_api.parameters import TopParameters
 from shared.errors import Unavailable
 from shared.http import Routes
@@ -28,7 +29,7 @@ def routes(store: EnergyReader, errors: Counter) -> Routes:
     routes = Routes("query_api", __name__, needs="read")
     counted = errors.count_exceptions(Unavailable)
 
-    @routes.get("/topusers")
+    @routes.serves(TOP)
     @counted
     def top_users() -> Response:
         asked = parse(TopParameters, request.args)

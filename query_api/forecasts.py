@@ -3,12 +3,10 @@
 import json
 import threading
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from flask import Response, request
 from prometheus_client import Counter
-from pydantic import Field, ValidationInfo, field_validator
-from pydantic_core import PydanticCustomError
 
 from query_api import answers
 from query_api.forecast import linear
@@ -17,40 +15,15 @@ from query_api.forecast.forecast import Forecast
 from query_api.forecast.linear import Linear
 from query_api.forecast.lstm import BeingTrained, Lstm
 from query_api.forecast.seasonal_naive import SeasonalNaive
-from query_api.forecast.steps import DAY_S
-from query_api.parameters import MomentUs, WindowParameters
+from query_api.interface.forecasts import FORECAST, ForecastParameters
 from shared.errors import PowerError, Unavailable
 from shared.http import RETRY_AFTER_S, Routes, problem
-from shared.moments import US_PER_S
-from shared.parameters import WholeNumber, parse
-from shared.readings import MAX_SHIP
+from shared.parameters import parse
 from shared.store.port import EnergyReader
 
-LONGEST_DAYS = 366
 TRAINING_RETRY_S = 15
 FOLDER = "forecasts"
 """Below the data folder: what was trained. It may be deleted at any time."""
-
-
-class ForecastParameters(WindowParameters):
-    """One ship's window to look ahead to, and how."""
-
-    spaceship_id: Annotated[WholeNumber, Field(ge=0, le=MAX_SHIP)]
-    start: Annotated[MomentUs, Field(description="from here on; only slots before it are known")]
-    end: Annotated[MomentUs, Field(description=f"to here, at most {LONGEST_DAYS} days later")]
-    model: Annotated[
-        Literal["linear", "seasonal_naive", "lstm"],
-        Field(description="ridge regression; the same slot of the week before; a neural network, if it is installed"),
-    ] = "linear"
-    detail: Annotated[bool, Field(description="adds the path slot by slot")] = False
-
-    @field_validator("end")
-    @classmethod
-    def _not_too_long(cls, end: int, info: ValidationInfo) -> int:
-        start = info.data.get("start")
-        if start is not None and end - start > LONGEST_DAYS * DAY_S * US_PER_S:
-            raise PydanticCustomError("length", "lies more than {days} days after start", {"days": LONGEST_DAYS})
-        return end
 
 
 def routes(store: EnergyReader, errors: Counter, folder: Path | None) -> Routes:
@@ -60,7 +33,7 @@ def routes(store: EnergyReader, errors: Counter, folder: Path | None) -> Routes:
     models = (Linear(), SeasonalNaive(), Lstm(folder))
     forecasts = Forecasts(store, {each.name: each for each in models})
 
-    @routes.get("/forecast")
+    @routes.serves(FORECAST)
     @counted
     def of_ship() -> Response:
         asked = parse(ForecastParameters, request.args)

@@ -9,10 +9,10 @@ from pydantic_core import PydanticCustomError
 
 from query_api.formats import Name
 from query_api.zones import Coarse, zone_names
-from shared.parameters import WholeNumber
+from shared.parameters import DIGITS
 from shared.readings import MAX_SHIP
 from shared.slots import Window
-from shared.validation import moment
+from shared.validation import MOMENT_SCHEMA, moment
 
 MAX_COUNT = 100_000
 _DASHED_TIME = re.compile(r"^(\d{4}-?\d\d-?\d\dT\d\d)-(\d\d)(?:-(\d\d)|(?!:))")
@@ -33,7 +33,10 @@ def _zone(name: object) -> object:
     return name
 
 
-MomentUs = Annotated[int, BeforeValidator(_moment)]
+MomentUs = Annotated[int, BeforeValidator(_moment), MOMENT_SCHEMA]
+START = "from here on; open where it is left out; the time's parts may be joined by `-`, too"
+END = "up to here, and not with it; open where it is left out"
+ShipId = Annotated[int, Field(ge=0, le=MAX_SHIP, examples=[1]), DIGITS]
 
 
 class QueryParameters(BaseModel):
@@ -41,13 +44,13 @@ class QueryParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    start: MomentUs | None = None
+    start: MomentUs | None = Field(None, description=START, examples=["2018-08-24T00:00:00Z"])
 
 
 class Bounds(QueryParameters):
     """A stretch of time; a bound left out is open."""
 
-    end: MomentUs | None = None
+    end: MomentUs | None = Field(None, description=END, examples=["2018-08-24T01:00:00Z"])
 
     @field_validator("end")
     @classmethod
@@ -61,7 +64,7 @@ class Bounds(QueryParameters):
 class WindowParameters(Bounds):
     """A window of time."""
 
-    detail: bool = False
+    detail: bool = Field(default=False, description="adds what is known of each row")
 
     @property
     def window(self) -> Window:
@@ -94,19 +97,19 @@ class SlotParameters(WindowParameters):
 class ShipParameters(SlotParameters):
     """One ship's slots."""
 
-    spaceship_id: Annotated[WholeNumber, Field(ge=0, le=MAX_SHIP)]
+    spaceship_id: ShipId
 
 
 class TopParameters(WindowParameters):
     """How many ships, in a window."""
 
-    count: Annotated[WholeNumber, Field(ge=1, le=MAX_COUNT)] = 3
+    count: Annotated[int, Field(ge=1, le=MAX_COUNT), DIGITS] = 3
 
 
 class StreamParameters(QueryParameters):
     """From where on one ship's slots are told."""
 
-    spaceship_id: Annotated[WholeNumber, Field(ge=0, le=MAX_SHIP)]
+    spaceship_id: ShipId
 
     @property
     def window(self) -> Window:

@@ -4,77 +4,34 @@ import json
 from collections.abc import Callable
 from itertools import pairwise
 from statistics import median
-from typing import Annotated, TypedDict
 
 from flask import Response, request
 from prometheus_client import Counter
-from pydantic import BaseModel, ConfigDict, Field
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import NotFound
 
 from query_api.answers import number
-from query_api.parameters import Bounds
+from query_api.interface.ships import (
+    READINGS,
+    SHIP,
+    SHIPS,
+    ReadingRow,
+    ReadingsParameters,
+    ShipPath,
+    ShipRow,
+    ShipsParameters,
+)
 from shared.clock import now_us as wall_clock_us
 from shared.errors import Unavailable
 from shared.http import Routes
 from shared.moments import LAST_US, US_PER_S, iso
-from shared.parameters import Parameters, WholeNumber, parse
-from shared.readings import MAX_SHIP, Readings
+from shared.parameters import Parameters, parse
+from shared.readings import Readings
 from shared.slots import Window, slot_ceil_us
 from shared.store.port import EnergyReader, ShipHistory
 
 DAY_S = 86_400
 MONTH_S = 30 * DAY_S
-MAX_SHIPS = 10_000
-MAX_READINGS = 100_000
-
-ShipId = Annotated[WholeNumber, Field(ge=0, le=MAX_SHIP)]
-
-
-class ShipsParameters(BaseModel):
-    """A page of the list of ships."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    after: ShipId | None = Field(None, description="only ships with a greater id: `next` of the page before")
-    limit: Annotated[WholeNumber, Field(ge=1, le=MAX_SHIPS)] = 1000
-
-
-class OneShipParameters(BaseModel):
-    """One ship."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    spaceship_id: ShipId
-
-
-class ReadingsParameters(Bounds):
-    """A page of one ship's readings."""
-
-    spaceship_id: ShipId
-    limit: Annotated[WholeNumber, Field(ge=1, le=MAX_READINGS)] = 1000
-
-
-class ShipRow(TypedDict):
-    """What is told of a ship; times in seconds, energy in kWh, None where it is not known."""
-
-    spaceship_id: int
-    first_reading: str
-    last_reading: str
-    cadence: float | None
-    energy_24h: float | None
-    energy_30d: float | None
-    whole_share: float
-    silent_for: float
-
-
-class ReadingRow(TypedDict):
-    """A reading as it is stored."""
-
-    datetime: str
-    value: float
-    units: str
-    sent_at: str
 
 
 def routes(store: EnergyReader, errors: Counter, now_us: Callable[[], int] = wall_clock_us) -> Routes:
@@ -89,7 +46,7 @@ def routes(store: EnergyReader, errors: Counter, now_us: Callable[[], int] = wal
     routes = Routes("ships", __name__, needs="read")
     counted = errors.count_exceptions(Unavailable)
 
-    @routes.get("/ships")
+    @routes.serves(SHIPS)
     @counted
     def ships() -> Response:
         asked = parse(ShipsParameters, request.args)
@@ -97,13 +54,13 @@ def routes(store: EnergyReader, errors: Counter, now_us: Callable[[], int] = wal
         page = store.ships(-1 if asked.after is None else asked.after, asked.limit, _windows(now))
         return _json({"ships": [ship_row(each, now) for each in page.ships], "next": page.next})
 
-    @routes.get("/ships/<spaceship_id>")
+    @routes.serves(SHIP)
     @counted
     def ship(spaceship_id: str) -> Response:
-        asked, now = _of_ship(OneShipParameters, spaceship_id), now_us()
+        asked, now = _of_ship(ShipPath, spaceship_id), now_us()
         return _json(ship_row(_known(store, asked.spaceship_id, _windows(now)), now))
 
-    @routes.get("/ships/<spaceship_id>/readings")
+    @routes.serves(READINGS)
     @counted
     def readings(spaceship_id: str) -> Response:
         asked = _of_ship(ReadingsParameters, spaceship_id)

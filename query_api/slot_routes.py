@@ -9,6 +9,7 @@ from prometheus_client import Counter
 
 from query_api.buckets import in_buckets, in_local_time
 from query_api.exchange import LONG_AT_ONCE, Exchange, chosen, tag_of
+from query_api.interface.energy import FLEET, SHIP
 from query_api.parameters import ShipParameters, SlotParameters
 from query_api.tables import Heading, Table, fleet_tables, is_short, ship_tables
 from query_api.zones import Buckets
@@ -77,13 +78,13 @@ def routes(store: EnergyReader, errors: Counter) -> Routes:
         response.headers["Vary"] = "Accept, Accept-Encoding"
         return response
 
-    @routes.get("/data")
+    @routes.serves(SHIP)
     @counted
     def ship() -> Response:
         asked = parse(ShipParameters, request.args)
         return answer(_Question(asked, asked.spaceship_id, store), f"ship-{asked.spaceship_id}")
 
-    @routes.get("/data/fleet")
+    @routes.serves(FLEET)
     @counted
     def fleet() -> Response:
         return answer(_Question(parse(SlotParameters, request.args), None, store), "fleet")

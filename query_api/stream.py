@@ -11,6 +11,7 @@ from flask import Response, request
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from query_api.answers import number, text
+from query_api.interface.energy import STREAM
 from query_api.parameters import StreamParameters
 from shared.errors import Unavailable
 from shared.http import Routes, problem
@@ -72,7 +73,7 @@ class Streams:
         """Build the route."""
         routes = Routes("stream", __name__, needs="read")
 
-        @routes.get("/data/stream")
+        @routes.serves(STREAM)
         @self._errors.count_exceptions(Unavailable)
         def stream() -> Response:
             asked = parse(StreamParameters, request.args)

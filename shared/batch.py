@@ -21,7 +21,7 @@ from typing_extensions import TypedDict
 from shared.errors import MAX_PROBLEMS, InvalidInput, Problem, TooLargeInput, UnreadableInput
 from shared.moments import moments_us
 from shared.readings import F64, I64, MAX_SHIP, Readings
-from shared.validation import is_not_json, moment, problems
+from shared.validation import MOMENT_SCHEMA, is_not_json, moment, problems
 
 MAX_BYTES = 8 * 1024 * 1024
 MAX_READINGS = 100_000
@@ -31,9 +31,10 @@ ENVELOPE_BYTES = 256
 NOT_VALID = "the batch is not valid"
 
 
+VALUE = "in `units`; less than 0 only where the service's owner allows that"
 Units = Literal["kW", "kWh"]
 Ship = Annotated[int, Field(strict=True, ge=0, le=MAX_SHIP)]
-MomentUs = Annotated[int, BeforeValidator(moment)]
+MomentUs = Annotated[int, BeforeValidator(moment), MOMENT_SCHEMA]
 Value = Annotated[float, Field(strict=True, ge=0, le=MAX_VALUE, allow_inf_nan=False)]
 SignedValue = Annotated[float, Field(strict=True, ge=-MAX_VALUE, le=MAX_VALUE, allow_inf_nan=False)]
 
@@ -41,8 +42,8 @@ SignedValue = Annotated[float, Field(strict=True, ge=-MAX_VALUE, le=MAX_VALUE, a
 class WireReading(TypedDict):
     """One reading as it is sent, checked as far as needs no Python call a reading: the rest is checked in columns."""
 
-    datetime: Annotated[str, Field(strict=True)]
-    value: SignedValue
+    datetime: Annotated[str, Field(strict=True, examples=["2018-08-24T00:00:00Z"]), MOMENT_SCHEMA]
+    value: Annotated[SignedValue, Field(description=VALUE, examples=[12])]
 
 
 class CheckedReading(TypedDict):

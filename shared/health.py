@@ -1,13 +1,49 @@
 """GET /healthz and /readyz: whether a process answers, and whether it can do its work now."""
 
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 from flask import Response, jsonify
+from pydantic import BaseModel
 
 from shared.errors import Unavailable
 from shared.http import OPEN, Routes
+from shared.openapi import JSON, Answer, Operation
 
 Check = Callable[[], bool]
+
+
+class Alive(BaseModel):
+    """The process answers."""
+
+    status: Literal["ok"]
+
+
+class Readiness(BaseModel):
+    """Whether the process can do its work now."""
+
+    ready: bool
+    checks: dict[str, bool]
+
+
+HEALTHZ = Operation(
+    path="/healthz",
+    name="healthz",
+    summary="Whether the process answers",
+    answers={200: Answer("It does.", {JSON: Alive}, example={"status": "ok"})},
+    is_open=True,
+)
+READYZ = Operation(
+    path="/readyz",
+    name="readyz",
+    summary="Whether the process can do its work now",
+    answers={
+        200: Answer("It can.", {JSON: Readiness}),
+        503: Answer("It cannot; `checks` says what is missing.", {JSON: Readiness}),
+    },
+    is_open=True,
+)
+OPERATIONS = (HEALTHZ, READYZ)
 
 
 def routes(checks: Mapping[str, Check]) -> Routes:
@@ -20,11 +56,11 @@ def routes(checks: Mapping[str, Check]) -> Routes:
     """
     routes = Routes("health", __name__, needs=OPEN)
 
-    @routes.get("/healthz")
+    @routes.serves(HEALTHZ)
     def healthz() -> Response:
         return jsonify(status="ok")
 
-    @routes.get("/readyz")
+    @routes.serves(READYZ)
     def readyz() -> tuple[Response, int]:
         held = {name: check() for name, check in checks.items()}
         ready = all(held.values())

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any, Final, Literal
 
 from flask import Blueprint, Flask, Response, g, request
+from flask.sansio.scaffold import T_route
 from waitress.channel import ClientDisconnected, HTTPChannel
 from waitress.server import create_server
 from waitress.task import ErrorTask, ThreadedTaskDispatcher
@@ -29,6 +30,7 @@ from shared.errors import (
     UnreadableInput,
     UnsupportedInput,
 )
+from shared.openapi import Operation
 from shared.process import FINISH_S
 from shared.tokens import Access, Right
 
@@ -71,6 +73,12 @@ class Routes(Blueprint):
         """Begin without any route."""
         super().__init__(name, import_name)
         self.needs = needs
+
+    def serves(self, operation: Operation) -> Callable[[T_route], T_route]:
+        """Have a function answer what a documented operation asks for."""
+        if operation.is_open != (self.needs == OPEN):
+            raise ValueError(f"{operation.path} is not documented as it is guarded")
+        return self.route(operation.path, methods=[operation.method])
 
 
 def make_app(*services: Routes, access: Callable[[str | None], Access]) -> Flask:

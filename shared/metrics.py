@@ -5,7 +5,17 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessColl
 from prometheus_client.exposition import choose_encoder
 
 from shared.http import Routes, since_arrival_s
+from shared.openapi import Answer, Operation
 
+METRICS = Operation(
+    path="/metrics",
+    name="metrics",
+    summary="Measurements for Prometheus",
+    answers={
+        200: Answer("In the format that `Accept` asks for.", {"text/plain": {}, "application/openmetrics-text": {}})
+    },
+)
+OPERATIONS = (METRICS,)
 METHODS = {"GET", "HEAD", "POST", "OPTIONS"}
 OTHER = "other"
 """Stands for routes and methods that we do not have: a stranger must not be able to make up label values."""
@@ -41,7 +51,7 @@ def routes(registry: CollectorRegistry) -> Routes:
         seconds.labels(route, method).observe(since_arrival_s())
         return response
 
-    @routes.get("/metrics")
+    @routes.serves(METRICS)
     def metrics() -> Response:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         return Response(encode(registry), content_type=content_type)

@@ -1,7 +1,7 @@
 """The parameters of a question, checked: what all services do alike."""
 
 import re
-from typing import Annotated, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ValidationError
 from pydantic_core import PydanticCustomError
@@ -20,7 +20,8 @@ def _whole_number(text: object) -> object:
     return text
 
 
-WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
+DIGITS = BeforeValidator(_whole_number)
+"""Goes after what else an integer has to keep: `Annotated[int, Field(ge=0), DIGITS]`."""
 Parameters = TypeVar("Parameters", bound=BaseModel)
 
 

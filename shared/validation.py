@@ -2,12 +2,14 @@
 
 import re
 
-from pydantic import ValidationError
+from pydantic import ValidationError, WithJsonSchema
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from shared.errors import MAX_PROBLEMS, Problem
 from shared.moments import NOT_A_MOMENT, moment_us
 
+MOMENT_SCHEMA = WithJsonSchema({"type": "string", "format": "date-time"})
+"""What documents say of a member or a parameter that `moment` checks."""
 _SUBJECT = re.compile("^(?:Input|String|List) should")
 
 

@@ -1,4 +1,4 @@
-"""Serves the page's files, and Plotly from its package: no data, so nobody is asked for a token."""
+"""Serves the pages' files, and libraries from their packages: no data, so nobody is asked for a token."""
 
 import gzip
 from dataclasses import dataclass
@@ -18,8 +18,18 @@ TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-PLOTLY = distribution("plotly")
-PLOTLY_FILE = Path(str(PLOTLY.locate_file("plotly/package_data/plotly.min.js")))
+_SWAGGER = "flask_openapi3_swagger/templates/swagger"
+LIBRARIES = (
+    ("{{plotly}}", "plotly", ("plotly/package_data/plotly.min.js",)),
+    (
+        "{{swagger}}",
+        "flask-openapi3-swagger",
+        (f"{_SWAGGER}/css/swagger-ui.css", f"{_SWAGGER}/js/swagger-ui-bundle.js"),
+    ),
+)
+"""How the pages call the files that installed packages bring, those packages, and the files."""
+DOCUMENT = Path(__file__).parents[1] / "openapi.json"
+"""Written by `./power openapi`: no service knows what the others do, and readers want all of it in one place."""
 POLICY = (
     "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "style-src 'self' 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -66,14 +76,16 @@ class Asset:
 
 
 def routes() -> Routes:
-    """Build the routes: the page at `/`, and what it loads, below a version that changes with the content."""
+    """Build the routes: the pages, the document of the interface, and what they load, below versions of content."""
     routes = Routes("page", __name__, needs=OPEN)
-    assets = _assets()
-    index = assets.pop("index")
+    pages, assets = _files()
+    pages["/openapi.json"] = Asset(DOCUMENT.read_bytes(), "application/json", ASK_AGAIN)
 
     @routes.get("/")
+    @routes.get("/docs")
+    @routes.get("/openapi.json")
     def page() -> Response:
-        return index.response()
+        return pages[request.path].response()
 
     @routes.get("/page/<version>/<name>")
     def file(version: str, name: str) -> Response:
@@ -83,18 +95,21 @@ def routes() -> Routes:
     return routes
 
 
-def _assets() -> dict[str, Asset]:
-    """Give the files by version and name, and the page itself, which knows the versions."""
+def _files() -> tuple[dict[str, Asset], dict[str, Asset]]:
+    """Give the pages by path, and what they load by version and name."""
     files = {path.name: _asset(path) for path in sorted(FILES.iterdir()) if path.suffix in TYPES}
+    pages = {path: files.pop(name).body.decode() for path, name in (("/", "index.html"), ("/docs", "docs.html"))}
     edition = sha256("".join(each.digest for each in files.values()).encode()).hexdigest()[:16]
-    charts = f"plotly-{PLOTLY.version}/{PLOTLY_FILE.name}"
-    text = files.pop("index.html").body.decode()
-    text = text.replace("{{files}}", f"/page/{edition}").replace("{{charts}}", f"/page/{charts}")
-    return {
-        **{f"{edition}/{name}": asset for name, asset in files.items()},
-        charts: _asset(PLOTLY_FILE),
-        "index": Asset(text.encode(), TYPES[".html"], ASK_AGAIN),
-    }
+    places = {"{{files}}": f"/page/{edition}"}
+    assets = {f"{edition}/{name}": asset for name, asset in files.items()}
+    for place, package, paths in LIBRARIES:
+        found = distribution(package)
+        places[place] = f"/page/{package}-{found.version}"
+        for path in map(Path, (str(found.locate_file(each)) for each in paths)):
+            assets[f"{package}-{found.version}/{path.name}"] = _asset(path)
+    for place, meant in places.items():
+        pages = {path: text.replace(place, meant) for path, text in pages.items()}
+    return {path: Asset(text.encode(), TYPES[".html"], ASK_AGAIN) for path, text in pages.items()}, assets
 
 
 def _asset(path: Path) -> Asset:

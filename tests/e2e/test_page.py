@@ -291,3 +291,18 @@ def test_axe_finds_nothing(fleet: Service, visit: Visit, scheme: str, viewport: 
     expect(page.locator("#readings details tbody tr").first).to_be_visible()
     found = Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
+
+
+def test_the_api_pages_try_out_a_request(fleet: Service, visit: Visit) -> None:
+    page = visit(fleet).page
+    page.goto("/docs")
+    top = page.locator("#operations-default-top_users")
+    top.locator(".opblock-summary-control").click()
+    top.get_by_role("button", name="Try it out").click()
+    for name in ("start", "end"):
+        top.locator(f"tr[data-param-name={name}] input").fill("")
+    top.get_by_role("button", name="Execute").click()
+    expect(top.locator(".live-responses-table tbody .response-col_status").first).to_contain_text("200")
+    expect(top.locator(".live-responses-table tbody .response-col_description").first).to_contain_text(
+        '"consumption": 5000'
+    )

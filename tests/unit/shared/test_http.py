@@ -1,6 +1,7 @@
 """Who is let in: every route of an app is covered, whether it thought of it or not."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 
 import pytest
@@ -11,6 +12,8 @@ from werkzeug.test import TestResponse
 from ingest_api.app import routes as ingest_routes
 from ingest_api.metrics import IngestMetrics
 from ingest_api.outbox import Outbox
+from normalizer_worker.app import routes as dead_letter_routes
+from normalizer_worker.dead_letters import DeadLetters
 from query_api.service import query_service
 from shared import health, metrics
 from shared.http import OPEN, Routes, make_app
@@ -38,12 +41,13 @@ def app(outbox: Outbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fl
     """Both services in one app that asks for tokens."""
     registry = CollectorRegistry()
     settings = QuerySettings.load({"POWER_DATA_DIR": str(tmp_path_factory.mktemp("store"))})
-    with query_service(settings, registry) as queries:
+    with query_service(settings, registry) as queries, closing(DeadLetters(settings.data_dir)) as letters:
         yield make_app(
             metrics.routes(registry),
             health.routes(queries.checks),
             ingest_routes(outbox, IngestMetrics(registry)),
             *queries.routes,
+            dead_letter_routes(letters),
             access=partial(access, TOKENS),
         )
 
