@@ -216,9 +216,10 @@ class _Channel(HTTPChannel):
 
     def _give_up(self) -> None:
         """Have the main thread close the connection, which it does once that can be written to, or is broken."""
+        connection: Any = self.socket
         self.will_close = True
         with suppress(OSError):
-            self.socket.shutdown(socket.SHUT_RDWR)
+            connection.shutdown(socket.SHUT_RDWR)
 
 
 class _Threads(ThreadedTaskDispatcher):
