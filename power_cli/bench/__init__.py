@@ -31,12 +31,15 @@ MEASUREMENTS = {
     "page": "the page in a browser",
     "memory": "the worker's memory while readings pass",
 }
+WHEN_NAMED = {"page"}
+"""Not taken unless named by `--only`: it takes some ten minutes to fill."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Describe the options."""
     what = "; ".join(f"{name}: {text}" for name, text in MEASUREMENTS.items())
-    parser.add_argument("--only", nargs="+", choices=MEASUREMENTS, metavar="NAME", help=f"just these ({what})")
+    few = f"just these ({what}); not taken unless named: {', '.join(sorted(WHEN_NAMED))}"
+    parser.add_argument("--only", nargs="+", choices=MEASUREMENTS, metavar="NAME", help=few)
     parser.add_argument(
         "--store",
         choices=("embedded", "influxdb"),
@@ -59,7 +62,7 @@ def run(arguments: Namespace) -> int:
     try:
         with _database(arguments.store, folder) as database:
             name = database.name
-            for measurement in arguments.only or MEASUREMENTS:
+            for measurement in arguments.only or [each for each in MEASUREMENTS if each not in WHEN_NAMED]:
                 sys.stderr.write(f"{measurement}: {MEASUREMENTS[measurement]} …\n")
                 rows += _measured(measurement, Options(folder, arguments.quick, database))
     finally:

@@ -86,14 +86,10 @@ def test_a_file_of_another_version_is_refused(tmp_path: Path) -> None:
 def test_a_file_of_release_0_1_0_is_upgraded(tmp_path: Path) -> None:
     """What is in it stays, its triggers are those of a new file, and changes of its slots are marked from then on."""
     SqliteStore(tmp_path / "new").close()
-    old = sqlite3.connect(tmp_path / FILE_NAME)
-    old.executescript((Path(__file__).parent / "sqlite_0_1_0.sql").read_text("utf-8"))
-    old.execute("INSERT INTO energy (ship, start_s, kwh, covered_s, provisional) VALUES (1, ?, 2.5, 900, 0)", [START_S])
-    old.execute("PRAGMA user_version=1")
-    old.commit()
-    old.close()
+    _of_version_1(tmp_path)
     store = SqliteStore(tmp_path)
-    assert store.slots(1, Window()).kwh.tolist() == store.fleet(Window()).kwh.tolist() == [2.5]
+    assert store.slots(1, Window()).kwh.tolist() == [1.5, 1.5, 1.5]
+    assert store.fleet(Window()).kwh.tolist() == [3.0, 1.5, 1.5]
     version = store.version(1, Window())
     put(store, slots_of((1, 0, 3.5, 900.0, False)))
     assert store.version(1, Window()) != version

@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from shared.tokens import dump
 from tests.support.browser import NARROW, WIDE, Visitor, started_browser
+from tests.support.influxdb import InfluxDb
 from tests.support.servers import HOST, Service
 from tests.support.tokens import secret_of, token
 from tests.support.waiting import until
@@ -157,6 +158,8 @@ def test_another_ship_and_range_are_chosen_and_gone_back_from(fleet: Service, vi
     page.get_by_label("to", exact=True).fill(f"{NOW - timedelta(hours=4):%Y-%m-%dT%H:%M}")
     page.locator("#range").get_by_role("button", name="Show").click()
     expect(page.locator("#slots > .says")).to_contain_text("24 kWh in 8 columns")
+    expect(page.locator("#fleet > .says")).to_contain_text("24 kWh from 1 ship")
+    expect(page.locator("#leaders tbody")).to_have_text(f"{STEADY}24 kWh100 %")
     page.go_back()
     expect(page.get_by_role("button", name="24 h", exact=True)).to_have_attribute("aria-pressed", "true")
     page.go_back()
@@ -186,14 +189,70 @@ def test_a_forecast_says_what_is_expected_or_why_not(fleet: Service, ship: int, 
     expect(page.locator("#forecast > .says")).to_have_text("A forecast needs a day of readings before it.")
 
 
-def test_a_part_that_cannot_be_had_says_so_and_leaves_the_rest(fleet: Service, visit: Visit) -> None:
+def test_a_part_that_cannot_be_had_says_so_and_nothing_of_another_ship_stays(
+    fleet: Service, ship: int, visit: Visit
+) -> None:
+    """Of a day with one known hour in it there is no forecast."""
+    _send(fleet, _batch(ship, [60, 1]))
     visitor = visit(fleet)
-    refusal = {"title": "Unprocessable entity", "status": 422, "detail": "there is too little to go by"}
     visitor.refusals = (422,)
-    visitor.page.route("**/forecast?*", lambda route: route.fulfill(status=422, json=refusal))
     page = visitor.open(f"/?ship={STEADY}")
-    expect(page.locator("#forecast > .problem")).to_have_text("there is too little to go by")
+    page.locator("#forecast summary").click()
+    expect(page.locator("#forecast details tbody tr")).to_have_count(96)
+    page.get_by_label("Another ship").fill(str(ship))
+    page.get_by_label("Another ship").press("Enter")
+    expect(page.locator("#forecast > .problem")).to_contain_text("there is too little history")
+    expect(page.locator("#slots > .says")).to_contain_text("24 kWh in")
+    expect(page.locator("#forecast > .says")).to_be_empty()
+    expect(page.locator("#forecast > .chart")).to_be_hidden()
+    expect(page.locator("#forecast details")).to_be_hidden()
+    page.go_back()
+    expect(page.locator("#forecast > .says")).to_contain_text("nine times of ten between")
+    expect(page.locator("#forecast > .problem")).to_be_hidden()
+    expect(page.locator("#forecast .main-svg").first).to_be_visible()
+
+
+def test_outside_of_what_a_ship_reported_a_link_leads_there(fleet: Service, visit: Visit) -> None:
+    visitor = visit(fleet)
+    page = visitor.open(f"/?ship={STEADY}&from=2010-01-01T00:00Z&to=2011-01-01T00:00Z")
+    expect(page.locator("#slots > .says")).to_contain_text("Nothing in this range: its readings go from")
+    expect(page.locator("#slots > .chart")).to_be_hidden()
+    page.get_by_role("link", name="Go to when it reported").click()
+    expect(page.locator("#slots > .says")).to_contain_text("876 kWh in 73 columns of 1 h")
+    expect(page.locator(".elsewhere")).to_be_hidden()
+    visitor.updated()
+
+
+def test_years_are_in_columns_of_months(fleet: Service, visit: Visit) -> None:
+    page = visit(fleet).open(f"/?ship={STEADY}&from=2020-01-01T00:00Z&to={NOW:%Y-%m-%dT%H:%MZ}")
+    expect(page.locator("#slots > .says")).to_contain_text("of 1 month:")
+    expect(page.locator("#fleet > .says")).to_contain_text("Each column is 1 month.")
+
+
+def test_with_the_store_away_it_says_so_and_goes_on_when_it_is_back(
+    make_service: Callable[..., Service], tmp_path: Path, visit: Visit
+) -> None:
+    """What was known before stays."""
+    influxdb = InfluxDb(tmp_path)
+    influxdb.start()
+    own = make_service(store="influxdb", INFLUXDB_URL=influxdb.url, INFLUXDB_BUCKET="power")
+    _send(own, _batch(5, [2, 1]))
+    visitor = visit(own)
+    visitor.refusals = (503,)
+    visitor.page.clock.install()
+    page = visitor.open()
     expect(page.locator("#slots > .says")).to_contain_text("kWh in")
+    influxdb.kill()
+    page.clock.fast_forward(30_000)
+    expect(page.locator("#trouble")).to_have_text("The service cannot answer this now; it is tried again in a moment.")
+    expect(page.locator("[data-tile=pipeline]")).to_contain_text("✗ 1 fault")
+    expect(page.locator("#slots > .says")).to_contain_text("kWh in")
+    influxdb.start()
+    page.clock.fast_forward(30_000)
+    expect(page.locator("#trouble")).to_be_hidden()
+    expect(page.locator("[data-tile=pipeline]")).to_contain_text("✓ works")
+    visitor.updated()
+    influxdb.stop()
 
 
 def test_a_ship_that_nobody_heard_of_is_one_sentence(fleet: Service, visit: Visit) -> None:
@@ -207,9 +266,10 @@ def test_the_table_is_sorted_and_filtered_by_keyboard_alone(fleet: Service, visi
     head.focus()
     page.keyboard.press("Enter")
     expect(page.locator("#ships tbody tr").first).to_contain_text("5 MWh")
-    expect(page.locator("#ships th[aria-sort]")).to_have_text("Last 30 days")
+    expect(page.locator("#ships th[aria-sort=descending]")).to_have_text("Last 30 days")
     page.keyboard.press("Enter")
-    expect(page.locator("#ships th[aria-sort=descending]")).to_have_count(1)
+    expect(page.locator("#ships th[aria-sort=ascending]")).to_have_text("Last 30 days")
+    expect(page.locator("#ships tbody tr").first).not_to_contain_text("MWh")
     page.get_by_label("State").select_option("gaps")
     expect(page.locator("#ships tbody")).to_contain_text("◪ gaps")
     expect(page.locator("#ships tbody")).not_to_contain_text("✓ reporting")
@@ -273,7 +333,7 @@ def test_dark_is_as_the_system_says_or_as_chosen(fleet: Service, visit: Visit) -
     assert sum(map(int, light[4:-1].split(","))) > 600 > sum(map(int, dark[4:-1].split(",")))
     page.reload()
     assert ground() == light
-    page.get_by_label("Theme").select_option("as the system")
+    page.get_by_label("Theme").select_option("system")
     assert ground() == dark
 
 
@@ -294,8 +354,8 @@ def test_axe_finds_nothing(fleet: Service, visit: Visit, scheme: str, viewport: 
 
 
 def test_the_api_pages_try_out_a_request(fleet: Service, visit: Visit) -> None:
-    page = visit(fleet).page
-    page.goto("/docs")
+    page = visit(fleet).open()
+    page.get_by_role("link", name="The API behind this page").click()
     top = page.locator("#operations-default-top_users")
     top.locator(".opblock-summary-control").click()
     top.get_by_role("button", name="Try it out").click()

@@ -102,7 +102,8 @@ export const deadLetters = (limit, signal) => get("/dead-letters", { limit }, si
 export async function health(signal) {
   const response = await request("/readyz", {}, signal);
   if (response.status === 404) return null;
-  const { checks } = await response.json();
+  const { checks } = await response.json().catch(() => ({}));
+  if (!checks) throw new ApiError(response.status, "The service does not say how its parts are.");
   const metrics = await request("/metrics", {}, signal);
   return { checks, figures: metrics.ok ? figures(await metrics.text()) : {} };
 }

@@ -1,6 +1,6 @@
 // What is behind the figures: messages that can never be stored, and whether the service's parts work.
 
-import { deadLetters, health } from "./api.js";
+import { ApiError, deadLetters, health } from "./api.js";
 import { cell, find, make, say } from "./dom.js";
 import { tile } from "./fleet.js";
 import { count, length, moment, whole } from "./words.js";
@@ -23,7 +23,8 @@ export async function showDeadLetters(section, signal) {
 }
 
 function line(letter) {
-  const faults = letter.errors.slice(0, 3).map((each) => `${each.at} ${each.problem}`);
+  const unsaid = letter.errors.filter((each) => !letter.reason.includes(each.problem));
+  const faults = unsaid.slice(0, 3).map((each) => `${each.at} ${each.problem}`);
   const why = [letter.reason, faults.join("; ")].filter(Boolean).join(": ");
   const times = letter.times > 1 ? `, ${whole(letter.times)} times` : "";
   const more = `${moment(Date.parse(letter.last))}${times}; ${letter.id}, ${count(letter.bytes, "byte")}`;
@@ -33,7 +34,10 @@ function line(letter) {
 
 /** Show the checks, and what waits. */
 export async function showHealth(section, signal) {
-  const found = await health(signal);
+  const found = await health(signal).catch((error) => {
+    if (error instanceof ApiError) unknown(section);
+    throw error;
+  });
   if (!found) {
     say(find(".says", section), "The service does not show this at its front door; its dashboards do.");
     return find("dl", section).replaceChildren();
@@ -44,6 +48,13 @@ export async function showHealth(section, signal) {
   const names = Object.keys(found.checks).join(", ");
   tile("pipeline", "Pipeline", bad ? count(bad, "fault") : "works", bad ? "bad" : "good", names);
   return find("dl", section).replaceChildren(...lines);
+}
+
+/** Do not go on to say what held before. */
+function unknown(section) {
+  say(find(".says", section), "");
+  find("dl", section).replaceChildren();
+  tile("pipeline", "Pipeline", "not known", "warn");
 }
 
 /** A name and what holds for it. */

@@ -1,6 +1,7 @@
 // Charts by Plotly, which comes after everything else: 1.4 MB, once. Beside each chart stands the same in words.
 
 import { find } from "./dom.js";
+import { scale } from "./words.js";
 
 const CONFIG = { displayModeBar: false, responsive: true };
 const drawn = new Map();
@@ -22,9 +23,10 @@ function plotly() {
   return library;
 }
 
-/** Draw traces into a section's chart; `build` gives `{traces, title, range}` and is asked again for other colours; it is also told how wide. */
+/** Draw a section's chart: `build` gives `{traces, title, range}` for colours and a width, again for other colours. */
 export async function draw(section, build) {
   const node = find(".chart", section);
+  node.hidden = false;
   drawn.set(node, build);
   const charts = await plotly();
   if (drawn.get(node) !== build) return;
@@ -32,10 +34,24 @@ export async function draw(section, build) {
   await charts.react(node, traces, layout(title, range), CONFIG);
 }
 
-/** Have a section without a chart. */
+/** Have an empty place where a chart will be. */
 export function clear(section) {
   const node = find(".chart", section);
+  node.hidden = false;
   if (drawn.delete(node)) globalThis.Plotly?.purge(node);
+}
+
+/** Have a section with neither chart nor table: there is nothing to show. */
+export function without(section) {
+  clear(section);
+  find("details", section).hidden = true;
+  find(".chart", section).hidden = true;
+}
+
+/** Leave no empty place in a section whose figures did not come. */
+export function giveWay(section) {
+  const node = find(":scope > .chart", section);
+  if (node && !drawn.has(node)) node.hidden = true;
 }
 
 /** Draw everything again, in the colours that hold now. */
@@ -87,17 +103,19 @@ export function kind({ provisional, known }) {
   return known ? "whole" : "partly covered";
 }
 
-/** Make bars of columns `{at, end, value, kind, says}`: a trace for each kind that there is. */
-export function bars(columns, colours, width) {
-  const gap = width > 4 * columns.length ? 1 : 0;
-  return KINDS.map((each) => {
+/** Make a chart's bars of columns `{at, end, value, kind, says}` in a range: a trace for each kind that there is. */
+export function bars(columns, range, colours, width) {
+  const { size, unit } = scale(columns.map((row) => row.value));
+  const narrowest = Math.min(...columns.map((row) => row.end - row.at));
+  const gap = (width * narrowest) / (range.end - range.start) > 4 ? 1 : 0;
+  const traces = KINDS.map((each) => {
     const rows = columns.filter((row) => row.kind === each.name);
     return {
       type: "bar",
       name: each.name,
       x: rows.map((row) => new Date((row.at + row.end) / 2)),
       width: rows.map((row) => row.end - row.at),
-      y: rows.map((row) => row.value),
+      y: rows.map((row) => row.value / size),
       customdata: rows.map((row) => row.says),
       hovertemplate: "%{customdata}<extra></extra>",
       marker: {
@@ -107,4 +125,5 @@ export function bars(columns, colours, width) {
       },
     };
   }).filter(({ x }) => x.length);
+  return { title: unit, range, traces };
 }

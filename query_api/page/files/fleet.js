@@ -1,11 +1,11 @@
 // The fleet: its figures at a glance, its energy over time, and who used most.
 
 import { fleet, topShips } from "./api.js";
-import { bars, draw, clear, kind } from "./charts.js";
+import { bars, draw, kind, without } from "./charts.js";
 import { cell, fill, find, make, say, shipLink } from "./dom.js";
-import { address, columnEnd, resolution } from "./range.js";
+import { address, columnEnd, lasts, resolution } from "./range.js";
 import { gaps, silent } from "./ships.js";
-import { count, energy, exact, length, moment, share, whole } from "./words.js";
+import { count, energy, exact, moment, share, whole } from "./words.js";
 
 const TOP = 10;
 /** Of a large fleet some ship always has a gap: from here on a column counts as known. */
@@ -30,8 +30,8 @@ export async function showFleet(section, range, signal) {
   const cells = (row) => [moment(row.at), ...figures(row), row.kind];
   fill(section, "Energy of the fleet", COLUMNS, () => columns.map((row) => cells(row)));
   tile("energy", "Energy in this range", columns.length ? energy(total) : "–");
-  if (!columns.length) return clear(section);
-  return draw(section, (...how) => ({ title: "kWh", range, traces: bars(columns, ...how) }));
+  if (!columns.length) return without(section);
+  return draw(section, (...how) => bars(columns, range, ...how));
 }
 
 function column(row, step) {
@@ -50,7 +50,7 @@ function sentence(columns, total, step) {
   const best = columns.reduce((top, row) => (row.value > top.value ? row : top));
   const who = fewest === most ? count(most, "ship") : `${whole(fewest)} to ${count(most, "ship")}`;
   const peak = `most from ${moment(best.at)} on (${energy(best.value)})`;
-  return `${energy(total)} from ${who}, ${peak}. Each column is ${length(step.ms / 1000)}.`;
+  return `${energy(total)} from ${who}, ${peak}. Each column is ${lasts(step)}.`;
 }
 
 /** Show who used most in a range; gives the first of them. */

@@ -2,7 +2,7 @@
 
 import { ApiError, ships as allShips, token } from "./api.js";
 import { showDeadLetters, showHealth } from "./behind.js";
-import { clear, redraw } from "./charts.js";
+import { clear, giveWay, redraw } from "./charts.js";
 import { find, say } from "./dom.js";
 import { showFleet, showLeaders, showTiles } from "./fleet.js";
 import { address, asked, extent, range as rangeOf, short } from "./range.js";
@@ -12,8 +12,11 @@ import { clock, moment } from "./words.js";
 
 const OLD_MS = 2 * 3_600_000;
 const DENIED = new Set([401, 403]);
+const PARTS = ["#slots", "#forecast", "#readings"];
 let running = null;
 let timer = null;
+/** The ship whose figures are in the page. */
+let shown = null;
 
 /** Run one part of the page; what goes wrong stands in it as a sentence, above what was there before. */
 async function part(selector, work) {
@@ -28,6 +31,7 @@ async function part(selector, work) {
     if (error.name === "AbortError" || DENIED.has(error.status)) throw error;
     say(problem, error.message);
     problem.hidden = false;
+    giveWay(section);
     if (!(error instanceof ApiError)) console.error(error);
     return null;
   } finally {
@@ -101,14 +105,30 @@ async function everything(signal) {
 
 async function showShip(ships, number, range, signal) {
   const ship = ships.find((each) => each.spaceship_id === number);
-  say(find("#ship-title"), `Ship ${number}`);
-  document.title = `Ship ${number} · Spaceship Power Service`;
-  for (const each of ["#facts", "#slots", "#forecast", "#readings"]) find(each).hidden = !ship;
+  nameShip(number);
+  for (const each of ["#facts", ...PARTS]) find(each).hidden = !ship;
   if (!ship) throw new ApiError(0, `Nobody has heard of ship ${number}: it has no readings.`);
   showFacts(find("#facts"), ship);
   const parts = { "#slots": showSlots, "#forecast": showForecast, "#readings": showReadings };
-  const shown = Object.entries(parts).map(([id, show]) => part(id, (node) => show(node, ship, range, signal)));
-  await Promise.all(shown);
+  await Promise.all(Object.entries(parts).map(([id, show]) => part(id, (node) => show(node, ship, range, signal))));
+}
+
+/** Say which ship it is, and leave nothing of another one under its name. */
+function nameShip(number) {
+  say(find("#ship-title"), `Ship ${number}`);
+  document.title = `Ship ${number} · Spaceship Power Service`;
+  if (shown === number) return;
+  shown = number;
+  find("#facts").replaceChildren();
+  find(".elsewhere").hidden = true;
+  for (const each of PARTS) blank(find(each));
+}
+
+function blank(section) {
+  clear(section);
+  say(find(".says", section), "");
+  find("details", section).hidden = true;
+  find(".problem", section).hidden = true;
 }
 
 function showRange(range, bounds, now) {
@@ -129,7 +149,7 @@ function showFirstSteps() {
   const header = token.get() ? ["-H 'Authorization: Bearer <a token that may send>'"] : [];
   const lines = [`curl ${location.origin}/data -H 'Content-Type: application/json'`, ...header];
   say(find("#by-http"), [...lines, `-d '{"spaceship_id": 42, ${reading}'`].join(" \\\n  "));
-  say(find("#by-mqtt"), `mosquitto_pub -h ${location.hostname} -q 1 -t ships/7/readings \\\n  -m '{${reading}'`);
+  say(find("#by-mqtt"), `mosquitto_pub -h ${location.hostname} -p 1883 -q 1 -t ships/7/readings \\\n  -m '{${reading}'`);
 }
 
 function askForToken(error) {
@@ -148,9 +168,8 @@ function go(change) {
 
 /** Choose a ship, from wherever on the page it is named. */
 function choose(ship) {
-  for (const each of ["#slots", "#forecast", "#readings"]) clear(find(each));
   go({ ship });
-  say(find("#ship-title"), `Ship ${ship}`);
+  nameShip(ship);
   find("#ship-title").focus({ preventScroll: true });
   find("#ship").scrollIntoView();
 }

@@ -1,5 +1,7 @@
 // Which stretch of time is looked at: the address bar has it, so that it can be shared and gone back to.
 
+import { length } from "./words.js";
+
 export const SLOT_MS = 900_000;
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
@@ -63,6 +65,9 @@ function columnStart(at, { name, ms }) {
   const day = new Date(at);
   return name === "1mo" ? Date.UTC(day.getUTCFullYear(), day.getUTCMonth()) : Math.floor(at / ms) * ms;
 }
+
+/** How long a column is, in words. */
+export const lasts = ({ name, ms }) => (name === "1mo" ? "1 month" : length(ms / 1000));
 
 /** The end of a column: months are of different lengths. */
 export function columnEnd(at, { name, ms }) {

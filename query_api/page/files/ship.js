@@ -1,9 +1,9 @@
 // One ship: its slots, its forecast with the interval, and the readings as they came.
 
 import { READINGS, forecast, readings, slots } from "./api.js";
-import { bars, clear, draw, kind } from "./charts.js";
+import { bars, draw, kind, without } from "./charts.js";
 import { fill, find, make, say } from "./dom.js";
-import { SLOT_MS, columnEnd, floor, resolution } from "./range.js";
+import { SLOT_MS, address, columnEnd, floor, lasts, resolution } from "./range.js";
 import { words } from "./ships.js";
 import { count, energy, exact, length, moment, share, whole } from "./words.js";
 
@@ -51,8 +51,18 @@ export async function showSlots(section, ship, range, signal) {
   say(find(".says", section), sentence(columns, ship, range, step));
   const cells = (row) => [moment(row.at), exact(row.value), share(row.share), row.kind];
   fill(section, "Energy of the ship", SLOT_COLUMNS, () => columns.map((row) => cells(row)));
-  if (!columns.length) return clear(section);
-  return draw(section, (...how) => ({ title: "kWh", range, traces: bars(columns, ...how) }));
+  leadElsewhere(find(".elsewhere", section), columns.length > 0, ship);
+  if (!columns.length) return without(section);
+  return draw(section, (...how) => bars(columns, range, ...how));
+}
+
+/** Lead to the time that a ship reported for, where there is nothing of it in the range. */
+function leadElsewhere(node, found, ship) {
+  const [from, last] = [ship.first_reading, ship.last_reading].map((each) => floor(Date.parse(each)));
+  // The newest reading speaks for about as long as the ones before it.
+  const to = floor(last + Math.min((ship.cadence ?? 0) * 1000, DAY_MS)) + SLOT_MS;
+  find("a", node).href = address({ ship: ship.spaceship_id, preset: null, from, to });
+  node.hidden = found;
 }
 
 function column(row, step) {
@@ -72,16 +82,15 @@ function sentence(columns, ship, range, step) {
   const all = step.name === "1mo" ? 0 : Math.ceil(end / step.ms) - Math.floor(start / step.ms);
   const kinds = [of("whole"), of("partly covered"), of("provisional"), [all - columns.length, "missing"]];
   const parts = kinds.filter(([n]) => n > 0).map(([n, name]) => `${whole(n)} ${name}`);
-  return `${energy(total)} in ${count(columns.length, "column")} of ${length(step.ms / 1000)}: ${parts.join(", ")}.`;
+  return `${energy(total)} in ${count(columns.length, "column")} of ${lasts(step)}: ${parts.join(", ")}.`;
 }
 
 /** Show what is expected of the 24 hours after the range or the ship's last reading, beside what was. */
 export async function showForecast(section, ship, range, signal) {
   const start = Math.min(range.end, floor(Date.parse(ship.last_reading)));
   if (start - Date.parse(ship.first_reading) < DAY_MS) {
-    find("details", section).hidden = true;
     say(find(".says", section), "A forecast needs a day of readings before it.");
-    return clear(section);
+    return without(section);
   }
   const window = { start, end: start + DAY_MS };
   const [expected, known] = await Promise.all([
@@ -129,10 +138,11 @@ export async function showReadings(section, ship, range, signal) {
   fill(section, "Readings, the newest first", READING_COLUMNS, () => found.toReversed().map((row) => cells(row)));
   if (!found.length) {
     say(find(".says", section), "No readings in this range.");
-    return clear(section);
+    return without(section);
   }
-  const span = `from ${moment(found[0].at)} to ${moment(found.at(-1).at)}`;
-  say(find(".says", section), `The newest ${count(found.length, "reading")} of this range, ${span}.`);
+  const [first, last] = [found[0], found.at(-1)].map(({ at }) => moment(at));
+  const many = `The newest ${whole(found.length)} readings of this range, from ${first} to ${last}.`;
+  say(find(".says", section), found.length > 1 ? many : `1 reading, of ${first}.`);
   const units = [...new Set(found.map((row) => row.units))].join(", ");
   return draw(section, (colours) => ({ title: units, traces: points(found, colours) }));
 }

@@ -16,13 +16,14 @@ export const silent = (ship) => ship.silent_for > Math.max(SILENT_CADENCES * (sh
 export const gaps = (ship) => ship.whole_share !== null && ship.whole_share < WHOLE_SHARE;
 
 const state = (ship) => (silent(ship) ? "silent" : gaps(ship) ? "gaps" : "reporting");
+/** `down`: the greatest first, when it is sorted by. */
 const COLUMNS = [
   { title: "Ship", key: (ship) => ship.spaceship_id },
   { title: "State", key: (ship) => BADNESS[state(ship)] },
-  { title: "Last reading", key: (ship) => -Date.parse(ship.last_reading) },
+  { title: "Last reading", key: (ship) => Date.parse(ship.last_reading), down: true },
   { title: "Cadence", key: (ship) => ship.cadence ?? Infinity, number: true },
-  { title: "Last 24 h", key: (ship) => -(ship.energy_24h ?? -1), number: true },
-  { title: "Last 30 days", key: (ship) => -(ship.energy_30d ?? -1), number: true },
+  { title: "Last 24 h", key: (ship) => ship.energy_24h ?? -Infinity, number: true, down: true },
+  { title: "Last 30 days", key: (ship) => ship.energy_30d ?? -Infinity, number: true, down: true },
   { title: "Whole", key: (ship) => ship.whole_share ?? 0, number: true },
 ];
 const view = { ships: [], sort: 1, down: false, page: 0 };
@@ -48,7 +49,7 @@ export function showShips(section, ships) {
 }
 
 function sortBy(section, column) {
-  view.down = view.sort === column && !view.down;
+  view.down = view.sort === column ? !view.down : (COLUMNS[column].down ?? false);
   view.sort = column;
   turnTo(section, 0);
 }

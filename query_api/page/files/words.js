@@ -18,8 +18,15 @@ export const exact = (value) => EXACT.format(value);
 /** Kilowatt-hours, in the unit that suits them. */
 export function energy(kwh) {
   if (kwh === null) return "–";
-  const [size, unit] = UNITS.find(([least]) => Math.abs(kwh) >= least) ?? [1, "kWh"];
+  const { size, unit } = scale([kwh]);
   return `${DIGITS.format(kwh / size)} ${unit}`;
+}
+
+/** The unit that suits the greatest of some kilowatt-hours, and its size in kWh. */
+export function scale(values) {
+  const most = values.reduce((greatest, value) => Math.max(greatest, Math.abs(value)), 0);
+  const [size, unit] = UNITS.find(([least]) => most >= least) ?? [1, "kWh"];
+  return { size, unit };
 }
 
 /** A share of 1; what is not all of it never reads 100 %. */
