@@ -34,12 +34,16 @@ def in_local_time(tables: Iterable[Table], zone: ZoneInfo) -> Iterator[Table]:
 
 
 def _cut(tables: Iterable[Table], buckets: Buckets) -> Iterator[Table]:
-    """Cut slots where buckets end."""
+    """Cut slots where buckets end, and where one lies far behind: what lies between would have to be laid out."""
     rest: Table | None = None
+    end_s = 0
     for table in tables:
+        if rest is not None and table.start_s[0] >= end_s:
+            yield rest
+            rest = None
         joined = table if rest is None else rest.then(table)
-        last_s = int(buckets.edges_s(int(joined.start_s[-1]), int(joined.start_s[-1]))[0])
-        cut = int(np.searchsorted(joined.start_s, last_s))
+        begin_s, end_s = buckets.edges_s(int(joined.start_s[-1]), int(joined.start_s[-1])).tolist()
+        cut = int(np.searchsorted(joined.start_s, begin_s))
         if cut:
             yield joined[:cut]
         rest = joined[cut:]  # its bucket may go on in the next part: a month of slots at most

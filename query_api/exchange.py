@@ -4,25 +4,30 @@ import hashlib
 import logging
 import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
 from tempfile import TemporaryFile
+from threading import BoundedSemaphore
 from typing import IO
 
 from flask import Request, Response
 from prometheus_client import Counter
+from werkzeug.datastructures import MIMEAccept
 from werkzeug.exceptions import NotAcceptable
 from werkzeug.wsgi import wrap_file
 
 from query_api.formats import FORMATS, Format, Name
 from shared.errors import Unavailable
-from shared.http import Cut
+from shared.http import RETRY_AFTER_S, Cut, problem
 
 log = logging.getLogger(__name__)
 
 WHOLE_BYTES = 2 * 2**20
 """Up to here, which is a year of a ship, an answer is sent with its length, and the connection kept; longer ones are
 sent as they come."""
+LONG_AT_ONCE = 16
+"""So many answers may be sent as they come: each takes a thread for as long as its receiver takes."""
 WORTH_BYTES = 1024
 """Below, packing gains nothing."""
 LEVEL = 5
@@ -41,7 +46,8 @@ def chosen(request: Request, name: Name | None) -> Format:
         return next(each for each in FORMATS if each.name == name)
     if not request.headers.get("Accept"):
         return FORMATS[0]
-    best = request.accept_mimetypes.best_match(list(by_type))
+    taken = MIMEAccept((each.partition(";")[0].rstrip(), quality) for each, quality in request.accept_mimetypes)
+    best = taken.best_match(list(by_type))  # with any parameters: ours mean the same with all of them
     if best is None:
         raise NotAcceptable(f"There is {', '.join(by_type)}.")
     return by_type[best]
@@ -59,11 +65,12 @@ def tag_of(*parts: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One request and its answer's form."""
+    """One request and its answer's form; `errors` counts where the store fails, `room` is what long answers share."""
 
     request: Request
     format: Format
     errors: Counter
+    room: BoundedSemaphore
 
     def answer(self, tag: str | None, pieces: Iterator[bytes], file_name: str) -> Response:
         """Send the pieces, or 304 where the receiver has them.
@@ -90,10 +97,15 @@ class Exchange:
             rest = pieces
         if is_all:
             return Response(first + b"".join(rest), headers=headers)
-        stream = self._guarded(chain([first], rest))
+        stream = chain([first], rest)
         if self.request.environ.get("SERVER_PROTOCOL") == "HTTP/1.0":  # which could not see that it was cut
             return _from_file(self.request, stream, headers)
-        return Response(stream, headers=headers)
+        if not self.room.acquire(blocking=False):
+            why = "Too many long answers are on their way."
+            return problem(503, why, headers={"Retry-After": str(RETRY_AFTER_S)})
+        response = Response(self._guarded(stream), headers=headers)
+        response.call_on_close(self.room.release)
+        return response
 
     def _cache_control(self) -> str:
         return "private, no-cache" if "Authorization" in self.request.headers else "no-cache"
@@ -136,9 +148,10 @@ def _packed(first: bytes, rest: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]
 
 
 def _from_file(request: Request, pieces: Iterator[bytes], headers: dict[str, str]) -> Response:
-    file: IO[bytes] = TemporaryFile()  # noqa: SIM115  # the response closes it
-    for piece in pieces:
-        file.write(piece)
+    with ExitStack() as if_it_fails:
+        file: IO[bytes] = if_it_fails.enter_context(TemporaryFile())
+        file.writelines(pieces)
+        if_it_fails.pop_all()  # the response closes it
     headers["Content-Length"] = str(file.tell())
     file.seek(0)
     return Response(wrap_file(request.environ, file), headers=headers, direct_passthrough=True)

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from threading import BoundedSemaphore
 
 from flask import Response, request
 from prometheus_client import Counter
 
 from query_api.buckets import in_buckets, in_local_time
-from query_api.exchange import Exchange, chosen, tag_of
+from query_api.exchange import LONG_AT_ONCE, Exchange, chosen, tag_of
 from query_api.interface.energy import FLEET, SHIP
 from query_api.parameters import ShipParameters, SlotParameters
 from query_api.tables import Heading, Table, fleet_tables, is_short, ship_tables
@@ -63,6 +64,14 @@ def routes(store: EnergyReader, errors: Counter) -> Routes:
     """Build the routes over a store; `errors` counts where it is `Unavailable`."""
     routes = Routes("slots", __name__, needs="read")
     counted = errors.count_exceptions(Unavailable)
+    room = BoundedSemaphore(LONG_AT_ONCE)
+
+    def answer(question: _Question, file_name: str) -> Response:
+        form = chosen(request, question.asked.format)
+        version, slots = _versioned(question)
+        tag = None if version is None else tag_of(WRITTEN_AS, form.name, question.ship, question.asked, version)
+        pieces = form.write(question.rows(slots), question.heading)
+        return Exchange(request, form, errors, room).answer(tag, pieces, file_name)
 
     @routes.after_request
     def vary(response: Response) -> Response:
@@ -73,22 +82,14 @@ def routes(store: EnergyReader, errors: Counter) -> Routes:
     @counted
     def ship() -> Response:
         asked = parse(ShipParameters, request.args)
-        return _answer(_Question(asked, asked.spaceship_id, store), f"ship-{asked.spaceship_id}", errors)
+        return answer(_Question(asked, asked.spaceship_id, store), f"ship-{asked.spaceship_id}")
 
     @routes.serves(FLEET)
     @counted
     def fleet() -> Response:
-        return _answer(_Question(parse(SlotParameters, request.args), None, store), "fleet", errors)
+        return answer(_Question(parse(SlotParameters, request.args), None, store), "fleet")
 
     return routes
-
-
-def _answer(question: _Question, file_name: str, errors: Counter) -> Response:
-    form = chosen(request, question.asked.format)
-    version, slots = _versioned(question)
-    tag = None if version is None else tag_of(WRITTEN_AS, form.name, question.ship, question.asked, version)
-    pieces = form.write(question.rows(slots), question.heading)
-    return Exchange(request, form, errors).answer(tag, pieces, file_name)
 
 
 def _versioned(question: _Question) -> tuple[str | None, Iterator[Table]]:

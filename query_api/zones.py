@@ -23,8 +23,8 @@ BLOCK_S = 6 * HOUR_S
 
 @cache
 def zone_names() -> frozenset[str]:
-    """Give all zones that there are; they are looked for once."""
-    return frozenset(available_timezones())
+    """Give all zones that there are; they are looked for once. Debian has this machine's own among them, and none."""
+    return frozenset(available_timezones() - {"localtime", "Factory"})
 
 
 def offsets_s(zone: ZoneInfo, start_s: I64) -> I64:

@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final, Literal
 
 from flask import Blueprint, Flask, Response, g, request
@@ -37,6 +38,8 @@ log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 2
 THREADS = 32
+STALLED_S = 30.0
+"""For so long a client may take nothing of an answer that is too long to be kept for it; then it is cut off."""
 OPEN: Final = "open"
 """What routes need that ask nobody who they are."""
 MAX_READ_BYTES = 4 * MAX_BYTES
@@ -200,6 +203,23 @@ class _Channel(HTTPChannel):
             return False
         except OSError:
             return True
+
+    def _flush_outbufs_below_high_watermark(self) -> None:
+        """Wait, as waitress's does, until the client has taken of what is kept for it, but not for ever."""
+        began_s = time.time()
+        with self.outbuf_lock:
+            while self.connected and self.total_outbufs_len > self.adj.outbuf_high_watermark:
+                if time.time() - max(began_s, self.last_activity) > STALLED_S:
+                    self._give_up()
+                self.server.pull_trigger()
+                self.outbuf_lock.wait(STALLED_S / 10)
+
+    def _give_up(self) -> None:
+        """Have the main thread close the connection, which it does once that can be written to, or is broken."""
+        connection: Any = self.socket
+        self.will_close = True
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
 
 
 class _Threads(ThreadedTaskDispatcher):

@@ -121,12 +121,12 @@ class Server:
         raises, none is under way any more, but for one that was not answered.
 
         Raises:
-            Refused: a line can never be stored; others of its request may be.
+            Refused: a line can never be stored; others of its request may be, and those of all other requests are.
             Unavailable: the database is away or overloaded; any part of the lines may be stored.
 
         """
         self.check()
-        lines, under_way = iter(lines), deque[Future[None]]()
+        lines, under_way, refusals = iter(lines), deque[Future[None]](), list[Refused]()
         with ThreadPoolExecutor(AT_ONCE, "influxdb-write") as pool:  # its end waits for all, after an error too
             while part := list(islice(lines, LINES)):
                 body = "\n".join(part).encode()
@@ -135,9 +135,11 @@ class Server:
                     return
                 under_way.append(pool.submit(self._write, body))
                 if len(under_way) == AT_ONCE:
-                    under_way.popleft().result()
+                    _settle(under_way.popleft(), refusals)
             for each in under_way:
-                each.result()
+                _settle(each, refusals)
+        if refusals:
+            raise refusals[0]
 
     def _write(self, body: bytes) -> None:
         with self._errors(), self._refusals():
@@ -221,6 +223,14 @@ class Server:
             if error.status in _BAD:
                 raise Refused(f"InfluxDB refuses it: {_said(error)}") from error
             raise
+
+
+def _settle(write: Future[None], refusals: list[Refused]) -> None:
+    """Wait for a request; one that is refused keeps no other from being sent."""
+    try:
+        write.result()
+    except Refused as error:
+        refusals.append(error)
 
 
 def _columns(table: str) -> Table:

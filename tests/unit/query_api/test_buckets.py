@@ -16,6 +16,7 @@ from query_api.formats import FORMATS
 from query_api.tables import Heading, Table, fleet_table, ship_table
 from query_api.zones import Buckets, Coarse
 from shared.moments import moment_us
+from shared.readings import I64
 from shared.slots import Slots, Window
 from shared.store.port import FleetSlots
 
@@ -198,6 +199,23 @@ def test_a_fleets_bucket_has_the_most_ships_of_any_slot_and_the_fewest_whole_one
     whole = {"sum": 60.0, "avg": 3 + 4 + 9 + 24.0, "covered_seconds": 7200.0, "provisional": True, "seconds": 3600}
     assert row(0, 0, 1, 2, 3) == {**whole, "ships": 3, "whole_ships": 1}
     assert row(0, 0, 1, 3)["whole_ships"] == 0
+
+
+@pytest.mark.parametrize("coarse", COARSE)
+def test_what_lies_between_slots_far_apart_costs_nothing(coarse: Coarse) -> None:
+    """A ship whose clock once stood at 1970: never are 56 years of slots laid out at a time."""
+    asked: list[int] = []
+
+    class Counting(Buckets):
+        def edges_s(self, first_s: int, last_s: int) -> I64:
+            asked.append(last_s - first_s)
+            return super().edges_s(first_s, last_s)
+
+    start_s = moment_us("2026-03-01T00:00:00Z") // 10**6
+    parts = [ship_table(ship_slots(0, [1.0])), ship_table(ship_slots(start_s, [1.0] * DAY_SLOTS * 40))]
+    found = list(in_buckets(parts, Counting(coarse, ZoneInfo("Europe/Berlin")), Window(), in_utc=False))
+    assert sum(float(table.columns["value"].sum()) for table in found) == 1 + DAY_SLOTS * 40
+    assert max(asked) < 41 * 86_400
 
 
 @pytest.mark.parametrize("coarse", COARSE)

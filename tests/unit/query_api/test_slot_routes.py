@@ -122,6 +122,8 @@ def test_parquet_has_moments_and_the_rows_of_json(asking: Asking, path: str) -> 
         ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", JSON),
         ("text/csv;q=0.5, application/json;q=0.4", CSV),
         ("application/json;q=0, */*", CSV),
+        ("application/json; charset=utf-8", JSON),
+        ("text/csv; charset=utf-8; header=present;q=0.9, */*;q=0.1", CSV),
         ("text/html", None),
         ("application/json;q=0", None),
     ],
@@ -187,7 +189,7 @@ def test_a_day_is_named_by_its_start_in_local_time(asking: Asking) -> None:
     assert row["provisional"] is True
 
 
-@pytest.mark.parametrize("tz", ["Europe/berlin", "Nowhere", "../etc/passwd", "", "+02:00"])
+@pytest.mark.parametrize("tz", ["Europe/berlin", "Nowhere", "../etc/passwd", "", "+02:00", "localtime"])
 def test_a_zone_that_is_none_is_named(asking: Asking, tz: str) -> None:
     response = asking.get(f"{SHIP}&tz={tz}")
     assert response.status_code == 422
@@ -312,6 +314,30 @@ def test_what_fails_in_the_middle_is_seen_to_be_cut(
     response, body = fetch(f"{SHIP}&format={form}", **headers)
     assert (response.status, body) == (200, None)
     assert asking_years.registry.get_sample_value("power_query_store_errors_total") == 1
+
+
+def test_what_fails_in_the_middle_is_a_problem_where_a_cut_could_not_be_seen(
+    asking_years: Asking, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _fails_from(asking_years, monkeypatch, START_S + SLOT_S * (MANY - tables.PART))
+    response, _ = fetch(SHIP, version=10)
+    assert response.status == 503
+    assert asking_years.registry.get_sample_value("power_query_store_errors_total") == 1
+
+
+def test_few_long_answers_are_sent_at_a_time(asking_years: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who takes them slowly keeps nobody from short ones, nor from others once they are at their end or given up."""
+    monkeypatch.setattr(slot_routes, "LONG_AT_ONCE", 1)
+    app = make_app(slot_routes.routes(asking_years.store, store_errors(CollectorRegistry())), access=anybody)
+    client = app.test_client()
+    first = client.get(SHIP)
+    assert (first.status_code, first.is_streamed) == (200, True)
+    refused = client.get(SHIP)
+    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "2")
+    assert client.get(f"{SHIP}&resolution=1mo").status_code == 200
+    first.close()
+    client.head(SHIP).close()
+    assert client.get(SHIP).data
 
 
 @pytest.mark.parametrize("path", [SHIP, f"{SHIP}&resolution=1mo"])
