@@ -101,7 +101,8 @@ class Recorder:
                 if others_wrote:
                     self._tails.clear()
                 for part in stretches(load, self._max_gap_us):
-                    while self._put(_spans(part), part[:0] if only_slots else part):
+                    spans, new = _spans(part), part[:0] if only_slots else part
+                    while spans := self._put(spans, new):
                         anything = True
                         if self._store.alone():
                             break
@@ -111,8 +112,14 @@ class Recorder:
             self._tails.clear()  # they may tell of what was not committed
             raise
 
-    def _put(self, spans: Sequence[Span], new: Readings) -> bool:
-        """Put new readings, all in the spans, and the slots that are to change; tell whether there was anything."""
+    def _put(self, spans: Sequence[Span], new: Readings) -> list[Span]:
+        """Put new readings, all in the spans, and the slots that are to change.
+
+        Returns:
+            The spans and with them the slots that were put, to be looked at again: once others have written readings
+            in between, a slot may no longer be a neighbour of ours. Empty, if there was nothing to put.
+
+        """
         around = {span.ship: self._tails.around(span) for span in spans}
         cold = [span for span in spans if around[span.ship] is None]
         asked = {span.ship: each for span, each in zip(cold, self._store.neighbourhoods(cold), strict=True)}
@@ -138,7 +145,7 @@ class Recorder:
         for (ship, each), start, end in zip(near.items(), [0, *ends[:-1]], ends, strict=True):
             if end > start:
                 self._tails.put(ship, Neighbourhood(merged[start:end], each.from_oldest, each.to_newest))
-        return bool(is_new.any() or len(differ.slots))
+        return _with_slots(spans, differ.slots) if is_new.any() or len(differ.slots) else []
 
 
 def transactions(readings: Readings, max_gap_us: int) -> Iterator[Readings]:
@@ -179,3 +186,16 @@ def _spans(readings: Readings) -> list[Span]:
     moment_us = readings.moment_us
     columns = zip(readings.ship[first].tolist(), moment_us[first].tolist(), moment_us[last].tolist(), strict=True)
     return [Span(*column) for column in columns]
+
+
+def _with_slots(spans: Sequence[Span], slots: Slots) -> list[Span]:
+    """Widen spans so that each holds the slots of its ship; these are by ship and time."""
+    starts = np.searchsorted(slots.ship, [span.ship for span in spans]).tolist()
+    ends = np.searchsorted(slots.ship, [span.ship for span in spans], side="right").tolist()
+    wider = []
+    for span, start, end in zip(spans, starts, ends, strict=True):
+        if start < end:
+            first_us, last_us = (int(slots.start_s[row]) * US_PER_S for row in (start, end - 1))
+            span = Span(span.ship, min(span.first_us, first_us), max(span.last_us, last_us + SLOT_US - 1))
+        wider.append(span)
+    return wider

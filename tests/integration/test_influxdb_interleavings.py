@@ -4,7 +4,7 @@ InfluxDB has no transactions (docs/decisions/010-influxdb.md), so this is where 
 request at a time is let through to a real server; Hypothesis chooses whose.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain, count, repeat
@@ -127,6 +127,14 @@ class World:
             assert_roll_ups(store, expected)
             assert_ships(store, self.rows)
 
+    def check_slots(self) -> None:
+        """Compare slots and sums with what follows from the readings that are stored, be they right or not."""
+        rows = [Reading(*key, value, unit, sent) for key, (value, unit, sent) in self.stored().items()]
+        expected = reference.slots(rows, DEFAULT_MAX_GAP_US)
+        with closing(InfluxStore(self.account)) as store:
+            assert_same(Slots.concat([store.slots(ship, Window()) for ship in SHIPS]), expected)
+            assert_roll_ups(store, expected)
+
     def check_clean(self) -> None:
         assert [key for kind in KINDS for key in read_stale(self.server, kind)] == []
 
@@ -181,6 +189,8 @@ def test_whatever_comes_between_all_is_right_in_the_end(
         world.extend(first, scenario.at_once[0])
         others = [world.life(each, joins=scenario.joins, ends=scenario.ends) for each in scenario.at_once[1:]]
         world.stage.run([each.run for each in (first, *others)], choose)
+        if not scenario.kills:
+            world.check_slots()
         world.settle()
         world.check()
         world.check_clean()
@@ -218,3 +228,26 @@ def test_a_worker_killed_at_any_step_leaves_nothing_that_its_successor_does_not_
             if not life.deaths:
                 break
     assert kills > 5, "requests that were to fail"
+
+
+def test_what_was_put_is_looked_at_again_even_where_others_have_come_between(make_world: Callable[[], World]) -> None:
+    """A reading speaks for slots an hour away; at any step of its worker another one parts it from them."""
+    for step in count():
+        with make_world() as world:
+            world.life([[at(60, 1.0), at(120, 6.0)]]).run()
+            slow, quick = world.life([[at(0, 2.0)]]), world.life([[at(20, 3.0), at(35, 4.0), at(50, 5.0)]])
+            turns = chain(repeat(0, step), repeat(1))
+            waiting: list[int] = []
+
+            def choose(among: int, turns: Iterator[int] = turns, waiting: list[int] = waiting) -> tuple[int, Fate]:
+                waiting.append(among)
+                return min(next(turns), among - 1), Fate.DONE
+
+            world.stage.run([slow.run, quick.run], choose)
+            world.check_slots()
+            world.settle()
+            world.check()
+            world.check_clean()
+            if waiting[step] == 1:
+                break
+    assert step > 5, "requests of the slow one"

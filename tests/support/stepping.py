@@ -180,7 +180,6 @@ class Stage:
         """Begin without actors."""
         self._baton = threading.local()
         self._back = threading.Semaphore(0)
-        self.history: list[str] = []
 
     def step(self, act: Act) -> Any:
         """Have an actor's step done when its turn comes; outside of `run`, at once."""
