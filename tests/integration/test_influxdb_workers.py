@@ -8,7 +8,7 @@ import pytest
 
 from normalizer_worker.normalize import DEFAULT_MAX_GAP_US
 from normalizer_worker.recorder import Recorder
-from shared.errors import Unavailable
+from shared.errors import Refused, Unavailable
 from shared.readings import Readings
 from shared.slots import Window
 from shared.store import influx_rollups
@@ -213,8 +213,109 @@ def test_who_was_halted_in_a_transaction_writes_nothing_of_it(world: World) -> N
 
     store.neighbourhoods = halted  # type: ignore[method-assign]
     with pytest.raises(Unavailable, match="stood still for 31 s"):
-        record(world, one, reading(0))
+        one.worker.recorder.record(Readings.from_rows([reading(0)]))
     assert world.stored() == {}
+
+
+def before_readings(life: Life, then: Callable[[], None]) -> None:
+    """Have something happen once while a worker's next readings are under way."""
+    server = life.worker.store._server
+    write, waiting = server._write, [then]
+
+    def late(body: bytes) -> None:
+        if body.startswith(b"readings") and waiting:
+            waiting.pop()()
+        write(body)
+
+    server._write = late  # type: ignore[method-assign]
+
+
+def test_a_correction_outlives_an_older_value_that_was_prepared_before_it(world: World) -> None:
+    """Prepared from what was seen 40 s before, and under way for 25 s."""
+    one, other = world.life([]), world.life([])
+    record(world, one, reading(0), reading(10, 1.0))
+    record(world, other, reading(10, 5.0, sent=2))
+    world.pass_time(WATCHED_S - 1)
+
+    def meanwhile() -> None:
+        world.pass_time(25)
+        other.rest()
+
+    before_readings(one, meanwhile)
+    record(world, one, reading(10, 3.0, sent=1))
+    assert world.stored()[1, START_US + 10 * MINUTE_US][0] == 3.0
+    world.settle()
+    world.check()
+    world.check_clean()
+
+
+def test_who_was_halted_before_its_sign_remembers_nothing(world: World) -> None:
+    """Another was alone meanwhile, and will not come back to what it has put."""
+    one, other = world.life([]), world.life([])
+    record(world, one, reading(0), reading(10, 1.0))
+    world.pass_time(WATCHED_S - 1)
+    show, halted = one.worker.store._presence._say, [True]
+
+    def late(*, here: bool) -> None:
+        if halted:
+            halted.pop()
+            world.pass_time(SHOWN_S - WATCHED_S + 5)
+            record(world, other, reading(10, 5.0, sent=2))
+        show(here=here)
+
+    one.worker.store._presence._say = late  # type: ignore[method-assign]
+    record(world, one, reading(10, 3.0, sent=1))
+    world.settle()
+    world.check()
+    world.check_clean()
+
+
+def test_who_was_halted_while_it_showed_itself_writes_nothing(world: World) -> None:
+    """Its sign was seen, and is over: another has thought itself alone."""
+    one, other = world.life([]), world.life([])
+    record(world, one, reading(0), reading(10, 1.0))
+    store = one.worker.store
+    neighbourhoods, show, halts = store.neighbourhoods, store._presence._say, [2]
+
+    def slow(spans: Sequence[Span]) -> list[Neighbourhood]:
+        world.pass_time(SHOWN_S / 4 + 1)  # so that the next request needs a sign
+        return neighbourhoods(spans)
+
+    def halted(*, here: bool) -> None:
+        show(here=here)
+        halts[0] -= 1
+        if halts[0] == 0:
+            world.pass_time(SHOWN_S + 1)
+            record(world, other, reading(10, 5.0, sent=2))
+
+    world.pass_time(WATCHED_S - 1)
+    store.neighbourhoods, store._presence._say = slow, halted  # type: ignore[method-assign]
+    with pytest.raises(Unavailable, match="stood still"):
+        one.worker.recorder.record(Readings.from_rows([reading(10, 3.0, sent=1)]))
+    assert halts == [0]
+    record(world, one, reading(10, 3.0, sent=1))
+    world.settle()
+    world.check()
+    world.check_clean()
+
+
+def test_readings_of_a_batch_that_is_refused_are_visited_again(world: World) -> None:
+    """What was stored of it may be undone by another as anything else."""
+    one, other = world.life([]), world.life([])
+    other.worker.store._server.set_up()
+    other.worker.store._presence.show()
+    batch = Readings.from_rows([reading(10)])
+    write = one.worker.store._server._write
+
+    def refuses(body: bytes) -> None:
+        write(body)
+        if body.startswith(b"readings"):
+            raise Refused("a part of it is too old")
+
+    one.worker.store._server._write = refuses  # type: ignore[method-assign]
+    with pytest.raises(Refused):
+        one.worker.recorder.record(batch)
+    assert one.worker.revisits.waiting() == 1
 
 
 def test_times_leave_room_for_each_other() -> None:
