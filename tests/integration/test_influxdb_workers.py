@@ -8,11 +8,12 @@ import pytest
 
 from normalizer_worker.normalize import DEFAULT_MAX_GAP_US
 from normalizer_worker.recorder import Recorder
+from normalizer_worker.revisits import AFTER_S
 from shared.errors import Refused, Unavailable
 from shared.readings import Readings
 from shared.slots import Window
 from shared.store import influx_rollups
-from shared.store.influx_presence import HELD_S, SHOWN_S, WATCHED_S
+from shared.store.influx_presence import HELD_S, LEARNT_S, SETTLED_S, SHOWN_S, WATCHED_S
 from shared.store.influx_server import Account, Table
 from shared.store.influx_sums import FLEET, PINNED_S, SHIPS, read_stale, ships_in
 from shared.store.influxdb import InfluxStore
@@ -171,7 +172,7 @@ def test_what_is_put_right_again_is_looked_at_once_more(world: World) -> None:
     old = f'readings,ship=1 value=5.0,unit="kW",sent_at=1i {START_US * 1000}'
     world.server.write([old])  # what another has undone
     world.rows.append(reading(0, 5.0, sent=1))
-    world.pass_time()
+    world.pass_time(AFTER_S + 1)
     other.worker.store._presence.show()
     one.rest()
     assert world.stored()[1, START_US][0] == 9.0
@@ -278,8 +279,9 @@ def test_who_was_halted_while_it_showed_itself_writes_nothing(world: World) -> N
     neighbourhoods, show, halts = store.neighbourhoods, store._presence._say, [2]
 
     def slow(spans: Sequence[Span]) -> list[Neighbourhood]:
+        found = neighbourhoods(spans)
         world.pass_time(SHOWN_S / 4 + 1)  # so that the next request needs a sign
-        return neighbourhoods(spans)
+        return found
 
     def halted(*, here: bool) -> None:
         show(here=here)
@@ -322,6 +324,8 @@ def test_times_leave_room_for_each_other() -> None:
     """A sign is seen for as long as what is written on its strength may take; looks overlap."""
     assert HELD_S + 30 <= SHOWN_S
     assert WATCHED_S < SHOWN_S
+    assert WATCHED_S < LEARNT_S
+    assert LEARNT_S + HELD_S <= SETTLED_S <= AFTER_S
 
 
 def test_a_sum_that_is_made_anew_while_it_is_read_is_summed_from_the_slots(
