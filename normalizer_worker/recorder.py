@@ -209,8 +209,9 @@ def _with_slots(spans: Sequence[Span], slots: Slots) -> list[Span]:
     ends = np.searchsorted(slots.ship, [span.ship for span in spans], side="right").tolist()
     wider = []
     for span, start, end in zip(spans, starts, ends, strict=True):
+        first_us, last_us = span.first_us, span.last_us
         if start < end:
-            first_us, last_us = (int(slots.start_s[row]) * US_PER_S for row in (start, end - 1))
-            span = Span(span.ship, min(span.first_us, first_us), max(span.last_us, last_us + SLOT_US - 1))
-        wider.append(span)
+            first_us = min(first_us, int(slots.start_s[start]) * US_PER_S)
+            last_us = max(last_us, int(slots.start_s[end - 1]) * US_PER_S + SLOT_US - 1)
+        wider.append(Span(span.ship, first_us, last_us))
     return wider

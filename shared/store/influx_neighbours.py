@@ -10,7 +10,8 @@ from collections.abc import Generator, Iterable, Sequence
 from shared.moments import US_PER_S
 from shared.readings import Readings
 from shared.slots import SLOT_US, slot_floor_us
-from shared.store.influx_server import NS_PER_US, Requests, Table, complete
+from shared.store.influx_requests import Requests
+from shared.store.influx_server import NS_PER_US, Table, complete
 from shared.store.port import BEFORE, Neighbourhood, Span
 
 NEAR_US = 4 * 86_400 * US_PER_S

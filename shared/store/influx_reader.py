@@ -11,7 +11,8 @@ from shared.moments import US_PER_S
 from shared.readings import Readings
 from shared.slots import SLOT_S, Slots, Window
 from shared.store import influx_neighbours, influx_ships
-from shared.store.influx_server import NS_PER_S, Requests, Server, Table
+from shared.store.influx_requests import Requests
+from shared.store.influx_server import NS_PER_S, Server, Table
 from shared.store.influx_sums import DAY_S, FLEET, Key, Sum, slots_of, slots_under, stale_times_s, sums
 from shared.store.influx_windows import END_S, bounds_s, energies
 from shared.store.port import FleetSlots, ShipEnergy, ShipPage

@@ -12,7 +12,8 @@ from itertools import islice
 from shared.errors import Refused
 from shared.moments import US_PER_S
 from shared.slots import Slots
-from shared.store.influx_server import NS_PER_S, Requests
+from shared.store.influx_requests import Requests
+from shared.store.influx_server import NS_PER_S
 from shared.store.influx_sums import (
     DAY_S,
     KINDS,

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from shared.moments import US_PER_S
 from shared.slots import SLOT_S, Window
-from shared.store.influx_server import NS_PER_S, NS_PER_US, Requests, complete
+from shared.store.influx_requests import Requests
+from shared.store.influx_server import NS_PER_S, NS_PER_US, complete
 from shared.store.influx_sums import DAY_S, SHIP_DAYS, SHIPS, Sum, of_all_time, of_ships, ship_sum, ships_in, ships_of
 from shared.store.influx_windows import END_S, energies
 from shared.store.port import NEWEST, ShipHistory, ShipPage

@@ -15,7 +15,8 @@ import numpy as np
 
 from shared.moments import US_PER_S
 from shared.slots import SLOT_S, Slots
-from shared.store.influx_server import NS_PER_S, Requests, Table, complete
+from shared.store.influx_requests import Requests
+from shared.store.influx_server import NS_PER_S, Table, complete
 
 HOUR_S = 3600
 DAY_S = 86_400

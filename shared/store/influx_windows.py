@@ -6,7 +6,8 @@ from typing import NamedTuple
 from shared.moments import US_PER_S
 from shared.slots import Window
 from shared.store.influx_neighbours import END_US
-from shared.store.influx_server import NS_PER_S, Requests, complete
+from shared.store.influx_requests import Requests
+from shared.store.influx_server import NS_PER_S, complete
 from shared.store.influx_sums import DAY_S, SHIP_DAYS, ships_of, stale_times_s
 
 END_S = END_US // US_PER_S + 32 * DAY_S

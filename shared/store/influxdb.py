@@ -17,8 +17,9 @@ from shared.slots import Slots, Window
 from shared.store import influx_neighbours
 from shared.store.influx_presence import Presence
 from shared.store.influx_reader import InfluxReader, read_slots
+from shared.store.influx_requests import Held
 from shared.store.influx_rollups import Pending, RollUps
-from shared.store.influx_server import NS_PER_S, NS_PER_US, TIMEOUT_S, Account, Held, Server
+from shared.store.influx_server import NS_PER_S, NS_PER_US, TIMEOUT_S, Account, Server
 from shared.store.influx_sums import slots_of
 from shared.store.port import Neighbourhood, Span
 

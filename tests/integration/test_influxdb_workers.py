@@ -12,7 +12,7 @@ from normalizer_worker.revisits import AFTER_S
 from shared.errors import Refused, Unavailable
 from shared.readings import Readings
 from shared.slots import Window
-from shared.store import influx_rollups
+from shared.store import influx_requests, influx_rollups
 from shared.store.influx_presence import HELD_S, LEARNT_S, SETTLED_S, SHOWN_S, WATCHED_S
 from shared.store.influx_server import Account, Table
 from shared.store.influx_sums import FLEET, PINNED_S, SHIPS, read_stale, ships_in
@@ -318,6 +318,58 @@ def test_readings_of_a_batch_that_is_refused_are_visited_again(world: World) -> 
     with pytest.raises(Refused):
         one.worker.recorder.record(batch)
     assert one.worker.revisits.waiting() == 1
+
+
+def test_who_is_slow_stays_in_sight(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Marks, slots and sums are many: between their requests, too, others are shown that somebody is at work."""
+    monkeypatch.setattr(influx_requests, "LINES", 2)
+    one = world.life([])
+    server = one.worker.store._server
+    write = server._write
+
+    def slow(body: bytes) -> None:
+        write(body)
+        if not body.startswith(b"workers"):
+            world.clock.s += 5
+
+    server._write = slow  # type: ignore[method-assign]
+    record(world, one, reading(0), reading(75))
+    assert one.failures == 0
+    world.settle()
+    world.check()
+    world.check_clean()
+
+
+def test_who_never_looks_round_writes_nothing(world: World) -> None:
+    """Others come back to what they stored only once, when whatever rests on an earlier look has arrived."""
+    one = world.life([])
+    store = one.worker.store
+    neighbourhoods = store.neighbourhoods
+
+    def slow(spans: Sequence[Span]) -> list[Neighbourhood]:
+        for _ in range(int(LEARNT_S // HELD_S)):
+            world.clock.s += HELD_S
+            found = neighbourhoods(spans)
+        world.clock.s += HELD_S
+        return found
+
+    store.neighbourhoods = slow  # type: ignore[method-assign]
+    with pytest.raises(Unavailable, match="rests on what is 270 s old"):
+        one.worker.recorder.record(Readings.from_rows([reading(0)]))
+    assert world.stored() == {}
+
+
+def test_a_part_that_is_refused_keeps_no_other_from_being_written(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(influx_requests, "LINES", 1)
+    held = influx_requests.Held(world.server, lambda: None)
+    good = [f"energy,ship=1 kwh=1.0 {at}" for at in range(4)]
+    held.write(good[:1])
+    with pytest.raises(Refused):
+        held.write(["energy,ship=1 kwh=true 0", *good])
+    (series,) = world.influxdb.query("SELECT kwh FROM energy", world.database)
+    assert len(series.columns["kwh"]) == 4
 
 
 def test_times_leave_room_for_each_other() -> None:
