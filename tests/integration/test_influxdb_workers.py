@@ -301,7 +301,8 @@ def test_who_was_halted_while_it_showed_itself_writes_nothing(world: World) -> N
     world.check_clean()
 
 
-def test_readings_of_a_batch_that_is_refused_are_visited_again(world: World) -> None:
+@pytest.mark.parametrize("too_old", [(b"readings",), (b"readings", b"energy")], ids=["readings", "and their slots"])
+def test_readings_of_a_batch_that_is_refused_are_visited_again(world: World, too_old: tuple[bytes, ...]) -> None:
     """What was stored of it may be undone by another as anything else."""
     one, other = world.life([]), world.life([])
     other.worker.store._server.set_up()
@@ -311,7 +312,7 @@ def test_readings_of_a_batch_that_is_refused_are_visited_again(world: World) -> 
 
     def refuses(body: bytes) -> None:
         write(body)
-        if body.startswith(b"readings"):
+        if body.startswith(too_old):
             raise Refused("a part of it is too old")
 
     one.worker.store._server._write = refuses  # type: ignore[method-assign]
