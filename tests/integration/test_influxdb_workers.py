@@ -323,7 +323,7 @@ def test_readings_of_a_batch_that_is_refused_are_visited_again(world: World, too
 
 def test_who_is_slow_stays_in_sight(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Marks, slots and sums are many: between their requests, too, others are shown that somebody is at work."""
-    monkeypatch.setattr(influx_requests, "LINES", 2)
+    monkeypatch.setattr(influx_requests, "LINES", 1)
     one = world.life([])
     server = one.worker.store._server
     write = server._write
@@ -331,7 +331,7 @@ def test_who_is_slow_stays_in_sight(world: World, monkeypatch: pytest.MonkeyPatc
     def slow(body: bytes) -> None:
         write(body)
         if not body.startswith(b"workers"):
-            world.clock.s += 5
+            world.clock.s += 6
 
     server._write = slow  # type: ignore[method-assign]
     record(world, one, reading(0), reading(75))
