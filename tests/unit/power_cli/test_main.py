@@ -38,7 +38,7 @@ def test_a_reader_that_has_seen_enough_ends_it_quietly(command: str) -> None:
     )
     reader, writer = os.pipe()
     os.close(reader)
-    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": ""}
     arguments = [sys.executable, "-P", "-c", code]
     ended = subprocess.run(arguments, env=environ, stdout=writer, stderr=subprocess.PIPE, timeout=60, check=False)
     os.close(writer)
