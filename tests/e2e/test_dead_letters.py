@@ -4,15 +4,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import paho.mqtt.publish as paho
 import pytest
 
 from power_cli.up import ROOT
-from tests.support.servers import HOST, Service
+from tests.support.servers import HOST, Service, WatchedService
 from tests.support.waiting import until
 
 BELOW = {"units": "kWh", "data": [{"datetime": "2021-06-01T00:00:00Z", "value": -3}]}
@@ -21,15 +19,12 @@ TOPIC = "ships/5/readings"
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> Iterator[Service]:
-    """A service with two dead letters."""
-    service = Service(tmp_path / "data")
-    service.start()
+def own(own: WatchedService) -> WatchedService:
+    """With two dead letters."""
     for payload in (BELOW, NEVER):
-        paho.single(TOPIC, json.dumps(payload), qos=1, hostname=HOST, port=service.mqtt_port)
-    until(lambda: len(listed(service)) == 2, "two dead letters")
-    yield service
-    service.stop()
+        paho.single(TOPIC, json.dumps(payload), qos=1, hostname=HOST, port=own.mqtt_port)
+    until(lambda: len(listed(own)) == 2, "two dead letters")
+    return own
 
 
 def tool(service: Service, *arguments: str, status: int = 0) -> str:
