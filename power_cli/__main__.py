@@ -8,7 +8,6 @@ import select
 import sys
 
 from shared.errors import PowerError
-from shared.process import LOG_FORMAT
 
 COMMANDS = {
     "up": "run the whole service on this machine",
@@ -62,8 +61,9 @@ def _run(arguments: list[str]) -> int:
             module = importlib.import_module(f"power_cli.{MODULES.get(name, name)}")
             module.add_arguments(child)
             child.set_defaults(run=module.run)
-    logging.basicConfig(stream=sys.stderr, level="INFO", format=LOG_FORMAT)
     parsed = parser.parse_args(arguments)
+    process = importlib.import_module("shared.process")  # here: what it loads takes long enough for a Ctrl-C
+    logging.basicConfig(stream=sys.stderr, level="INFO", format=process.LOG_FORMAT)
     return int(parsed.run(parsed))
 
 

@@ -29,6 +29,14 @@ def test_a_command_that_is_interrupted_says_so_in_a_line(
     assert capsys.readouterr().err == "\nstopped before it was done\n"
 
 
+def test_what_is_heavy_is_loaded_where_an_interrupt_is_waited_for() -> None:
+    code = "import sys, power_cli.__main__; print({'numpy', 'paho', 'pydantic'} & set(sys.modules))"
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-P", "-c", code]
+    ended = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=True)
+    assert ended.stdout == "set()\n"
+
+
 @pytest.mark.parametrize("command", ["openapi", "a few bytes"])
 def test_a_reader_that_has_seen_enough_ends_it_quietly(command: str) -> None:
     """As `head` does. What is long fails when it is written, what is short when it is flushed."""
