@@ -109,4 +109,4 @@ def test_a_dead_letter_is_named_in_the_log_with_its_first_fault(
     worker(bench).step(bench)
     (record,) = caplog.records
     assert record.levelname == "WARNING"
-    assert "'ships/1/readings': the batch is not valid units" in record.message
+    assert "'ships/1/readings': the batch is not valid: units should be" in record.message
