@@ -206,8 +206,8 @@ class Outbox:
         return found
 
     def _one(self, query: str, values: tuple[object, ...]) -> tuple[Any, ...] | None:
-        with self._file.errors():
-            row: tuple[Any, ...] | None = self._file.connection().execute(query, values).fetchone()
+        with self._file.errors(), self._file.reading() as connection:
+            row: tuple[Any, ...] | None = connection.execute(query, values).fetchone()
             return row
 
     # --- what changes it

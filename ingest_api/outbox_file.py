@@ -22,7 +22,7 @@ LOG_BYTES = CHECKPOINT_PAGES * 4096 + MAX_BYTES
 MARGIN_BYTES = 2 * 1024 * 1024
 PLENTY_BYTES = 256 * 1024 * 1024
 CACHE_KIB = 1024
-"""For each of some thirty threads."""
+"""For each connection, of which there may be as many as threads."""
 
 
 def locked(folder: Path) -> IO[str]:
@@ -103,9 +103,9 @@ def has_disk_for(file: SqliteFile, folder: Path, size: int) -> bool:
     free, longest = found.f_bavail * found.f_frsize, resource.getrlimit(resource.RLIMIT_FSIZE)[0]
     if free >= 2 * size + PLENTY_BYTES and longest == resource.RLIM_INFINITY:
         return True
-    with file.errors():
+    with file.errors(), file.reading() as connection:
         page, pages, unused = (
-            int(file.connection().execute(f"PRAGMA {name}").fetchone()[0])
+            int(connection.execute(f"PRAGMA {name}").fetchone()[0])
             for name in ("page_size", "page_count", "freelist_count")
         )
     grown = pages * page + max(size - unused * page, 0)
