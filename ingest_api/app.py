@@ -94,7 +94,8 @@ def routes(outbox: Acceptor, metrics: IngestMetrics, *, allow_negative: bool = F
 
     @routes.after_request
     def count_refusal(response: Response) -> Response:
-        if request.method == "POST" and response.status_code >= BAD_REQUEST:
+        was_accepted = "Location" in response.headers  # and perhaps rejected by the worker: the batch has a place
+        if request.method == "POST" and response.status_code >= BAD_REQUEST and not was_accepted:
             metrics.refused.labels(str(response.status_code)).inc()
         return response
 
