@@ -9,7 +9,7 @@ from secrets import token_hex
 from typing import IO
 
 from shared.batch import MAX_BYTES
-from shared.errors import InvalidSettings
+from shared.errors import InvalidSettings, Unavailable
 from shared.sqlite_files import SqliteFile
 
 FILE_NAME = "outbox.sqlite"
@@ -96,10 +96,13 @@ def has_disk_for(file: SqliteFile, folder: Path, size: int) -> bool:
     before it grows; it may have to grow for what is in the log already, too.
 
     Raises:
-        Unavailable: the file cannot be read.
+        Unavailable: the file cannot be read, or is gone: SQLite would go on writing to what nobody finds any more.
 
     """
-    found = os.statvfs(folder)
+    try:
+        found = os.statvfs(folder / FILE_NAME)
+    except OSError as error:
+        raise Unavailable(f"the outbox is out of reach: {error}") from None
     free, longest = found.f_bavail * found.f_frsize, resource.getrlimit(resource.RLIMIT_FSIZE)[0]
     if free >= 2 * size + PLENTY_BYTES and longest == resource.RLIM_INFINITY:
         return True

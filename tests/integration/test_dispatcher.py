@@ -16,6 +16,7 @@ from ingest_api.broker_link import Link, Listener
 from ingest_api.dispatcher import Dispatcher
 from ingest_api.outbox import Outbox
 from ingest_api.window import AGAIN_S, LATEST_S, MAX_BATCHES
+from shared.errors import Unavailable
 from shared.topics import readings_topic
 from tests.support.outbox import SHIP, Worker, dispatching, entry, stored
 from tests.support.servers import Broker
@@ -388,3 +389,26 @@ def test_it_ends_though_the_broker_does_not_even_greet(
             await_end(dispatcher)
     finally:
         broker.send_signal(signal.SIGCONT)
+
+
+class LostLink(BusyLink):
+    """Cannot even find out where the broker is."""
+
+    is_found = threading.Event()
+
+    def open(self) -> None:
+        """Wait for a name server that does not answer; see `Link`."""
+        self.is_found.wait()
+        raise Unavailable("no such host")
+
+
+def test_it_ends_though_the_brokers_name_is_not_found(outbox: Outbox) -> None:
+    """What the system is asked cannot be broken off."""
+    dispatcher = Dispatcher(outbox, lambda listener: cast("Link", LostLink(outbox, listener, Clock())))
+    dispatcher.start()
+    until(lambda: dispatcher._link, "it looks for the broker")
+    try:
+        await_end(dispatcher)
+    finally:
+        LostLink.is_found.set()
+    until(lambda: not dispatcher._thread.is_alive(), "nothing is left of it")

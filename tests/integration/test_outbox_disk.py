@@ -197,6 +197,21 @@ def test_a_folder_that_becomes_read_only_takes_no_more_and_loses_nothing(tmp_pat
             assert waiting(outbox) == [made.batch_id]
 
 
+def test_while_its_file_is_away_nothing_is_accepted(tmp_path: Path) -> None:
+    """SQLite writes on to a file that has been moved or deleted, and nobody would find it at the next start."""
+    first, second = entry(), entry()
+    with an_outbox(tmp_path) as outbox:
+        outbox.accept(first)
+        away = (tmp_path / FILE_NAME).rename(tmp_path / "away")
+        with pytest.raises(Unavailable, match="out of reach"):
+            outbox.accept(second)
+        assert not outbox.can_accept()
+        away.rename(tmp_path / FILE_NAME)
+        assert outbox.can_accept()
+        outbox.accept(second)
+        assert waiting(outbox) == [first.batch_id, second.batch_id]
+
+
 def test_a_file_where_the_folder_should_be_is_a_wrong_setting(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", "utf-8")
     with pytest.raises(InvalidSettings, match="cannot keep accepted batches in"):

@@ -209,6 +209,22 @@ def test_the_bound_in_bytes_holds_however_many_come_at_once(tmp_path: Path) -> N
         assert outbox.accept(entry(payload=b"x" * 1000))[1], "there is room again"
 
 
+def test_the_disk_has_to_have_room_for_all_that_is_on_its_way_to_it(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, holds = [], threading.Event()
+    monkeypatch.setattr("ingest_api.outbox.has_disk_for", lambda _file, _folder, size: asked.append(size) or True)
+    size = 1000 + ENTRY_BYTES
+    with ThreadPoolExecutor(2) as senders:
+        outbox._writer.do(lambda _: holds.wait(20))
+        for count in (1, 2):
+            senders.submit(outbox.accept, entry(payload=b"x" * 1000))
+            until(lambda count=count: len(asked) == count, "it is looked for")  # type: ignore[misc]
+        holds.set()
+    outbox.accept(entry(payload=b"x" * 1000))
+    assert asked == [size, 2 * size, size]
+
+
 def test_a_repeat_is_answered_although_it_is_full(tmp_path: Path) -> None:
     """It needs no room. Other content under its name is a conflict, full or not."""
     made = entry(content="this")
@@ -233,14 +249,17 @@ def test_all_who_wait_for_a_batch_are_told(outbox: Outbox) -> None:
         assert {each.result(20) for each in found} == {Fate(made.batch_id, SHIP, 3, "stored")}
         assert not any(each.done() for each in still)
         outbox.let_go()
-        assert {each.result(20) for each in still} == {Fate(others.batch_id, SHIP, 3, "accepted")}
+        late = waiters.submit(outbox.decided, others.batch_id, 1e6)
+        assert {each.result(20) for each in (*still, late)} == {Fate(others.batch_id, SHIP, 3, "accepted")}
     assert outbox._waiters == {}
 
 
 def test_waiting_ends_in_time_and_needs_none_where_it_is_decided(outbox: Outbox) -> None:
     made = entry()
     outbox.accept(made)
-    assert outbox.decided(made.batch_id, 0.01) == Fate(made.batch_id, SHIP, 3, "accepted")
+    with ThreadPoolExecutor(1) as waiter:
+        found = waiter.submit(outbox.decided, made.batch_id, 0.01).result(20)
+    assert found == Fate(made.batch_id, SHIP, 3, "accepted")
     decide(outbox, made)
     assert outbox.decided(made.batch_id, 1e6) == Fate(made.batch_id, SHIP, 3, "stored")
     assert outbox.decided(uuid4(), 1e6) is None
