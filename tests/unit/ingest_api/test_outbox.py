@@ -299,6 +299,28 @@ def test_what_fails_takes_nothing_with_it(outbox: Outbox) -> None:
     assert outbox.accept(entry())[1]
 
 
+def test_what_finds_no_room_keeps_no_receipt_from_being_noted(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though they are committed together: what is taken out makes room, else a full disk would stay full."""
+    made, new = entry(), entry()
+    outbox.accept(made)
+    holds, noted = threading.Event(), threading.Event()
+
+    def full(*_: object) -> None:
+        raise Unavailable("database or disk is full")
+
+    monkeypatch.setattr(outbox, "_insert", full)
+    with ThreadPoolExecutor(1) as sender:
+        outbox._writer.do(lambda _: holds.wait(20))
+        sent = sender.submit(outbox.accept, new)
+        until(lambda: outbox._arriving, "it is on its way")
+        outbox.decide(made.batch_id, made.digest, "stored", (), noted.set)
+        holds.set()
+        with pytest.raises(Unavailable, match="disk is full"):
+            sent.result(20)
+    assert noted.wait(20)
+    assert (outbox.depth, outbox.fate(new.batch_id)) == (0, None)
+
+
 def test_a_fault_in_what_follows_a_receipt_does_not_end_the_thread_that_writes(
     outbox: Outbox, caplog: pytest.LogCaptureFixture
 ) -> None:
