@@ -10,9 +10,10 @@ from flask import Response, jsonify, request
 from werkzeug.exceptions import NotFound
 
 from ingest_api import body
+from ingest_api.fates import Fate
 from ingest_api.interface import ACCEPT, TELL
 from ingest_api.metrics import IngestMetrics
-from ingest_api.outbox import Entry, Fate
+from ingest_api.outbox import Entry
 from shared.batch import Batch, decode
 from shared.clock import StrictClock
 from shared.errors import InvalidInput, Problem, Unavailable

@@ -8,7 +8,8 @@ from uuid import uuid4
 
 import pytest
 
-from ingest_api.outbox import ENTRY_BYTES, FORGOTTEN_BESIDES, KEPT_US, Fate, Outbox
+from ingest_api.fates import FORGOTTEN_BESIDES, KEPT_US, Fate
+from ingest_api.outbox import ENTRY_BYTES, Outbox
 from shared.errors import Conflict, InvalidSettings, Problem, Unavailable
 from shared.sqlite_files import SqliteFile
 from tests.support.outbox import ROOM, SHIP, an_outbox, decide, entry

@@ -71,7 +71,7 @@ def test_readers_do_not_wait_for_a_writer(file: SqliteFile, path: Path) -> None:
 
 
 def test_who_only_reads_gets_the_connection_that_was_used_last(file: SqliteFile) -> None:
-    """In whatever thread: what it has read of the file is in its memory, and there are no more than are used at once."""
+    """In whatever thread: it remembers what it has read, and there are no more of them than are used at once."""
 
     def lent() -> sqlite3.Connection:
         with file.reading() as connection:
