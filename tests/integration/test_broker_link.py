@@ -131,7 +131,7 @@ def test_a_connection_or_subscription_that_is_refused_says_so() -> None:
     linked(use, suback=0x87)
 
 
-def test_without_its_receipts_it_is_not_connected() -> None:
+def test_without_its_receipts_it_is_not_connected(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither between the two answers of the broker: what is published then, nobody hears the receipts of."""
     said: list[bool] = []
 
@@ -142,7 +142,7 @@ def test_without_its_receipts_it_is_not_connected() -> None:
             said.append(link.is_connected())
             return subscribe(*arguments)
 
-        link._client.subscribe = subscribing  # type: ignore[method-assign]
+        monkeypatch.setattr(link._client, "subscribe", subscribing)
         link.open()
         assert link.is_connected()
 

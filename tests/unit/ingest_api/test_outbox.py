@@ -213,8 +213,13 @@ def test_the_bound_in_bytes_holds_however_many_come_at_once(tmp_path: Path) -> N
 def test_the_disk_has_to_have_room_for_all_that_is_on_its_way_to_it(
     outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked, holds = [], threading.Event()
-    monkeypatch.setattr("ingest_api.outbox.has_disk_for", lambda _file, _folder, size: asked.append(size) or True)
+    asked, holds = list[int](), threading.Event()
+
+    def has_disk_for(_file: object, _folder: object, size: int) -> bool:
+        asked.append(size)
+        return True
+
+    monkeypatch.setattr("ingest_api.outbox.has_disk_for", has_disk_for)
     size = 1000 + ENTRY_BYTES
     with ThreadPoolExecutor(2) as senders:
         outbox._writer.do(lambda _: holds.wait(20))
