@@ -1,6 +1,7 @@
 """The gateway's HTTP interface: POST /data and GET /batches/{batch_id}."""
 
 import hashlib
+import logging
 import re
 from threading import BoundedSemaphore
 from typing import Any, Protocol
@@ -19,6 +20,8 @@ from shared.clock import StrictClock
 from shared.errors import InvalidInput, Problem, Unavailable
 from shared.http import Routes, caller, problem
 from shared.moments import iso
+
+log = logging.getLogger(__name__)
 
 BAD_REQUEST = 400
 DECODERS = 4
@@ -118,9 +121,13 @@ class _Waiters:
         if not self._room.acquire(blocking=False):
             return _answer(fate, None)
         try:
-            return _answer(self._outbox.decided(fate.batch_id, wish_s) or fate, wish_s)
+            found = self._outbox.decided(fate.batch_id, wish_s)
+        except Unavailable as error:  # 503 would say that it is not accepted
+            log.warning("what became of batch %s cannot be told now: %s", fate.batch_id, error)
+            found = None
         finally:
             self._room.release()
+        return _answer(found or fate, wish_s)
 
 
 def digest(batch: Batch) -> bytes:

@@ -16,7 +16,7 @@ from ingest_api.app import LONGEST_WAIT_S, WAITERS, routes
 from ingest_api.body import Room
 from ingest_api.metrics import IngestMetrics
 from ingest_api.outbox import Outbox
-from shared.errors import Problem
+from shared.errors import Problem, Unavailable
 from shared.http import make_app
 from shared.tokens import access, anybody
 from tests.e2e.bad_batches import SHIP, reading, readings, text
@@ -153,6 +153,21 @@ def test_who_prefers_to_wait_is_told_that_it_is_accepted_when_the_time_is_up(app
     response = post(app, named(), Prefer="wait=0")
     assert response.status_code == 202
     assert response.headers["Preference-Applied"] == "wait=0"
+
+
+def test_what_is_accepted_is_answered_202_though_it_cannot_be_told_what_became_of_it(
+    app: Flask, outbox: Outbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """503 says that it was not accepted."""
+
+    def decided(_batch_id: UUID, _wait_s: float) -> None:
+        raise Unavailable("unable to open database file")
+
+    monkeypatch.setattr(outbox, "decided", decided)
+    response = post(app, named(), Prefer="wait=20")
+    assert (response.status_code, response.json) == (202, {"batch_id": NAME, "status": "accepted", "readings": 1})
+    assert "unable to open" in caplog.text
+    assert len(kept(outbox)) == 1
 
 
 @pytest.mark.parametrize(
