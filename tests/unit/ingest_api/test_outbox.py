@@ -255,7 +255,7 @@ def test_all_who_wait_for_a_batch_are_told(outbox: Outbox) -> None:
         assert {each.result(20) for each in found} == {Fate(made.batch_id, SHIP, 3, "stored")}
         assert not any(each.done() for each in still)
         outbox.let_go()
-        late = waiters.submit(outbox.decided, others.batch_id, 1e6)
+        late = waiters.submit(outbox.decided, others.batch_id, 40)
         assert {each.result(20) for each in (*still, late)} == {Fate(others.batch_id, SHIP, 3, "accepted")}
     assert outbox._waiters == {}
 
