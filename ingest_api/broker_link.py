@@ -75,6 +75,11 @@ class _Client(Client):
         finally:
             self._ended()
 
+    def loop_stop(self) -> MQTTErrorCode:
+        code = super().loop_stop()
+        self._reset_sockets(sockpair_only=True)  # paho leaves what woke its thread to the collector of garbage
+        return code
+
 
 class _Wanted(Properties):
     """Where the receipt of a PUBLISH goes, and what comes back with it: packed by ourselves, as it is read."""

@@ -155,6 +155,7 @@ def test_what_has_ended_takes_nothing() -> None:
         link.open()
         link.close()
         until(lambda: ear.is_lost, "told")
+        assert link._client.socket() is link._client._sockpairR is link._client._sockpairW is None, "nothing stays open"
         assert not link.is_connected()
         with pytest.raises(Unavailable, match="lost"):
             link.publish(BATCH, "ships/7/readings", b"x", b"d")

@@ -177,6 +177,17 @@ def test_what_became_of_a_batch_is_known_for_two_days_from_then_on(outbox: Outbo
     assert outbox.fate(waits.batch_id) == Fate(waits.batch_id, SHIP, 3, "accepted"), "never while it waits"
 
 
+def test_it_is_known_for_how_long_the_oldest_has_been_waiting(outbox: Outbox, clock: Clock) -> None:
+    """Not the newest: what waits for a quarter of an hour is an alarm, however much comes behind it."""
+    made = entry()
+    outbox.accept(made)
+    clock.us += 60_000_000
+    outbox.accept(entry())
+    assert outbox.oldest_s() == 60
+    decide(outbox, made)
+    assert outbox.oldest_s() == 0
+
+
 def test_many_are_forgotten_little_by_little(outbox: Outbox, clock: Clock) -> None:
     """So that nobody waits for it."""
     made = [entry() for _ in range(2 * FORGOTTEN_BESIDES)]
