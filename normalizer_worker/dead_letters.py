@@ -85,6 +85,12 @@ class DeadLetter:
         """Of topic and payload: what the same message again has in common with it."""
         return hashlib.sha256(self.topic.encode() + b"\0" + self.payload).digest()
 
+    def why(self, most: int) -> str:
+        """Say it in one line: the reason, and the first faults, where it does not name them itself."""
+        named = [each for each in self.problems[:most] if each.problem not in self.reason]
+        faults = "; ".join(f"{each.at} {each.problem}" for each in named)
+        return f"{self.reason}: {faults}" if faults else self.reason
+
     @classmethod
     def of(cls, topic: str, payload: bytes, error: InvalidInput, now_us: int) -> "DeadLetter":
         """Keep a message for the error that it caused."""

@@ -187,8 +187,7 @@ class Worker:
             lags_s=load.lags_s,
         )
         for letter in load.dead.values():
-            first = "; ".join(f"{each.at} {each.problem}" for each in letter.problems[:1])
-            log.warning("dead letter on %r: %s %s", letter.topic, letter.reason, first)
+            log.warning("dead letter on %r: %s", letter.topic, letter.why(1))
         return _done(load, stored)
 
     def _date(self, load: _Load) -> None:

@@ -3,11 +3,11 @@
 import argparse
 import importlib
 import logging
+import os
+import select
 import sys
 
-from power_cli import test
 from shared.errors import PowerError
-from shared.process import LOG_FORMAT
 
 COMMANDS = {
     "up": "run the whole service on this machine",
@@ -27,28 +27,54 @@ COMMANDS = {
 MODULES = {"import": "import_csv", "dead-letters": "dead_letters", "token": "tokens"}
 
 
+INTERRUPTED, UNREAD = 130, 141
+"""What a shell gives for SIGINT and SIGPIPE."""
+
+
 def main(arguments: list[str]) -> int:
     """Run one command and give the exit status."""
-    if arguments[:1] == ["test"]:  # all that follows is for pytest, options too
-        return test.run(arguments[1:])
-    parser = argparse.ArgumentParser(prog="./power", description="The Spaceship Power Service.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, what in COMMANDS.items():
-        # Modules are loaded only for the command asked for: a quick command stays quick.
-        child = commands.add_parser(name, help=what, description=what.capitalize() + ".")
-        if arguments[:1] == [name]:
-            module = importlib.import_module(f"power_cli.{MODULES.get(name, name)}")
-            module.add_arguments(child)
-            child.set_defaults(run=module.run)
-    logging.basicConfig(stream=sys.stderr, level="INFO", format=LOG_FORMAT)
-    parsed = parser.parse_args(arguments)
     try:
-        return int(parsed.run(parsed))
+        status = _run(arguments)
+        sys.stdout.flush()
     except PowerError as error:
         sys.stderr.write(f"{error}\n")
         return 1
     except KeyboardInterrupt:
-        return 130
+        sys.stderr.write("\nstopped before it was done\n")
+        return INTERRUPTED
+    except BrokenPipeError:
+        if _is_read():  # it was another pipe
+            raise
+        return UNREAD
+    return status
+
+
+def _run(arguments: list[str]) -> int:
+    if arguments[:1] == ["test"]:  # all that follows is for pytest, options too
+        return int(importlib.import_module("power_cli.test").run(arguments[1:]))
+    parser = argparse.ArgumentParser(prog="./power", description="The Spaceship Power Service.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, what in COMMANDS.items():
+        # Modules are loaded only for the command asked for: a quick command stays quick.
+        child = commands.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.")
+        if arguments[:1] == [name]:
+            module = importlib.import_module(f"power_cli.{MODULES.get(name, name)}")
+            module.add_arguments(child)
+            child.set_defaults(run=module.run)
+    parsed = parser.parse_args(arguments)
+    process = importlib.import_module("shared.process")  # here: what it loads takes long enough for a Ctrl-C
+    logging.basicConfig(stream=sys.stderr, level="INFO", format=process.LOG_FORMAT)
+    return int(parsed.run(parsed))
+
+
+def _is_read() -> bool:
+    """Tell whether anybody still reads what is printed; `head` leaves when it has seen enough."""
+    out = select.poll()
+    out.register(sys.stdout, 0)
+    if not out.poll(0):
+        return True
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is flushed there at the exit
+    return False
 
 
 if __name__ == "__main__":

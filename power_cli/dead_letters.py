@@ -18,13 +18,14 @@ from shared.moments import iso
 from shared.settings import BrokerSettings
 
 SHOWN_BYTES = 60
+SHOWN_FAULTS = 3
 ALL_DIGITS = 64
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Describe the options."""
     parser.add_argument("--data", type=Path, default=ROOT / "data", metavar="DIR", help="the service's data folder")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line, with every fault")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line, with every fault and the payload")
     actions = parser.add_subparsers(dest="action", metavar="ACTION", description="Without one, all are listed.")
     show = actions.add_parser("show", help="show one with every fault and its whole payload")
     show.add_argument("id", metavar="ID", help="as the list has it, or the beginning of it")
@@ -121,12 +122,10 @@ def _times(letter: DeadLetter) -> str:
 
 
 def _line(letter: DeadLetter) -> str:
-    faults = "; ".join(f"{each.at} {each.problem}" for each in letter.problems[:3])
     payload = _printable(letter.payload[:SHOWN_BYTES].decode(errors="backslashreplace"))
     more = "…" if len(letter.payload) > SHOWN_BYTES else ""
-    reason = f"{letter.reason}: {faults}" if faults else letter.reason
     head = f"{iso(letter.last_us)}  {_id(letter)}  {_printable(letter.topic)}"
-    return f"{head}  {reason}{_times(letter)}\n    {payload}{more}"
+    return f"{head}  {letter.why(SHOWN_FAULTS)}{_times(letter)}\n    {payload}{more}"
 
 
 def _printable(text: str) -> str:

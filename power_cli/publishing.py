@@ -35,7 +35,8 @@ class Publisher:
         try:
             client.connect(host, port)
         except OSError as error:
-            raise Unavailable(f"no broker at {host}:{port}: {error}") from None
+            why = error.strerror or error
+            raise Unavailable(f"no broker at {host}:{port} (POWER_MQTT_HOST, POWER_MQTT_PORT): {why}") from None
         code = self._answer()
         if code.is_failure:
             raise Unavailable(f"the broker at {host}:{port} refuses the connection: {code}; {CHECK}")

@@ -88,6 +88,8 @@ class Process:
             self._forget_pipe()
             return status
         if self._ready_fd is not None and (self.is_ready() if self.is_ready else self._heard()):
+            if self.ready:
+                log.info("%s works again", self.name)
             self.ready = True
             self._forget_pipe()
         return None
@@ -152,6 +154,7 @@ def supervise(processes: Sequence[Process], when_ready: Callable[[], None]) -> N
                 late = ", ".join(process.name for process in processes if not process.ready)
                 raise StartError(f"not ready after {FIRST_START_S:.0f} s: {late}")
             time.sleep(TICK_S if not told else 10 * TICK_S)
+        log.info("stopping; what is in hand is finished first, which takes 10 s at most")
     finally:
         stop_s = time.monotonic() + STOP_S
         for process in reversed(processes):

@@ -1,14 +1,16 @@
 """Fixtures that several kinds of tests share."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from ingest_api.outbox import Outbox
+from tests.support.guarded import GuardedBroker
 from tests.support.influxdb import InfluxDb
 from tests.support.outbox import an_outbox
-from tests.support.servers import Broker, Service
+from tests.support.servers import Broker, Service, WatchedService, started
 from tests.support.stores import STORES, service_on
 
 # Servers answer when they can: how long an example took says nothing of the code. CI's profile has it so already.
@@ -19,19 +21,31 @@ settings.load_profile("unhurried")
 @pytest.fixture(scope="session", params=STORES)
 def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One whole service on each store for all tests that can share it: each uses ships of its own."""
-    service = service_on(request, tmp_path_factory.mktemp("service") / "data")
-    service.start()
-    yield service
-    assert service.stop() == 0
+    with started(service_on(request, tmp_path_factory.mktemp("service") / "data")) as service:
+        yield service
 
 
 @pytest.fixture
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """A broker for one test alone."""
-    broker = Broker(tmp_path_factory.mktemp("broker"))
-    broker.start()
-    yield broker
-    broker.stop()
+    with started(Broker(tmp_path_factory.mktemp("broker"))) as broker:
+        yield broker
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[WatchedService]:
+    """A whole service for one test alone."""
+    with started(WatchedService(tmp_path / "data")) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedBroker]:
+    """A broker that asks who is there, with a listener for TLS, too, for the tests of one file."""
+    broker = GuardedBroker(tmp_path_factory.mktemp("guarded"))
+    broker.add_tls()
+    with started(broker):
+        yield broker
 
 
 @pytest.fixture
@@ -44,10 +58,8 @@ def outbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outbox]:
 @pytest.fixture(scope="session")
 def influxdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InfluxDb]:
     """One InfluxDB for all tests that can share it: each uses a database of its own."""
-    influxdb = InfluxDb(tmp_path_factory.mktemp("influxdb"))
-    influxdb.start()
-    yield influxdb
-    influxdb.stop()
+    with started(InfluxDb(tmp_path_factory.mktemp("influxdb"))) as influxdb:
+        yield influxdb
 
 
 @pytest.fixture

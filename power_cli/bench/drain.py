@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ from statistics import median, quantiles
 from uuid import uuid4
 
 import psutil
+from tqdm import tqdm
 
 from ingest_api.outbox import Entry, Outbox
 from power_cli.bench.databases import Place
@@ -39,10 +41,9 @@ def measure(options: Options) -> list[Row]:
     fill_bytes = options.size(2**30, 48 * 2**20)
     with Service(options.new_place()) as service:
         ready_s = service.start_s
-        days = itertools.count()
         normal = [
-            _normal(service, [Batch(ship, next_day * A_DAY) for ship in range(SHIPS)])
-            for next_day in itertools.islice(days, NORMAL_ROUNDS + 1)
+            _normal(service, [Batch(ship, day * A_DAY) for ship in range(SHIPS)])
+            for day in tqdm(range(NORMAL_ROUNDS + 1), "the normal rate", unit="round", leave=False)
         ][1:]
     rate = median(normal)
     place = options.new_place()
@@ -50,6 +51,7 @@ def measure(options: Options) -> list[Row]:
     with Service(place, POWER_OUTBOX_MAX_BYTES=str(OUTBOX_MAX_BYTES)) as service:
         gateway = service.gateway()
         with _posting(service.port, SENT_SHARE * rate / A_DAY) as answered_ms, _watched(gateway) as mib:
+            sys.stderr.write(f"emptying it: {len(old):,} batches …\n")
             began_s = time.perf_counter()
             service.await_stored(old[::-1])
             drained = len(old) * A_DAY / (time.perf_counter() - began_s)
@@ -98,13 +100,15 @@ def _filled(place: Place, fill_bytes: int) -> list[Batch]:
     made: list[Batch] = []
     outbox = Outbox(place.folder, OUTBOX_MAX_BYTES)
     days = itertools.count()
-    with ThreadPoolExecutor(16) as senders:
+    bar = tqdm(desc="filling it", total=fill_bytes, unit="B", unit_scale=True, leave=False)
+    with ThreadPoolExecutor(16) as senders, bar:
         while outbox.size_bytes < fill_bytes:
             day = next(days)
             batches = [Batch(ship, day * A_DAY) for ship in range(SHIPS)]
             for _ in senders.map(lambda each: outbox.accept(_entry(each)), batches):
                 pass
             made += batches
+            bar.update(min(outbox.size_bytes, fill_bytes) - bar.n)
     outbox.close()
     return made
 

@@ -133,7 +133,8 @@ class Checker:
         for key in sorted(expected.keys() | found.keys()):
             slot, row = expected.get(key), found.get(key)
             if slot is None or row is None or not _is_same_slot(slot, row):
-                self._differs("a slot", f"of ship {key[0]} at {iso(key[1] * US_PER_S)}", slot, row)
+                should = slot and (float(slot.kwh), slot.covered_us / US_PER_S, slot.provisional)
+                self._differs("a slot", f"of ship {key[0]} at {iso(key[1] * US_PER_S)}", should, row)
 
     def _check_fleet(self, slots: Mapping[Key, Slot], url: str) -> None:
         by_start: dict[int, list[Slot]] = {}

@@ -49,28 +49,40 @@ class Report:
 
     def as_text(self) -> str:
         """Write it for people."""
-        counts = self.counts
+        counts, storm_s = self.counts, max(self.storm_s, 1)
+        fates = [counts[fate] for fate in ("accepted", "rejected", "refused")]
         rows: list[tuple[str, Any]] = [
             ("seed, store", f"{self.seed}, {self.store}" + (f", with the fault {self.fault}" if self.fault else "")),
-            ("killing and stopping", f"{self.storm_s:.0f} s of {self.all_s:.0f} s, in {self.rounds} rounds"),
-            ("SIGKILLs", _by_process(self.kills)),
-            ("SIGSTOPs", _by_process(self.stops)),
-            ("batches sent", f"{counts['sent']:,}, {counts['sent'] / max(self.storm_s, 1):.0f} a second"),
-            ("  accepted, rejected, refused", ", ".join(f"{counts[x]:,}" for x in ("accepted", "rejected", "refused"))),
-            ("  POSTs without answer, 503", f"{counts['without an answer']:,}, {counts['answered 503']:,}"),
-            ("  published by ships", f"{counts['published']:,}, repeats until the receipt included"),
-            ("  asked for at once, 503", f"{counts['questions answered']:,}, {counts['questions answered 503']:,}"),
-            ("readings accepted", f"{counts['readings']:,}, {counts['readings'] / max(self.storm_s, 1):.0f} a second"),
-            ("compared in the end", ", ".join(f"{count:,} {what}" for what, count in self.compared.items())),
+            ("killing and halting", f"{self.storm_s:.0f} s of {self.all_s:.0f} s; compared {_times(self.rounds)}"),
+            ("killed (SIGKILL)", _by_process(self.kills)),
+            ("halted (SIGSTOP)", _by_process(self.stops)),
+            ("batches sent", f"{counts['sent']:,}, {counts['sent'] / storm_s:.0f} a second"),
+            ("  accepted: 201, 202, receipt", f"{fates[0]:,}"),
+            ("  rejected by the worker", f"{fates[1]:,}, as they should be"),
+            ("  refused: 409, 422", f"{fates[2]:,}, as they should be"),
+            ("  sent without asking for a word", f"{counts['sent'] - sum(fates):,}"),
             (
-                "longest recovery",
-                f"{self.recovery_s:.1f} s; everything stored {self.settled_s:.1f} s after the last blow",
+                "POSTs made again",
+                f"{counts['without an answer']:,} unanswered, {counts['answered 503']:,} at 503",
             ),
-            ("differences", len(self.differences)),
+            ("messages of ships", f"{counts['published']:,}, with the repeats until a receipt"),
+            (
+                "read as soon as stored",
+                f"{counts['questions answered']:,}; {counts['questions answered 503']:,} got a 503",
+            ),
+            ("readings accepted", f"{counts['readings']:,}, {counts['readings'] / storm_s:.0f} a second"),
+            ("compared in the end", ", ".join(f"{count:,} {what}" for what, count in self.compared.items())),
+            ("longest until it worked again", f"{self.recovery_s:.1f} s"),
+            ("everything stored", f"{self.settled_s:.1f} s after the last blow"),
+            ("differences", len(self.differences) or "none: all that was promised is stored, and nothing else"),
         ]
-        table = "\n".join(f"{name:<32}{value}" for name, value in rows)
+        table = "\n".join(f"{name:<34}{value}" for name, value in rows)
         told = "".join(f"\n- {each}" for each in self.differences)
         return f"{table}{told}\n"
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _by_process(counter: Counter[str]) -> str:

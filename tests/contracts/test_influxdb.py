@@ -1,6 +1,6 @@
 """The store in InfluxDB keeps the contract, and a few promises of its own."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 
 import pytest
@@ -16,18 +16,18 @@ from tests.support.influxdb import InfluxDb
 _databases = count()
 
 
-class TestInfluxStore(StoreContract, StoreEdges, StoreShips):
-    """The contract, on a real InfluxDB 1.x."""
+class InfluxContract(StoreContract, StoreEdges, StoreShips):
+    """The contract, on stores in databases of their own."""
 
     accounts: dict[int, Account]
 
     @pytest.fixture
-    def make_store(self, influxdb: InfluxDb) -> MakeStore:
-        """Make stores in databases of their own."""
+    def make_store(self, new_account: Callable[[], Account]) -> MakeStore:
+        """Make stores."""
         self.accounts = {}
 
         def make() -> InfluxStore:
-            account = Account(influxdb.url, f"contract{next(_databases)}")
+            account = new_account()
             store = InfluxStore(account)
             self.accounts[id(store)] = account
             with store.transaction():
@@ -41,6 +41,15 @@ class TestInfluxStore(StoreContract, StoreEdges, StoreShips):
         return InfluxStore(self.accounts[id(store)])
 
 
+class TestInfluxStore(InfluxContract):
+    """On a real InfluxDB 1.x."""
+
+    @pytest.fixture
+    def new_account(self, influxdb: InfluxDb) -> Callable[[], Account]:
+        """Name a new database."""
+        return lambda: Account(influxdb.url, f"contract{next(_databases)}")
+
+
 @pytest.fixture(scope="session")
 def server2() -> Iterator[InfluxDb2]:
     """One InfluxDB 2 in a container, or a skip that says why there is none."""
@@ -49,26 +58,10 @@ def server2() -> Iterator[InfluxDb2]:
 
 
 @pytest.mark.engine
-class TestInfluxStoreOnVersion2(StoreContract, StoreEdges, StoreShips):
-    """The contract, on the image that the service is composed with."""
-
-    accounts: dict[int, Account]
+class TestInfluxStoreOnVersion2(InfluxContract):
+    """On the image that the service is composed with."""
 
     @pytest.fixture
-    def make_store(self, server2: InfluxDb2) -> MakeStore:
-        """Make stores in buckets of their own."""
-        self.accounts = {}
-
-        def make() -> InfluxStore:
-            account = server2.bucket()
-            store = InfluxStore(account)
-            self.accounts[id(store)] = account
-            with store.transaction():
-                pass  # as a worker does at its start
-            return store
-
-        return make
-
-    def same_store_again(self, store: Store) -> Store:
-        """Open the same bucket."""
-        return InfluxStore(self.accounts[id(store)])
+    def new_account(self, server2: InfluxDb2) -> Callable[[], Account]:
+        """Make a new bucket."""
+        return server2.bucket

@@ -12,22 +12,13 @@ import pytest
 import urllib3
 
 from shared.moments import iso
-from tests.e2e.test_metrics import WatchedService
 from tests.e2e.test_up import child
+from tests.support.servers import WatchedService, started
 from tests.support.waiting import until
 
 START_US = 1_535_068_800_000_000
 SLOT_US = 900_000_000
 BATCHES = 40
-
-
-@pytest.fixture
-def own(tmp_path: Path) -> Iterator[WatchedService]:
-    """A service for one test alone."""
-    service = WatchedService(tmp_path / "data")
-    service.start()
-    yield service
-    assert service.stop() == 0
 
 
 def batch(ship: int, slot: int) -> dict[str, Any]:
@@ -98,10 +89,8 @@ def test_while_the_broker_is_away_batches_are_accepted_and_arrive_later(own: Wat
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[WatchedService]:
     """A service with little room in its outbox."""
-    service = WatchedService(tmp_path / "small", POWER_OUTBOX_MAX_BYTES=str(16 * 2**20))
-    service.start()
-    yield service
-    assert service.stop() == 0
+    with started(WatchedService(tmp_path / "small", POWER_OUTBOX_MAX_BYTES=str(16 * 2**20))) as service:
+        yield service
 
 
 def test_a_full_outbox_is_503_and_loses_nothing(small: WatchedService) -> None:

@@ -17,7 +17,7 @@ import urllib3
 from shared.batch import MAX_BYTES, MAX_READINGS
 from shared.moments import iso, moment_us
 from tests.e2e.bad_batches import INVALID, MOMENT, SHIP, UNREADABLE, BadBatch, reading, readings, text
-from tests.support.servers import HOST, Service
+from tests.support.servers import HOST, Service, started
 from tests.support.waiting import until
 
 SLOT_US = 900_000_000
@@ -521,10 +521,8 @@ def test_of_two_in_one_batch_the_later_in_its_list_counts(service: Service, ship
 @pytest.fixture(scope="module")
 def negative(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service for a fleet that feeds energy back."""
-    service = Service(tmp_path_factory.mktemp("negative") / "data", POWER_ALLOW_NEGATIVE="true")
-    service.start()
-    yield service
-    assert service.stop() == 0
+    with started(Service(tmp_path_factory.mktemp("negative") / "data", POWER_ALLOW_NEGATIVE="true")) as service:
+        yield service
 
 
 def test_a_fleet_may_feed_energy_back(negative: Service) -> None:

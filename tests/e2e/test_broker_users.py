@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -18,15 +17,6 @@ from tests.support.servers import HOST, free_port
 from tests.support.waiting import until
 
 HOUR = [{"datetime": "2018-08-24T00:00:00Z", "value": 12}, {"datetime": "2018-08-24T01:00:00Z", "value": 26}]
-
-
-@pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedBroker]:
-    broker = GuardedBroker(tmp_path_factory.mktemp("guarded"))
-    broker.add_tls()
-    broker.start()
-    yield broker
-    broker.stop()
 
 
 class Command:

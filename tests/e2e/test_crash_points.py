@@ -11,18 +11,17 @@ from pathlib import Path
 import pytest
 
 from normalizer_worker.normalize import DEFAULT_MAX_GAP_US
-from tests.support.apart import Apart, ForgetfulBroker, Ship
+from tests.support.apart import Apart, Ship
 from tests.support.dying import POINTS
 from tests.support.influxdb import InfluxDb
 from tests.support.loads import Load, batch, rows
+from tests.support.servers import ForgetfulBroker, started
 
 
 @pytest.fixture
 def forgetful(tmp_path: Path) -> Iterator[ForgetfulBroker]:
-    broker = ForgetfulBroker(tmp_path / "broker")
-    broker.start()
-    yield broker
-    broker.stop()
+    with started(ForgetfulBroker(tmp_path / "broker")) as broker:
+        yield broker
 
 
 @pytest.fixture

@@ -17,8 +17,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from shared.moments import iso, moment_us
 from tests.e2e.test_accepted import process
-from tests.e2e.test_metrics import WatchedService
-from tests.support.servers import HOST
+from tests.support.servers import HOST, WatchedService, started
 from tests.support.waiting import until
 
 START_US = 1_535_068_800_000_000
@@ -38,11 +37,9 @@ GROWTH_BYTES = 200 * 2**20
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[WatchedService]:
     """A service with little room in its outbox."""
-    service = WatchedService(tmp_path / "small", POWER_OUTBOX_MAX_BYTES=str(OUTBOX_BYTES))
-    service.start()
-    await_warmth(service)
-    yield service
-    assert service.stop() == 0
+    with started(WatchedService(tmp_path / "small", POWER_OUTBOX_MAX_BYTES=str(OUTBOX_BYTES))) as service:
+        await_warmth(service)
+        yield service
 
 
 def await_warmth(service: WatchedService) -> None:

@@ -1,51 +1,17 @@
 """What a running service tells of itself: its counters say what was sent, and /readyz that it can work."""
 
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import paho.mqtt.publish as paho
-import pytest
 import urllib3
 
 from tests.e2e.test_up import HOURLY, child, run
-from tests.support.metrics import samples
-from tests.support.servers import HOST, Service, free_port
+from tests.support.servers import HOST, WatchedService
 from tests.support.waiting import until
 
 JSON = {"Content-Type": "application/json"}
-
-
-class WatchedService(Service):
-    """The whole service, its worker with a port of its own."""
-
-    def __init__(self, folder: Path, **environ: str) -> None:
-        super().__init__(folder, **environ)
-        self.worker_port = free_port()
-
-    def command(self) -> list[str]:
-        return [*super().command(), "--worker-port", str(self.worker_port)]
-
-    def worker(self, path: str) -> urllib3.BaseHTTPResponse:
-        return self._http.request("GET", f"http://{HOST}:{self.worker_port}{path}", timeout=urllib3.Timeout(30))
-
-    def counts(self, name: str) -> dict[tuple[str, ...], float]:
-        """Give what gateway, query service or worker tell under a name."""
-        of_worker = name.startswith("power_worker_")
-        response = self.worker("/metrics") if of_worker else self.request("GET", "/metrics")
-        return samples(response.data.decode(), name)
-
-    def count(self, name: str) -> float:
-        return self.counts(name)[()]
-
-
-@pytest.fixture
-def own(tmp_path: Path) -> Iterator[WatchedService]:
-    service = WatchedService(tmp_path / "data")
-    service.start()
-    yield service
-    assert service.stop() == 0
 
 
 def ready(response: urllib3.BaseHTTPResponse) -> Any:

@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, expect
 from shared.tokens import dump
 from tests.support.browser import NARROW, WIDE, Visitor, started_browser
 from tests.support.influxdb import InfluxDb
-from tests.support.servers import HOST, Service
+from tests.support.servers import HOST, Service, started
 from tests.support.tokens import secret_of, token
 from tests.support.waiting import until
 
@@ -73,15 +73,13 @@ def _send(service: Service, batch: dict[str, Any], **headers: str) -> None:
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service with three ships: a steady one, one with gaps, one that is silent; and a dead letter."""
-    service = Service(tmp_path_factory.mktemp("fleet") / "data")
-    service.start()
-    _send(service, _batch(STEADY, list(range(72, -1, -1))))
-    _send(service, _batch(HOLED, [100, 99, 40, 39, 38, 2, 1, 0], kwh=1))
-    _send(service, _batch(QUIET, list(range(60, 10, -1)), kwh=100))
-    paho.single("ships/9/readings", '{"units": "W", "data": []}', qos=1, hostname=HOST, port=service.mqtt_port)
-    until(lambda: service.get("/dead-letters")["count"], "the dead letter is kept")
-    yield service
-    assert service.stop() == 0
+    with started(Service(tmp_path_factory.mktemp("fleet") / "data")) as service:
+        _send(service, _batch(STEADY, list(range(72, -1, -1))))
+        _send(service, _batch(HOLED, [100, 99, 40, 39, 38, 2, 1, 0], kwh=1))
+        _send(service, _batch(QUIET, list(range(60, 10, -1)), kwh=100))
+        paho.single("ships/9/readings", '{"units": "W", "data": []}', qos=1, hostname=HOST, port=service.mqtt_port)
+        until(lambda: service.get("/dead-letters")["count"], "the dead letter is kept")
+        yield service
 
 
 def _figure(page: Page, name: str) -> str:

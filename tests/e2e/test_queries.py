@@ -10,7 +10,7 @@ import pytest
 import urllib3
 
 from shared.moments import iso, moment_us
-from tests.support.servers import Service
+from tests.support.servers import Service, started
 from tests.support.stores import STORES, service_on
 from tests.support.waiting import until
 
@@ -63,30 +63,33 @@ def problem(response: urllib3.BaseHTTPResponse) -> dict[str, Any]:
 @pytest.fixture(scope="module", params=STORES)
 def fleet(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A fresh service with the published samples, and on other days ships that use as much as one another."""
-    service = service_on(request, tmp_path_factory.mktemp("fleet") / "data")
-    service.start()
-    assert service.get("/topusers") == {"datetime": None, "ships": []}
-    assert service.get("/data/fleet") == {"units": "kWh", "data": []}
-    post(
-        service,
-        42,
-        "kW",
-        [
-            {"datetime": "2019-01-05T04:37:00Z", "value": 1302},
-            {"datetime": "2019-01-05T04:42:00ZZ", "value": 1200},
-            {"datetime": "2019-01-05T05:42:00Z", "value": 3200},
-        ],
-    )
-    post(service, 1, "kWh", [{"datetime": moment(4 * hour), "value": v} for hour, v in enumerate((12, 26, 18))])
-    post(service, 2, "kW", [{"datetime": moment(n / 3), "value": v} for n, v in enumerate((22, 24, 23, 18, 22, 23, 8))])
-    post(service, 3, "kWh", data([2, 5, 2, 6]))
-    for ship in (12, 10, 11):
-        post(service, ship, "kWh", data([0.5, 0.25], TIED_US))
-    post(service, 9, "kWh", data([0.25, 0.25], TIED_US))
-    post(service, 13, "kWh", data([0.125, 0.625], TIED_US))
-    post(service, 20, "kWh", data([0.01] * 96 * STEADY_DAYS, STEADY_US))
-    yield service
-    assert service.stop() == 0
+    with started(service_on(request, tmp_path_factory.mktemp("fleet") / "data")) as service:
+        assert service.get("/topusers") == {"datetime": None, "ships": []}
+        assert service.get("/data/fleet") == {"units": "kWh", "data": []}
+        post(
+            service,
+            42,
+            "kW",
+            [
+                {"datetime": "2019-01-05T04:37:00Z", "value": 1302},
+                {"datetime": "2019-01-05T04:42:00ZZ", "value": 1200},
+                {"datetime": "2019-01-05T05:42:00Z", "value": 3200},
+            ],
+        )
+        post(service, 1, "kWh", [{"datetime": moment(4 * hour), "value": v} for hour, v in enumerate((12, 26, 18))])
+        post(
+            service,
+            2,
+            "kW",
+            [{"datetime": moment(n / 3), "value": v} for n, v in enumerate((22, 24, 23, 18, 22, 23, 8))],
+        )
+        post(service, 3, "kWh", data([2, 5, 2, 6]))
+        for ship in (12, 10, 11):
+            post(service, ship, "kWh", data([0.5, 0.25], TIED_US))
+        post(service, 9, "kWh", data([0.25, 0.25], TIED_US))
+        post(service, 13, "kWh", data([0.125, 0.625], TIED_US))
+        post(service, 20, "kWh", data([0.01] * 96 * STEADY_DAYS, STEADY_US))
+        yield service
 
 
 def test_exports_and_their_tags_on_both_stores(fleet: Service) -> None:

@@ -7,8 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Self
 
 import pytest
@@ -165,14 +163,6 @@ def test_a_ship_cannot_make_the_worker_publish_elsewhere(service: Service, ship:
         assert [topic for topic in topics if topic.startswith(f"ships/{ship}/")].count(f"ships/{ship}/readings") == 2
         if not asked.startswith(f"ships/{ship}/"):
             assert asked not in topics
-
-
-@pytest.fixture
-def own(tmp_path: Path) -> Iterator[Service]:
-    service = Service(tmp_path / "data")
-    service.start()
-    yield service
-    assert service.stop() == 0
 
 
 def blocks(language: str) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from tests.support.documents import Sample, samples, section
-from tests.support.servers import Service
+from tests.support.servers import Service, started
 from tests.support.waiting import until
 
 DOCUMENTS = (
@@ -24,10 +24,8 @@ UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 @pytest.fixture(scope="module")
 def new_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One that nobody has sent anything yet."""
-    service = Service(tmp_path_factory.mktemp("samples") / "data")
-    service.start()
-    yield service
-    assert service.stop() == 0
+    with started(Service(tmp_path_factory.mktemp("samples") / "data")) as service:
+        yield service
 
 
 def _run(sample: Sample, service: Service) -> str:

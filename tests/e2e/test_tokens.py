@@ -10,8 +10,7 @@ import pytest
 import urllib3
 
 from power_cli.up import ROOT
-from tests.e2e.test_metrics import WatchedService
-from tests.support.servers import HOST, Service, free_port
+from tests.support.servers import HOST, Service, WatchedService, free_port
 from tests.support.waiting import until
 
 BATCH = {"spaceship_id": 42, "units": "kWh", "data": [{"datetime": "2018-08-24T00:00:00Z", "value": 12}]}

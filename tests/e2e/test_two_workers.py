@@ -26,7 +26,7 @@ from tests.support.comparing import assert_same
 from tests.support.influxdb import InfluxDb
 from tests.support.reference import Reading
 from tests.support.servers import HOST, Broker
-from tests.support.waiting import until
+from tests.support.waiting import until, until_holds
 
 SIGNALS = (signal.SIGSTOP, signal.SIGCONT, signal.SIGKILL)
 
@@ -125,16 +125,8 @@ def test_two_workers_that_handle_the_same_ships_at_once_end_with_the_right_slots
     expected = reference.slots(sent, DEFAULT_MAX_GAP_US)
     with closing(InfluxStore(Account(influxdb.url, database))) as store:
 
-        def same() -> bool:
-            try:
-                assert_same(Slots.concat([store.slots(ship, Window()) for ship in SHIPS]), expected)
-                assert_roll_ups(store, expected)
-            except AssertionError:
-                return False
-            return True
-
-        try:
-            until(same, "the slots of the reference", deadline_s=60)
-        except AssertionError:
+        def check() -> None:
             assert_same(Slots.concat([store.slots(ship, Window()) for ship in SHIPS]), expected)
-            raise
+            assert_roll_ups(store, expected)
+
+        until_holds(check, deadline_s=60)

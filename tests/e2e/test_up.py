@@ -53,6 +53,7 @@ def test_it_stops_whole_and_starts_again_with_all_its_data(own: Service, number:
     processes = psutil.Process(own.pid).children(recursive=True)
     assert len(processes) == 3
     assert own.stop(number) == 0
+    assert "stopping; what is in hand is finished first" in own.said()
     assert not [each for each in processes if each.is_running()]
     own.start()
     assert own.get(ALL)["data"] == slots
@@ -77,6 +78,7 @@ def test_a_process_that_dies_is_started_again_and_the_log_says_so(own: Service, 
 
     until(accepted, "it accepts again")
     until(lambda: own.get(ALL)["data"], "it stores again")
+    until(lambda: f"{name.removeprefix('power_cli.')} works again" in own.said(), "the log says so, too")
     new = child(own, name)
     assert new is not None
     assert new.pid != old.pid

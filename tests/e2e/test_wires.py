@@ -9,11 +9,12 @@ from contextlib import ExitStack
 import pytest
 
 from normalizer_worker.normalize import DEFAULT_MAX_GAP_US
-from tests.support.apart import Apart, ForgetfulBroker, Ship
+from tests.support.apart import Apart, Ship
 from tests.support.between import CUTS, DOWN, SWALLOWS, UP, Wire
 from tests.support.influxdb import InfluxDb
 from tests.support.loads import Load, batch, rows
 from tests.support.reference import Reading
+from tests.support.servers import ForgetfulBroker
 
 BATCHES = 6
 DELAY_S = 0.01

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,9 @@ from tests.e2e.test_up import child
 from tests.support import reference
 from tests.support.comparing import assert_same
 from tests.support.reference import Reading
-from tests.support.servers import Service
+from tests.support.servers import Service, started
 from tests.support.stores import STORES, service_on
-from tests.support.waiting import until
+from tests.support.waiting import until, until_holds
 
 SHIPS = (1, 2, 3)
 BATCHES = 300
@@ -29,10 +30,8 @@ START_US = 1_535_068_800_000_000
 
 @pytest.fixture(params=STORES)
 def own(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Service]:
-    service = service_on(request, tmp_path / "data")
-    service.start()
-    yield service
-    service.stop()
+    with started(service_on(request, tmp_path / "data")) as service:
+        yield service
 
 
 def batches(seed: int) -> list[list[Reading]]:
@@ -74,23 +73,8 @@ def test_a_worker_killed_at_any_moment_ends_with_the_same_slots(own: Service) ->
     until(lambda: child(own, "normalizer_worker"), "a worker runs")
     expected = reference.slots([each for batch in made for each in batch], DEFAULT_MAX_GAP_US)
     settings = StoreSettings.load({"POWER_DATA_DIR": str(own.folder), **own.environ})
-    store = open_store(settings)
-
-    def stored() -> Slots:
-        return Slots.concat([store.slots(ship, Window()) for ship in SHIPS])
-
-    def same() -> bool:
-        try:
-            assert_same(stored(), expected)
-        except AssertionError:
-            return False
-        return True
-
-    try:
-        until(same, "the slots of the reference", deadline_s=60)
-    except AssertionError:
-        assert_same(stored(), expected)
-        raise
-    finally:
-        store.close()
+    with closing(open_store(settings)) as store:
+        until_holds(
+            lambda: assert_same(Slots.concat([store.slots(ship, Window()) for ship in SHIPS]), expected), deadline_s=60
+        )
     assert own.said().count("normalizer_worker died (SIGKILL)") >= 1

@@ -84,12 +84,10 @@ FILTERS = [
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedBroker]:
-    """A broker with two ships, for all tests here."""
-    broker = GuardedBroker(tmp_path_factory.mktemp("guarded"))
-    broker.start()
+def guarded(guarded: GuardedBroker) -> GuardedBroker:
+    """With two ships."""
     admin = BrokerAdminSettings.load(
-        {"POWER_MQTT_PORT": str(broker.port), "POWER_MQTT_ADMIN_PASSWORD": broker.password("admin")}
+        {"POWER_MQTT_PORT": str(guarded.port), "POWER_MQTT_ADMIN_PASSWORD": guarded.password("admin")}
     )
     for ship in SHIPS:
         answers = carry_out(
@@ -97,8 +95,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedBroker]
             [{"command": "createRole", **ship_role(ship)}, {"command": "createClient", **ship_client(ship, PASSWORD)}],
         )
         assert not [each for each in answers if "error" in each]
-    yield broker
-    broker.stop()
+    return guarded
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import logging
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,16 +19,6 @@ from tests.support.guarded import GuardedBroker
 from tests.support.outbox import an_outbox, dispatching, entry
 from tests.support.servers import HOST, free_port
 from tests.support.waiting import until
-
-
-@pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedBroker]:
-    """A broker with a listener for TLS, too."""
-    broker = GuardedBroker(tmp_path_factory.mktemp("guarded"))
-    broker.add_tls()
-    broker.start()
-    yield broker
-    broker.stop()
 
 
 def connect(port: int, login: Login, topic: str = ALL_READINGS) -> Connection:

@@ -25,11 +25,10 @@ from shared.broker import Login
 from shared.settings import BrokerAdminSettings
 from shared.store.sqlite import SqliteStore
 from shared.topics import ALL_READINGS, PROBE
-from tests.integration.test_dispatcher import ForgetfulBroker
 from tests.integration.test_receipts import has_come
 from tests.support.guarded import GuardedBroker, Somebody
 from tests.support.outbox import SHIP, dispatching, entry, stored
-from tests.support.servers import HOST, Broker
+from tests.support.servers import HOST, Broker, ForgetfulBroker, started
 from tests.support.waiting import until
 from tests.support.worker import CLIENT_ID, await_ready, await_red, running
 
@@ -57,19 +56,15 @@ class RuledBroker(ForgetfulBroker):
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[RuledBroker]:
-    broker = RuledBroker(tmp_path / "broker")
-    broker.start()
-    yield broker
-    broker.stop()
+    with started(RuledBroker(tmp_path / "broker")) as broker:
+        yield broker
 
 
 @pytest.fixture
 def guarded(tmp_path: Path) -> Iterator[GuardedBroker]:
     """A broker with users."""
-    broker = GuardedBroker(tmp_path)
-    broker.start()
-    yield broker
-    broker.stop()
+    with started(GuardedBroker(tmp_path)) as broker:
+        yield broker
 
 
 @pytest.fixture

@@ -22,13 +22,12 @@ from shared.slots import SLOT_S, Slots
 from shared.store.influx_server import Account
 from shared.store.influxdb import InfluxStore
 from shared.tokens import dump
-from tests.e2e.test_metrics import WatchedService
 from tests.e2e.test_up import child
 from tests.support import grafana
 from tests.support.grafana import Json, Query
 from tests.support.influxdb import InfluxDb, Series
 from tests.support.prometheus import CONFIGURATION, Prometheus, prometheus_program
-from tests.support.servers import HOST
+from tests.support.servers import HOST, WatchedService
 from tests.support.tokens import bearer, secret_of, token
 from tests.support.waiting import until
 

@@ -15,7 +15,7 @@ from ingest_api.outbox import Outbox
 from ingest_api.window import AGAIN_S, LATEST_S, MAX_BATCHES
 from shared.topics import readings_topic
 from tests.support.outbox import SHIP, Worker, dispatching, entry, stored
-from tests.support.servers import Broker
+from tests.support.servers import Broker, ForgetfulBroker, started
 from tests.support.waiting import until
 
 NEVER_S = 3600
@@ -32,24 +32,10 @@ class Clock:
         return self.s
 
 
-class ForgetfulBroker(Broker):
-    """A broker that keeps nothing on disk, and tells of little."""
-
-    more = ""
-
-    def configure(self) -> Path:
-        path = super().configure()
-        text = path.read_text("utf-8").replace("persistence true", "persistence false")
-        path.write_text(text.replace("max_packet_size 8400000", self.more or "max_packet_size 8400000"), "utf-8")
-        return path
-
-
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[ForgetfulBroker]:
-    broker = ForgetfulBroker(tmp_path / "broker")
-    broker.start()
-    yield broker
-    broker.stop()
+    with started(ForgetfulBroker(tmp_path / "broker")) as broker:
+        yield broker
 
 
 @pytest.fixture(autouse=True)

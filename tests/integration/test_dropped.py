@@ -19,7 +19,7 @@ from power_cli import mosquitto
 from shared.mqtt_publish import Message
 from shared.topics import ALL_READINGS, DROPPED
 from tests.support.outbox import Worker, dispatching, entry, stored
-from tests.support.servers import HOST, Broker
+from tests.support.servers import HOST, Broker, started
 from tests.support.waiting import until
 
 QUEUED = 2
@@ -38,10 +38,8 @@ def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def broker(conf: Path, tmp_path: Path) -> Iterator[Broker]:  # noqa: ARG001  # configured from it
-    broker = Broker(tmp_path / "broker")
-    broker.start()
-    yield broker
-    broker.stop()
+    with started(Broker(tmp_path / "broker")) as broker:
+        yield broker
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ from tests.support.between import CUTS, HANGS, SWALLOWS, Between
 from tests.support.comparing import assert_same
 from tests.support.influxdb import ADMIN, PASSWORD, InfluxDb
 from tests.support.reference import Reading
-from tests.support.servers import HOST, free_port
+from tests.support.servers import HOST, free_port, started
 from tests.support.strategies import START_US
 from tests.support.waiting import until
 from tests.unit.normalizer_worker.test_worker import Bench, message
@@ -168,14 +168,12 @@ def test_whom_it_does_not_let_in_stops_loudly(between: Between, store: InfluxSto
 @pytest.fixture(scope="module")
 def asking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InfluxDb]:
     """An InfluxDB that asks for a password."""
-    influxdb = InfluxDb(tmp_path_factory.mktemp("asking"), auth=True)
-    influxdb.start()
-    influxdb.create("power")
-    influxdb.query("CREATE USER worker WITH PASSWORD 'a:b'")
-    influxdb.query("GRANT ALL ON power TO worker")
-    influxdb.query("CREATE USER stranger WITH PASSWORD 'c'")
-    yield influxdb
-    influxdb.stop()
+    with started(InfluxDb(tmp_path_factory.mktemp("asking"), auth=True)) as influxdb:
+        influxdb.create("power")
+        influxdb.query("CREATE USER worker WITH PASSWORD 'a:b'")
+        influxdb.query("GRANT ALL ON power TO worker")
+        influxdb.query("CREATE USER stranger WITH PASSWORD 'c'")
+        yield influxdb
 
 
 @pytest.mark.parametrize("token", [f"{ADMIN}:{PASSWORD}", "worker:a:b"], ids=["administrator", "user of the database"])
@@ -206,7 +204,7 @@ def test_a_database_that_is_not_there_and_cannot_be_made_is_a_wrong_setting(aski
         store.check()
 
 
-def started(module: str, folder: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+def ran(module: str, folder: Path, **environ: str) -> subprocess.CompletedProcess[str]:
     """Run a service that is expected to end by itself."""
     settings = {
         "POWER_STORE": "influxdb",
@@ -225,7 +223,7 @@ SERVICES = ["normalizer_worker", "query_api"]
 
 @pytest.mark.parametrize("module", SERVICES)
 def test_a_service_with_a_wrong_password_ends_with_one_line(asking: InfluxDb, tmp_path: Path, module: str) -> None:
-    ended = started(module, tmp_path, INFLUXDB_URL=asking.url, INFLUXDB_TOKEN="worker:wrong")  # noqa: S106  # it is none
+    ended = ran(module, tmp_path, INFLUXDB_URL=asking.url, INFLUXDB_TOKEN="worker:wrong")  # noqa: S106  # it is none
     assert ended.returncode == 2
     assert len(ended.stderr.splitlines()) == 1
     assert "INFLUXDB_TOKEN" in ended.stderr
@@ -263,7 +261,7 @@ def test_a_worker_whose_password_is_changed_stops_and_acknowledges_nothing(
 def test_a_version_that_is_not_supported_is_one_clear_line(tmp_path: Path, module: str, version: str | None) -> None:
     with Between() as between:
         between.version = version
-        ended = started(module, tmp_path, INFLUXDB_URL=between.url)
+        ended = ran(module, tmp_path, INFLUXDB_URL=between.url)
     assert ended.returncode == 2
     what = f"InfluxDB {version}" if version else "no InfluxDB that tells its version"
     assert ended.stderr == f"INFLUXDB_URL: {between.url} is {what}; 1.6 to 1.x and 2.x are supported\n"

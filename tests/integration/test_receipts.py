@@ -28,7 +28,7 @@ from shared.store.sqlite import SqliteStore
 from shared.topics import ALL_READINGS, MAX_RESPONSE_TOPIC, answer_topic
 from tests.integration.test_subscriber import Worker, publish, receive, worker  # noqa: F401  # a fixture
 from tests.support.guarded import GuardedBroker
-from tests.support.servers import HOST, Broker
+from tests.support.servers import HOST, Broker, started
 from tests.support.waiting import until
 
 ROOM = 3
@@ -83,10 +83,8 @@ def has_come(connection: Connection, what: bytes) -> bool:
 
 @pytest.fixture
 def narrow(tmp_path: Path) -> Iterator[Broker]:
-    broker = NarrowBroker(tmp_path / "narrow")
-    broker.start()
-    yield broker
-    broker.stop()
+    with started(NarrowBroker(tmp_path / "narrow")) as broker:
+        yield broker
 
 
 def test_a_receipt_arrives_with_its_correlation_data(broker: Broker, worker: Worker) -> None:  # noqa: F811

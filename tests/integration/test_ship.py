@@ -12,7 +12,7 @@ from power_cli.__main__ import main
 from power_cli.broker_control import carry_out
 from shared.settings import BrokerAdminSettings
 from tests.support.guarded import GuardedBroker, Somebody
-from tests.support.servers import Broker, free_port
+from tests.support.servers import Broker, free_port, started
 from tests.support.waiting import until
 
 Run = Callable[..., str]
@@ -21,12 +21,10 @@ Run = Callable[..., str]
 @pytest.fixture
 def guarded(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[GuardedBroker]:
     """A broker for one test alone, which `./power ship` finds."""
-    broker = GuardedBroker(tmp_path_factory.mktemp("guarded"))
-    broker.start()
-    monkeypatch.setenv("POWER_MQTT_PORT", str(broker.port))
-    monkeypatch.setenv("POWER_MQTT_ADMIN_PASSWORD", broker.password("admin"))
-    yield broker
-    broker.stop()
+    with started(GuardedBroker(tmp_path_factory.mktemp("guarded"))) as broker:
+        monkeypatch.setenv("POWER_MQTT_PORT", str(broker.port))
+        monkeypatch.setenv("POWER_MQTT_ADMIN_PASSWORD", broker.password("admin"))
+        yield broker
 
 
 @pytest.fixture

@@ -34,16 +34,6 @@ from tests.support.waiting import until
 PATIENCE_S = 5
 
 
-class ForgetfulBroker(Broker):
-    """A broker that keeps nothing on disk."""
-
-    def configure(self) -> Path:
-        """See `Broker`."""
-        path = super().configure()
-        path.write_text(path.read_text("utf-8").replace("persistence true", "persistence false"), "utf-8")
-        return path
-
-
 class PowerProcess:
     """One of the services, as compose runs it; or as it dies at a point."""
 

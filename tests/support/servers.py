@@ -7,14 +7,17 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import pytest
 import urllib3
 
 from power_cli import mosquitto
 from power_cli.up import ROOT
+from tests.support.metrics import samples
 from tests.support.waiting import until
 
 HOST = "127.0.0.1"
@@ -69,6 +72,20 @@ class Broker:
             self._process.terminate()
             self._process.wait(10)
             self._process = None
+
+
+class ForgetfulBroker(Broker):
+    """A broker that keeps nothing on disk."""
+
+    more = ""
+    """What its configuration says in the place of the longest packet that it takes."""
+
+    def configure(self) -> Path:
+        """See `Broker`."""
+        path = super().configure()
+        text = path.read_text("utf-8").replace("persistence true", "persistence false")
+        path.write_text(text.replace("max_packet_size 8400000", self.more or "max_packet_size 8400000"), "utf-8")
+        return path
 
 
 class Service:
@@ -141,3 +158,50 @@ class Service:
         response = self.request("GET", path)
         assert response.status == 200, response.data
         return response.json()
+
+
+class WatchedService(Service):
+    """The whole service, its worker with a port of its own."""
+
+    def __init__(self, folder: Path, **environ: str) -> None:
+        """As `Service`, on the embedded store."""
+        super().__init__(folder, **environ)
+        self.worker_port = free_port()
+
+    def command(self) -> list[str]:
+        """See `Service`."""
+        return [*super().command(), "--worker-port", str(self.worker_port)]
+
+    def worker(self, path: str) -> urllib3.BaseHTTPResponse:
+        """GET what the worker answers."""
+        return self._http.request("GET", f"http://{HOST}:{self.worker_port}{path}", timeout=urllib3.Timeout(30))
+
+    def counts(self, name: str) -> dict[tuple[str, ...], float]:
+        """Give what gateway, query service or worker tell under a name."""
+        of_worker = name.startswith("power_worker_")
+        response = self.worker("/metrics") if of_worker else self.request("GET", "/metrics")
+        return samples(response.data.decode(), name)
+
+    def count(self, name: str) -> float:
+        """Give the one figure without labels; as `counts`."""
+        return self.counts(name)[()]
+
+
+class _Server(Protocol):
+    def start(self) -> None: ...
+
+    def stop(self) -> int | None: ...
+
+
+Server = TypeVar("Server", bound=_Server)
+
+
+@contextmanager
+def started(server: Server) -> Iterator[Server]:
+    """Start a server, and stop it at the end, which has to end it in good order."""
+    server.start()
+    try:
+        yield server
+    finally:
+        status = server.stop()
+    assert not status, f"ended with status {status}"

@@ -21,3 +21,17 @@ def until(look: Callable[[], Found | None], what: str, deadline_s: float = DEADL
             message = f"after {deadline_s:.0f} s still not: {what} (last seen: {found!r})"
             raise AssertionError(message)
         time.sleep(PAUSE_S)
+
+
+def until_holds(check: Callable[[], None], deadline_s: float = DEADLINE_S) -> None:
+    """Make assertions again and again until they hold; at the deadline the failure is theirs."""
+    deadline = time.monotonic() + deadline_s
+    while True:
+        try:
+            check()
+        except AssertionError:
+            if time.monotonic() > deadline:
+                raise
+        else:
+            return
+        time.sleep(PAUSE_S)

@@ -22,6 +22,18 @@ def test_everything_about_a_letter_is_kept(tmp_path: Path) -> None:
     again.close()
 
 
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (BAD, "the batch is not valid: data[0].value is missing"),
+        (InvalidInput("Invalid JSON"), "Invalid JSON"),
+        (InvalidInput("the topic names no ship", (Problem("topic", "names no ship"),)), "the topic names no ship"),
+    ],
+)
+def test_why_it_is_dead_is_said_once(error: InvalidInput, why: str) -> None:
+    assert DeadLetter.of("ships/1/readings", b"", error, 5).why(3) == why
+
+
 def test_the_same_message_again_is_counted(tmp_path: Path) -> None:
     letters = DeadLetters(tmp_path)
     for now_us in (5, 9):
