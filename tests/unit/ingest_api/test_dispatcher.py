@@ -11,9 +11,9 @@ from ingest_api import dispatcher as dispatcher_module
 from ingest_api.broker_link import Link, Listener
 from ingest_api.dispatcher import Dispatcher
 from ingest_api.outbox import Outbox
-from ingest_api.window import AGAIN_S, MAX_BATCHES
+from ingest_api.window import AGAIN_S, JITTER, MAX_BATCHES
 from shared.errors import Unavailable
-from tests.support.outbox import entry
+from tests.support.outbox import decide, entry
 from tests.support.waiting import until
 
 
@@ -85,6 +85,26 @@ def test_what_gets_no_receipt_is_published_again_though_new_ones_come_without_a_
     again = [at for at, name in enumerate(links[0].names) if name == str(first.batch_id)]
     assert len(links) == 1
     assert again[1] <= 2 * AGAIN_S, "in its time"
+
+
+def test_what_is_stored_already_leaves_the_window_when_it_is_due(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its receipt came before it was published once more; what waits behind it is not published in its place."""
+    monkeypatch.setattr(dispatcher_module, "LOOK_S", 0.02)
+    clock, made, behind = Clock(), entry(), entry()
+    dispatcher, links = over(lambda _: FakeLink(), outbox, clock)
+    outbox.accept(made)
+    dispatcher.start()
+    until(lambda: links and len(links[0].names) == 1, "it is published")
+    decide(outbox, made)
+    clock.s = AGAIN_S / 2
+    outbox.accept(behind)
+    until(lambda: len(dispatcher._window) == 2, "both are under way")
+    clock.s = AGAIN_S * (1 + JITTER)
+    until(lambda: len(dispatcher._window) == 1, "it is not under way any more")
+    dispatcher.close()
+    assert links[0].names == [str(made.batch_id), str(behind.batch_id)]
 
 
 class NarrowLink(FakeLink):
