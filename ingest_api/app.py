@@ -1,6 +1,7 @@
 """The gateway's HTTP interface: POST /data and GET /batches/{batch_id}."""
 
 import hashlib
+import logging
 import re
 from threading import BoundedSemaphore
 from typing import Any, Protocol
@@ -10,14 +11,17 @@ from flask import Response, jsonify, request
 from werkzeug.exceptions import NotFound
 
 from ingest_api import body
+from ingest_api.fates import Fate
 from ingest_api.interface import ACCEPT, TELL
 from ingest_api.metrics import IngestMetrics
-from ingest_api.outbox import Entry, Fate
+from ingest_api.outbox import Entry
 from shared.batch import Batch, decode
 from shared.clock import StrictClock
 from shared.errors import InvalidInput, Problem, Unavailable
 from shared.http import Routes, caller, problem
 from shared.moments import iso
+
+log = logging.getLogger(__name__)
 
 BAD_REQUEST = 400
 DECODERS = 4
@@ -94,7 +98,8 @@ def routes(outbox: Acceptor, metrics: IngestMetrics, *, allow_negative: bool = F
 
     @routes.after_request
     def count_refusal(response: Response) -> Response:
-        if request.method == "POST" and response.status_code >= BAD_REQUEST:
+        was_accepted = "Location" in response.headers  # and perhaps rejected by the worker: the batch has a place
+        if request.method == "POST" and response.status_code >= BAD_REQUEST and not was_accepted:
             metrics.refused.labels(str(response.status_code)).inc()
         return response
 
@@ -116,9 +121,13 @@ class _Waiters:
         if not self._room.acquire(blocking=False):
             return _answer(fate, None)
         try:
-            return _answer(self._outbox.decided(fate.batch_id, wish_s) or fate, wish_s)
+            found = self._outbox.decided(fate.batch_id, wish_s)
+        except Unavailable as error:  # 503 would say that it is not accepted
+            log.warning("what became of batch %s cannot be told now: %s", fate.batch_id, error)
+            found = None
         finally:
             self._room.release()
+        return _answer(found or fate, wish_s)
 
 
 def digest(batch: Batch) -> bytes:

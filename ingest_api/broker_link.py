@@ -75,6 +75,11 @@ class _Client(Client):
         finally:
             self._ended()
 
+    def loop_stop(self) -> MQTTErrorCode:
+        code = super().loop_stop()
+        self._reset_sockets(sockpair_only=True)  # paho leaves what woke its thread to the collector of garbage
+        return code
+
 
 class _Wanted(Properties):
     """Where the receipt of a PUBLISH goes, and what comes back with it: packed by ourselves, as it is read."""
@@ -101,7 +106,7 @@ class Link:
         self._said: list[ReasonCode] = []
         self._abandoned = False
         self._ended = threading.Event()
-        self._is_open = False
+        self._is_open = self._is_subscribed = False
         self._max_packet = 0
         self.receive_maximum = ANY_NUMBER
         """How many messages the broker takes before it has confirmed the first."""
@@ -133,6 +138,7 @@ class Link:
         # QoS 0: a receipt is lost with its connection only, and over the next one all is published again.
         self._client.subscribe(self._receipts_topic)
         self._await("subscription to its receipts", where)
+        self._is_subscribed = True
         self._client.subscribe(DROPPED)  # where that is refused, nothing comes, and nothing else changes
 
     def _make(self) -> Client:
@@ -223,8 +229,8 @@ class Link:
             self._listener.refused(batch_id, str(code))
 
     def is_connected(self) -> bool:
-        """Tell whether the connection stands."""
-        return self._client.is_connected() and not self._ended.is_set()
+        """Tell whether the connection stands, and receipts come over it."""
+        return self._is_subscribed and self._client.is_connected() and not self._ended.is_set()
 
     def close(self) -> None:
         """End the connection, whatever the broker does."""

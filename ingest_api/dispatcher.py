@@ -26,6 +26,8 @@ FIRST_PAUSE_S = 0.25
 LAST_PAUSE_S = 5.0
 LOOK_S = 1.0
 FIRST_CONNECTION_S = 5.0
+CLOSE_S = 3.0
+"""How long the end waits for the thread: to find out where the broker is may take its system much longer."""
 
 
 class Dispatcher:
@@ -86,7 +88,7 @@ class Dispatcher:
         if link is not None:
             link.abandon()
         if self._thread.ident is not None:
-            self._thread.join()
+            self._thread.join(CLOSE_S)
 
     def is_connected(self) -> bool:
         """Tell whether there is a connection to the broker."""

@@ -14,7 +14,7 @@ class IngestMetrics:
     Attributes:
         batches: accepted; a repeat counts once.
         readings: in accepted batches, repeated moments included.
-        refused: batches not accepted, by the status of the answer.
+        refused: batches not accepted, by the status of the answer; what a worker rejects later is none of them.
         outbox_failures: batches that the outbox did not take.
         dropped: messages that the broker has dropped since its start; no number until it tells.
 

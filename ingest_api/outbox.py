@@ -1,6 +1,5 @@
-"""What the gateway has accepted, durably, until a worker says that it is stored; and what became of it."""
+"""What the gateway has accepted, durably, until a worker says that it is stored."""
 
-import json
 import logging
 import sqlite3
 import threading
@@ -8,33 +7,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
+from ingest_api import fates
+from ingest_api.fates import Fate, Known, Status
 from ingest_api.fresh import Fresh, Waiting, first_of
 from ingest_api.outbox_file import CHECKPOINT_PAGES, has_disk_for, locked, opened
 from ingest_api.writer import Writer
 from shared.batch import ENVELOPE_BYTES, MAX_BYTES
 from shared.clock import StrictClock
-from shared.errors import Conflict, Problem, Unavailable
+from shared.errors import Problem, Unavailable
 from shared.moments import US_PER_S
 
 log = logging.getLogger(__name__)
 
-KEPT_US = 2 * 86_400 * US_PER_S
-"""How long it is known what became of a batch, from then on."""
-FORGOTTEN_BESIDES = 100
 ENTRY_BYTES = 300
 """What a batch takes on the disk beyond its payload, with its fate: much, where each has one reading."""
 LARGEST_BYTES = MAX_BYTES + ENVELOPE_BYTES + ENTRY_BYTES
 PROBE_S = 3.0
-_FATE = "SELECT ship, digest, readings, status, errors FROM fates WHERE batch_id = ?"
-_FORGET = (
-    "DELETE FROM fates WHERE batch_id IN (SELECT batch_id FROM fates"
-    " WHERE status <> 'accepted' AND since_us < ? ORDER BY since_us LIMIT ?)"
-)
-
-Status = Literal["accepted", "stored", "rejected"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +47,10 @@ class Entry:
     digest: bytes
     payload: bytes
 
-
-@dataclass(frozen=True, slots=True)
-class Fate:
-    """What became of a batch; `problems` say why it was rejected."""
-
-    batch_id: UUID
-    ship: int
-    readings: int
-    status: Status
-    problems: tuple[Problem, ...] = ()
+    @property
+    def accepted(self) -> Fate:
+        """What became of it, once it is kept."""
+        return Fate(self.batch_id, self.ship, self.readings, "accepted")
 
 
 class _Word(NamedTuple):
@@ -111,7 +96,7 @@ class Outbox:
             self._process_lock.close()
             raise
         self._fresh = Fresh(last)
-        self._writer = Writer(self._file, self._forget, self._committed)
+        self._writer = Writer(self._file, self._each_time, self._committed)
         # Python's SQLite may be one that overwrites what is deleted: that doubles what a receipt has written.
         for setting in (f"wal_autocheckpoint={CHECKPOINT_PAGES}", "secure_delete=OFF"):
             self._writer.do(partial(_set, setting))
@@ -127,9 +112,8 @@ class Outbox:
         self._file.close()
         self._process_lock.close()
 
-    def _forget(self, connection: sqlite3.Connection, tasks: int) -> None:
-        """Forget the oldest: more of them than come in, but never so many that those who wait would notice."""
-        connection.execute(_FORGET, (self._now_us() - KEPT_US, tasks + FORGOTTEN_BESIDES))
+    def _each_time(self, connection: sqlite3.Connection, tasks: int) -> None:
+        fates.forget(connection, self._now_us(), tasks)
 
     # --- what it tells
 
@@ -165,8 +149,8 @@ class Outbox:
 
     def fate(self, batch_id: UUID) -> Fate | None:
         """Tell what became of a batch; None where nothing is known of it."""
-        row = self._one(_FATE, (str(batch_id),))
-        return None if row is None else _fate(batch_id, row)
+        known = self._known(batch_id)
+        return None if known is None else known.fate
 
     def decided(self, batch_id: UUID, wait_s: float) -> Fate | None:
         """Wait for a batch to be stored or rejected, but no longer than that; tell what became of it so far."""
@@ -205,9 +189,13 @@ class Outbox:
                 rows.close()
         return found
 
+    def _known(self, batch_id: UUID) -> Known | None:
+        with self._file.errors(), self._file.reading() as connection:
+            return fates.find(connection, batch_id)
+
     def _one(self, query: str, values: tuple[object, ...]) -> tuple[Any, ...] | None:
-        with self._file.errors():
-            row: tuple[Any, ...] | None = self._file.connection().execute(query, values).fetchone()
+        with self._file.errors(), self._file.reading() as connection:
+            row: tuple[Any, ...] | None = connection.execute(query, values).fetchone()
             return row
 
     # --- what changes it
@@ -223,22 +211,22 @@ class Outbox:
         size = len(entry.payload) + ENTRY_BYTES
         why_not = self._reserve(size)
         if why_not:
-            known = self._one(_FATE, (str(entry.batch_id),))
+            known = self._known(entry.batch_id)
             if known is None:
                 raise Unavailable(why_not)
-            return _repeated(entry, known), False
+            return known.repeated(entry.ship, entry.digest), False
         is_new = False
         try:
-            known = self._writer.do(lambda connection: self._insert(connection, entry)).result()
-            is_new = isinstance(known, Waiting)
+            found: Waiting | Known = self._writer.do(lambda connection: self._insert(connection, entry)).result()
+            is_new = isinstance(found, Waiting)
         finally:
             with self._lock:
                 self._arriving -= size
                 if not is_new:
                     self._count, self._bytes = self._count - 1, self._bytes - size
-        if not is_new:
-            return _repeated(entry, known), False
-        return Fate(entry.batch_id, entry.ship, entry.readings, "accepted"), True
+        if isinstance(found, Known):
+            return found.repeated(entry.ship, entry.digest), False
+        return entry.accepted, True
 
     def _reserve(self, size: int) -> str:
         with self._lock:
@@ -256,15 +244,11 @@ class Outbox:
             return f"the disk of {self._folder} is full"
         return ""
 
-    def _insert(self, connection: sqlite3.Connection, entry: Entry) -> Waiting | tuple[Any, ...]:
+    def _insert(self, connection: sqlite3.Connection, entry: Entry) -> Waiting | Known:
         """Put a batch in and give it as it waits; or give what is known of it, if there is one of its name."""
         name, now_us = str(entry.batch_id), self._now_us()
-        inserted = connection.execute(
-            "INSERT INTO fates VALUES (?, ?, ?, ?, 'accepted', '[]', ?) ON CONFLICT DO NOTHING",
-            (name, entry.ship, entry.digest, entry.readings, now_us),
-        )
-        if not inserted.rowcount:
-            known: tuple[Any, ...] = connection.execute(_FATE, (name,)).fetchone()
+        known = fates.begin(connection, entry.accepted, entry.digest, now_us)
+        if known is not None:
             return known
         put = connection.execute(
             "INSERT INTO outbox (batch_id, ship, digest, accepted_us, payload) VALUES (?, ?, ?, ?, ?)",
@@ -287,7 +271,7 @@ class Outbox:
         Of a batch that does not wait nothing is noted, and `then` is called all the same. One that waits with another
         content goes on waiting, and nothing is called.
         """
-        errors = json.dumps([[each.at, each.problem] for each in problems]) if problems else "[]"
+        errors = fates.written(problems)
         with self._lock:
             self._words.append(_Word(batch_id, digest, status, errors, then))
             if len(self._words) > 1:  # they go with the first, as long as its turn has not come
@@ -324,10 +308,7 @@ class Outbox:
                 waits = connection.execute("SELECT 1 FROM outbox WHERE batch_id = ?", (name,)).fetchone()
                 sizes.append(None if waits else 0)
                 continue
-            connection.execute(
-                "UPDATE fates SET status = ?, errors = ?, since_us = ? WHERE batch_id = ?",
-                (word.status, word.errors, now_us, name),
-            )
+            fates.decide(connection, word.batch_id, word.status, word.errors, now_us)
             sizes.append(int(gone[0]) + ENTRY_BYTES)
         return sizes
 
@@ -352,14 +333,3 @@ class Outbox:
 
 def _set(setting: str, connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA {setting}")
-
-
-def _fate(batch_id: UUID, row: tuple[Any, ...]) -> Fate:
-    ship, _, readings, status, errors = row
-    return Fate(batch_id, ship, readings, status, tuple(Problem(*each) for each in json.loads(errors)))
-
-
-def _repeated(entry: Entry, known: tuple[Any, ...]) -> Fate:
-    if known[:2] != (entry.ship, entry.digest):
-        raise Conflict(f"batch_id {entry.batch_id} is that of another batch")
-    return _fate(entry.batch_id, known)

@@ -9,7 +9,7 @@ from secrets import token_hex
 from typing import IO
 
 from shared.batch import MAX_BYTES
-from shared.errors import InvalidSettings
+from shared.errors import InvalidSettings, Unavailable
 from shared.sqlite_files import SqliteFile
 
 FILE_NAME = "outbox.sqlite"
@@ -22,7 +22,7 @@ LOG_BYTES = CHECKPOINT_PAGES * 4096 + MAX_BYTES
 MARGIN_BYTES = 2 * 1024 * 1024
 PLENTY_BYTES = 256 * 1024 * 1024
 CACHE_KIB = 1024
-"""For each of some thirty threads."""
+"""For each connection, of which there may be as many as threads."""
 
 
 def locked(folder: Path) -> IO[str]:
@@ -96,16 +96,19 @@ def has_disk_for(file: SqliteFile, folder: Path, size: int) -> bool:
     before it grows; it may have to grow for what is in the log already, too.
 
     Raises:
-        Unavailable: the file cannot be read.
+        Unavailable: the file cannot be read, or is gone: SQLite would go on writing to what nobody finds any more.
 
     """
-    found = os.statvfs(folder)
+    try:
+        found = os.statvfs(folder / FILE_NAME)
+    except OSError as error:
+        raise Unavailable(f"the outbox is out of reach: {error}") from None
     free, longest = found.f_bavail * found.f_frsize, resource.getrlimit(resource.RLIMIT_FSIZE)[0]
     if free >= 2 * size + PLENTY_BYTES and longest == resource.RLIM_INFINITY:
         return True
-    with file.errors():
+    with file.errors(), file.reading() as connection:
         page, pages, unused = (
-            int(file.connection().execute(f"PRAGMA {name}").fetchone()[0])
+            int(connection.execute(f"PRAGMA {name}").fetchone()[0])
             for name in ("page_size", "page_count", "freelist_count")
         )
     grown = pages * page + max(size - unused * page, 0)

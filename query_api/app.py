@@ -16,7 +16,7 @@ from shared.slots import Window
 from shared.store.port import EnergyReader
 
 CACHE_KIB = 1024
-"""Of SQLite's pages, for each of the many threads: what lies on the disk next to one another is read but once."""
+"""Of SQLite's pages, for each connection: what lies on the disk next to one another is read but once."""
 
 
 def store_errors(registry: CollectorRegistry) -> Counter:

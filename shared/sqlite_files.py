@@ -1,4 +1,4 @@
-"""SQLite files as this project uses them: durable at commit, one connection a thread, errors turned into ours."""
+"""SQLite files as this project uses them: durable at commit, usable from any thread, errors turned into ours."""
 
 import sqlite3
 import threading
@@ -56,6 +56,8 @@ class SqliteFile:
         self._busy_s = busy_s
         self._local = threading.local()
         self._all: list[sqlite3.Connection] = []
+        self._idle: list[sqlite3.Connection] = []
+        """Those that are lent, while nobody has them; the one used last is the last."""
         self._lock = threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -108,16 +110,40 @@ class SqliteFile:
         try:
             return self._local.connection  # type: ignore[no-any-return]  # threading.local has no types
         except AttributeError:
-            connection = sqlite3.connect(
-                self._path, timeout=self._busy_s, isolation_level=None, check_same_thread=False, cached_statements=256
-            )
-            connection.execute("PRAGMA synchronous=FULL")
-            connection.execute(f"PRAGMA cache_size=-{self._cache_kib}")
-            connection.execute("PRAGMA wal_autocheckpoint=4000")
-            with self._lock:
-                self._all.append(connection)
-            self._local.connection = connection
-            return connection
+            self._local.connection = self._open()
+            return self._local.connection  # type: ignore[no-any-return]  # the same
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._path, timeout=self._busy_s, isolation_level=None, check_same_thread=False, cached_statements=256
+        )
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute(f"PRAGMA cache_size=-{self._cache_kib}")
+        connection.execute("PRAGMA wal_autocheckpoint=4000")
+        with self._lock:
+            self._all.append(connection)
+        return connection
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Lend a connection for a question: of those that are idle the one used last, which remembers most of the file.
+
+        A server hands its requests to its threads in turn: with a connection for each, nearly all were cold. A thread
+        that has its own, because it writes, reads over that, and so what it has not committed yet.
+        """
+        own = getattr(self._local, "connection", None)
+        if own is not None:
+            yield own
+            return
+        idle = self._idle  # `close` puts another list in its place
+        try:
+            connection = idle.pop()
+        except IndexError:
+            connection = self._open()
+        try:
+            yield connection
+        finally:
+            idle.append(connection)
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -154,7 +180,7 @@ class SqliteFile:
             for connection in self._all:
                 connection.close()
             self._all.clear()
-        self._local = threading.local()
+        self._local, self._idle = threading.local(), []
 
 
 def _code(error: Exception) -> int:

@@ -14,8 +14,9 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from ingest_api.app import routes
+from ingest_api.fates import Fate
 from ingest_api.metrics import IngestMetrics
-from ingest_api.outbox import Entry, Fate
+from ingest_api.outbox import Entry
 from shared import metrics
 from shared.broker import send_at_once
 from shared.errors import Unavailable

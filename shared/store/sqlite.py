@@ -285,8 +285,8 @@ class SqliteStore:
         return f"{found[0]} {found[1]}"
 
     def _rows(self, query: str, parameters: tuple[int | str, ...]) -> list[tuple[Any, ...]]:
-        with self._file.errors():
-            return self._file.connection().execute(query, parameters).fetchall()
+        with self._file.errors(), self._file.reading() as connection:
+            return connection.execute(query, parameters).fetchall()
 
 
 def _parts(rows: Rows) -> Iterator[Rows]:

@@ -131,11 +131,31 @@ def test_a_connection_or_subscription_that_is_refused_says_so() -> None:
     linked(use, suback=0x87)
 
 
+def test_without_its_receipts_it_is_not_connected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither between the two answers of the broker: what is published then, nobody hears the receipts of."""
+    said: list[bool] = []
+
+    def use(link: Link, _: Ear) -> None:
+        subscribe = link._client.subscribe
+
+        def subscribing(*arguments: Any) -> Any:
+            said.append(link.is_connected())
+            return subscribe(*arguments)
+
+        monkeypatch.setattr(link._client, "subscribe", subscribing)
+        link.open()
+        assert link.is_connected()
+
+    linked(use)
+    assert said[0] is False
+
+
 def test_what_has_ended_takes_nothing() -> None:
     def use(link: Link, ear: Ear) -> None:
         link.open()
         link.close()
         until(lambda: ear.is_lost, "told")
+        assert link._client.socket() is link._client._sockpairR is link._client._sockpairW is None, "nothing stays open"
         assert not link.is_connected()
         with pytest.raises(Unavailable, match="lost"):
             link.publish(BATCH, "ships/7/readings", b"x", b"d")

@@ -1,18 +1,15 @@
 """The dispatcher against a real broker: what waits arrives, whatever happens to broker, worker and connection."""
 
-import json
 import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
 from uuid import UUID
 
 import pytest
 
 from ingest_api import broker_link, window
 from ingest_api import dispatcher as dispatcher_module
-from ingest_api.broker_link import Link, Listener
 from ingest_api.dispatcher import Dispatcher
 from ingest_api.outbox import Outbox
 from ingest_api.window import AGAIN_S, LATEST_S, MAX_BATCHES
@@ -155,50 +152,6 @@ def test_what_gets_no_receipt_is_published_again_less_and_less_often(outbox: Out
         worker.answer(worker.came[0], str(name))
         await_empty(outbox)
     worker.close()
-
-
-class BusyLink:
-    """Gives every batch its receipt but the first, and has another one accepted meanwhile: it is never quiet."""
-
-    receive_maximum = MAX_BATCHES
-
-    def __init__(self, outbox: Outbox, listener: Listener, clock: Clock) -> None:
-        self._outbox, self._listener, self._clock = outbox, listener, clock
-        self.names: list[str] = []
-
-    def publish(self, batch_id: str, _topic: str, _payload: bytes, correlation: bytes) -> None:
-        self.names.append(batch_id)
-        self._clock.s += 1
-        if batch_id != self.names[0]:
-            self._listener.receipt(json.dumps({"batch_id": batch_id, "status": "stored"}).encode(), correlation)
-        if len(self.names) < 10 * AGAIN_S:
-            accept(self._outbox)
-
-    def open(self) -> None:
-        """See `Link`."""
-
-    def abandon(self) -> None:
-        """See `Link`."""
-
-    def close(self) -> None:
-        """See `Link`."""
-
-
-def test_what_gets_no_receipt_is_published_again_though_new_ones_come_without_a_pause(outbox: Outbox) -> None:
-    clock, links = Clock(), list[BusyLink]()
-
-    def make_link(listener: Listener) -> Link:
-        links.append(BusyLink(outbox, listener, clock))
-        return cast("Link", links[-1])
-
-    dispatcher = Dispatcher(outbox, make_link, now_s=clock.now_s)
-    first = str(accept(outbox))
-    dispatcher.start()
-    until(lambda: outbox.depth == 1 and links and len(links[0].names) >= 10 * AGAIN_S, "all others are stored")
-    dispatcher.close()
-    again = [at for at, name in enumerate(links[0].names) if name == first]
-    assert len(links) == 1
-    assert again[1] <= 2 * AGAIN_S, "in its time"
 
 
 def test_a_receipt_for_other_content_removes_nothing(outbox: Outbox, broker: Broker) -> None:
@@ -374,3 +327,15 @@ def test_it_ends_though_the_broker_does_not_even_greet(
             await_end(dispatcher)
     finally:
         broker.send_signal(signal.SIGCONT)
+
+
+def test_what_is_new_is_published_without_waiting_for_the_next_look(
+    outbox: Outbox, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher_module, "LOOK_S", NEVER_S)
+    worker = Worker(broker.port)
+    with dispatching(outbox, broker.port):
+        for _ in range(3):
+            name = accept(outbox)
+            until(lambda name=name: stored(outbox, name), "stored")  # type: ignore[misc]
+    worker.close()

@@ -95,6 +95,14 @@ def fill(outbox: Outbox) -> list[UUID]:
         made.append(each.batch_id)
 
 
+def fill_up(disk: Path) -> Path:
+    """Take all of a disk that is left."""
+    ballast = disk / "ballast"
+    with ballast.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, os.statvfs(disk).f_bavail * 4096)
+    return ballast
+
+
 def waiting(outbox: Outbox) -> list[UUID]:
     return [UUID(each.batch_id) for each in outbox.waiting(0, 100_000, 1 << 40)]
 
@@ -136,16 +144,29 @@ def test_a_disk_that_others_fill_takes_no_more_and_loses_nothing(tmp_path: Path)
     with tmpfs(tmp_path / "disk", f"size={DISK_BYTES}") as disk, an_outbox(disk) as outbox:
         made = entry(payload=b"x" * SIZE)
         outbox.accept(made)
-        ballast = disk / "ballast"
-        with ballast.open("wb") as file:
-            size = os.statvfs(disk).f_bavail * 4096
-            os.posix_fallocate(file.fileno(), 0, size)
+        ballast = fill_up(disk)
         with pytest.raises(Unavailable, match="is full"):
             outbox.accept(entry(payload=b"x" * SIZE))
         assert waiting(outbox) == [made.batch_id]
         ballast.unlink()
         decide(outbox, made)
         assert outbox.accept(entry(payload=b"x" * SIZE))[1]
+
+
+def test_what_is_stored_is_taken_out_though_others_have_filled_the_disk(tmp_path: Path) -> None:
+    """The log cannot grow by a byte; but what is in it can go where other batches have been."""
+    with tmpfs(tmp_path / "disk", f"size={DISK_BYTES}") as disk:
+        with an_outbox(disk) as outbox:
+            for made in [entry(payload=b"x" * SIZE) for _ in range(10)]:
+                outbox.accept(made)
+                decide(outbox, made)
+        with an_outbox(disk) as outbox:
+            last = entry(payload=b"x" * SIZE)
+            outbox.accept(last)
+            fill_up(disk)
+            decide(outbox, last)
+            assert stored(outbox, last.batch_id)
+            assert outbox.depth == 0
 
 
 def test_a_disk_that_is_full_in_the_midst_of_a_commit_keeps_nothing_of_it(
@@ -195,6 +216,21 @@ def test_a_folder_that_becomes_read_only_takes_no_more_and_loses_nothing(tmp_pat
         subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
         with an_outbox(disk) as outbox:
             assert waiting(outbox) == [made.batch_id]
+
+
+def test_while_its_file_is_away_nothing_is_accepted(tmp_path: Path) -> None:
+    """SQLite writes on to a file that has been moved or deleted, and nobody would find it at the next start."""
+    first, second = entry(), entry()
+    with an_outbox(tmp_path) as outbox:
+        outbox.accept(first)
+        away = (tmp_path / FILE_NAME).rename(tmp_path / "away")
+        with pytest.raises(Unavailable, match="out of reach"):
+            outbox.accept(second)
+        assert not outbox.can_accept()
+        away.rename(tmp_path / FILE_NAME)
+        assert outbox.can_accept()
+        outbox.accept(second)
+        assert waiting(outbox) == [first.batch_id, second.batch_id]
 
 
 def test_a_file_where_the_folder_should_be_is_a_wrong_setting(tmp_path: Path) -> None:

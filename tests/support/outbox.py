@@ -15,7 +15,8 @@ from paho.mqtt.properties import Properties
 
 from ingest_api.broker_link import Link, Listener
 from ingest_api.dispatcher import Dispatcher
-from ingest_api.outbox import Entry, Fate, Outbox
+from ingest_api.fates import Fate
+from ingest_api.outbox import Entry, Outbox
 from shared.broker import ANONYMOUS, Login
 from shared.topics import ALL_READINGS
 from tests.support.servers import HOST

@@ -13,8 +13,9 @@ from prometheus_client import CollectorRegistry
 from werkzeug.test import TestResponse
 
 from ingest_api.app import DECODERS, routes
+from ingest_api.fates import Fate
 from ingest_api.metrics import IngestMetrics
-from ingest_api.outbox import Entry, Fate, Outbox
+from ingest_api.outbox import Entry, Outbox
 from shared.batch import ENVELOPE_BYTES, MAX_BYTES, Batch, decode
 from shared.errors import Unavailable
 from shared.http import make_app

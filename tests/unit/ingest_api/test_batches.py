@@ -13,9 +13,10 @@ from prometheus_client import CollectorRegistry
 from werkzeug.test import TestResponse
 
 from ingest_api.app import LONGEST_WAIT_S, WAITERS, routes
+from ingest_api.body import Room
 from ingest_api.metrics import IngestMetrics
 from ingest_api.outbox import Outbox
-from shared.errors import Problem
+from shared.errors import Problem, Unavailable
 from shared.http import make_app
 from shared.tokens import access, anybody
 from tests.e2e.bad_batches import SHIP, reading, readings, text
@@ -110,9 +111,10 @@ def test_a_repeat_gets_the_same_answer_however_it_is_written(
         named(spaceship_id=str(SHIP + 1)),
         named(sent_at='"2024-01-01T00:00:00Z"'),
         readings(reading(value="2"))[:-1] + f', "batch_id": "{NAME}"}}',
+        readings(reading(moment='"2024-01-01T01:00:00Z"'))[:-1] + f', "batch_id": "{NAME}"}}',
         readings(reading(), reading(moment='"2024-01-01T01:00:00Z"'))[:-1] + f', "batch_id": "{NAME}"}}',
     ],
-    ids=["unit", "ship", "sent_at", "value", "one more"],
+    ids=["unit", "ship", "sent_at", "value", "moment", "one more"],
 )
 def test_other_content_under_the_same_name_is_409(app: Flask, outbox: Outbox, other: str) -> None:
     assert post(app, named()).status_code == 202
@@ -153,6 +155,21 @@ def test_who_prefers_to_wait_is_told_that_it_is_accepted_when_the_time_is_up(app
     assert response.headers["Preference-Applied"] == "wait=0"
 
 
+def test_what_is_accepted_is_answered_202_though_it_cannot_be_told_what_became_of_it(
+    app: Flask, outbox: Outbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """503 says that it was not accepted."""
+
+    def decided(_batch_id: UUID, _wait_s: float) -> None:
+        raise Unavailable("unable to open database file")
+
+    monkeypatch.setattr(outbox, "decided", decided)
+    response = post(app, named(), Prefer="wait=20")
+    assert (response.status_code, response.json) == (202, {"batch_id": NAME, "status": "accepted", "readings": 1})
+    assert "unable to open" in caplog.text
+    assert len(kept(outbox)) == 1
+
+
 @pytest.mark.parametrize(
     ("prefer", "waited"),
     [
@@ -189,7 +206,22 @@ def test_more_than_there_is_room_for_do_not_wait(app: Flask, outbox: Outbox) -> 
         assert "Preference-Applied" not in response.headers
         decide(outbox)
         assert {each.result(20).status_code for each in waiting} == {201}
-    assert post(app, named(), Prefer="wait=20").status_code == 201
+    response = post(app, text(), Prefer="wait=0")
+    assert response.headers["Preference-Applied"] == "wait=0", "there is room again"
+
+
+def test_who_waits_for_a_receipt_keeps_no_other_body_waiting(
+    app: Flask, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There may be room for one of them only, and a receipt may take half a minute."""
+    monkeypatch.setattr("ingest_api.body.TURN_S", 0)
+    monkeypatch.setattr("ingest_api.body.Room.of", Room(len(named())).of)
+    with ThreadPoolExecutor(1) as sender:
+        waiting = sender.submit(post, app, named(), Prefer="wait=20")
+        until(lambda: outbox._waiters, "it waits")
+        assert post(app, text()).status_code == 202
+        decide(outbox)
+        assert waiting.result(20).status_code == 201
 
 
 def test_nothing_is_known_of_a_batch_that_nobody_sent(app: Flask) -> None:

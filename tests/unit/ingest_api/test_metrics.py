@@ -15,6 +15,7 @@ from tests.e2e.bad_batches import reading, readings, text
 from tests.support.outbox import ROOM
 from tests.support.waiting import until
 from tests.unit.ingest_api.test_app import failing
+from tests.unit.ingest_api.test_batches import decide
 
 UUID = "6f1c2a3e-5b7d-4c1e-9a70-0d4b5f6e7a81"
 
@@ -55,6 +56,18 @@ def test_refused_batches_are_counted_by_status(
     assert registry.get_sample_value("power_ingest_batches_refused_total", {"status": status}) == 1
     assert registry.get_sample_value("power_ingest_batches_total") == 0
     assert registry.get_sample_value("power_ingest_outbox_failures_total") == 0
+
+
+def test_what_the_worker_rejects_was_accepted_and_is_not_counted_as_refused(outbox: Outbox) -> None:
+    """The worker counts it: `power_worker_receipts_total`. Its sender gets 422 all the same."""
+    registry = CollectorRegistry()
+    sender = make_app(routes(outbox, IngestMetrics(registry)), access=anybody).test_client()
+    payload = text(batch_id=f'"{UUID}"')
+    sender.post("/data", data=payload)
+    decide(outbox, "rejected")
+    assert sender.post("/data", data=payload).status_code == 422
+    assert registry.get_sample_value("power_ingest_batches_refused_total", {"status": "422"}) is None
+    assert registry.get_sample_value("power_ingest_batches_total") == 1
 
 
 def test_a_question_for_what_nobody_knows_is_no_refused_batch(outbox: Outbox) -> None:

@@ -8,7 +8,8 @@ from uuid import uuid4
 
 import pytest
 
-from ingest_api.outbox import ENTRY_BYTES, FORGOTTEN_BESIDES, KEPT_US, Fate, Outbox
+from ingest_api.fates import FORGOTTEN_BESIDES, KEPT_US, Fate
+from ingest_api.outbox import ENTRY_BYTES, Outbox
 from shared.errors import Conflict, InvalidSettings, Problem, Unavailable
 from shared.sqlite_files import SqliteFile
 from tests.support.outbox import ROOM, SHIP, an_outbox, decide, entry
@@ -176,6 +177,17 @@ def test_what_became_of_a_batch_is_known_for_two_days_from_then_on(outbox: Outbo
     assert outbox.fate(waits.batch_id) == Fate(waits.batch_id, SHIP, 3, "accepted"), "never while it waits"
 
 
+def test_it_is_known_for_how_long_the_oldest_has_been_waiting(outbox: Outbox, clock: Clock) -> None:
+    """Not the newest: what waits for a quarter of an hour is an alarm, however much comes behind it."""
+    made = entry()
+    outbox.accept(made)
+    clock.us += 60_000_000
+    outbox.accept(entry())
+    assert outbox.oldest_s() == 60
+    decide(outbox, made)
+    assert outbox.oldest_s() == 0
+
+
 def test_many_are_forgotten_little_by_little(outbox: Outbox, clock: Clock) -> None:
     """So that nobody waits for it."""
     made = [entry() for _ in range(2 * FORGOTTEN_BESIDES)]
@@ -209,6 +221,27 @@ def test_the_bound_in_bytes_holds_however_many_come_at_once(tmp_path: Path) -> N
         assert outbox.accept(entry(payload=b"x" * 1000))[1], "there is room again"
 
 
+def test_the_disk_has_to_have_room_for_all_that_is_on_its_way_to_it(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, holds = list[int](), threading.Event()
+
+    def has_disk_for(_file: object, _folder: object, size: int) -> bool:
+        asked.append(size)
+        return True
+
+    monkeypatch.setattr("ingest_api.outbox.has_disk_for", has_disk_for)
+    size = 1000 + ENTRY_BYTES
+    with ThreadPoolExecutor(2) as senders:
+        outbox._writer.do(lambda _: holds.wait(20))
+        for count in (1, 2):
+            senders.submit(outbox.accept, entry(payload=b"x" * 1000))
+            until(lambda count=count: len(asked) == count, "it is looked for")  # type: ignore[misc]
+        holds.set()
+    outbox.accept(entry(payload=b"x" * 1000))
+    assert asked == [size, 2 * size, size]
+
+
 def test_a_repeat_is_answered_although_it_is_full(tmp_path: Path) -> None:
     """It needs no room. Other content under its name is a conflict, full or not."""
     made = entry(content="this")
@@ -233,14 +266,17 @@ def test_all_who_wait_for_a_batch_are_told(outbox: Outbox) -> None:
         assert {each.result(20) for each in found} == {Fate(made.batch_id, SHIP, 3, "stored")}
         assert not any(each.done() for each in still)
         outbox.let_go()
-        assert {each.result(20) for each in still} == {Fate(others.batch_id, SHIP, 3, "accepted")}
+        late = waiters.submit(outbox.decided, others.batch_id, 40)
+        assert {each.result(20) for each in (*still, late)} == {Fate(others.batch_id, SHIP, 3, "accepted")}
     assert outbox._waiters == {}
 
 
 def test_waiting_ends_in_time_and_needs_none_where_it_is_decided(outbox: Outbox) -> None:
     made = entry()
     outbox.accept(made)
-    assert outbox.decided(made.batch_id, 0.01) == Fate(made.batch_id, SHIP, 3, "accepted")
+    with ThreadPoolExecutor(1) as waiter:
+        found = waiter.submit(outbox.decided, made.batch_id, 0.01).result(20)
+    assert found == Fate(made.batch_id, SHIP, 3, "accepted")
     decide(outbox, made)
     assert outbox.decided(made.batch_id, 1e6) == Fate(made.batch_id, SHIP, 3, "stored")
     assert outbox.decided(uuid4(), 1e6) is None
@@ -278,6 +314,28 @@ def test_what_fails_takes_nothing_with_it(outbox: Outbox) -> None:
     with pytest.raises(RuntimeError, match="ours"):
         outbox._writer.do(broken).result(20)
     assert outbox.accept(entry())[1]
+
+
+def test_what_finds_no_room_keeps_no_receipt_from_being_noted(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though they are committed together: what is taken out makes room, else a full disk would stay full."""
+    made, new = entry(), entry()
+    outbox.accept(made)
+    holds, noted = threading.Event(), threading.Event()
+
+    def full(*_: object) -> None:
+        raise Unavailable("database or disk is full")
+
+    monkeypatch.setattr(outbox, "_insert", full)
+    with ThreadPoolExecutor(1) as sender:
+        outbox._writer.do(lambda _: holds.wait(20))
+        sent = sender.submit(outbox.accept, new)
+        until(lambda: outbox._arriving, "it is on its way")
+        outbox.decide(made.batch_id, made.digest, "stored", (), noted.set)
+        holds.set()
+        with pytest.raises(Unavailable, match="disk is full"):
+            sent.result(20)
+    assert noted.wait(20)
+    assert (outbox.depth, outbox.fate(new.batch_id)) == (0, None)
 
 
 def test_a_fault_in_what_follows_a_receipt_does_not_end_the_thread_that_writes(

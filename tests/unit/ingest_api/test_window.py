@@ -2,7 +2,7 @@
 
 import pytest
 
-from ingest_api.window import AGAIN_S, GROWTH, JITTER, SOONER, Window
+from ingest_api.window import AGAIN_S, GROWTH, JITTER, REFUSED_AGAIN_S, REFUSED_LATEST_S, SOONER, Window
 
 
 @pytest.fixture
@@ -29,6 +29,18 @@ def test_what_may_have_been_dropped_is_due_sooner_and_each_time_it_is_less_soon(
         now_s[0] += pause_s * 2 * JITTER * 1.01 + pause_s * 0.01
         assert window.take_due() == [("a", 1)]
         pause_s *= GROWTH
+
+
+def test_what_the_broker_refuses_is_due_after_a_second_and_each_time_it_is_less_soon(
+    window: Window, now_s: list[float]
+) -> None:
+    """Up to half a minute: a worker that comes back after an hour need not wait for an hour."""
+    for pause_s in (REFUSED_AGAIN_S, 3.0, 9.0, 27.0, REFUSED_LATEST_S, REFUSED_LATEST_S):
+        window.refuse("a")
+        now_s[0] += pause_s * (1 - JITTER) * 0.99
+        assert window.take_due() == []
+        now_s[0] += pause_s * (2 * JITTER + 0.01) * 1.01
+        assert window.take_due() == [("a", 1)]
 
 
 def test_to_hurry_makes_nothing_later(window: Window, now_s: list[float]) -> None:

@@ -3,6 +3,7 @@
 import sqlite3
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,49 @@ def test_readers_do_not_wait_for_a_writer(file: SqliteFile, path: Path) -> None:
         connection.execute("INSERT INTO notes VALUES ('inside')")
         assert notes(other) == ["before"]
     other.close()
+
+
+def test_who_only_reads_gets_the_connection_that_was_used_last(file: SqliteFile) -> None:
+    """In whatever thread: it remembers what it has read, and there are no more of them than are used at once."""
+
+    def lent() -> sqlite3.Connection:
+        with file.reading() as connection:
+            return connection
+
+    def lent_two() -> set[sqlite3.Connection]:
+        with file.reading() as one, file.reading() as another:
+            return {one, another}
+
+    with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
+        one = first.submit(lent).result(20)
+        both = second.submit(lent_two).result(20)
+        last = first.submit(lent).result(20)
+        assert len(both) == 2
+        assert one in both
+        assert second.submit(lent).result(20) is last
+        assert len(file._all) == 3, "one more is this thread's, which has made the tables"
+
+
+def test_who_writes_reads_what_is_not_committed_yet_and_nobody_else_does(file: SqliteFile) -> None:
+    def read() -> list[str]:
+        with file.reading() as connection:
+            return [text for (text,) in connection.execute("SELECT text FROM notes")]
+
+    with ThreadPoolExecutor(1) as others, file.transaction() as connection:
+        connection.execute("INSERT INTO notes VALUES ('inside')")
+        assert read() == ["inside"]
+        assert others.submit(read).result(20) == []
+
+
+def test_a_connection_that_comes_back_after_the_end_is_lent_to_nobody(file: SqliteFile) -> None:
+    def outlive() -> None:
+        with file.reading():
+            file.close()
+        with file.reading() as connection:
+            connection.execute("SELECT * FROM notes")
+
+    with ThreadPoolExecutor(1) as others:
+        others.submit(outlive).result(20)
 
 
 @pytest.mark.parametrize(
