@@ -2,12 +2,12 @@
 
 import argparse
 import importlib
-import logging
 import os
 import select
 import sys
 
 from shared.errors import PowerError
+from shared.log import log_to_stderr
 
 COMMANDS = {
     "up": "run the whole service on this machine",
@@ -62,8 +62,7 @@ def _run(arguments: list[str]) -> int:
             module.add_arguments(child)
             child.set_defaults(run=module.run)
     parsed = parser.parse_args(arguments)
-    process = importlib.import_module("shared.process")  # here: what it loads takes long enough for a Ctrl-C
-    logging.basicConfig(stream=sys.stderr, level="INFO", format=process.LOG_FORMAT)
+    log_to_stderr("INFO")
     return int(parsed.run(parsed))
 
 

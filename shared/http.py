@@ -59,7 +59,7 @@ def problem(
         body["detail"] = detail
     if errors:
         body["errors"] = [{"at": each.at, "problem": each.problem} for each in errors]
-    response.data = json.dumps(body)
+    response.data = json.dumps(body) + "\n"
     return response
 
 

@@ -1,7 +1,6 @@
 """What every service's process does alike: logging, one line for a wrong setting, stopping on a signal."""
 
 import ctypes
-import logging
 import os
 import signal
 import sys
@@ -9,9 +8,9 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from shared.errors import InvalidSettings, Unavailable
+from shared.log import log_to_stderr
 from shared.settings import LogSettings
 
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 WRONG_SETTINGS = 2
 """The exit status of a process that must not be started again as it is."""
 READY_FD = "POWER_READY_FD"
@@ -24,8 +23,7 @@ LARGE_BYTES = 1024 * 1024
 def run(main: Callable[[], None]) -> None:
     """Run a service to its end, and leave with a status that says how it went."""
     try:
-        level = LogSettings.load(os.environ).log_level
-        logging.basicConfig(stream=sys.stderr, level=level, format=LOG_FORMAT)
+        log_to_stderr(LogSettings.load(os.environ).log_level)
         main()
     except InvalidSettings as error:
         sys.stderr.write(f"{error}\n")

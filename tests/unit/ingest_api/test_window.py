@@ -47,3 +47,14 @@ def test_to_hurry_makes_nothing_later(window: Window, now_s: list[float]) -> Non
     now_s[0] = AGAIN_S * (1 + JITTER)
     window.hurry()
     assert window.take_due() == [("a", 1)]
+
+
+def test_what_was_published_at_once_is_not_all_due_at_once(window: Window, now_s: list[float]) -> None:
+    for number in range(2, 1000):
+        window.add(str(number), number, 10)
+    dues = []
+    for part in (1 - JITTER, 1 - JITTER / 2, 1, 1 + JITTER / 2, 1 + JITTER):
+        now_s[0] = AGAIN_S * part
+        dues.append(len(window.take_due()))
+    assert dues[0] == 0
+    assert all(150 < due < 350 for due in dues[1:])

@@ -1,0 +1,57 @@
+"""What the log leaves out, by a clock that goes on when it is told to."""
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from shared.log import BURST, WITHIN_S, Sparing
+
+log = logging.getLogger("tests.log")
+
+
+@pytest.fixture
+def now_s() -> list[float]:
+    return [0.0]
+
+
+@pytest.fixture
+def sparing(now_s: list[float], caplog: pytest.LogCaptureFixture) -> Iterator[Sparing]:
+    sparing = Sparing(lambda: now_s[0])
+    with caplog.filtering(sparing), caplog.at_level(logging.INFO):
+        yield sparing
+
+
+@pytest.mark.usefixtures("sparing")
+def test_lines_alike_are_written_up_to_a_bound_and_the_next_one_later_tells_how_many_were_not(
+    now_s: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    for i in range(BURST + 7):
+        log.warning("no room for %d %%", i)
+    assert caplog.messages[:2] == ["no room for 0 %", "no room for 1 %"]
+    assert caplog.messages[-1].startswith(f"no room for {BURST - 1} % (more of this kind are only counted")
+    assert len(caplog.messages) == BURST
+
+    now_s[0] = WITHIN_S
+    log.warning("no room for %d %%", 99)
+    log.warning("no room for %d %%", 100)
+    assert caplog.messages[BURST:] == ["no room for 99 % (7 more of this kind were left out)", "no room for 100 %"]
+
+
+@pytest.mark.usefixtures("sparing")
+def test_a_flood_of_one_kind_keeps_no_other_out(caplog: pytest.LogCaptureFixture) -> None:
+    for i in range(BURST * 3):
+        log.warning("no room for %d", i)
+    log.error("no room for %d", 1)
+    log.warning("the disk is full")
+    logging.getLogger("tests.other").warning("no room for %d", 2)
+    assert caplog.messages[BURST:] == ["no room for 1", "the disk is full", "no room for 2"]
+
+
+@pytest.mark.usefixtures("sparing")
+def test_what_comes_slowly_is_all_written(now_s: list[float], caplog: pytest.LogCaptureFixture) -> None:
+    for i in range(BURST * 3):
+        log.info("batch %d", i)
+        now_s[0] += WITHIN_S / (BURST - 1)
+    assert len(caplog.messages) == BURST * 3
+    assert "left out" not in caplog.text
