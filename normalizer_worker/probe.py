@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 
 from paho.mqtt.client import Client
 from paho.mqtt.reasoncodes import ReasonCode
@@ -25,11 +26,12 @@ class Probe:
     dynamic-security plugin, and with a file of rules that it has read again).
     """
 
-    def __init__(self, client: Client, told: BrokerVitals) -> None:
+    def __init__(self, client: Client, told: BrokerVitals, now_s: Callable[[], float] = time.monotonic) -> None:
         """Prepare; the first is due as soon as it is quiet, because after a loss it says whether that is over."""
         self._client = client
+        self._now_s = now_s
         self._told = told
-        self._due_s = 0.0
+        self._due_s = -_NEVER_S
         self._is_quiet = True
         self._is_out = False
         self._unconfirmed: int | None = None
@@ -51,7 +53,7 @@ class Probe:
             self._is_out, self._due_s = False, _NEVER_S
             log.warning("the broker does not let the worker publish on %s, to see what reaches it: %s", PROBE, code)
         elif self._is_out:
-            self._back_by_s = time.monotonic() + BACK_WITHIN_S
+            self._back_by_s = self._now_s() + BACK_WITHIN_S
         return True
 
     def go_on(self) -> None:
@@ -61,7 +63,7 @@ class Probe:
             Unavailable: the last one was confirmed, and has not come; or the connection is lost.
 
         """
-        now_s = time.monotonic()
+        now_s = self._now_s()
         if not self._is_quiet:
             self._is_quiet, self._due_s = True, max(self._due_s, now_s + QUIET_S)
         if now_s > self._back_by_s:

@@ -1,7 +1,6 @@
 """Stores readings and the slots they change, together, in transactions of the store."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -19,14 +18,24 @@ from shared.store.port import Neighbourhood, ReadingStore, Span
 
 TAIL_READINGS = 500_000
 MAX_SLOTS = 500_000
+MAX_STRETCHES = 500
+"""Of a transaction, more or less: each is read by itself, and what was read must not become too old."""
 NEAR_US = 2 * 3600 * US_PER_S
 
 
 class _Done(NamedTuple):
-    """What a transaction did: whether there was anything to put, and whether nobody else can have been writing."""
+    """What a transaction did.
+
+    Attributes:
+        anything: whether there was anything to put.
+        alone: whether nobody else can have been writing.
+        refused: why the store has not taken all of it, if so.
+
+    """
 
     anything: bool
     alone: bool
+    refused: Refused | None = None
 
 
 class Recorder:
@@ -64,8 +73,11 @@ class Recorder:
 
         """
         for load in transactions(latest(readings), self._max_gap_us):
-            if not self._transact_or_refuse(load).alone and self._revisits:
+            done = self._take(load)
+            if not done.alone and self._revisits:
                 self._revisits.add(load)
+            if done.refused:
+                raise done.refused
 
     def tidy(self) -> bool:
         """Do a little of what can wait; tell whether more of it is left.
@@ -78,20 +90,21 @@ class Recorder:
         if self._revisits and due:
             number, readings = due
             self._tails.clear()
-            with suppress(Refused):  # by now it may be older than the database keeps anything
-                done = self._transact_or_refuse(readings)
-                if done.anything and not done.alone:
-                    self._revisits.add(readings)  # what was put right may have been undone again
+            done = self._take(readings)  # it may be refused: by now it may be older than the database keeps anything
+            if done.anything and not done.alone:
+                self._revisits.add(readings)  # what was put right may have been undone again
             self._revisits.done(number)
         return self._store.tidy() or bool(due)
 
-    def _transact_or_refuse(self, load: Readings) -> _Done:
+    def _take(self, load: Readings) -> _Done:
+        """Store what the store takes of some readings, with its slots."""
         try:
             return self._transact(load)
-        except Refused:
-            with suppress(Refused):
-                self._transact(load, only_slots=True)
-            raise
+        except Refused as refused:
+            try:
+                return self._transact(load, only_slots=True)._replace(refused=refused)
+            except Refused:
+                return _Done(anything=False, alone=False, refused=refused)
 
     def _transact(self, load: Readings, *, only_slots: bool = False) -> _Done:
         """Store readings and slots in one transaction; or only the slots of what is stored of the readings."""
@@ -149,15 +162,17 @@ class Recorder:
 
 
 def transactions(readings: Readings, max_gap_us: int) -> Iterator[Readings]:
-    """Cut readings, sorted by ship and time, so that each part makes `MAX_SLOTS` at most, more or less.
+    """Cut readings, sorted by ship and time: no part makes more than `MAX_SLOTS` or `MAX_STRETCHES`, more or less.
 
     A few thousand readings that are a day apart make as many slots as a transaction should hold. Where it is cut makes
     no difference to the slots.
     """
     step_us = np.diff(readings.moment_us, prepend=0)
-    step_us[np.append([True], np.diff(readings.ship) != 0)] = max_gap_us
-    slots = np.cumsum(np.minimum(np.abs(step_us), max_gap_us) // SLOT_US + 1)
-    cuts = np.flatnonzero(np.diff(slots // MAX_SLOTS)) + 1
+    starts_ship = np.append([True], np.diff(readings.ship) != 0)
+    step_us[starts_ship] = max_gap_us
+    slots = np.minimum(np.abs(step_us), max_gap_us) // SLOT_US + 1
+    slots[(step_us > min(max_gap_us, NEAR_US)) & ~starts_ship] += MAX_SLOTS // MAX_STRETCHES
+    cuts = np.flatnonzero(np.diff(np.cumsum(slots) // MAX_SLOTS)) + 1
     for start, end in pairwise([0, *cuts.tolist(), len(readings)]):
         yield readings[start:end]
 
@@ -194,8 +209,9 @@ def _with_slots(spans: Sequence[Span], slots: Slots) -> list[Span]:
     ends = np.searchsorted(slots.ship, [span.ship for span in spans], side="right").tolist()
     wider = []
     for span, start, end in zip(spans, starts, ends, strict=True):
+        first_us, last_us = span.first_us, span.last_us
         if start < end:
-            first_us, last_us = (int(slots.start_s[row]) * US_PER_S for row in (start, end - 1))
-            span = Span(span.ship, min(span.first_us, first_us), max(span.last_us, last_us + SLOT_US - 1))
-        wider.append(span)
+            first_us = min(first_us, int(slots.start_s[start]) * US_PER_S)
+            last_us = max(last_us, int(slots.start_s[end - 1]) * US_PER_S + SLOT_US - 1)
+        wider.append(Span(span.ship, first_us, last_us))
     return wider

@@ -16,7 +16,8 @@ import numpy as np
 from shared.readings import Readings
 from shared.sqlite_files import SqliteFile
 
-AFTER_S = 60.0
+AFTER_S = 300.0
+"""By then what another has prepared without our readings has arrived, or never will (`SETTLED_S` of the store)."""
 FILE_NAME = "revisits.sqlite"
 _VERSION = 1
 _SCHEMA = "CREATE TABLE revisits (id INTEGER PRIMARY KEY, due_s REAL NOT NULL, readings BLOB NOT NULL) STRICT;"

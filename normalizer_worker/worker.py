@@ -262,6 +262,7 @@ def _ship(message: Message) -> int:
 
 
 def _wait(seconds: float, stopping: Callable[[], bool]) -> None:
+    # In slices: a sleep goes on after a signal, and its handler could not set an Event that it has interrupted.
     deadline = time.monotonic() + seconds
     while not stopping() and time.monotonic() < deadline:
         time.sleep(min(0.1, seconds))

@@ -12,6 +12,10 @@ SHOWN_S = 60
 """For so long after its last sign of life a worker may still be writing."""
 HELD_S = SHOWN_S - TIMEOUT_S
 """So long after its sign a worker may begin to write: what it sends then arrives while the sign is seen, or never."""
+LEARNT_S = 240
+"""So long after its last look a worker may begin to write: it depends on nothing that was so before that look."""
+SETTLED_S = LEARNT_S + SHOWN_S
+"""So long after something was stored nothing arrives any more that was prepared without it."""
 WATCHED_S = SHOWN_S * 2 / 3
 """Looks that lie no further apart show everybody who came between them, and signs show us to everybody who did."""
 _REFRESH_S = SHOWN_S / 4
@@ -35,8 +39,19 @@ class Presence:
         self._gone: frozenset[str] = frozenset()
         self._unsure_until_s = 0.0
 
+    def begin(self) -> bool:
+        """Let others see us; to be called before anything is read that what is written will depend on.
+
+        Returns:
+            Whether `alone` can still answer for all the time since its last answer.
+
+        """
+        shown_s = self._shown_s
+        self.show()
+        return self._is_recent(shown_s) and self._is_recent(self._looked_s)  # now, however long that took
+
     def show(self) -> None:
-        """Let others see us; to be called before anything is read that what is written will depend on."""
+        """Let others see us, if our last sign is not of just now."""
         now_s = self._now_s()
         if self._shown_s is None or now_s - self._shown_s > _REFRESH_S:
             self._say(here=True)
@@ -46,15 +61,20 @@ class Presence:
         """Stay in sight, before each request of a transaction.
 
         Raises:
-            Unavailable: we were halted for so long that others may have thought us gone; what was read is too old to
-                write anything that depends on it.
+            Unavailable: we were halted for so long that others may have thought us gone, or take so long that they may
+                have come back to what they stored; what was read is too old to write anything that depends on it.
 
         """
-        if self._shown_s is not None:
-            ago_s = self._now_s() - self._shown_s
-            if ago_s > HELD_S:
-                raise Unavailable(f"the transaction has stood still for {ago_s:.0f} s, and begins anew")
-            self.show()
+        self._check_age()
+        self.show()
+        self._check_age()  # we may have been halted with our sign under way
+
+    def _check_age(self) -> None:
+        shown_s, looked_s = self._ago_s(self._shown_s), self.last_look_s()
+        if shown_s > HELD_S:
+            raise Unavailable(f"the transaction has stood still for {shown_s:.0f} s, and begins anew")
+        if looked_s > LEARNT_S:
+            raise Unavailable(f"the transaction rests on what is {looked_s:.0f} s old, and begins anew")
 
     def leave(self) -> None:
         """Say that we write no more, if that is certain."""
@@ -69,12 +89,11 @@ class Presence:
     def _is_sure(self) -> bool:
         return self._now_s() >= self._unsure_until_s
 
-    def has_watched(self) -> bool:
-        """Tell whether `alone` can still answer for all the time since its last answer."""
-        return self._is_recent(self._shown_s) and self._is_recent(self._looked_s)
-
     def _is_recent(self, when_s: float | None) -> bool:
-        return when_s is not None and self._now_s() - when_s <= WATCHED_S
+        return self._ago_s(when_s) <= WATCHED_S
+
+    def _ago_s(self, when_s: float | None) -> float:
+        return float("inf") if when_s is None else self._now_s() - when_s
 
     def watch(self) -> bool:
         """Begin to watch; tell whether nobody else, not even an earlier request of ours, can be writing."""
@@ -91,7 +110,7 @@ class Presence:
 
     def last_look_s(self) -> float:
         """Tell how long ago the last look was."""
-        return float("inf") if self._looked_s is None else self._now_s() - self._looked_s
+        return self._ago_s(self._looked_s)
 
     def _others(self) -> _Others:
         last: dict[str, str] = {}

@@ -12,7 +12,8 @@ from itertools import islice
 from shared.errors import Refused
 from shared.moments import US_PER_S
 from shared.slots import Slots
-from shared.store.influx_server import NS_PER_S, Server
+from shared.store.influx_requests import Requests
+from shared.store.influx_server import NS_PER_S
 from shared.store.influx_sums import (
     DAY_S,
     KINDS,
@@ -47,7 +48,7 @@ class Pending:
 class RollUps:
     """The worker's half: makes sums, remembers them, and repairs those that it finds out of date."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Requests) -> None:
         """Remember nothing yet."""
         self._server = server
         self._sums: dict[Key, Sum] = {}
@@ -158,7 +159,7 @@ def _together(stale: Iterable[Key]) -> list[Key]:
     return [key for key in stale if (key[:2] == first[:2] and 0 <= key.time_s - first.time_s < reach_s) or key == first]
 
 
-def _made(server: Server, keys: Sequence[Key]) -> dict[Key, Sum]:
+def _made(server: Requests, keys: Sequence[Key]) -> dict[Key, Sum]:
     kind = keys[0].kind
     if kind is SHIPS:
         return {

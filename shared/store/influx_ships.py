@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from shared.moments import US_PER_S
 from shared.slots import SLOT_S, Window
-from shared.store.influx_server import NS_PER_S, NS_PER_US, Server, complete
+from shared.store.influx_requests import Requests
+from shared.store.influx_server import NS_PER_S, NS_PER_US, complete
 from shared.store.influx_sums import DAY_S, SHIP_DAYS, SHIPS, Sum, of_all_time, of_ships, ship_sum, ships_in, ships_of
 from shared.store.influx_windows import END_S, energies
 from shared.store.port import NEWEST, ShipHistory, ShipPage
@@ -23,7 +24,7 @@ REACHES_S = (3 * 3600, 4 * DAY_S, 90 * DAY_S, END_S)
 """How far back from its last slot a ship's newest readings are looked for, while there are too few."""
 
 
-def ships(server: Server, after: int, count: int, windows: Sequence[Window]) -> ShipPage:
+def ships(server: Requests, after: int, count: int, windows: Sequence[Window]) -> ShipPage:
     """See `EnergyReader`."""
     later = [ship for ship in ships_in(server, SHIP_DAYS) if ship > after]
     asked = later[:count]
@@ -35,7 +36,7 @@ def ships(server: Server, after: int, count: int, windows: Sequence[Window]) -> 
     return ShipPage(found, asked[-1] if len(later) > count else None)
 
 
-def _sums(server: Server, ships: Sequence[int]) -> dict[int, Sum]:
+def _sums(server: Requests, ships: Sequence[int]) -> dict[int, Sum]:
     """Give each ship's sum of all time; one that nobody finishes is made from the ship's days."""
     found: dict[int, Sum] = {}
     for look in range(LOOKS):
@@ -46,7 +47,7 @@ def _sums(server: Server, ships: Sequence[int]) -> dict[int, Sum]:
     return found | of_all_time(server, [ship for ship in ships if ship not in found])
 
 
-def _finished(server: Server, ships: Sequence[int]) -> dict[int, Sum]:
+def _finished(server: Requests, ships: Sequence[int]) -> dict[int, Sum]:
     """Give the sums of ships that nobody was writing while they were read."""
     within = f"FROM {SHIPS.name} WHERE {of_ships(ships)} GROUP BY ship"
     marks, sums_ = f"SELECT mark, clean {within}", f"SELECT {', '.join(SHIPS.kept)} {within}"
@@ -106,7 +107,7 @@ class _Ends:
         return ShipHistory(self.ship, first_us, tuple(sorted(self.newest_us)), slots, self.sum.whole, kwh)
 
 
-def _ends(server: Server, sums: Mapping[int, Sum]) -> list[_Ends]:
+def _ends(server: Requests, sums: Mapping[int, Sum]) -> list[_Ends]:
     """Look for the ends of ships, at first close to where they must be, and wherever too little is found, farther."""
     ends = {ship: _Ends(ship, each) for ship, each in sorted(sums.items()) if each.last_s >= each.first_s}
     for reach_s in REACHES_S:
@@ -117,7 +118,7 @@ def _ends(server: Server, sums: Mapping[int, Sum]) -> list[_Ends]:
     return list(ends.values())
 
 
-def _look(server: Server, asks: Sequence[str], ends: Mapping[int, _Ends]) -> None:
+def _look(server: Requests, asks: Sequence[str], ends: Mapping[int, _Ends]) -> None:
     for table in server.query(asks, {}):
         for ship, time_ns in zip(ships_of(table), map(int, table["time"]), strict=True):
             if "value" in table:

@@ -16,7 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from normalizer_worker.normalize import DEFAULT_MAX_GAP_US
+from normalizer_worker.revisits import AFTER_S
 from shared.slots import Slots, Window
+from shared.store.influx_presence import SHOWN_S
 from shared.store.influx_server import Account, Server
 from shared.store.influx_sums import KINDS, read_stale
 from shared.store.influxdb import InfluxStore
@@ -26,18 +28,20 @@ from tests.support import reference
 from tests.support.comparing import assert_same
 from tests.support.influxdb import InfluxDb
 from tests.support.reference import Reading
-from tests.support.stepping import Clock, Fate, Life, Stage, SteppedWorker, pass_time
+from tests.support.stepping import KILLS, Clock, Fate, Life, Stage, SteppedWorker, Turn, pass_time
 from tests.support.strategies import START_US
 
 SHIPS = (1, 2)
 ROUNDS = 3
-"""How many minutes of quiet it takes at most until everything is right and nobody has anything left to do."""
+"""How many times of quiet it takes at most until everything is right and nobody has anything left to do."""
 
 _databases = count()
+MOMENTS_US = [START_US + 60_000_000 * minutes for minutes in (*range(0, 45, 5), 300, 26 * 60)]
+"""Some close together, one in another stretch, and one beyond the longest gap."""
 readings = st.builds(
     Reading,
     ship=st.sampled_from(SHIPS),
-    moment_us=st.integers(0, 8).map(lambda at: START_US + 300_000_000 * at),
+    moment_us=st.sampled_from(MOMENTS_US),
     value=st.integers(0, 9).map(float),
     is_energy=st.booleans(),
     sent_at_us=st.integers(0, 3),
@@ -55,7 +59,8 @@ class Scenario:
         at_once: what each of them records while others do.
         joins: whether what is delivered again comes together with what comes next.
         ends: whether all but the first are told to end when they have recorded all.
-        kills: which steps end in a kill, and how.
+        fates: what becomes of some of the steps.
+        passing_s: how much time passes before some of them.
 
     """
 
@@ -64,7 +69,8 @@ class Scenario:
     at_once: list[list[list[Reading]]]
     joins: bool
     ends: bool
-    kills: dict[int, Fate]
+    fates: dict[int, Fate]
+    passing_s: dict[int, float]
 
 
 scenarios = st.builds(
@@ -74,7 +80,8 @@ scenarios = st.builds(
     at_once=st.lists(loads, min_size=2, max_size=3),
     joins=st.booleans(),
     ends=st.booleans(),
-    kills=st.dictionaries(st.integers(0, 60), st.sampled_from(list(Fate)[1:]), max_size=2),
+    fates=st.dictionaries(st.integers(0, 60), st.sampled_from(list(Fate)[1:]), max_size=3),
+    passing_s=st.dictionaries(st.integers(0, 60), st.sampled_from([16.0, 29.0, 41.0, 61.0]), max_size=3),
 )
 
 
@@ -87,7 +94,7 @@ class World:
         self.account = Account(influxdb.url, self.database)
         self.server = Server(self.account)
         self.server.set_up()
-        self.clock, self.stage = Clock(), Stage()
+        self.clock, self.stage = Clock(), Stage(self.pass_time)
         self._folder = folder / self.database
         self.lives: list[Life] = []
         self.rows: list[Reading] = []
@@ -108,13 +115,13 @@ class World:
         self.rows += [row for load in loads for row in load]
         life.extend(loads)
 
-    def pass_time(self) -> None:
-        pass_time(self.influxdb, self.database, self.clock)
+    def pass_time(self, seconds: float = SHOWN_S + 1) -> None:
+        pass_time(self.influxdb, self.database, self.clock, seconds)
 
     def settle(self) -> None:
-        """Let all workers rest for a few minutes."""
+        """Let all workers rest for a while."""
         for _ in range(ROUNDS):
-            self.pass_time()
+            self.pass_time(AFTER_S + 1)
             for life in self.lives:
                 life.rest()
 
@@ -174,12 +181,13 @@ def test_whatever_comes_between_all_is_right_in_the_end(
 ) -> None:
     at, steps = 0, count()
 
-    def choose(among: int) -> tuple[int, Fate]:
+    def choose(among: int) -> Turn:
         """Go on with the same one mostly: few changes at odd places find more than many everywhere."""
         nonlocal at
         drawn = data.draw(st.integers(0, 29))
         at = drawn % among if drawn > 20 else min(at, among - 1)
-        return at, scenario.kills.get(next(steps), Fate.DONE)
+        step = next(steps)
+        return Turn(at, scenario.fates.get(step, Fate.DONE), scenario.passing_s.get(step, 0.0))
 
     with make_world() as world:
         first = world.life(scenario.before, joins=scenario.joins)
@@ -189,7 +197,7 @@ def test_whatever_comes_between_all_is_right_in_the_end(
         world.extend(first, scenario.at_once[0])
         others = [world.life(each, joins=scenario.joins, ends=scenario.ends) for each in scenario.at_once[1:]]
         world.stage.run([each.run for each in (first, *others)], choose)
-        if not scenario.kills:
+        if not any(each.deaths or each.failures for each in world.lives):
             world.check_slots()
         world.settle()
         world.check()
@@ -201,7 +209,7 @@ def at(minutes: int, value: float, sent_at_us: int = 0, ship: int = 1) -> Readin
 
 
 @pytest.mark.parametrize("is_alone", [True, False], ids=["alone", "while another is seen"])
-@pytest.mark.parametrize("fate", list(Fate)[1:], ids=[fate.value for fate in list(Fate)[1:]])
+@pytest.mark.parametrize("fate", KILLS, ids=[fate.value for fate in KILLS])
 def test_a_worker_killed_at_any_step_leaves_nothing_that_its_successor_does_not_put_right(
     make_world: Callable[[], World],
     fate: Fate,
@@ -218,7 +226,7 @@ def test_a_worker_killed_at_any_step_leaves_nothing_that_its_successor_does_not_
                 world.life([]).worker.store._presence.show()
             world.extend(life, [batch, [at(50, 7.0)]])
             fates = chain([Fate.DONE] * step, [fate], repeat(Fate.DONE))
-            world.stage.run([life.run], lambda _, fates=fates: (0, next(fates)))  # type: ignore[misc]  # a default
+            world.stage.run([life.run], lambda _, fates=fates: Turn(0, next(fates)))  # type: ignore[misc]  # a default
             kills += life.deaths
             if fate is not Fate.KILLED_AND_DONE_LATER:
                 world.check()
@@ -239,9 +247,9 @@ def test_what_was_put_is_looked_at_again_even_where_others_have_come_between(mak
             turns = chain(repeat(0, step), repeat(1))
             waiting: list[int] = []
 
-            def choose(among: int, turns: Iterator[int] = turns, waiting: list[int] = waiting) -> tuple[int, Fate]:
+            def choose(among: int, turns: Iterator[int] = turns, waiting: list[int] = waiting) -> Turn:
                 waiting.append(among)
-                return min(next(turns), among - 1), Fate.DONE
+                return Turn(min(next(turns), among - 1))
 
             world.stage.run([slow.run, quick.run], choose)
             world.check_slots()

@@ -8,11 +8,12 @@ import pytest
 
 from normalizer_worker.normalize import DEFAULT_MAX_GAP_US
 from normalizer_worker.recorder import Recorder
-from shared.errors import Unavailable
+from normalizer_worker.revisits import AFTER_S
+from shared.errors import Refused, Unavailable
 from shared.readings import Readings
 from shared.slots import Window
-from shared.store import influx_rollups
-from shared.store.influx_presence import HELD_S, SHOWN_S, WATCHED_S
+from shared.store import influx_requests, influx_rollups
+from shared.store.influx_presence import HELD_S, LEARNT_S, SETTLED_S, SHOWN_S, WATCHED_S
 from shared.store.influx_server import Account, Table
 from shared.store.influx_sums import FLEET, PINNED_S, SHIPS, read_stale, ships_in
 from shared.store.influxdb import InfluxStore
@@ -171,7 +172,7 @@ def test_what_is_put_right_again_is_looked_at_once_more(world: World) -> None:
     old = f'readings,ship=1 value=5.0,unit="kW",sent_at=1i {START_US * 1000}'
     world.server.write([old])  # what another has undone
     world.rows.append(reading(0, 5.0, sent=1))
-    world.pass_time()
+    world.pass_time(AFTER_S + 1)
     other.worker.store._presence.show()
     one.rest()
     assert world.stored()[1, START_US][0] == 9.0
@@ -213,14 +214,172 @@ def test_who_was_halted_in_a_transaction_writes_nothing_of_it(world: World) -> N
 
     store.neighbourhoods = halted  # type: ignore[method-assign]
     with pytest.raises(Unavailable, match="stood still for 31 s"):
-        record(world, one, reading(0))
+        one.worker.recorder.record(Readings.from_rows([reading(0)]))
     assert world.stored() == {}
+
+
+def before_readings(life: Life, then: Callable[[], None]) -> None:
+    """Have something happen once while a worker's next readings are under way."""
+    server = life.worker.store._server
+    write, waiting = server._write, [then]
+
+    def late(body: bytes) -> None:
+        if body.startswith(b"readings") and waiting:
+            waiting.pop()()
+        write(body)
+
+    server._write = late  # type: ignore[method-assign]
+
+
+def test_a_correction_outlives_an_older_value_that_was_prepared_before_it(world: World) -> None:
+    """Prepared from what was seen 40 s before, and under way for 25 s."""
+    one, other = world.life([]), world.life([])
+    record(world, one, reading(0), reading(10, 1.0))
+    record(world, other, reading(10, 5.0, sent=2))
+    world.pass_time(WATCHED_S - 1)
+
+    def meanwhile() -> None:
+        world.pass_time(25)
+        other.rest()
+
+    before_readings(one, meanwhile)
+    record(world, one, reading(10, 3.0, sent=1))
+    assert world.stored()[1, START_US + 10 * MINUTE_US][0] == 3.0
+    world.settle()
+    world.check()
+    world.check_clean()
+
+
+def test_who_was_halted_before_its_sign_remembers_nothing(world: World) -> None:
+    """Another was alone meanwhile, and will not come back to what it has put."""
+    one, other = world.life([]), world.life([])
+    record(world, one, reading(0), reading(10, 1.0))
+    world.pass_time(WATCHED_S - 1)
+    show, halted = one.worker.store._presence._say, [True]
+
+    def late(*, here: bool) -> None:
+        if halted:
+            halted.pop()
+            world.pass_time(SHOWN_S - WATCHED_S + 5)
+            record(world, other, reading(10, 5.0, sent=2))
+        show(here=here)
+
+    one.worker.store._presence._say = late  # type: ignore[method-assign]
+    record(world, one, reading(10, 3.0, sent=1))
+    world.settle()
+    world.check()
+    world.check_clean()
+
+
+def test_who_was_halted_while_it_showed_itself_writes_nothing(world: World) -> None:
+    """Its sign was seen, and is over: another has thought itself alone."""
+    one, other = world.life([]), world.life([])
+    record(world, one, reading(0), reading(10, 1.0))
+    store = one.worker.store
+    neighbourhoods, show, halts = store.neighbourhoods, store._presence._say, [2]
+
+    def slow(spans: Sequence[Span]) -> list[Neighbourhood]:
+        found = neighbourhoods(spans)
+        world.pass_time(SHOWN_S / 4 + 1)  # so that the next request needs a sign
+        return found
+
+    def halted(*, here: bool) -> None:
+        show(here=here)
+        halts[0] -= 1
+        if halts[0] == 0:
+            world.pass_time(SHOWN_S + 1)
+            record(world, other, reading(10, 5.0, sent=2))
+
+    world.pass_time(WATCHED_S - 1)
+    store.neighbourhoods, store._presence._say = slow, halted  # type: ignore[method-assign]
+    with pytest.raises(Unavailable, match="stood still"):
+        one.worker.recorder.record(Readings.from_rows([reading(10, 3.0, sent=1)]))
+    assert halts == [0]
+    record(world, one, reading(10, 3.0, sent=1))
+    world.settle()
+    world.check()
+    world.check_clean()
+
+
+@pytest.mark.parametrize("too_old", [(b"readings",), (b"readings", b"energy")], ids=["readings", "and their slots"])
+def test_readings_of_a_batch_that_is_refused_are_visited_again(world: World, too_old: tuple[bytes, ...]) -> None:
+    """What was stored of it may be undone by another as anything else."""
+    one, other = world.life([]), world.life([])
+    other.worker.store._server.set_up()
+    other.worker.store._presence.show()
+    batch = Readings.from_rows([reading(10)])
+    write = one.worker.store._server._write
+
+    def refuses(body: bytes) -> None:
+        write(body)
+        if body.startswith(too_old):
+            raise Refused("a part of it is too old")
+
+    one.worker.store._server._write = refuses  # type: ignore[method-assign]
+    with pytest.raises(Refused):
+        one.worker.recorder.record(batch)
+    assert one.worker.revisits.waiting() == 1
+
+
+def test_who_is_slow_stays_in_sight(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Marks, slots and sums are many: between their requests, too, others are shown that somebody is at work."""
+    monkeypatch.setattr(influx_requests, "LINES", 1)
+    one = world.life([])
+    server = one.worker.store._server
+    write = server._write
+
+    def slow(body: bytes) -> None:
+        write(body)
+        if not body.startswith(b"workers"):
+            world.clock.s += 6
+
+    server._write = slow  # type: ignore[method-assign]
+    record(world, one, reading(0), reading(75))
+    assert one.failures == 0
+    world.settle()
+    world.check()
+    world.check_clean()
+
+
+def test_who_never_looks_round_writes_nothing(world: World) -> None:
+    """Others come back to what they stored only once, when whatever rests on an earlier look has arrived."""
+    one = world.life([])
+    store = one.worker.store
+    neighbourhoods = store.neighbourhoods
+
+    def slow(spans: Sequence[Span]) -> list[Neighbourhood]:
+        for _ in range(int(LEARNT_S // HELD_S)):
+            world.clock.s += HELD_S
+            neighbourhoods(spans)
+        found = neighbourhoods(spans)
+        world.clock.s += HELD_S
+        return found
+
+    store.neighbourhoods = slow  # type: ignore[method-assign]
+    with pytest.raises(Unavailable, match="rests on what is 270 s old"):
+        one.worker.recorder.record(Readings.from_rows([reading(0)]))
+    assert world.stored() == {}
+
+
+def test_a_part_that_is_refused_keeps_no_other_from_being_written(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(influx_requests, "LINES", 1)
+    held = influx_requests.Held(world.server, lambda: None)
+    good = [f"energy,ship=1 kwh=1.0 {at}" for at in range(4)]
+    held.write(good[:1])
+    with pytest.raises(Refused):
+        held.write(["energy,ship=1 kwh=true 0", *good])
+    (series,) = world.influxdb.query("SELECT kwh FROM energy", world.database)
+    assert len(series.columns["kwh"]) == 4
 
 
 def test_times_leave_room_for_each_other() -> None:
     """A sign is seen for as long as what is written on its strength may take; looks overlap."""
     assert HELD_S + 30 <= SHOWN_S
     assert WATCHED_S < SHOWN_S
+    assert WATCHED_S < LEARNT_S
+    assert LEARNT_S + HELD_S <= SETTLED_S <= AFTER_S
 
 
 def test_a_sum_that_is_made_anew_while_it_is_read_is_summed_from_the_slots(

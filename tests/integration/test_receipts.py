@@ -16,6 +16,7 @@ from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from prometheus_client import CollectorRegistry
 
+from normalizer_worker import finishing
 from normalizer_worker.broker_vitals import BrokerVitals
 from normalizer_worker.finishing import Done
 from normalizer_worker.receipts import Receipt
@@ -138,6 +139,18 @@ def test_what_waits_for_room_is_not_acknowledged(narrow: Broker) -> None:
     again = Connection(HOST, narrow.port, "test-worker", ALL_READINGS, 100)
     assert [each.payload for each in receive(again, 1)] == [b"b"]
     again.close()
+
+
+def test_a_broker_that_makes_no_room_is_left(narrow: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = Connection(HOST, narrow.port, "test-worker", ALL_READINGS, 100)
+    publish(narrow, b"a")
+    connection._finishing.room = 0
+    connection.finish([Done(each, to("gateways/1")) for each in receive(connection, 1)])
+    assert connection.receive(0.01) is None
+    monkeypatch.setattr(finishing, "CONFIRMED_WITHIN_S", -1.0)
+    with pytest.raises(Unavailable, match="confirmed no receipt"):
+        connection.receive(0.01)
+    connection.close()
 
 
 def test_confirmations_do_not_hide_the_messages_behind_them(broker: Broker, worker: Worker) -> None:  # noqa: F811

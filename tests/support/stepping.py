@@ -8,21 +8,28 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import urllib3
 
 from normalizer_worker.recorder import Recorder
 from normalizer_worker.revisits import Revisits
+from shared.errors import Unavailable
 from shared.readings import Readings
 from shared.store.influx_presence import SHOWN_S
-from shared.store.influx_server import Account
+from shared.store.influx_server import TIMEOUT_S, Account
 from shared.store.influxdb import InfluxStore
 from tests.support.influxdb import InfluxDb
 from tests.support.reference import Reading
 
 Act = Callable[[], Any]
-Step = Callable[[Act], Any]
+
+
+class Step(Protocol):
+    """How a worker does what others can see."""
+
+    def __call__(self, act: Act, *, is_request: bool = True) -> Any:
+        """Do it when its turn comes; requests can be late, or lose their answers."""
 
 
 class Killed(BaseException):
@@ -33,9 +40,24 @@ class Fate(Enum):
     """What becomes of a step."""
 
     DONE = "done"
+    HALTED = "done, and the worker goes on later"
+    UNANSWERED = "done, and its answer is lost"
     KILLED_BEFORE = "killed before it"
     KILLED_AFTER = "killed after it"
     KILLED_AND_DONE_LATER = "killed, and it is done later"
+
+
+MAX_FAILURES = 20
+"""Of one worker: more show that it never gets on."""
+KILLS = (Fate.KILLED_BEFORE, Fate.KILLED_AFTER, Fate.KILLED_AND_DONE_LATER)
+
+
+class Turn(NamedTuple):
+    """Who goes on, what becomes of its step, and how much time passes before."""
+
+    which: int
+    fate: Fate = Fate.DONE
+    after_s: float = 0.0
 
 
 class Clock:
@@ -73,11 +95,15 @@ class SteppedRevisits(Revisits):
 
     def add(self, readings: Readings) -> None:
         """See `Revisits`."""
-        self._step(lambda: super(SteppedRevisits, self).add(readings))
+        self._step(lambda: super(SteppedRevisits, self).add(readings), is_request=False)
 
     def done(self, number: int) -> None:
         """See `Revisits`."""
-        self._step(lambda: super(SteppedRevisits, self).done(number))
+        self._step(lambda: super(SteppedRevisits, self).done(number), is_request=False)
+
+    def waiting(self) -> int:
+        """Count what is to be recorded once more."""
+        return int(self._file.connection().execute("SELECT count(*) FROM revisits").fetchone()[0])
 
 
 class SteppedWorker:
@@ -89,17 +115,17 @@ class SteppedWorker:
         api = self.store._server._client.api_client
         call = api.call_api
         api.call_api = lambda *args, **kwargs: step(lambda: call(*args, **kwargs))
-        self._revisits = SteppedRevisits(folder, clock, step)
-        self.recorder = Recorder(self.store, max_gap_us, revisits=self._revisits)
+        self.revisits = SteppedRevisits(folder, clock, step)
+        self.recorder = Recorder(self.store, max_gap_us, revisits=self.revisits)
 
     def drop(self) -> None:
         """Free what a process that is killed leaves to its system."""
-        self._revisits.close()
+        self.revisits.close()
         self.store._server.close()
 
     def leave(self) -> None:
         """End as a process does that is told to."""
-        self._revisits.close()
+        self.revisits.close()
         self.store.close()
 
 
@@ -122,6 +148,7 @@ class Life:
         self._worker: SteppedWorker | None = None
         self._waiting = deque(list(load) for load in loads)
         self.deaths = 0
+        self.failures = 0
 
     @property
     def worker(self) -> SteppedWorker:
@@ -135,6 +162,9 @@ class Life:
         if self._worker is not None:
             self._worker.drop()
             self._worker = None
+        self._deliver_again()
+
+    def _deliver_again(self) -> None:
         if self._joins and len(self._waiting) > 1:
             self._waiting.appendleft(self._waiting.popleft() + self._waiting.popleft())
 
@@ -151,6 +181,11 @@ class Life:
                 self.worker.recorder.tidy()
             except Killed:
                 self._die()
+            except Unavailable:
+                self.failures += 1
+                if self.failures > MAX_FAILURES:
+                    raise
+                self._deliver_again()
         if self._ends:
             try:
                 self.leave()
@@ -174,48 +209,84 @@ class Life:
 
 
 class Stage:
-    """Runs actors, each in a thread, but only one at a time: who comes next, and what becomes of it, is chosen."""
+    """Runs actors, each in a thread, but only one at a time: who comes next, and what becomes of it, is chosen.
 
-    def __init__(self) -> None:
+    A request is done within `TIMEOUT_S`, or never; one that is not is given up, if its worker still lives.
+    """
+
+    def __init__(self, pass_time: Callable[[float], None]) -> None:
         """Begin without actors."""
+        self._pass_time = pass_time
         self._baton = threading.local()
         self._back = threading.Semaphore(0)
+        self._waiting: list[_Actor] = []
+        self._orphans: list[_Request] = []
 
-    def step(self, act: Act) -> Any:
+    def step(self, act: Act, *, is_request: bool = True) -> Any:
         """Have an actor's step done when its turn comes; outside of `run`, at once."""
         actor: _Actor | None = getattr(self._baton, "actor", None)
         if actor is None:
             return act()
-        return actor.step(act)
+        return actor.step(_Request(act, is_request=is_request))
 
-    def run(self, plays: Sequence[Act], choose: Callable[[int], tuple[int, Fate]]) -> None:
+    def run(self, plays: Sequence[Act], choose: Callable[[int], Turn]) -> None:
         """Run actors to their ends.
 
         Args:
             plays: what each of them does.
-            choose: given how many could go on, which of them does, and what becomes of its step.
+            choose: given how many could go on, whose turn it is. The last of them are requests of who was killed.
 
         """
-        waiting: list[_Actor | Act] = []
         for play in plays:
             actor = _Actor(play, self._baton, self._back)
             actor.thread.start()
             self._back.acquire()
-            waiting += [actor] if actor.act else []
+            self._waiting += [actor] if actor.request else []
             actor.check()
-        while waiting:
-            which, fate = choose(len(waiting))
-            chosen = waiting.pop(which)
-            if not isinstance(chosen, _Actor):
-                _discard(chosen())
-                continue
-            if fate is Fate.KILLED_AND_DONE_LATER and chosen.act:
-                waiting.append(chosen.act)
-            chosen.go(fate)
-            self._back.acquire()
-            chosen.check()
-            if chosen.act:
-                waiting.insert(which, chosen)
+        while self._waiting or self._orphans:
+            which, fate, after_s = choose(len(self._waiting) + len(self._orphans))
+            if after_s:
+                self._pass(after_s)
+            if which < len(self._waiting):
+                self._go(which, fate)
+            elif self._orphans:
+                _discard(self._orphans.pop().act())
+
+    def _go(self, which: int, fate: Fate) -> None:
+        chosen = self._waiting.pop(which)
+        if fate is Fate.KILLED_AND_DONE_LATER and chosen.request:
+            self._orphans.append(chosen.request)
+        chosen.go(fate)
+        self._back.acquire()
+        chosen.check()
+        if chosen.request:
+            self._waiting.insert(which, chosen)
+
+    def _pass(self, seconds: float) -> None:
+        for orphan in [each for each in self._orphans if each.age_s + seconds > TIMEOUT_S]:
+            self._orphans.remove(orphan)
+            _discard(orphan.act())
+        self._pass_time(seconds)
+        for request in (*self._orphans, *(each.request for each in self._waiting)):
+            if request:
+                request.age_s += seconds
+
+
+class _Request:
+    """What is to be done, and for how long it has been under way."""
+
+    def __init__(self, act: Act, *, is_request: bool) -> None:
+        self.act, self._is_request = act, is_request
+        self.age_s = 0.0
+
+    def done(self, fate: Fate) -> Any:
+        if self._is_request and self.age_s > TIMEOUT_S:
+            raise urllib3.exceptions.HTTPError("given up")
+        found = self.act()
+        if fate is Fate.UNANSWERED and self._is_request:
+            _discard(found)
+            raise urllib3.exceptions.HTTPError("the answer is lost")
+        return found
 
 
 class _Actor:
@@ -226,7 +297,7 @@ class _Actor:
         self._turn = threading.Semaphore(0)
         self._fate = Fate.DONE
         self._error: BaseException | None = None
-        self.act: Act | None = None
+        self.request: _Request | None = None
         self.thread = threading.Thread(target=self._run, daemon=True)
 
     def _run(self) -> None:
@@ -237,18 +308,24 @@ class _Actor:
             self._error = error
         self._back.release()
 
-    def step(self, act: Act) -> Any:
-        self.act = act
-        self._back.release()
-        self._turn.acquire()
-        self.act = None
-        if self._fate in (Fate.KILLED_BEFORE, Fate.KILLED_AND_DONE_LATER):
+    def step(self, request: _Request) -> Any:
+        fate = self._next(request)
+        if fate in {Fate.KILLED_BEFORE, Fate.KILLED_AND_DONE_LATER}:
             raise Killed
-        found = act()
-        if self._fate is Fate.KILLED_AFTER:
+        found = request.done(fate)
+        if fate is Fate.HALTED:
+            fate = self._next(_Request(lambda: None, is_request=False))
+        if fate in KILLS:
             _discard(found)
             raise Killed
         return found
+
+    def _next(self, request: _Request) -> Fate:
+        self.request = request
+        self._back.release()
+        self._turn.acquire()
+        self.request = None
+        return self._fate
 
     def go(self, fate: Fate) -> None:
         self._fate = fate

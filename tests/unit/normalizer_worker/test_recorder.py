@@ -125,6 +125,15 @@ def test_a_decade_of_daily_readings_in_one_batch_is_taken_in_parts(
     store.close()
 
 
+def test_readings_that_lie_apart_go_into_several_transactions() -> None:
+    """Each is read by itself, and the transaction has to end before what it read is too old."""
+    apart_us = NEAR_US + FIVE_MINUTES_US
+    apart = Readings.from_rows([(1, START_US + apart_us * at, 1.0, False, 1) for at in range(2000)])
+    assert max(len(part) for part in transactions(apart, DEFAULT_MAX_GAP_US)) <= recorder.MAX_STRETCHES
+    together = every_five_minutes(0, 2000)
+    assert [len(part) for part in transactions(together, DEFAULT_MAX_GAP_US)] == [2000]
+
+
 @given(st.lists(readings, min_size=1, max_size=40), st.sampled_from([1, 2, 100]))
 def test_transactions_hold_every_reading_once_and_in_order(drawn: list[Reading], max_slots: int) -> None:
     rows = latest(Readings.from_rows(drawn))

@@ -97,3 +97,10 @@ def test_without_progress_for_long_the_worker_is_stuck_until_it_gets_on() -> Non
     assert watched.worker.step(bench) == 0, "an idle look at a live connection is progress, too"
     assert watched.checks()["progress"]
     assert watched.value("last_progress_timestamp_seconds") != before_s
+
+
+def test_a_broker_that_was_started_again_counts_what_it_drops_from_0() -> None:
+    watched = Watched(Bench())
+    for count, shows in ((10, False), (10, False), (3, True)):
+        watched.vitals.broker.dropped(count)
+        assert watched.checks()["queue"] is not shows

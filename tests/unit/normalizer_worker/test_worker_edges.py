@@ -96,6 +96,14 @@ def test_a_message_of_many_readings_fills_a_transaction() -> None:
     assert worker(bench, worker_module.Limits(readings=3)).step(bench) == 1
 
 
+def test_who_is_told_to_end_finishes_what_it_has_in_hand() -> None:
+    """What is stored by then is acknowledged, and nothing more is taken."""
+    bench = Bench(message(1), message(2))
+    worker(bench, worker_module.Limits(messages=1)).run(lambda: "record" in bench.happened, lambda: None)
+    assert bench.happened == ["connect", "record", "keep", "finish", "close"]
+    assert bench.acknowledged == [1]
+
+
 def test_a_stop_ends_the_pause_between_tries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("normalizer_worker.worker.time.sleep", lambda _: pytest.fail("it went on waiting"))
     worker_module._wait(1000, lambda: True)
@@ -109,4 +117,4 @@ def test_a_dead_letter_is_named_in_the_log_with_its_first_fault(
     worker(bench).step(bench)
     (record,) = caplog.records
     assert record.levelname == "WARNING"
-    assert "'ships/1/readings': the batch is not valid units" in record.message
+    assert "'ships/1/readings': the batch is not valid: units should be" in record.message
