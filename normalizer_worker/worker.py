@@ -148,6 +148,7 @@ class Worker:
         while not stopping():
             try:
                 with closing(self._connect()) as source, self._vitals.session():
+                    log.info("connected to the broker")
                     ready()
                     while not stopping():
                         if self.step(source):
