@@ -218,13 +218,13 @@ def test_who_was_halted_in_a_transaction_writes_nothing_of_it(world: World) -> N
     assert world.stored() == {}
 
 
-def before_readings(life: Life, then: Callable[[], None]) -> None:
-    """Have something happen once while a worker's next readings are under way."""
+def before_write(life: Life, measurement: bytes, then: Callable[[], None]) -> None:
+    """Have something happen once while a worker's next points of a measurement are under way."""
     server = life.worker.store._server
     write, waiting = server._write, [then]
 
     def late(body: bytes) -> None:
-        if body.startswith(b"readings") and waiting:
+        if body.startswith(measurement) and waiting:
             waiting.pop()()
         write(body)
 
@@ -242,12 +242,26 @@ def test_a_correction_outlives_an_older_value_that_was_prepared_before_it(world:
         world.pass_time(25)
         other.rest()
 
-    before_readings(one, meanwhile)
+    before_write(one, b"readings", meanwhile)
     record(world, one, reading(10, 3.0, sent=1))
     assert world.stored()[1, START_US + 10 * MINUTE_US][0] == 3.0
     world.settle()
     world.check()
     world.check_clean()
+
+
+def test_no_sum_is_made_anew_of_slots_that_another_is_about_to_write(world: World) -> None:
+    """It would have the mark that the other has set for them, and count though it lacks them."""
+    dead, one, other = world.life([]), world.life([]), world.life([])
+    dead.worker.store._roll_ups.make = lambda pending: None  # type: ignore[method-assign]  # noqa: ARG005
+    world.extend(dead, [[reading(0), reading(30)]])
+    dead.worker.recorder.record(Readings.from_rows(world.rows))
+    world.pass_time()
+    world.rows.append(reading(48 * 60, ship=2))
+    one.worker.recorder.record(Readings.from_rows(world.rows[-1:]))  # it finds what is left to be made, and is alone
+    before_write(other, b"energy", one.rest)
+    record(world, other, reading(5, 1.0))
+    world.check()
 
 
 def test_who_was_halted_before_its_sign_remembers_nothing(world: World) -> None:
