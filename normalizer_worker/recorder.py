@@ -20,6 +20,8 @@ TAIL_READINGS = 500_000
 MAX_SLOTS = 500_000
 MAX_STRETCHES = 500
 """Of a transaction, more or less: each is read by itself, and what was read must not become too old."""
+MAX_SHIPS = 5000
+"""Of a transaction, for the same reason: the neighbours of so many are read in some 10 s."""
 NEAR_US = 2 * 3600 * US_PER_S
 
 
@@ -172,7 +174,7 @@ class Recorder:
 
 
 def transactions(readings: Readings, max_gap_us: int) -> Iterator[Readings]:
-    """Cut readings, sorted by ship and time: no part makes more than `MAX_SLOTS` or `MAX_STRETCHES`, more or less.
+    """Cut readings, sorted by ship and time: no part makes more than `MAX_SLOTS`, or has more than the other bounds.
 
     A few thousand readings that are a day apart make as many slots as a transaction should hold. Where it is cut makes
     no difference to the slots.
@@ -181,6 +183,7 @@ def transactions(readings: Readings, max_gap_us: int) -> Iterator[Readings]:
     starts_ship = np.append([True], np.diff(readings.ship) != 0)
     step_us[starts_ship] = max_gap_us
     slots = np.minimum(np.abs(step_us), max_gap_us) // SLOT_US + 1
+    slots[starts_ship] = np.maximum(slots[starts_ship], MAX_SLOTS // MAX_SHIPS)
     slots[(step_us > min(max_gap_us, NEAR_US)) & ~starts_ship] += MAX_SLOTS // MAX_STRETCHES
     cuts = np.flatnonzero(np.diff(np.cumsum(slots) // MAX_SLOTS)) + 1
     for start, end in pairwise([0, *cuts.tolist(), len(readings)]):
