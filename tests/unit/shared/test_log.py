@@ -81,9 +81,9 @@ def test_a_line_that_comes_in_the_middle_of_another_is_written() -> None:
     def now_s() -> float:
         if not within:
             within.append(True)
-            within.append(sparing.filter(record))
+            within.append(spared.filter(record))
         return 0.0
 
-    sparing = Sparing(now_s)
-    assert sparing.filter(record)
+    spared = Sparing(now_s)
+    assert spared.filter(record)
     assert within == [True, True]
