@@ -96,13 +96,15 @@ def has_disk_for(file: SqliteFile, folder: Path, size: int) -> bool:
     before it grows; it may have to grow for what is in the log already, too.
 
     Raises:
-        Unavailable: the file cannot be read, or is gone: SQLite would go on writing to what nobody finds any more.
+        Unavailable: the file cannot be read, is gone, or another one is in its place.
 
     """
     try:
-        found = os.statvfs(folder / FILE_NAME)
+        found, is_in_place = os.statvfs(folder / FILE_NAME), file.is_in_place()
     except OSError as error:
         raise Unavailable(f"the outbox is out of reach: {error}") from None
+    if not is_in_place:
+        raise Unavailable(f"the outbox is out of reach: another file is in the place of {folder / FILE_NAME}")
     free, longest = found.f_bavail * found.f_frsize, resource.getrlimit(resource.RLIMIT_FSIZE)[0]
     if free >= 2 * size + PLENTY_BYTES and longest == resource.RLIM_INFINITY:
         return True

@@ -20,6 +20,8 @@ TAIL_READINGS = 500_000
 MAX_SLOTS = 500_000
 MAX_STRETCHES = 500
 """Of a transaction, more or less: each is read by itself, and what was read must not become too old."""
+MAX_SHIPS = 5000
+"""Of a transaction, for the same reason: the neighbours of so many are read in some 10 s."""
 NEAR_US = 2 * 3600 * US_PER_S
 
 
@@ -27,13 +29,13 @@ class _Done(NamedTuple):
     """What a transaction did.
 
     Attributes:
-        anything: whether there was anything to put.
+        put: the ships of which there was anything to put.
         alone: whether nobody else can have been writing.
         refused: why the store has not taken all of it, if so.
 
     """
 
-    anything: bool
+    put: frozenset[int]
     alone: bool
     refused: Refused | None = None
 
@@ -89,12 +91,20 @@ class Recorder:
         due = self._revisits and self._revisits.due()
         if self._revisits and due:
             number, readings = due
-            self._tails.clear()
-            done = self._take(readings)  # it may be refused: by now it may be older than the database keeps anything
-            if done.anything and not done.alone:
-                self._revisits.add(readings)  # what was put right may have been undone again
+            if len(again := self._put_right(readings)):
+                self._revisits.add(again)
             self._revisits.done(number)
         return self._store.tidy() or bool(due)
+
+    def _put_right(self, readings: Readings) -> Readings:
+        """Record readings once more; give those of ships that were put right, which may be undone again."""
+        self._tails.clear()
+        again: list[Readings] = []
+        for load in transactions(latest(readings), self._max_gap_us):
+            done = self._take(load)  # it may be refused: by now it may be older than the database keeps anything
+            if not done.alone:
+                again.append(load[np.isin(load.ship, list(done.put))])
+        return Readings.concat(again)
 
     def _take(self, load: Readings) -> _Done:
         """Store what the store takes of some readings, with its slots."""
@@ -104,33 +114,35 @@ class Recorder:
             try:
                 return self._transact(load, only_slots=True)._replace(refused=refused)
             except Refused:
-                return _Done(anything=False, alone=False, refused=refused)
+                return _Done(put=frozenset(), alone=False, refused=refused)
 
     def _transact(self, load: Readings, *, only_slots: bool = False) -> _Done:
         """Store readings and slots in one transaction; or only the slots of what is stored of the readings."""
-        anything = False
+        put = set[int]()
         try:
             with self._store.transaction() as others_wrote:
                 if others_wrote:
                     self._tails.clear()
                 for part in stretches(load, self._max_gap_us):
                     spans, new = _spans(part), part[:0] if only_slots else part
-                    while spans := self._put(spans, new):
-                        anything = True
+                    spans, ships = self._put(spans, new)
+                    while ships:
+                        put |= ships
                         if self._store.alone():
                             break
                         self._tails.clear()  # and look again, until there is nothing left to put
-                return _Done(anything, alone=self._store.alone())
+                        spans, ships = self._put(spans, new)
+                return _Done(frozenset(put), alone=self._store.alone())
         except BaseException:
             self._tails.clear()  # they may tell of what was not committed
             raise
 
-    def _put(self, spans: Sequence[Span], new: Readings) -> list[Span]:
+    def _put(self, spans: Sequence[Span], new: Readings) -> tuple[list[Span], set[int]]:
         """Put new readings, all in the spans, and the slots that are to change.
 
         Returns:
             The spans and with them the slots that were put, to be looked at again: once others have written readings
-            in between, a slot may no longer be a neighbour of ours. Empty, if there was nothing to put.
+            in between, a slot may no longer be a neighbour of ours. And the ships of which there was anything to put.
 
         """
         around = {span.ship: self._tails.around(span) for span in spans}
@@ -158,11 +170,11 @@ class Recorder:
         for (ship, each), start, end in zip(near.items(), [0, *ends[:-1]], ends, strict=True):
             if end > start:
                 self._tails.put(ship, Neighbourhood(merged[start:end], each.from_oldest, each.to_newest))
-        return _with_slots(spans, differ.slots) if is_new.any() or len(differ.slots) else []
+        return _with_slots(spans, differ.slots), set(np.union1d(merged.ship[is_new], differ.slots.ship).tolist())
 
 
 def transactions(readings: Readings, max_gap_us: int) -> Iterator[Readings]:
-    """Cut readings, sorted by ship and time: no part makes more than `MAX_SLOTS` or `MAX_STRETCHES`, more or less.
+    """Cut readings, sorted by ship and time: no part makes more than `MAX_SLOTS`, or has more than the other bounds.
 
     A few thousand readings that are a day apart make as many slots as a transaction should hold. Where it is cut makes
     no difference to the slots.
@@ -171,6 +183,7 @@ def transactions(readings: Readings, max_gap_us: int) -> Iterator[Readings]:
     starts_ship = np.append([True], np.diff(readings.ship) != 0)
     step_us[starts_ship] = max_gap_us
     slots = np.minimum(np.abs(step_us), max_gap_us) // SLOT_US + 1
+    slots[starts_ship] = np.maximum(slots[starts_ship], MAX_SLOTS // MAX_SHIPS)
     slots[(step_us > min(max_gap_us, NEAR_US)) & ~starts_ship] += MAX_SLOTS // MAX_STRETCHES
     cuts = np.flatnonzero(np.diff(np.cumsum(slots) // MAX_SLOTS)) + 1
     for start, end in pairwise([0, *cuts.tolist(), len(readings)]):

@@ -8,6 +8,7 @@ docs/decisions/010-influxdb.md.
 import io
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
 
@@ -18,9 +19,12 @@ from shared.sqlite_files import SqliteFile
 
 AFTER_S = 300.0
 """By then what another has prepared without our readings has arrived, or never will (`SETTLED_S` of the store)."""
+AT_ONCE = 150_000
+"""How many readings are recorded once more at a time: as many as the worker takes at most before it looks for more."""
 FILE_NAME = "revisits.sqlite"
 _VERSION = 1
 _SCHEMA = "CREATE TABLE revisits (id INTEGER PRIMARY KEY, due_s REAL NOT NULL, readings BLOB NOT NULL) STRICT;"
+_OLDEST = "SELECT id, due_s, readings FROM revisits ORDER BY id"
 
 
 class Revisits:
@@ -54,28 +58,32 @@ class Revisits:
             connection.execute("INSERT INTO revisits (due_s, readings) VALUES (?, ?)", (due_s, packed.getvalue()))
 
     def due(self) -> tuple[int, Readings] | None:
-        """Give the number and the readings of one whose time has come."""
-        with self._file.errors():
-            # Due is also what lies further ahead than anything is ever put: the clock was set back.
-            now_s = self._now_s()
-            row = (
-                self._file.connection()
-                .execute(
-                    "SELECT id, readings FROM revisits WHERE due_s <= ? OR due_s > ? LIMIT 1", (now_s, now_s + AFTER_S)
-                )
-                .fetchone()
-            )
-        if row is None:
-            return None
-        with np.load(io.BytesIO(row[1])) as columns:
-            return row[0], Readings(**columns)
+        """Give the readings of the first ones whose time has come, `AT_ONCE` or of one only, and the last one's number.
+
+        They become due in the order in which they were put, and what is not due is not read: there may be many.
+        """
+        parts, last, left = list[Readings](), 0, AT_ONCE
+        now_s = self._now_s()
+        with self._file.errors(), self._file.reading() as connection, closing(connection.execute(_OLDEST)) as rows:
+            for number, due_s, packed in rows:
+                # Due is also what lies further ahead than anything is ever put: the clock was set back.
+                if now_s < due_s <= now_s + AFTER_S:
+                    break
+                with np.load(io.BytesIO(packed)) as columns:
+                    part = Readings(**columns)
+                left -= len(part)
+                if parts and left < 0:
+                    break
+                parts.append(part)
+                last = number
+        return (last, Readings.concat(parts)) if parts else None
 
     def done(self, number: int) -> None:
-        """Forget one.
+        """Forget one, and all that were put before it.
 
         Raises:
             Unavailable: the file cannot be written.
 
         """
         with self._file.transaction() as connection:
-            connection.execute("DELETE FROM revisits WHERE id = ?", (number,))
+            connection.execute("DELETE FROM revisits WHERE id <= ?", (number,))

@@ -12,6 +12,8 @@ BURST = 20
 WITHIN_S = 10.0
 MAX_KINDS = 1000
 
+_Key = tuple[str, int, str, type[BaseException] | None]
+
 
 def log_to_stderr(level: str) -> None:
     """Have everything of a level, or above it, written to standard error."""
@@ -33,28 +35,29 @@ class Sparing(logging.Filter):
     """Writes `BURST` lines of one kind in `WITHIN_S` seconds; more of them are counted, and the next one says how many.
 
     A full outbox, a ship that sends rubbish or an outage would fill the disk with what has been said. Lines are of one
-    kind if they differ in their arguments only.
+    kind if they differ in their arguments only; the tracebacks of two types of errors are of two kinds.
     """
 
     def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
         """Begin with nothing written; `now_s` is a clock that never goes back."""
         super().__init__()
         self._now_s = now_s
-        self._lock = threading.Lock()
-        self._kinds: dict[tuple[str, int, str], _Kind] = {}
+        self._lock = threading.RLock()  # what is logged may be interrupted by what logs, too
+        self._kinds: dict[_Key, _Kind] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Tell whether a line is to be written; it may be given a remark."""
         with self._lock:
-            written, left_out = self._count((record.name, record.levelno, str(record.msg)))
+            error = record.exc_info[0] if record.exc_info else None
+            written, left_out = self._count((record.name, record.levelno, str(record.msg), error))
         remarks = [f"{left_out} more of this kind were left out"] if left_out else []
         if written == BURST:
             remarks.append(f"more of this kind are only counted for up to {WITHIN_S:.0f} s")
         if remarks:
-            record.msg, record.args = f"{record.getMessage()} ({'; '.join(remarks)})", None
+            record.msg = f"{record.msg} ({'; '.join(remarks)})"  # not formatted here, where a wrong line would raise
         return written <= BURST
 
-    def _count(self, key: tuple[str, int, str]) -> tuple[int, int]:
+    def _count(self, key: _Key) -> tuple[int, int]:
         """Count one; give which one it is, and how many were left out that nothing has told of yet."""
         now_s = self._now_s()
         if len(self._kinds) >= MAX_KINDS:

@@ -62,6 +62,7 @@ class SqliteFile:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._make(schema, version, upgrades or {})
+            self._identity = _identity(path)
         except (OSError, sqlite3.Error) as error:
             self.close()
             kind = Unavailable if _code(error) in _PASSING else InvalidSettings
@@ -112,6 +113,15 @@ class SqliteFile:
         except AttributeError:
             self._local.connection = self._open()
             return self._local.connection  # type: ignore[no-any-return]  # the same
+
+    def is_in_place(self) -> bool:
+        """Tell whether its path still leads to it; SQLite would go on writing to what nobody finds any more.
+
+        Raises:
+            OSError: the path leads nowhere, or cannot be followed.
+
+        """
+        return _identity(self._path) == self._identity
 
     def _open(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -181,6 +191,11 @@ class SqliteFile:
                 connection.close()
             self._all.clear()
         self._local, self._idle = threading.local(), []
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 def _code(error: Exception) -> int:

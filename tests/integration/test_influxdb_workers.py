@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from normalizer_worker import recorder
 from normalizer_worker.normalize import DEFAULT_MAX_GAP_US
 from normalizer_worker.recorder import Recorder
 from normalizer_worker.revisits import AFTER_S
@@ -180,6 +181,38 @@ def test_what_is_put_right_again_is_looked_at_once_more(world: World) -> None:
     world.settle()
     world.check()
     world.check_clean()
+
+
+def test_of_what_is_put_right_again_only_its_ship_is_looked_at_once_more(world: World) -> None:
+    """At full load something is always under way: with all that it was stored with, nothing would ever be done with."""
+    one, other = world.life([]), world.life([])
+    other.worker.store._server.set_up()
+    other.worker.store._presence.show()
+    record(world, one, reading(0), reading(0, ship=2), reading(0, ship=3))
+    world.server.write([f'readings,ship=2 value=5.0,unit="kW",sent_at=1i {START_US * 1000}'])
+    world.pass_time(AFTER_S + 1)
+    other.worker.store._presence.show()
+    one.rest()
+    assert one.worker.revisits.waiting() == 1
+    world.pass_time(AFTER_S + 1)
+    due = one.worker.revisits.due()
+    assert due is not None
+    assert due[1].ship.tolist() == [2]
+
+
+def test_what_one_turn_has_put_one_turn_takes_out(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A load of many transactions is kept as so many parts, and the worker tidies once after each load."""
+    monkeypatch.setattr(recorder, "MAX_SLOTS", 200)
+    one, other = world.life([]), world.life([])
+    other.worker.store._server.set_up()
+    other.worker.store._presence.show()
+    record(world, one, *(reading(24 * 60 * day, ship=ship) for day in range(4) for ship in (1, 2)))
+    assert one.worker.revisits.waiting() > 2
+    world.pass_time(AFTER_S + 1)
+    other.worker.store._presence.show()
+    one.worker.recorder.tidy()
+    assert one.worker.revisits.waiting() == 0
+    world.check()
 
 
 def test_who_has_a_request_under_way_does_not_say_that_it_is_gone(world: World) -> None:

@@ -1,6 +1,7 @@
 """The outbox on disks that are full, read-only or broken, and after a sudden end: clear errors, nothing lost."""
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -231,6 +232,19 @@ def test_while_its_file_is_away_nothing_is_accepted(tmp_path: Path) -> None:
         assert outbox.can_accept()
         outbox.accept(second)
         assert waiting(outbox) == [first.batch_id, second.batch_id]
+
+
+def test_nothing_is_accepted_into_a_file_that_another_was_put_in_the_place_of(tmp_path: Path) -> None:
+    """A copy was restored under a running gateway, say: it would go on with the one that has no name any more."""
+    with an_outbox(tmp_path) as outbox:
+        outbox.accept(entry())
+        away = (tmp_path / FILE_NAME).rename(tmp_path / "away")
+        shutil.copy(away, tmp_path / FILE_NAME)
+        with pytest.raises(Unavailable, match="another file"):
+            outbox.accept(entry())
+        assert not outbox.can_accept()
+        away.rename(tmp_path / FILE_NAME)
+        assert outbox.can_accept()
 
 
 def test_a_file_where_the_folder_should_be_is_a_wrong_setting(tmp_path: Path) -> None:

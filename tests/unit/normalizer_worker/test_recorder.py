@@ -125,6 +125,13 @@ def test_a_decade_of_daily_readings_in_one_batch_is_taken_in_parts(
     store.close()
 
 
+def test_a_great_many_ships_go_into_several_transactions_however_few_slots_they_have() -> None:
+    many = Readings.from_rows([(ship, START_US, 1.0, False, 0) for ship in range(3 * recorder.MAX_SHIPS)])
+    gap_us = 15 * 60 * 10**6
+    assert 3 <= len(parts := list(transactions(many, gap_us))) <= 4
+    assert max(map(len, parts)) <= recorder.MAX_SHIPS
+
+
 def test_readings_that_lie_apart_go_into_several_transactions() -> None:
     """Each is read by itself, and the transaction has to end before what it read is too old."""
     apart_us = NEAR_US + FIVE_MINUTES_US

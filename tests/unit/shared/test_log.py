@@ -55,3 +55,35 @@ def test_what_comes_slowly_is_all_written(now_s: list[float], caplog: pytest.Log
         now_s[0] += WITHIN_S / (BURST - 1)
     assert len(caplog.messages) == BURST * 3
     assert "left out" not in caplog.text
+
+
+@pytest.mark.usefixtures("sparing")
+def test_a_traceback_of_another_type_is_of_another_kind(caplog: pytest.LogCaptureFixture) -> None:
+    for error in [*[ValueError()] * BURST * 2, OSError()]:
+        log.error("it has failed", exc_info=error)
+    assert len(caplog.records) == BURST + 1
+    assert caplog.text.endswith("OSError\n")
+
+
+@pytest.mark.usefixtures("caplog")
+def test_a_line_that_is_wrong_in_itself_hurts_nobody_who_logs_it() -> None:
+    """It is for the handler to say so, as without us."""
+    sparing = Sparing(lambda: 0.0)
+    records = [logging.LogRecord("wrong", logging.INFO, "", 0, "%d of %d", (1,), None) for _ in range(BURST + 1)]
+    assert [sparing.filter(each) for each in records] == [True] * BURST + [False]
+
+
+def test_a_line_that_comes_in_the_middle_of_another_is_written() -> None:
+    """From a signal's handler, or from whatever is collected just then: it must not wait for the line around it."""
+    record = logging.LogRecord("within", logging.INFO, "", 0, "a line", (), None)
+    within: list[bool] = []
+
+    def now_s() -> float:
+        if not within:
+            within.append(True)
+            within.append(spared.filter(record))
+        return 0.0
+
+    spared = Sparing(now_s)
+    assert spared.filter(record)
+    assert within == [True, True]
