@@ -12,7 +12,7 @@ from normalizer_worker.revisits import Revisits
 from normalizer_worker.tails import Tails
 from shared.errors import Refused
 from shared.moments import US_PER_S
-from shared.readings import Readings
+from shared.readings import I64, Readings
 from shared.slots import SLOT_US, Slots
 from shared.store.port import Neighbourhood, ReadingStore, Span
 
@@ -29,15 +29,22 @@ class _Done(NamedTuple):
     """What a transaction did.
 
     Attributes:
-        put: the ships of which there was anything to put.
+        put: the ships of which there was anything to put, some of them more than once.
         alone: whether nobody else can have been writing.
         refused: why the store has not taken all of it, if so.
 
     """
 
-    put: frozenset[int]
+    put: I64
     alone: bool
     refused: Refused | None = None
+
+
+class _Put(NamedTuple):
+    """What was put: the ships of new readings and of slots, some of them more than once; and the slots."""
+
+    ships: I64
+    slots: Slots
 
 
 class Recorder:
@@ -103,7 +110,7 @@ class Recorder:
         for load in transactions(latest(readings), self._max_gap_us):
             done = self._take(load)  # it may be refused: by now it may be older than the database keeps anything
             if not done.alone:
-                again.append(load[np.isin(load.ship, list(done.put))])
+                again.append(load[np.isin(load.ship, done.put)])
         return Readings.concat(again)
 
     def _take(self, load: Readings) -> _Done:
@@ -114,37 +121,30 @@ class Recorder:
             try:
                 return self._transact(load, only_slots=True)._replace(refused=refused)
             except Refused:
-                return _Done(put=frozenset(), alone=False, refused=refused)
+                return _Done(np.empty(0, np.int64), alone=False, refused=refused)
 
     def _transact(self, load: Readings, *, only_slots: bool = False) -> _Done:
         """Store readings and slots in one transaction; or only the slots of what is stored of the readings."""
-        put = set[int]()
+        ships = [np.empty(0, np.int64)]
         try:
             with self._store.transaction() as others_wrote:
                 if others_wrote:
                     self._tails.clear()
                 for part in stretches(load, self._max_gap_us):
                     spans, new = _spans(part), part[:0] if only_slots else part
-                    spans, ships = self._put(spans, new)
-                    while ships:
-                        put |= ships
+                    while put := self._put(spans, new):
+                        ships.append(put.ships)
                         if self._store.alone():
                             break
                         self._tails.clear()  # and look again, until there is nothing left to put
-                        spans, ships = self._put(spans, new)
-                return _Done(frozenset(put), alone=self._store.alone())
+                        spans = _with_slots(spans, put.slots)
+                return _Done(np.concatenate(ships), alone=self._store.alone())
         except BaseException:
             self._tails.clear()  # they may tell of what was not committed
             raise
 
-    def _put(self, spans: Sequence[Span], new: Readings) -> tuple[list[Span], set[int]]:
-        """Put new readings, all in the spans, and the slots that are to change.
-
-        Returns:
-            The spans and with them the slots that were put, to be looked at again: once others have written readings
-            in between, a slot may no longer be a neighbour of ours. And the ships of which there was anything to put.
-
-        """
+    def _put(self, spans: Sequence[Span], new: Readings) -> _Put | None:
+        """Put new readings, all in the spans, and the slots that are to change; None where there was nothing to put."""
         around = {span.ship: self._tails.around(span) for span in spans}
         cold = [span for span in spans if around[span.ship] is None]
         asked = {span.ship: each for span, each in zip(cold, self._store.neighbourhoods(cold), strict=True)}
@@ -170,7 +170,8 @@ class Recorder:
         for (ship, each), start, end in zip(near.items(), [0, *ends[:-1]], ends, strict=True):
             if end > start:
                 self._tails.put(ship, Neighbourhood(merged[start:end], each.from_oldest, each.to_newest))
-        return _with_slots(spans, differ.slots), set(np.union1d(merged.ship[is_new], differ.slots.ship).tolist())
+        ships = np.concatenate([merged.ship[is_new], differ.slots.ship])
+        return _Put(ships, differ.slots) if len(ships) else None
 
 
 def transactions(readings: Readings, max_gap_us: int) -> Iterator[Readings]:
@@ -217,7 +218,10 @@ def _spans(readings: Readings) -> list[Span]:
 
 
 def _with_slots(spans: Sequence[Span], slots: Slots) -> list[Span]:
-    """Widen spans so that each holds the slots of its ship; these are by ship and time."""
+    """Widen spans so that each holds the slots of its ship; these are by ship and time.
+
+    For once others have written readings in between, a slot that was put may no longer be a neighbour of ours.
+    """
     starts = np.searchsorted(slots.ship, [span.ship for span in spans]).tolist()
     ends = np.searchsorted(slots.ship, [span.ship for span in spans], side="right").tolist()
     wider = []
