@@ -14,7 +14,7 @@ from ingest_api import fates
 from ingest_api.fates import Fate, Known, Status
 from ingest_api.fresh import Fresh, Waiting, first_of
 from ingest_api.outbox_file import CHECKPOINT_PAGES, has_disk_for, locked, opened
-from ingest_api.writer import Writer
+from ingest_api.writer import Answer, Together, Writer
 from shared.batch import ENVELOPE_BYTES, MAX_BYTES
 from shared.clock import StrictClock
 from shared.errors import Problem, Unavailable
@@ -52,6 +52,18 @@ class Entry:
         """What became of it, once it is kept."""
         return Fate(self.batch_id, self.ship, self.readings, "accepted")
 
+    @property
+    def size_bytes(self) -> int:
+        """How much of the outbox it takes."""
+        return len(self.payload) + ENTRY_BYTES
+
+
+class _Wish(NamedTuple):
+    """A batch on its way in, and what its sender waits for."""
+
+    entry: Entry
+    answer: Answer
+
 
 class _Word(NamedTuple):
     """What a worker says of a batch."""
@@ -79,12 +91,8 @@ class Outbox:
         """How many bytes may wait, the 300 of each batch included."""
         self._now_us = now_us or StrictClock().now_us
         self._lock = threading.RLock()  # a signal's handler may need it, too, in whatever it interrupts
-        self._arriving = 0
-        """Bytes on their way to the disk: they count before they are there."""
         self._waiters: dict[UUID, list[threading.Event]] = {}
         self._letting_go = False
-        self._words: list[_Word] = []
-        """What is to be noted with the next commit."""
         self._on_new: Callable[[], None] = lambda: None
         self._process_lock = locked(folder)
         try:
@@ -96,7 +104,9 @@ class Outbox:
             self._process_lock.close()
             raise
         self._fresh = Fresh(last)
-        self._writer = Writer(self._file, self._each_time, self._committed)
+        self._writer = Writer(self._file)
+        self._wishes = Together(self._writer, self._insert, self._inserted)
+        self._words = Together(self._writer, self._note, self._noted, makes_room=True)
         # Python's SQLite may be one that overwrites what is deleted: that doubles what a receipt has written.
         for setting in (f"wal_autocheckpoint={CHECKPOINT_PAGES}", "secure_delete=OFF"):
             self._writer.do(partial(_set, setting))
@@ -111,9 +121,6 @@ class Outbox:
         self._writer.close()
         self._file.close()
         self._process_lock.close()
-
-    def _each_time(self, connection: sqlite3.Connection, tasks: int) -> None:
-        fates.forget(connection, self._now_us(), tasks)
 
     # --- what it tells
 
@@ -140,7 +147,7 @@ class Outbox:
     def can_accept(self) -> bool:
         """Tell whether a batch of any size could be accepted now; writes to the disk to find out."""
         try:
-            if self._why_not(LARGEST_BYTES):
+            if not (self._has_room(LARGEST_BYTES) and has_disk_for(self._file, self._folder, LARGEST_BYTES)):
                 return False
             self._writer.do(lambda connection: connection.execute("UPDATE names SET name = name")).result(PROBE_S)
         except (Unavailable, sqlite3.Error, TimeoutError):
@@ -208,60 +215,80 @@ class Outbox:
             Unavailable: there is no room, or the file cannot be written; nothing is kept.
 
         """
-        size = len(entry.payload) + ENTRY_BYTES
-        why_not = self._reserve(size)
-        if why_not:
+        if not self._reserve(entry.size_bytes):
             known = self._known(entry.batch_id)
             if known is None:
-                raise Unavailable(why_not)
+                raise Unavailable(f"the outbox is full: {self._count} batches of {self._bytes} bytes wait to be stored")
             return known.repeated(entry.ship, entry.digest), False
-        is_new = False
+        is_new, wish = False, _Wish(entry, Answer())
         try:
-            found: Waiting | Known = self._writer.do(lambda connection: self._insert(connection, entry)).result()
+            self._wishes.add(wish)
+            found: Waiting | Known = wish.answer.result()
             is_new = isinstance(found, Waiting)
         finally:
-            with self._lock:
-                self._arriving -= size
-                if not is_new:
-                    self._count, self._bytes = self._count - 1, self._bytes - size
-        if isinstance(found, Known):
-            return found.repeated(entry.ship, entry.digest), False
-        return entry.accepted, True
+            if not is_new:
+                self._give_back(entry.size_bytes)
+        return (found.repeated(entry.ship, entry.digest) if isinstance(found, Known) else entry.accepted), is_new
 
-    def _reserve(self, size: int) -> str:
+    def _reserve(self, size: int) -> bool:
+        """Have the bytes of a batch count before they are on the disk; tell whether there is room."""
         with self._lock:
-            why_not = self._why_not(size)
-            if not why_not:
-                self._arriving += size
+            has_room = self._has_room(size)
+            if has_room:
                 self._count, self._bytes = self._count + 1, self._bytes + size
-            return why_not
+            return has_room
 
-    def _why_not(self, size: int) -> str:
-        """Tell why so many bytes can not be taken; an empty text where they can."""
-        if self._bytes + size > self.max_bytes:
-            return f"the outbox is full: {self._count} batches of {self._bytes} bytes wait to be stored"
-        if not has_disk_for(self._file, self._folder, self._arriving + size):
-            return f"the disk of {self._folder} is full"
-        return ""
+    def _give_back(self, size: int) -> None:
+        with self._lock:
+            self._count, self._bytes = self._count - 1, self._bytes - size
 
-    def _insert(self, connection: sqlite3.Connection, entry: Entry) -> Waiting | Known:
-        """Put a batch in and give it as it waits; or give what is known of it, if there is one of its name."""
-        name, now_us = str(entry.batch_id), self._now_us()
+    def _has_room(self, size: int) -> bool:
+        return self._bytes + size <= self.max_bytes
+
+    def _insert(self, connection: sqlite3.Connection, wishes: Sequence[_Wish]) -> list[Waiting | Known | Unavailable]:
+        """Put batches in.
+
+        Returns:
+            For each the batch as it waits; or what is known of it, if there is one of its name; or why it is not kept.
+
+        """
+        if not has_disk_for(self._file, self._folder, sum(each.entry.size_bytes for each in wishes)):
+            full = Unavailable(f"the disk of {self._folder} is full")
+            return [fates.find(connection, each.entry.batch_id) or full for each in wishes]
+        now_us = self._now_us()
+        fates.forget(connection, now_us, len(wishes))
+        return [self._put(connection, each.entry, now_us) for each in wishes]
+
+    def _put(self, connection: sqlite3.Connection, entry: Entry, now_us: int) -> Waiting | Known:
         known = fates.begin(connection, entry.accepted, entry.digest, now_us)
         if known is not None:
             return known
+        name = str(entry.batch_id)
         put = connection.execute(
             "INSERT INTO outbox (batch_id, ship, digest, accepted_us, payload) VALUES (?, ?, ?, ?, ?)",
             (name, entry.ship, entry.digest, now_us, entry.payload),
         )
         return Waiting(put.lastrowid or 0, name, entry.ship, entry.digest, entry.payload)
 
-    def _committed(self, results: Sequence[Any]) -> None:
+    def _inserted(
+        self,
+        wishes: Sequence[_Wish],
+        found: Sequence[Waiting | Known | Unavailable] | None,
+        error: Exception | None,
+    ) -> None:
         """Learn, in the thread that writes, what a commit has made durable."""
-        new = [each for each in results if isinstance(each, Waiting)]
-        if new:
-            self._fresh.add(new)
-            self._on_new()
+        answers = [error] * len(wishes) if found is None else found
+        new = [each for each in answers if isinstance(each, Waiting)]
+        try:
+            if new:
+                self._fresh.add(new)
+                self._on_new()
+        finally:
+            for wish, each in zip(wishes, answers, strict=True):
+                if isinstance(each, Exception):
+                    wish.answer.give(None, each)
+                else:
+                    wish.answer.give(each)
 
     def decide(
         self, batch_id: UUID, digest: bytes, status: Status, problems: tuple[Problem, ...], then: Callable[[], None]
@@ -271,32 +298,15 @@ class Outbox:
         Of a batch that does not wait nothing is noted, and `then` is called all the same. One that waits with another
         content goes on waiting, and nothing is called.
         """
-        errors = fates.written(problems)
-        with self._lock:
-            self._words.append(_Word(batch_id, digest, status, errors, then))
-            if len(self._words) > 1:  # they go with the first, as long as its turn has not come
-                return
-            words = self._words
-        self._writer.do(
-            lambda connection: self._note(connection, words),
-            lambda sizes, error: self._noted(words, sizes, error),
-            makes_room=True,
-        )
+        self._words.add(_Word(batch_id, digest, status, fates.written(problems), then))
 
-    def _close_words(self, words: list[_Word]) -> None:
-        """Have what is said from now on noted with another commit."""
-        with self._lock:
-            if self._words is words:
-                self._words = []
-
-    def _note(self, connection: sqlite3.Connection, words: list[_Word]) -> list[int | None]:
+    def _note(self, connection: sqlite3.Connection, words: Sequence[_Word]) -> list[int | None]:
         """Take batches out, and keep what became of them.
 
         Returns:
             How large each was: 0 where it did not wait, None where one with another content waits under its name.
 
         """
-        self._close_words(words)
         now_us = self._now_us()
         sizes: list[int | None] = []
         for word in words:
@@ -312,9 +322,8 @@ class Outbox:
             sizes.append(int(gone[0]) + ENTRY_BYTES)
         return sizes
 
-    def _noted(self, words: list[_Word], sizes: list[int | None], error: Exception | None) -> None:
-        self._close_words(words)
-        if error is not None:
+    def _noted(self, words: Sequence[_Word], sizes: list[int | None] | None, error: Exception | None) -> None:
+        if sizes is None:
             log.warning("what became of %d batches cannot be noted now: %s", len(words), error)
             return
         for word, size in zip(words, sizes, strict=True):
@@ -325,8 +334,8 @@ class Outbox:
 
     def _removed(self, batch_id: UUID, size: int) -> None:
         self._fresh.remove(str(batch_id))
+        self._give_back(size)
         with self._lock:
-            self._count, self._bytes = self._count - 1, self._bytes - size
             for each in self._waiters.get(batch_id, ()):
                 each.set()
 

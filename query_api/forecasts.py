@@ -19,6 +19,7 @@ from query_api.interface.forecasts import FORECAST, ForecastParameters
 from shared.errors import PowerError, Unavailable
 from shared.http import RETRY_AFTER_S, Routes, problem
 from shared.parameters import parse
+from shared.process import keep_what_is_made
 from shared.store.port import EnergyReader
 
 TRAINING_RETRY_S = 15
@@ -52,7 +53,12 @@ def routes(store: EnergyReader, errors: Counter, folder: Path | None) -> Routes:
 
 def warm_up() -> None:
     """Load the default model's library aside, so that the first question need not wait for it."""
-    threading.Thread(target=linear.warm_up, name="warm-up", daemon=True).start()
+
+    def load() -> None:
+        linear.warm_up()
+        keep_what_is_made()
+
+    threading.Thread(target=load, name="warm-up", daemon=True).start()
 
 
 def _answer(found: Forecast, model: str) -> dict[str, Any]:

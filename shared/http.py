@@ -13,7 +13,7 @@ from flask import Blueprint, Flask, Response, g, request
 from flask.sansio.scaffold import T_route
 from waitress.channel import ClientDisconnected, HTTPChannel
 from waitress.server import create_server
-from waitress.task import ErrorTask, ThreadedTaskDispatcher
+from waitress.task import ErrorTask
 from werkzeug.exceptions import HTTPException
 
 from shared.batch import MAX_BYTES
@@ -31,7 +31,7 @@ from shared.errors import (
     UnsupportedInput,
 )
 from shared.openapi import Operation
-from shared.process import FINISH_S
+from shared.threads import Threads
 from shared.tokens import Access, Right
 
 log = logging.getLogger(__name__)
@@ -222,17 +222,6 @@ class _Channel(HTTPChannel):
             connection.shutdown(socket.SHUT_RDWR)
 
 
-class _Threads(ThreadedTaskDispatcher):
-    """waitress's, but for the end: what has been read is answered, also where it waits for a thread."""
-
-    def shutdown(self, cancel_pending: bool = True, timeout: float = FINISH_S) -> bool:  # noqa: FBT001, FBT002  # waitress's
-        deadline = time.monotonic() + timeout
-        while self.queue and time.monotonic() < deadline:
-            time.sleep(0.01)
-        left_s: Any = max(deadline - time.monotonic(), 0)  # a float will do, whatever its types say
-        return super().shutdown(cancel_pending, left_s)
-
-
 class Server:
     """A WSGI server: a fixed number of threads, bounded bodies, slow clients kept off the threads."""
 
@@ -247,8 +236,7 @@ class Server:
             listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
         except OSError as error:
             raise InvalidSettings(f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}") from None
-        dispatcher = _Threads()
-        dispatcher.set_thread_count(threads)
+        dispatcher: Any = Threads(threads)  # has all that is asked of waitress's own
         server: Any = create_server(
             app,
             sockets=[listener],

@@ -1,6 +1,7 @@
 """What every service's process does alike: logging, one line for a wrong setting, stopping on a signal."""
 
 import ctypes
+import gc
 import os
 import signal
 import sys
@@ -62,10 +63,19 @@ def end_within(limit_s: float) -> None:
 
 def announce_ready() -> None:
     """Tell whoever started this process, and gave it a pipe for that, that it is ready to work."""
+    keep_what_is_made()
     number = os.environ.pop(READY_FD, None)
     if number is not None:
         with os.fdopen(int(number), "w", encoding="utf-8") as pipe:
             pipe.write("ready\n")
+
+
+def keep_what_is_made() -> None:
+    """Have Python's collector of garbage pass over all that there is by now: libraries, which stay to the end.
+
+    It would look through them again and again, the more often the more there is to do.
+    """
+    gc.freeze()
 
 
 def give_back_memory() -> None:

@@ -24,7 +24,6 @@ from ingest_api import outbox_file
 from ingest_api.broker_link import Link
 from ingest_api.dispatcher import Dispatcher
 from ingest_api.outbox import Outbox
-from ingest_api.writer import Task, Then, Work, Writer
 from normalizer_worker import __main__ as worker_main
 from normalizer_worker import revisits
 from normalizer_worker.finishing import Finishing
@@ -104,21 +103,6 @@ def committing(file_name: str, *, is_after: bool = False) -> Arm:
     return arm
 
 
-def making_room(reach: Reach) -> None:
-    """Lie between the removal of a batch from the outbox and its COMMIT."""
-    do = Writer.do
-
-    def wrapped(writer: Writer, work: Work, then: Then | None = None, *, makes_room: bool = False) -> Task:
-        def last(connection: Any) -> Any:
-            found = work(connection)
-            reach()
-            return found
-
-        return do(writer, last if makes_room else work, then, makes_room=makes_room)
-
-    Writer.do = wrapped  # type: ignore[assignment, method-assign]
-
-
 class Point(NamedTuple):
     """Where a process dies.
 
@@ -144,7 +128,7 @@ GATEWAY = {
     "published, not confirmed": Point(after(Link, "publish")),
     "confirmed, no receipt": Point(after(Link, "_confirmed")),
     "receipt come, not written": Point(before(Outbox, "decide")),
-    "removal written, not committed": Point(making_room),
+    "removal written, not committed": Point(after(Outbox, "_note")),
     "removal committed, nobody told": Point(before(Outbox, "_removed")),
     "removal told": Point(after(Dispatcher, "_done_with")),
 }

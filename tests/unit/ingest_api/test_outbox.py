@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
 
@@ -63,14 +63,14 @@ def test_what_is_accepted_is_there_after_it_was_opened_again(tmp_path: Path) -> 
 def test_every_commit_reaches_the_disk(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """The pragma synchronous=FULL, on the connection that writes."""
     found: list[int] = []
-    insert = outbox._insert
+    put = outbox._put
 
-    def looking(connection, made):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def looking(connection, *made):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN002, ANN202
         found.append(connection.execute("PRAGMA synchronous").fetchone()[0])
         found.append(connection.execute("PRAGMA journal_mode").fetchone()[0])
-        return insert(connection, made)
+        return put(connection, *made)
 
-    monkeypatch.setattr(outbox, "_insert", looking)
+    monkeypatch.setattr(outbox, "_put", looking)
     outbox.accept(entry())
     assert found == [2, "wal"]
 
@@ -88,7 +88,7 @@ def test_requests_at_a_time_share_a_commit(outbox: Outbox) -> None:
         assert held.wait(20)
         before = outbox._writer.commits
         answers = [senders.submit(outbox.accept, entry()) for _ in range(32)]
-        until(lambda: outbox._writer._tasks.qsize() == 32, "all of them wait")
+        until(lambda: len(outbox._wishes._things) == 32, "all of them wait")
         holds.set()
         assert all(each.result(20)[1] for each in answers)
         blocked.result(20)
@@ -197,7 +197,7 @@ def test_many_are_forgotten_little_by_little(outbox: Outbox, clock: Clock) -> No
     clock.us += KEPT_US + 1
     outbox.accept(entry())
     known = sum(outbox.fate(each.batch_id) is not None for each in made)
-    assert 0 < known < len(made)
+    assert len(made) - known == FORGOTTEN_BESIDES + 1, "more than come in"
     outbox.accept(entry())
     assert not any(outbox.fate(each.batch_id) for each in made)
 
@@ -221,25 +221,107 @@ def test_the_bound_in_bytes_holds_however_many_come_at_once(tmp_path: Path) -> N
         assert outbox.accept(entry(payload=b"x" * 1000))[1], "there is room again"
 
 
-def test_the_disk_has_to_have_room_for_all_that_is_on_its_way_to_it(
+def test_the_disk_has_to_have_room_for_all_that_is_written_with_a_commit(
     outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked, holds = list[int](), threading.Event()
+    """Repeats count, though nothing is written of them; where there is no room they are told what became of theirs."""
+    asked, answers, holds = list[int](), [True, False, True], threading.Event()
 
     def has_disk_for(_file: object, _folder: object, size: int) -> bool:
         asked.append(size)
-        return True
+        return answers.pop(0)
 
     monkeypatch.setattr("ingest_api.outbox.has_disk_for", has_disk_for)
-    size = 1000 + ENTRY_BYTES
-    with ThreadPoolExecutor(2) as senders:
+    old, new, another = entry(payload=b"x" * 1000), entry(payload=b"x" * 1000), entry(payload=b"x" * 500)
+    outbox.accept(old)
+    with ThreadPoolExecutor(4) as senders:
         outbox._writer.do(lambda _: holds.wait(20))
-        for count in (1, 2):
-            senders.submit(outbox.accept, entry(payload=b"x" * 1000))
-            until(lambda count=count: len(asked) == count, "it is looked for")  # type: ignore[misc]
+        sent = [senders.submit(outbox.accept, each) for each in (new, new, old, another)]
+        until(lambda: len(outbox._wishes._things) == 4, "all of them wait")
         holds.set()
-    outbox.accept(entry(payload=b"x" * 1000))
-    assert asked == [size, 2 * size, size]
+        for each in (sent[0], sent[1], sent[3]):
+            with pytest.raises(Unavailable, match=r"disk of .* is full"):
+                each.result(20)
+        assert sent[2].result(20) == (old.accepted, False)
+    assert names(outbox) == [str(old.batch_id)]
+    assert (outbox.depth, outbox.size_bytes) == (1, old.size_bytes)
+    assert outbox.accept(new) == (new.accepted, True)
+    assert asked == [old.size_bytes, 2 * new.size_bytes + old.size_bytes + another.size_bytes, new.size_bytes]
+
+
+def test_of_those_that_come_at_once_under_one_name_the_first_is_kept(outbox: Outbox) -> None:
+    """The same again repeats it, other content is a conflict, and what comes with them is kept as ever."""
+    made, holds = entry(content="this"), threading.Event()
+    same, other = made, entry(made.batch_id, content="that", payload=b"another")
+    besides = [entry() for _ in range(70)]
+    with ThreadPoolExecutor(73) as senders:
+        outbox._writer.do(lambda _: holds.wait(20))
+        sent = list[Future[tuple[Fate, bool]]]()
+        for each in (made, same, other, *besides):
+            sent.append(senders.submit(outbox.accept, each))
+            until(lambda: len(outbox._wishes._things) == len(sent), "it waits")
+        holds.set()
+        assert sent[0].result(20) == (made.accepted, True)
+        assert sent[1].result(20) == (made.accepted, False)
+        with pytest.raises(Conflict):
+            sent[2].result(20)
+        assert all(each.result(20)[1] for each in sent[3:])
+    waiting = outbox.waiting(0, 1000, 1 << 30)
+    assert [each.batch_id for each in waiting] == [str(each.batch_id) for each in (made, *besides)]
+    assert [(each.digest, each.payload) for each in waiting] == [
+        (each.digest, each.payload) for each in (made, *besides)
+    ]
+    assert outbox.waiting(waiting[0].number, 1, 0) == waiting[1:2]
+    assert (outbox.depth, outbox.size_bytes) == (71, sum(each.size_bytes for each in (made, *besides)))
+
+
+def test_whoever_watches_is_told_once_something_new_waits_and_keeps_nobody_from_an_answer(outbox: Outbox) -> None:
+    found = list[list[str]]()
+
+    def on_new() -> None:
+        found.append(names(outbox))
+        raise RuntimeError
+
+    outbox.watch(on_new)
+    made = entry()
+    with ThreadPoolExecutor(1) as sender:
+        assert sender.submit(outbox.accept, made).result(20) == (made.accepted, True)
+    assert not outbox.accept(made)[1]
+    assert found == [[str(made.batch_id)]]
+
+
+def test_of_the_receipts_that_are_noted_together_for_one_batch_the_first_counts(outbox: Outbox) -> None:
+    """Another for the same content is done with, one that was for other content before it is not."""
+    made, stays, holds, done = entry(), entry(), threading.Event(), list[str]()
+    outbox.accept(made)
+    outbox.accept(stays)
+    outbox._writer.do(lambda _: holds.wait(20))
+    for status, digest in (("rejected", b"other"), ("stored", made.digest), ("rejected", made.digest)):
+        outbox.decide(made.batch_id, digest, status, (), lambda told=f"{status} {digest!r}": done.append(told))  # type: ignore[arg-type, misc]  # a literal
+    assert len(outbox._words._things) == 3
+    holds.set()
+    until(lambda: len(done) == 2, "both are noted")
+    assert done == [f"stored {made.digest!r}", f"rejected {made.digest!r}"]
+    assert outbox.fate(made.batch_id) == Fate(made.batch_id, SHIP, 3, "stored")
+    assert (outbox.depth, outbox.size_bytes) == (1, stays.size_bytes)
+    assert names(outbox) == [str(stays.batch_id)]
+
+
+def test_numbers_are_those_of_the_file(tmp_path: Path) -> None:
+    """By them what waits is read from the disk where it is not in memory."""
+    made = [entry() for _ in range(70)]
+    with an_outbox(tmp_path) as outbox:
+        holds = threading.Event()
+        with ThreadPoolExecutor(70) as senders:
+            outbox._writer.do(lambda _: holds.wait(20))
+            sent = [senders.submit(outbox.accept, each) for each in made]
+            until(lambda: len(outbox._wishes._things) == 70, "all of them wait")
+            holds.set()
+            assert all(each.result(20)[1] for each in sent)
+        told = outbox.waiting(0, 1000, 1 << 30)
+    with an_outbox(tmp_path) as outbox:
+        assert outbox.waiting(0, 1000, 1 << 30) == told
+    assert len(told) == 70
 
 
 def test_a_repeat_is_answered_although_it_is_full(tmp_path: Path) -> None:
@@ -292,6 +374,15 @@ def test_what_waits_is_given_in_order_and_in_parts(outbox: Outbox) -> None:
     assert len(outbox.waiting(first[-1].number, 100, 1)) == 1, "but one in any case"
 
 
+def test_a_disk_that_takes_long_can_accept_nothing_now(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingest_api.outbox.PROBE_S", 0.01)
+    holds = threading.Event()
+    outbox._writer.do(lambda _: holds.wait(20))
+    assert not outbox.can_accept()
+    holds.set()
+    until(outbox.can_accept, "it can again")
+
+
 def test_after_its_end_nobody_waits_for_ever(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path, ROOM)
     outbox.close()
@@ -320,16 +411,21 @@ def test_what_finds_no_room_keeps_no_receipt_from_being_noted(outbox: Outbox, mo
     """Though they are committed together: what is taken out makes room, else a full disk would stay full."""
     made, new = entry(), entry()
     outbox.accept(made)
-    holds, noted = threading.Event(), threading.Event()
+    held, holds, noted = threading.Event(), threading.Event(), threading.Event()
+
+    def hold(_: object) -> None:
+        held.set()
+        assert holds.wait(20)
 
     def full(*_: object) -> None:
         raise Unavailable("database or disk is full")
 
-    monkeypatch.setattr(outbox, "_insert", full)
+    monkeypatch.setattr(outbox, "_put", full)
     with ThreadPoolExecutor(1) as sender:
-        outbox._writer.do(lambda _: holds.wait(20))
+        outbox._writer.do(hold)
+        assert held.wait(20)
         sent = sender.submit(outbox.accept, new)
-        until(lambda: outbox._arriving, "it is on its way")
+        until(outbox._writer._tasks.qsize, "it is on its way")
         outbox.decide(made.batch_id, made.digest, "stored", (), noted.set)
         holds.set()
         with pytest.raises(Unavailable, match="disk is full"):

@@ -1,0 +1,92 @@
+"""The threads of an HTTP server: waitress hands requests to them, and whoever has finished last takes the next."""
+
+import logging
+import threading
+import time
+from collections import deque
+from typing import Protocol
+
+from shared.process import FINISH_S
+
+log = logging.getLogger(__name__)
+
+
+class Task(Protocol):
+    """A connection, of which a request has been read."""
+
+    def service(self) -> None:
+        """Answer it."""
+        ...
+
+    def cancel(self) -> None:
+        """Give it up."""
+        ...
+
+
+class Threads:
+    """Stands in for waitress's `ThreadedTaskDispatcher`.
+
+    That one wakes the thread that has rested longest: each request runs on a cold one, and often finds that a thread
+    which was awake has taken it. At its end it forgets the requests that wait for a thread; here they are answered.
+    """
+
+    def __init__(self, count: int) -> None:
+        """Start so many."""
+        self._lock = threading.Lock()
+        self._tasks: deque[Task] = deque()
+        self._wakes = [threading.Lock() for _ in range(count)]
+        """For each thread what wakes it, by being released."""
+        self._idle: list[threading.Lock] = []
+        """Those of the threads that rest; that of the last to rest is the last."""
+        self._stopping = False
+        self._threads = [
+            threading.Thread(target=self._run, args=(wake,), name=f"http-{n}", daemon=True)
+            for n, wake in enumerate(self._wakes)
+        ]
+        for each in self._threads:
+            each.start()
+
+    def add_task(self, task: Task) -> None:
+        """Have a request answered."""
+        with self._lock:
+            self._tasks.append(task)
+            if self._idle:
+                self._idle.pop().release()
+
+    def shutdown(self, timeout_s: float = FINISH_S) -> None:
+        """Answer what has been read, as far as there is time for it; waitress calls it in the end."""
+        deadline = time.monotonic() + timeout_s
+        with self._lock:
+            self._stopping = True
+            self._idle.clear()
+            for wake in self._wakes:  # not only of those that rest: the signal to end may have broken off `add_task`
+                if wake.locked():
+                    wake.release()
+        for thread in self._threads:
+            thread.join(max(deadline - time.monotonic(), 0))
+        with self._lock:
+            left = list(self._tasks)
+            self._tasks.clear()
+        for task in left:
+            task.cancel()
+        if busy := sum(each.is_alive() for each in self._threads):
+            log.warning("%d requests could not be answered in time", busy + len(left))
+
+    def _run(self, wake: threading.Lock) -> None:
+        wake.acquire()
+        while (task := self._next(wake)) is not None:
+            try:
+                task.service()
+            except BaseException:  # the others go on
+                log.exception("a connection has failed")
+
+    def _next(self, wake: threading.Lock) -> Task | None:
+        """Wait for a request; None once there are none any more, and will be none."""
+        while True:
+            with self._lock:
+                if self._tasks:
+                    return self._tasks.popleft()
+                if self._stopping:
+                    return None
+                self._idle.append(wake)
+            wake.acquire()
