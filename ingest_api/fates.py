@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 from uuid import UUID
@@ -14,7 +15,10 @@ KEPT_US = 2 * 86_400 * US_PER_S
 FORGOTTEN_BESIDES = 100
 _FIND = "SELECT ship, digest, readings, status, errors FROM fates WHERE batch_id = ?"
 _BEGIN = "INSERT INTO fates VALUES (?, ?, ?, ?, 'accepted', '[]', ?) ON CONFLICT DO NOTHING"
-_DECIDE = "UPDATE fates SET status = ?, errors = ?, since_us = ? WHERE batch_id = ?"
+_DECIDE = (
+    "UPDATE fates SET status = json_extract(told.value, '$[1]'), errors = json_extract(told.value, '$[2]'),"
+    " since_us = ? FROM json_each(?) AS told WHERE batch_id = json_extract(told.value, '$[0]')"
+)
 _FORGET = (
     "DELETE FROM fates WHERE batch_id IN (SELECT batch_id FROM fates"
     " WHERE status <> 'accepted' AND since_us < ? ORDER BY since_us LIMIT ?)"
@@ -67,9 +71,10 @@ def begin(connection: sqlite3.Connection, fate: Fate, digest: bytes, now_us: int
     return None if connection.execute(_BEGIN, values).rowcount else find(connection, fate.batch_id)
 
 
-def decide(connection: sqlite3.Connection, batch_id: UUID, status: Status, errors: str, now_us: int) -> None:
-    """Note what a worker says of a batch that was accepted; `errors` as `written` gives them."""
-    connection.execute(_DECIDE, (status, errors, now_us, str(batch_id)))
+def decide(connection: sqlite3.Connection, told: Sequence[tuple[UUID, Status, str]], now_us: int) -> None:
+    """Note what a worker says of batches that were accepted: their status, and errors as `written` gives them."""
+    rows = json.dumps([(str(batch_id), status, errors) for batch_id, status, errors in told])
+    connection.execute(_DECIDE, (now_us, rows))
 
 
 def written(problems: tuple[Problem, ...]) -> str:

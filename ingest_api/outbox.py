@@ -1,5 +1,6 @@
 """What the gateway has accepted, durably, until a worker says that it is stored."""
 
+import json
 import logging
 import sqlite3
 import threading
@@ -26,6 +27,11 @@ ENTRY_BYTES = 300
 """What a batch takes on the disk beyond its payload, with its fate: much, where each has one reading."""
 LARGEST_BYTES = MAX_BYTES + ENVELOPE_BYTES + ENTRY_BYTES
 PROBE_S = 3.0
+_FIND = (
+    "SELECT json_group_array(json_array(batch_id, number, hex(digest), length(payload))) FROM outbox"
+    " WHERE batch_id IN (SELECT value FROM json_each(?))"
+)
+_TAKE = "DELETE FROM outbox WHERE number IN (SELECT value FROM json_each(?))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,19 +313,24 @@ class Outbox:
             How large each was: 0 where it did not wait, None where one with another content waits under its name.
 
         """
-        now_us = self._now_us()
+        names = json.dumps([str(each.batch_id) for each in words])
+        ((rows,),) = connection.execute(_FIND, (names,))
+        waiting = {name: (number, digest, size) for name, number, digest, size in json.loads(rows)}
         sizes: list[int | None] = []
+        told: list[tuple[int, _Word]] = []
         for word in words:
-            name = str(word.batch_id)
-            gone = connection.execute(
-                "DELETE FROM outbox WHERE batch_id = ? AND digest = ? RETURNING length(payload)", (name, word.digest)
-            ).fetchone()
-            if gone is None:
-                waits = connection.execute("SELECT 1 FROM outbox WHERE batch_id = ?", (name,)).fetchone()
-                sizes.append(None if waits else 0)
-                continue
-            fates.decide(connection, word.batch_id, word.status, word.errors, now_us)
-            sizes.append(int(gone[0]) + ENTRY_BYTES)
+            number, digest, size = waiting.get(str(word.batch_id), (0, "", 0))
+            if not number:
+                sizes.append(0)
+            elif digest != word.digest.hex().upper():
+                sizes.append(None)
+            else:
+                del waiting[str(word.batch_id)]
+                told.append((number, word))
+                sizes.append(size + ENTRY_BYTES)
+        if told:
+            connection.execute(_TAKE, (json.dumps([number for number, _ in told]),))
+            fates.decide(connection, [(each.batch_id, each.status, each.errors) for _, each in told], self._now_us())
         return sizes
 
     def _noted(self, words: Sequence[_Word], sizes: list[int | None] | None, error: Exception | None) -> None:

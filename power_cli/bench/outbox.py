@@ -37,7 +37,7 @@ def _row(options: Options, service: Service, direct: int, readings: int) -> Row:
         return [Batch(ship, step, readings) for step in itertools.islice(steps, each) for ship in ships]
 
     with_it, without = in_turn(
-        options.size(5, 2),
+        options.size(11, 2),
         lambda: _rate(service, service.port, load()),
         lambda: _rate(service, direct, load()),
     )
