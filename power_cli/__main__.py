@@ -22,6 +22,7 @@ COMMANDS = {
     "bench": "measure how fast it is, as a table",
     "chaos": "kill its processes under load, and compare what is stored with what was promised",
     "test": "run the tests (with pytest's arguments)",
+    "sbom": "list the packages that the service is installed from, as CycloneDX JSON",
     "check": "run the linters and the type checker",
 }
 MODULES = {"import": "import_csv", "dead-letters": "dead_letters", "token": "tokens"}
