@@ -12,6 +12,7 @@ from shared.log import log_to_stderr
 COMMANDS = {
     "up": "run the whole service on this machine",
     "init": "make the settings and secrets that docker-compose.yml needs, once",
+    "digests": "pull the images of docker-compose.yml, and pin them by their digests",
     "simulate": "send plausible readings to a running service",
     "import": "send a CSV's readings to a running service",
     "dead-letters": "list, show and replay the messages that could never be stored",
