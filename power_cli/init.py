@@ -82,7 +82,7 @@ Next, with the engine running:
   docker compose up -d --wait
   export POWER_API_TOKEN=$(cat secrets/api_admin_token)
   ./power simulate --ships 5 --days 2
-  curl -H "Authorization: Bearer $POWER_API_TOKEN" http://127.0.0.1:5000/topusers
+  echo "Authorization: Bearer $POWER_API_TOKEN" | curl -H @- http://127.0.0.1:5000/topusers
 
   Grafana   http://127.0.0.1:3000, user admin, password in secrets/grafana_admin_password
   a token   ./power token add --role ingest --file secrets/api/tokens.jsonl

@@ -252,6 +252,25 @@ def test_no_container_runs_as_root_or_can_write_but_where_it_has_to(fleet: Fleet
         assert fleet.inspect(container, ".HostConfig.ReadonlyRootfs") == "true", name
 
 
+CONNECT = """\
+import socket, sys
+try:
+    socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=3).close()
+except OSError:
+    sys.exit(1)
+"""
+
+
+@pytest.mark.engine
+def test_ours_reach_broker_and_store_only_where_they_need_them(fleet: Fleet) -> None:
+    containers = fleet.containers()
+    for name in OURS:
+        for other, port in (("mosquitto", "1883"), ("influxdb", "8086")):
+            command = ["docker", "exec", containers[name], "python", "-c", CONNECT, other, port]
+            reached = subprocess.run(command, check=False).returncode == 0
+            assert reached == ((name, other) in TALKS), (name, other)
+
+
 @pytest.mark.engine
 def test_prometheus_reads_the_metrics_of_all_three(fleet: Fleet) -> None:
     question = "http://127.0.0.1:9090/api/v1/query?query=sum(up)"
