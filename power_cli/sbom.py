@@ -16,12 +16,12 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Write the document."""
-    document = text()
     if arguments.output is None:
-        sys.stdout.write(document)
+        sys.stdout.write(text())
         return 0
     try:
-        arguments.output.write_text(document, "utf-8")
+        with arguments.output.open("w", encoding="utf-8") as file:
+            file.write(text())
     except OSError as error:
         raise InvalidSettings(f"cannot write {arguments.output}: {error.strerror}") from None
     return 0

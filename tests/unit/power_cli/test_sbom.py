@@ -12,18 +12,21 @@ from power_cli.up import ROOT
 PIN = r"(?m)^([a-z0-9.-]+)==(\S+).*\n((?: +--hash=sha256:[0-9a-f]{64}.*\n)+)"
 
 
-def _made(file: Path) -> bytes:
+@pytest.fixture(scope="module")
+def document(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What the command writes."""
+    file = tmp_path_factory.mktemp("sbom") / "sbom.json"
     assert main(["sbom", "--output", str(file)]) == 0
-    return file.read_bytes()
+    return file.read_text("utf-8")
 
 
-def test_lists_every_pinned_package_with_its_version_and_hashes(tmp_path: Path) -> None:
-    document = json.loads(_made(tmp_path / "sbom.json"))
+def test_lists_every_pinned_package_with_its_version_and_hashes(document: str) -> None:
+    content = json.loads(document)
     listed = {
         (each["name"], each["version"], each["purl"]): {
             entry["content"] for reference in each["externalReferences"] for entry in reference["hashes"]
         }
-        for each in document["components"]
+        for each in content["components"]
     }
     lock = (ROOT / "requirements.lock").read_text("utf-8")
     pinned = {
@@ -32,11 +35,12 @@ def test_lists_every_pinned_package_with_its_version_and_hashes(tmp_path: Path) 
     }
     assert len(pinned) == len(re.findall(r"(?m)^\S+==", lock))
     assert listed == pinned
-    assert document["metadata"]["component"]["name"] == "spaceship-power-service"
+    assert content["metadata"]["component"]["name"] == "spaceship-power-service"
 
 
-def test_same_lock_file_gives_same_bytes(tmp_path: Path) -> None:
-    assert _made(tmp_path / "first.json") == _made(tmp_path / "second.json")
+def test_same_lock_file_gives_same_bytes(document: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["sbom"]) == 0
+    assert capfd.readouterr() == (document, "")
 
 
 def test_unwritable_file_is_named_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
