@@ -1,6 +1,9 @@
 # One image for the three services; docker-compose.yml says which one a container runs.
 
-FROM python:3.13.9-slim-bookworm AS packages
+# docker-compose.digests.yml names the same image by its digest: docs/deploy.md, "Images by digest".
+ARG BASE=python:3.13.9-slim-bookworm
+
+FROM ${BASE} AS packages
 
 COPY requirements.lock /
 # Without pip in the end: nothing is ever installed into the running service.
@@ -10,7 +13,7 @@ RUN python3 -m venv /opt/power \
     && /opt/power/bin/python -m pip uninstall --quiet --yes pip
 
 
-FROM python:3.13.9-slim-bookworm
+FROM ${BASE}
 
 # The volume mounted on /data takes its owner from here.
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin power \

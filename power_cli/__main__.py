@@ -12,6 +12,7 @@ from shared.log import log_to_stderr
 COMMANDS = {
     "up": "run the whole service on this machine",
     "init": "make the settings and secrets that docker-compose.yml needs, once",
+    "digests": "pull the images of docker-compose.yml, and pin them by their digests",
     "simulate": "send plausible readings to a running service",
     "import": "send a CSV's readings to a running service",
     "dead-letters": "list, show and replay the messages that could never be stored",
@@ -22,6 +23,7 @@ COMMANDS = {
     "bench": "measure how fast it is, as a table",
     "chaos": "kill its processes under load, and compare what is stored with what was promised",
     "test": "run the tests (with pytest's arguments)",
+    "sbom": "list the packages that the service is installed from, as CycloneDX JSON",
     "check": "run the linters and the type checker",
 }
 MODULES = {"import": "import_csv", "dead-letters": "dead_letters", "token": "tokens"}

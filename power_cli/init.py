@@ -52,9 +52,23 @@ POWER_EDGE_CONNECTIONS=64
 # Who tells the edge where the services are: Docker's own, or another engine's name server.
 POWER_EDGE_RESOLVER=127.0.0.11
 
-# The most memory that these two may take; docs/deploy.md tells what they need.
+# The most memory and processor cores that each container may take; docs/deploy.md tells what they need.
 POWER_MOSQUITTO_MEMORY=2g
+POWER_MOSQUITTO_CPUS=1
 POWER_INFLUXDB_MEMORY=2g
+POWER_INFLUXDB_CPUS=1
+POWER_INGEST_MEMORY=1536m
+POWER_INGEST_CPUS=1
+POWER_WORKER_MEMORY=1g
+POWER_WORKER_CPUS=1
+POWER_QUERY_MEMORY=1g
+POWER_QUERY_CPUS=1
+POWER_EDGE_MEMORY=128m
+POWER_EDGE_CPUS=1
+POWER_PROMETHEUS_MEMORY=384m
+POWER_PROMETHEUS_CPUS=1
+POWER_GRAFANA_MEMORY=512m
+POWER_GRAFANA_CPUS=1
 
 # docs/operating.md explains these.
 POWER_MAX_GAP_S=86400
@@ -68,7 +82,7 @@ Next, with the engine running:
   docker compose up -d --wait
   export POWER_API_TOKEN=$(cat secrets/api_admin_token)
   ./power simulate --ships 5 --days 2
-  curl -H "Authorization: Bearer $POWER_API_TOKEN" http://127.0.0.1:5000/topusers
+  echo "Authorization: Bearer $POWER_API_TOKEN" | curl -H @- http://127.0.0.1:5000/topusers
 
   Grafana   http://127.0.0.1:3000, user admin, password in secrets/grafana_admin_password
   a token   ./power token add --role ingest --file secrets/api/tokens.jsonl

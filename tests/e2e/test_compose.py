@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import combinations
 
 import pytest
 import urllib3
@@ -20,17 +21,45 @@ from tests.support.waiting import until
 
 OURS = {"ingest_api", "normalizer_worker", "query_api"}
 ALL = OURS | {"mosquitto", "influxdb", "edge", "prometheus", "grafana"}
-PINNED = r"[a-z0-9/._-]+:v?\d+\.\d+\.\d+(-[a-z0-9.-]+)?"
+PINNED = r"[a-z0-9/._-]+:v?\d+\.\d+\.\d+(-[a-z0-9.-]+)?(@sha256:[0-9a-f]{64})?"
+OUTSIDE = {"ships", "people"}
+"""The networks that lead out of the machine."""
+TALKS = {
+    ("edge", "ingest_api"),
+    ("edge", "query_api"),
+    ("edge", "normalizer_worker"),
+    ("edge", "mosquitto"),
+    ("ingest_api", "mosquitto"),
+    ("normalizer_worker", "mosquitto"),
+    ("normalizer_worker", "influxdb"),
+    ("query_api", "influxdb"),
+    ("grafana", "influxdb"),
+    ("grafana", "prometheus"),
+    ("prometheus", "ingest_api"),
+    ("prometheus", "normalizer_worker"),
+    ("prometheus", "query_api"),
+}
+"""Who opens connections to whom."""
+NEIGHBOURS = {frozenset(pair) for pair in combinations(sorted(OURS), 2)} | {
+    frozenset(("grafana", name)) for name in OURS
+}
+"""Who need nothing of each other, and share a network all the same: those that Prometheus asks, and Grafana."""
 
 
-def _config() -> dict[str, str]:
-    """Give each service's part of what compose makes of the file."""
+def _config(section: str = "services") -> dict[str, str]:
+    """Give each part of a section of what compose makes of the file."""
     command = [*any_program(), "config"]
     text = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    services = re.search(r"(?ms)^services:\n(.*?)(?=^\S|\Z)", text)
-    assert services
-    parts = re.split(r"(?m)^  (\w+):\n", services[1])
+    found = re.search(rf"(?ms)^{section}:\n(.*?)(?=^\S|\Z)", text)
+    assert found
+    parts = re.split(r"(?m)^  (\w+):", found[1])
     return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def _networks() -> dict[str, set[str]]:
+    """Give the networks of each service."""
+    found = {name: re.search(r"(?m)^    networks:\n((?:      \w+: .*\n)+)", text) for name, text in _config().items()}
+    return {name: set(re.findall(r"(\w+):", each[1])) if each else {"default"} for name, each in found.items()}
 
 
 def test_every_compose_takes_the_file() -> None:
@@ -50,6 +79,8 @@ def test_every_service_is_pinned_checked_limited_and_restarted() -> None:
         assert re.fullmatch(PINNED, image[1]), name
         assert "restart: unless-stopped" in text, name
         assert re.search(r"mem_limit: \S+", text), name
+        assert re.search(r"cpus: 1(\.0)?$", text, re.MULTILINE), name  # more than the machine has is refused
+        assert "read_only: true" in text, name
         assert "max-size: 10m" in text, name
         assert re.search(r"cap_drop:\n +- ALL", text), name
         assert "no-new-privileges:true" in text, name
@@ -58,16 +89,35 @@ def test_every_service_is_pinned_checked_limited_and_restarted() -> None:
 
 
 def test_the_images_that_ours_is_made_of_are_pinned() -> None:
-    bases = re.findall(r"(?m)^FROM (\S+)", (ROOT / "Dockerfile").read_text("utf-8"))
-    assert len(bases) == 2
-    assert all(re.fullmatch(PINNED, each) for each in bases)
+    text = (ROOT / "Dockerfile").read_text("utf-8")
+    assert re.findall(r"(?m)^FROM (\S+)", text) == ["${BASE}", "${BASE}"]
+    base = re.search(r"(?m)^ARG BASE=(\S+)$", text)
+    assert base
+    assert re.fullmatch(PINNED, base[1])
+
+
+def test_containers_share_a_network_with_those_that_they_talk_to_and_with_no_others() -> None:
+    networks = _networks()
+    shared = {
+        frozenset(pair) for pair in combinations(sorted(ALL), 2) if networks[pair[0]] & networks[pair[1]] - {"ships"}
+    }
+    assert shared == {frozenset(pair) for pair in TALKS} | NEIGHBOURS
+
+
+def test_only_who_publishes_a_port_is_on_a_network_that_leads_out() -> None:
+    leads_out = {name for name, text in _config("networks").items() if "internal: true" not in text}
+    assert leads_out == OUTSIDE
+    networks = _networks()
+    for name, text in _config().items():
+        assert bool(networks[name] & OUTSIDE) == ("    ports:\n" in text), name
+    assert [name for name, each in networks.items() if "people" in each] == ["grafana"]
 
 
 def test_what_influxdbs_setup_leaves_behind_is_kept_in_no_volume() -> None:
-    """The administrator's token, in clear; and a second first start would find it in its way."""
+    """The administrator's token, in clear, in the folder that `mktemp` makes."""
     text = _config()["influxdb"]
-    assert re.search(r"tmpfs:\n +- /etc/influxdb2:uid=1000,gid=1000,mode=0700\n", text)
-    assert not re.search(r":/etc/influxdb2|target: /etc/influxdb2", text)
+    assert re.search(r"tmpfs:\n +- /tmp:size=64m\n", text)
+    assert not re.search(r":/tmp\W|target: /tmp", text)
 
 
 def test_no_secret_stands_in_the_file_or_in_the_environment_of_a_container() -> None:
@@ -75,6 +125,13 @@ def test_no_secret_stands_in_the_file_or_in_the_environment_of_a_container() -> 
     for name, value in re.findall(r"(?m)^ +(\w*(?:PASSWORD|TOKEN|SECRET)\w*): (.+)$", text):
         assert name.endswith(("_FILE", "TOKENS_FILE")), name
         assert value.startswith("/run/"), name
+
+
+def test_no_command_line_of_a_container_names_a_secret() -> None:
+    """A command, an entry point or a health check that reads one would show it to every user of the machine."""
+    for name, text in _config().items():
+        for part in re.findall(r"(?m)^    (?:command|entrypoint|healthcheck):.*\n(?:(?:    -|      ).*\n)*", text):
+            assert not re.search(r"(?i)password|token|secret(?!s mosquitto_sub)|--user|\$\$\(", part), name
 
 
 @pytest.fixture(scope="module")
@@ -186,14 +243,32 @@ def test_what_the_broker_confirmed_outlives_its_container(fleet: Fleet, ship: in
 
 
 @pytest.mark.engine
-def test_no_container_runs_as_root_and_ours_cannot_write_but_where_they_have_to(fleet: Fleet) -> None:
+def test_no_container_runs_as_root_or_can_write_but_where_it_has_to(fleet: Fleet) -> None:
     for name, container in fleet.containers().items():
         uid = subprocess.run(
             ["docker", "exec", container, "id", "-u"], capture_output=True, text=True, check=True
         ).stdout.strip()
         assert uid != "0", name
-        if name in OURS | {"mosquitto", "edge", "prometheus"}:
-            assert fleet.inspect(container, ".HostConfig.ReadonlyRootfs") == "true", name
+        assert fleet.inspect(container, ".HostConfig.ReadonlyRootfs") == "true", name
+
+
+CONNECT = """\
+import socket, sys
+try:
+    socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=3).close()
+except OSError:
+    sys.exit(1)
+"""
+
+
+@pytest.mark.engine
+def test_ours_reach_broker_and_store_only_where_they_need_them(fleet: Fleet) -> None:
+    containers = fleet.containers()
+    for name in OURS:
+        for other, port in (("mosquitto", "1883"), ("influxdb", "8086")):
+            command = ["docker", "exec", containers[name], "python", "-c", CONNECT, other, port]
+            reached = subprocess.run(command, check=False).returncode == 0
+            assert reached == ((name, other) in TALKS), (name, other)
 
 
 @pytest.mark.engine

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from power_cli.digests import images
 from power_cli.init import make
 from power_cli.up import ROOT
 from tests.support.servers import free_port
@@ -87,9 +88,8 @@ class Fleet:
     def get_images(self) -> None:
         """Have every image at hand, or skip."""
         at_hand = _run(["docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}"]).stdout.split()
-        text = (self.folder / "docker-compose.yml").read_text("utf-8") + (self.folder / "Dockerfile").read_text("utf-8")
-        for image in set(re.findall(r"(?m)^(?: *image:|FROM) (\S+)", text)):
-            if image in at_hand or image.startswith("spaceship-power-service:"):
+        for _, image in images(self.folder):
+            if image in at_hand:
                 continue
             if _run(["docker", "pull", "--quiet", image]).returncode != 0:
                 pytest.skip(f"the image {image} cannot be had")

@@ -1,8 +1,6 @@
 """`./power init`: what it makes, for whom, and that it never makes anything twice."""
 
-import os
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -134,28 +132,3 @@ def test_the_command_tells_what_it_made_and_what_to_do_next(
     assert not any(secret in said for secret in secrets)
     assert main(["init"]) == 0
     assert "nothing was changed" in capsys.readouterr().out
-
-
-def test_influxdb_makes_the_users_that_the_services_and_grafana_come_as(tmp_path: Path) -> None:
-    """The image runs this at its first start; here a program in the place of `influx` writes down what it is told."""
-    make(tmp_path)
-    script = (ROOT / "influxdb" / "initdb.d" / "10-users.sh").read_text("utf-8")
-    (tmp_path / "influx").write_text('#!/bin/sh\necho "$*" >>"$TOLD"\n', "utf-8")
-    (tmp_path / "influx").chmod(0o755)
-    environ = {
-        "PATH": f"{tmp_path}:{os.environ['PATH']}",
-        "TOLD": str(tmp_path / "told"),
-        "DOCKER_INFLUXDB_INIT_ORG": "power",
-        "DOCKER_INFLUXDB_INIT_BUCKET": "power",
-        "DOCKER_INFLUXDB_INIT_BUCKET_ID": "0123",
-    }
-    command = ["bash", "-c", script.replace("/run/secrets", str(tmp_path / "secrets"))]
-    subprocess.run(command, env=environ, check=True, capture_output=True)
-    told = (tmp_path / "told").read_text("utf-8").splitlines()
-    users = dict(re.findall(r"--username (\w+) --password \w+ (.*)", "\n".join(told)))
-    reads = "--read-bucket 0123"
-    assert users == {"worker": f"{reads} --write-bucket 0123", "query": reads, "grafana": reads}
-    content = _contents(tmp_path)
-    for user, secret in (("worker", "worker_token"), ("query", "query_token"), ("grafana", "grafana_password")):
-        password = content[f"secrets/influxdb_{secret}"].strip().removeprefix(f"{user}:")
-        assert any(f"--username {user} --password {password} " in line for line in told)

@@ -1,0 +1,84 @@
+"""`./power digests`: an override of docker-compose.yml that names each image by the digest that was pulled."""
+
+import json
+import re
+import subprocess
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from power_cli.up import ROOT
+from shared.errors import InvalidSettings, Unavailable
+
+FILE = "docker-compose.digests.yml"
+BASE = "BASE"
+"""What the image that ours are built from is called here, and in the Dockerfile."""
+OURS = ("ingest_api", "normalizer_worker", "query_api")
+DIGEST = r"sha256:[0-9a-f]{64}"
+NEXT = f"""\
+To have every `docker compose` use it, put this line into .env:
+
+  COMPOSE_FILE=docker-compose.yml:{FILE}
+"""
+
+
+def add_arguments(_parser: ArgumentParser) -> None:
+    """Describe the options: there are none."""
+
+
+def run(_arguments: Namespace) -> int:
+    """Write the override, and tell how to use it."""
+    file = ROOT / FILE
+    text = override([(name, pinned(image)) for name, image in images(ROOT)])
+    try:
+        file.write_text(text, "utf-8")
+    except OSError as error:
+        raise InvalidSettings(f"cannot write {file}: {error.strerror}") from None
+    sys.stdout.write(f"{text}\nwritten to {FILE}. {NEXT}")
+    return 0
+
+
+def images(root: Path) -> list[tuple[str, str]]:
+    """Return the images that come from a registry, by the services' names, and the one that ours are built from."""
+    compose, dockerfile = ((root / name).read_text("utf-8") for name in ("docker-compose.yml", "Dockerfile"))
+    others = re.findall(r"(?m)^  (\w+):\n    <<: \*service\n    image: (\S+)$", compose)
+    return [*others, *re.findall(rf"(?m)^ARG ({BASE})=(\S+)$", dockerfile)]
+
+
+def pinned(image: str) -> str:
+    """Pull an image, and return its name with the digest that the registry gave it.
+
+    Raises:
+        Unavailable: there is no engine, or the image cannot be had.
+
+    """
+    if re.search(rf"@{DIGEST}$", image):
+        return image
+    _docker("pull", "--quiet", image)
+    repository = image.rpartition(":")[0]
+    for known in json.loads(_docker("image", "inspect", "--format", "{{json .RepoDigests}}", image)):
+        name, _, digest = known.partition("@")
+        if name in {repository, f"docker.io/{repository}", f"docker.io/library/{repository}"}:
+            return f"{image}@{digest}"
+    raise Unavailable(f"the engine knows no digest of {image}: it was built here, or loaded from a file")
+
+
+def override(digests: list[tuple[str, str]]) -> str:
+    """Return the file that compose lays over docker-compose.yml."""
+    lines = ["# Made by ./power digests: the images as they were pulled on this machine.", "services:"]
+    for name, image in digests:
+        if name == BASE:
+            lines += [f'  {each}: {{build: {{args: {{{BASE}: "{image}"}}}}}}' for each in OURS]
+        else:
+            lines.append(f'  {name}: {{image: "{image}"}}')
+    return "\n".join(lines) + "\n"
+
+
+def _docker(*arguments: str) -> str:
+    try:
+        done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise Unavailable("there is no container engine: docker is not installed") from None
+    if done.returncode:
+        raise Unavailable(f"docker {' '.join(arguments)}: {done.stderr.strip()}")
+    return done.stdout
