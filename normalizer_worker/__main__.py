@@ -10,7 +10,7 @@ from normalizer_worker.recorder import Recorder
 from normalizer_worker.revisits import Revisits
 from normalizer_worker.subscriber import Connection
 from normalizer_worker.vitals import Vitals
-from normalizer_worker.worker import Limits, Worker
+from normalizer_worker.worker import Worker
 from shared import health, metrics
 from shared.broker import Login
 from shared.errors import InvalidSettings
@@ -26,6 +26,8 @@ from shared.topics import ALL_READINGS
 CLIENT_ID = "normalizer-worker"
 CACHE_KIB = 65_536
 HTTP_THREADS = 2
+RECEIVE_MAXIMUM = 1_000
+"""How many messages the broker sends before the first is acknowledged; it keeps a copy of each in its memory."""
 
 
 def main() -> None:
@@ -36,14 +38,12 @@ def main() -> None:
     store = open_store(settings, cache_kib=CACHE_KIB)
     revisits = Revisits(settings.data_dir) if settings.store == "influxdb" else None
     dead_letters, arrivals = DeadLetters(settings.data_dir), Arrivals(settings.data_dir)
-    limits, login, vitals = Limits(), Login.of(settings), _observed(settings, dead_letters)
+    login, vitals = Login.of(settings), _observed(settings, dead_letters)
 
     def connect() -> Connection:
         _check_gap(store, settings.max_gap_s)
-        # Twice what one transaction takes: the next one's messages arrive while this one's are being stored.
-        maximum = 2 * limits.messages
         host, port = settings.mqtt_host, settings.mqtt_port
-        return Connection(host, port, CLIENT_ID, ALL_READINGS, maximum, login=login, told=vitals.broker)
+        return Connection(host, port, CLIENT_ID, ALL_READINGS, RECEIVE_MAXIMUM, login=login, told=vitals.broker)
 
     worker = Worker(
         connect,
@@ -52,7 +52,7 @@ def main() -> None:
         arrivals,
         vitals,
         allow_negative=settings.allow_negative,
-        limits=limits,
+        max_gap_us=settings.max_gap_s * US_PER_S,
     )
     try:
         worker.run(lambda: bool(stop), announce_ready)

@@ -1,4 +1,4 @@
-"""Finishing messages on one connection: first the receipt, then the acknowledgement, in the order of arrival."""
+"""Finishing messages on one connection: first the receipt, then the acknowledgement, in the order they are given."""
 
 import logging
 import time

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from shared.batch import batch_id_of
 from shared.errors import Problem
-from shared.mqtt_publish import Message
+from shared.mqtt_publish import MAX_CORRELATION_BYTES, Message
 from shared.topics import answer_topic, ship_of
 
 Status = Literal["stored", "rejected"]
@@ -55,4 +55,7 @@ def _receipt(  # noqa: PLR0913, PLR0917  # the members of one
         "errors": [{"at": each.at, "problem": each.problem} for each in problems],
     }
     payload = json.dumps(members, separators=(",", ":")).encode()
-    return Receipt(answer_topic(ship, message.response_topic), payload, message.correlation, status)
+    correlation, wanted = message.correlation, message.response_topic
+    if correlation is not None and len(correlation) > MAX_CORRELATION_BYTES:
+        correlation = None
+    return Receipt(answer_topic(ship, wanted), payload, correlation, status)

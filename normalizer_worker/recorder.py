@@ -22,6 +22,8 @@ MAX_STRETCHES = 500
 """Of a transaction, more or less: each is read by itself, and what was read must not become too old."""
 MAX_SHIPS = 5000
 """Of a transaction, for the same reason: the neighbours of so many are read in some 10 s."""
+SHIP_COST = MAX_SLOTS // MAX_SHIPS
+STRETCH_COST = MAX_SLOTS // MAX_STRETCHES
 NEAR_US = 2 * 3600 * US_PER_S
 
 
@@ -95,13 +97,16 @@ class Recorder:
             Unavailable: the store is away.
 
         """
-        due = self._revisits and self._revisits.due()
+        due = self._revisits and self._revisits.due(self._cost)
         if self._revisits and due:
             number, readings = due
             if len(again := self._put_right(readings)):
                 self._revisits.add(again)
             self._revisits.done(number)
         return self._store.tidy() or bool(due)
+
+    def _cost(self, readings: Readings) -> int:
+        return int(costs(readings.ship, readings.moment_us, self._max_gap_us).sum())
 
     def _put_right(self, readings: Readings) -> Readings:
         """Record readings once more; give those of ships that were put right, which may be undone again."""
@@ -180,15 +185,29 @@ def transactions(readings: Readings, max_gap_us: int) -> Iterator[Readings]:
     A few thousand readings that are a day apart make as many slots as a transaction should hold. Where it is cut makes
     no difference to the slots.
     """
-    step_us = np.diff(readings.moment_us, prepend=0)
-    starts_ship = np.append([True], np.diff(readings.ship) != 0)
-    step_us[starts_ship] = max_gap_us
-    slots = np.minimum(np.abs(step_us), max_gap_us) // SLOT_US + 1
-    slots[starts_ship] = np.maximum(slots[starts_ship], MAX_SLOTS // MAX_SHIPS)
-    slots[(step_us > min(max_gap_us, NEAR_US)) & ~starts_ship] += MAX_SLOTS // MAX_STRETCHES
-    cuts = np.flatnonzero(np.diff(np.cumsum(slots) // MAX_SLOTS)) + 1
+    cuts = np.flatnonzero(np.diff(np.cumsum(costs(readings.ship, readings.moment_us, max_gap_us)) // MAX_SLOTS)) + 1
     for start, end in pairwise([0, *cuts.tolist(), len(readings)]):
         yield readings[start:end]
+
+
+def costs(ship: I64, moment_us: I64, max_gap_us: int) -> I64:
+    """Estimate what it costs to record each reading, in slots; the readings are sorted by ship and time.
+
+    A reading costs the slots since the one before it. One that begins a stretch, or a ship, costs more: neighbours of
+    its own are read from the store.
+    """
+    step_us = np.diff(moment_us, prepend=0)
+    starts_ship = np.append([True], np.diff(ship) != 0)
+    step_us[starts_ship] = max_gap_us
+    cost = np.minimum(np.abs(step_us), max_gap_us) // SLOT_US + 1
+    cost[starts_ship] = np.maximum(cost[starts_ship], SHIP_COST)
+    cost[(step_us > near_us(max_gap_us)) & ~starts_ship] += STRETCH_COST
+    return cost
+
+
+def near_us(max_gap_us: int) -> int:
+    """Give how far apart two readings of one stretch may lie."""
+    return min(max_gap_us, NEAR_US)
 
 
 def stretches(readings: Readings, max_gap_us: int) -> Iterator[Readings]:
@@ -198,7 +217,7 @@ def stretches(readings: Readings, max_gap_us: int) -> Iterator[Readings]:
     """
     ship = readings.ship
     starts_ship = np.append([True], ship[1:] != ship[:-1])
-    apart = np.append([False], np.diff(readings.moment_us) > min(max_gap_us, NEAR_US)) & ~starts_ship
+    apart = np.append([False], np.diff(readings.moment_us) > near_us(max_gap_us)) & ~starts_ship
     if not apart.any():
         yield readings
         return

@@ -20,7 +20,7 @@ from shared.sqlite_files import SqliteFile
 AFTER_S = 300.0
 """By then what another has prepared without our readings has arrived, or never will (`SETTLED_S` of the store)."""
 AT_ONCE = 150_000
-"""How many readings are recorded once more at a time: as many as the worker takes at most before it looks for more."""
+"""Maximum cost of what is recorded once more at a time (see `recorder.costs`; a dense reading costs little over 1)."""
 FILE_NAME = "revisits.sqlite"
 _VERSION = 1
 _SCHEMA = "CREATE TABLE revisits (id INTEGER PRIMARY KEY, due_s REAL NOT NULL, readings BLOB NOT NULL) STRICT;"
@@ -57,7 +57,7 @@ class Revisits:
             due_s = self._now_s() + AFTER_S
             connection.execute("INSERT INTO revisits (due_s, readings) VALUES (?, ?)", (due_s, packed.getvalue()))
 
-    def due(self) -> tuple[int, Readings] | None:
+    def due(self, cost_of: Callable[[Readings], int] = len) -> tuple[int, Readings] | None:
         """Give the readings of the first ones whose time has come, `AT_ONCE` or of one only, and the last one's number.
 
         They become due in the order in which they were put, and what is not due is not read: there may be many.
@@ -71,7 +71,7 @@ class Revisits:
                     break
                 with np.load(io.BytesIO(packed)) as columns:
                     part = Readings(**columns)
-                left -= len(part)
+                left -= cost_of(part)
                 if parts and left < 0:
                     break
                 parts.append(part)

@@ -16,6 +16,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 from prometheus_client import CollectorRegistry
 
+from normalizer_worker.attendant import Attendant
 from normalizer_worker.broker_vitals import BrokerVitals
 from normalizer_worker.finishing import LOST, MAX_UNCONFIRMED, Done, Finishing
 from normalizer_worker.probe import Probe
@@ -27,6 +28,8 @@ from shared.topics import DROPPED, PROBE
 FOREVER_S = 0xFFFFFFFF
 KEEPALIVE_S = 60
 HANDSHAKE_S = 10
+HANDSHAKE_BYTES = 16 * 1024 * 1024
+"""So much may come before the broker's answer: all that waits in the session, otherwise, would be in memory at once."""
 _NEVER_WILL = {"Bad user name or password", "Not authorized", "Client identifier not valid"}
 
 
@@ -47,7 +50,7 @@ class _Client(Client):
 
 
 class Connection:
-    """One connection to the broker, on a session that outlives it.
+    """One connection to the broker, on a session that outlives it; an attendant keeps it while its owner is busy.
 
     Whoever loses a connection opens another one: what was not acknowledged on the first comes again on the second, and
     nothing of the first can acknowledge anything there. (Packet identifiers are used again: a late acknowledgement
@@ -82,6 +85,9 @@ class Connection:
 
         """
         self._inbox: deque[Message] = deque()
+        self._inbox_bytes = 0
+        self._awaited = ""
+        """What the broker has still to answer, where it sends messages first."""
         self._answers: list[ReasonCode] = []
         self._asides = 0
         """How many messages came that are for us, and not for the worker."""
@@ -89,6 +95,7 @@ class Connection:
         self._client = self._make(client_id)
         self._finishing = Finishing(self._client, receive_maximum, self._told.refused)
         self._probe = Probe(self._client, self._told)
+        self._attendant = Attendant(self._ping, KEEPALIVE_S / 4)
         login.apply_to(self._client)
         send_at_once(self._client)
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho leaves it so
@@ -108,6 +115,7 @@ class Connection:
         except BaseException:
             self.close()
             raise
+        self._attendant.start()
 
     def _make(self, client_id: str) -> Client:
         client = _Client(client_id, self._came)
@@ -147,18 +155,26 @@ class Connection:
             self._client.ack(message.mid, message.qos)
         else:
             self._inbox.append(message)
+            self._inbox_bytes += message.size_bytes
 
     def _await_answer(self, to: str) -> None:
         deadline = time.monotonic() + HANDSHAKE_S
         while not self._answers:
             if time.monotonic() > deadline:
                 raise Unavailable(f"the broker did not answer the {to} in {HANDSHAKE_S} s")
+            if self._inbox_bytes > HANDSHAKE_BYTES:
+                self._awaited = to
+                return
             self._await(0.1)
             try:
                 self._read()
             except Unavailable:
                 if not self._answers:  # paho calls a refusal a protocol error; the broker's reason stands here
                     raise
+        self._judge(to)
+
+    def _judge(self, to: str) -> None:
+        """Look at the broker's answer."""
         code = self._answers.pop(0)
         if code.is_failure:
             if code.getName() in _NEVER_WILL:
@@ -172,18 +188,36 @@ class Connection:
             Unavailable: the connection is lost, or the subscription.
 
         """
+        with self._attendant:
+            return self._receive(wait_s)
+
+    def _receive(self, wait_s: float) -> Message | None:
         if self._finishing.waiting:
             self._finishing.go_on()
         if not self._inbox:
             self._read_on()
             if not self._inbox:
-                self._await(wait_s)  # also for no time at all: who only looks has to give signs of life, too
-                self._read_on()
+                self._await_message(wait_s)
             if not self._inbox and wait_s:
                 self._finishing.check()
                 if self._finishing.is_idle:
                     self._probe.go_on()
-        return self._inbox.popleft() if self._inbox else None
+        if not self._inbox:
+            return None
+        message = self._inbox.popleft()
+        self._inbox_bytes -= message.size_bytes
+        return message
+
+    def _await_message(self, wait_s: float) -> None:
+        """Wait for a message, which may come in pieces; or for room for receipts, where messages wait for that."""
+        deadline_s = time.monotonic() + wait_s
+        left_s = wait_s
+        while True:
+            self._await(left_s)  # also for no time at all: who only looks has to give signs of life, too
+            self._read_on()
+            left_s = deadline_s - time.monotonic()
+            if self._inbox or left_s <= 0 or self._finishing.waiting:
+                return
 
     def _read_on(self) -> None:
         """Take packets up to a message: what else there is must not look as if there were none."""
@@ -199,6 +233,9 @@ class Connection:
         if code != MQTTErrorCode.MQTT_ERR_SUCCESS or self._client.socket() is None:
             why = self._answers[-1] if self._answers else code.name
             raise Unavailable(f"{LOST}: {why}")
+        if self._awaited and self._answers:
+            to, self._awaited = self._awaited, ""
+            self._judge(to)
 
     def _await(self, wait_s: float) -> None:
         """Wait for something to read; meanwhile send what is due: what is left of acknowledgements, a sign of life."""
@@ -222,15 +259,24 @@ class Connection:
             Unavailable: the connection is lost; the messages will come again.
 
         """
-        self._finishing.add(done)
-        while not self._finishing.go_on():
-            unconfirmed = self._finishing.unconfirmed
-            self._read()
-            if self._finishing.unconfirmed == unconfirmed:
-                return
+        with self._attendant:
+            self._finishing.add(done)
+            while not self._finishing.go_on():
+                unconfirmed = self._finishing.unconfirmed
+                self._read()
+                if self._finishing.unconfirmed == unconfirmed:
+                    return
+
+    def _ping(self) -> None:
+        """Send a sign of life, whatever there is to read: paho's own are sent only by who reads the answers."""
+        if self._client.want_write():
+            self._client.loop_write()
+        else:
+            self._client._send_pingreq()  # noqa: SLF001  # paho has no other way to send one
 
     def close(self) -> None:
         """End the connection; the session stays."""
+        self._attendant.stop()
         self._client.disconnect()
         sock = self._client.socket()
         if sock is not None:

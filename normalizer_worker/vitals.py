@@ -1,14 +1,18 @@
 """What the worker tells of itself: how much it did, and whether it can work now."""
 
+import logging
 import time
 from collections import Counter as CountOf
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from normalizer_worker.broker_vitals import BrokerVitals
 from shared.health import Check
+
+log = logging.getLogger(__name__)
 
 STALLED_S = 30.0
 """Without a sign of progress for longer than this, the worker counts as stuck."""
@@ -37,6 +41,19 @@ class Vitals:
         self._messages = Counter("power_worker_messages", "MQTT messages stored or set aside.", registry=registry)
         self._readings = Counter("power_worker_readings", "Readings stored.", registry=registry)
         self._dead = Counter("power_worker_dead_letters", "Messages that can never be stored.", registry=registry)
+        self._dropped = Counter(
+            "power_worker_dead_letters_dropped",
+            "Dead letters that are not kept, or no longer: beyond their bounds, or not written to the disk.",
+            ["reason"],
+            registry=registry,
+        )
+        for reason in ("bounds", "disk"):
+            self._dropped.labels(reason)
+        self._shed = Counter(
+            "power_worker_messages_shed",
+            "Messages acknowledged and not stored: too many of their ship's that take long to record wait.",
+            registry=registry,
+        )
         self._dead_in_a_row = 0
         self._row = Gauge(
             "power_worker_dead_letters_in_a_row", "Dead letters since a message was last stored.", registry=registry
@@ -94,6 +111,21 @@ class Vitals:
         self._dead.inc(dead)
         for lag_s in lags_s:
             self._lag_s.observe(max(lag_s, 0.0))  # a sender's clock may be ahead of ours
+
+    def dropped_letters(self, reason: Literal["bounds", "disk"], count: int) -> None:
+        """Count dead letters that are not kept, or no longer."""
+        self._dropped.labels(reason).inc(count)
+
+    def shed(self, by_ship: Mapping[int, int]) -> None:
+        """Count messages that were not stored, and log whose they were."""
+        for ship, count in by_ship.items():
+            self._shed.inc(count)
+            log.warning(
+                "shed %d messages of ship %d: too many of its batches wait that take long to record; it has to repeat"
+                " what it gets no receipt for",
+                count,
+                ship,
+            )
 
     def answered(self, statuses: Iterable[str]) -> None:
         """Count the receipts of one transaction."""

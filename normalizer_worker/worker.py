@@ -2,29 +2,45 @@
 
 import logging
 import time
+from collections import Counter as CountOf
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
+
 from normalizer_worker import receipts
 from normalizer_worker.arrivals import arrival_key
+from normalizer_worker.backlog import Backlog
 from normalizer_worker.dead_letters import DeadLetter
 from normalizer_worker.finishing import Done
+from normalizer_worker.letter_queue import LetterQueue, Morgue
+from normalizer_worker.normalize import DEFAULT_MAX_GAP_US
+from normalizer_worker.recorder import STRETCH_COST, costs, near_us
 from normalizer_worker.vitals import Vitals
 from shared.batch import Batch, columns, decode
 from shared.clock import StrictClock
 from shared.errors import InvalidInput, Problem, Refused, Unavailable
 from shared.moments import US_PER_S
-from shared.mqtt_publish import Message
+from shared.mqtt_publish import MAX_CORRELATION_BYTES, Message
 from shared.readings import Readings
-from shared.topics import ship_of
+from shared.slots import SLOT_US
+from shared.topics import MAX_RESPONSE_TOPIC_BYTES, ship_of
 
 log = logging.getLogger(__name__)
 
 IDLE_S = 0.25
+SHEDDING_S = 1.0
+"""How long to go on while messages are shed: others' messages are behind them, and should not wait for the store."""
+NEXT_S = 0.1
+"""How long to wait then for the next message, which may be large."""
 FIRST_RETRY_S = 0.25
 LAST_RETRY_S = 15.0
+FREE_COST = 10
+"""Cost of a reading up to which it is ordinary: at that rate, a sender's bandwidth is its limit (see `costs`)."""
+MAX_EXCESS = 20_000
+"""Cost beyond that which the batches of one ship may have in a load; the others go to the backlog."""
 
 
 class Source(Protocol):
@@ -55,14 +71,6 @@ class Sink(Protocol):
         ...
 
 
-class Morgue(Protocol):
-    """Where messages go that can never be stored, as `dead_letters.DeadLetters` keeps them."""
-
-    def keep(self, letters: Sequence[DeadLetter]) -> None:
-        """Make letters durable."""
-        ...
-
-
 class Memory(Protocol):
     """What remembers when batches without a `sent_at` came first, as `arrivals.Arrivals` does."""
 
@@ -78,6 +86,7 @@ class Limits:
     messages: int = 5_000
     readings: int = 50_000
     size_bytes: int = 16 * 1024 * 1024
+    excess: int = 5 * MAX_EXCESS
     seconds: float = 0.25
 
 
@@ -91,8 +100,13 @@ class _Load:
         undated: the keys of those that may be repeats, by their place in `batches`.
         dead: what can never be stored, by the place of its message.
         lags_s: from `sent_at` to now.
+        long: the places of those messages whose batches go to the backlog.
+        shed: how many messages were shed, by ship.
+        last: the first and the last moment of each ship's last batch.
+        excess: by ship, what its batches cost beyond `FREE_COST` a reading; those in `long` do not count.
+        excess_in_all: that of all ships.
         count: how many readings there are.
-        size_bytes: of all payloads; also of what holds few readings, or none.
+        size_bytes: of all messages; also of what holds few readings, or none.
 
     """
 
@@ -101,6 +115,11 @@ class _Load:
     undated: dict[int, bytes] = field(default_factory=dict)
     dead: dict[int, DeadLetter] = field(default_factory=dict)
     lags_s: list[float] = field(default_factory=list)
+    long: set[int] = field(default_factory=set)
+    shed: CountOf[int] = field(default_factory=CountOf)
+    last: dict[int, tuple[int, int]] = field(default_factory=dict)
+    excess: CountOf[int] = field(default_factory=CountOf)
+    excess_in_all: int = 0
     count: int = 0
     size_bytes: int = 0
 
@@ -110,6 +129,7 @@ class _Load:
             len(self.messages) >= limits.messages
             or self.count >= limits.readings
             or self.size_bytes >= limits.size_bytes
+            or self.excess_in_all >= limits.excess
         )
 
 
@@ -125,13 +145,17 @@ class Worker:
         vitals: Vitals,
         *,
         allow_negative: bool = False,
+        max_gap_us: int = DEFAULT_MAX_GAP_US,
         limits: Limits | None = None,
     ) -> None:
         """Put the parts together; `connect` opens a new connection, and raises `Unavailable` while it cannot."""
         self._connect = connect
         self._sink = sink
-        self._morgue = morgue
+        self._letters = LetterQueue(morgue, vitals)
         self._memory = memory
+        self._max_gap_us = max_gap_us
+        self._near_us = near_us(max_gap_us)
+        self._backlog = Backlog(max_gap_us)
         self._vitals = vitals
         self._allow_negative = allow_negative
         self._limits = limits or Limits()
@@ -159,37 +183,91 @@ class Worker:
                 retry_s = min(retry_s * 2, LAST_RETRY_S)
 
     def step(self, source: Source) -> int:
-        """Store what has arrived, then send receipts and acknowledge it; give the number of messages.
+        """Store what has arrived and a part of the backlog; send receipts and acknowledge what is stored.
+
+        Returns:
+            How much was done: messages taken, and parts.
 
         Raises:
             Unavailable: broker or store is away; nothing was said or acknowledged of what is not stored.
 
         """
+        try:
+            done = self._do_load(source) + self._do_part(source)
+            self._finish(source, self._letters.go_on())
+            self._untidy = self._sink.tidy()
+        except BaseException:
+            # All that is not acknowledged comes again, on another connection.
+            self._backlog.clear()
+            self._letters.clear()
+            raise
+        self._vitals.progressed()
+        return done
+
+    def _do_load(self, source: Source) -> int:
+        """Store what has arrived; put aside what is to be recorded in parts."""
         load = self._gather(source)
         if load.messages:
-            done = self._store(load)
+            self._finish(source, self._store(load))
+        self._vitals.shed(load.shed)
+        return len(load.messages) + load.shed.total()
+
+    def _do_part(self, source: Source) -> int:
+        """Store a part of the backlog."""
+        if not self._backlog:
+            return 0
+        part = self._backlog.next_part()
+        load = _Load(messages=[each.message for each in part.waiting])
+        load.batches = [(place, each.batch) for place, each in enumerate(part.waiting)]
+        began_s = time.monotonic()
+        with self._vitals.transaction():
+            stored = self._record(load, load.batches, part.rows)
+        if load.dead:
+            part = part._replace(is_last=True)  # the rest of a refused batch is not recorded
+        self._backlog.done(part, time.monotonic() - began_s)
+        if part.is_last:
+            self._finish(source, self._settle(load, stored))
+        return 1
+
+    def _finish(self, source: Source, done: Sequence[Done]) -> None:
+        if done:
             source.finish(done)
             self._vitals.answered(each.receipt.status for each in done if each.receipt)
-        self._untidy = self._sink.tidy()
-        self._vitals.progressed()
-        return len(load.messages)
 
     def _store(self, load: _Load) -> list[Done]:
-        """Make a load durable; give its messages, each with the receipt that may be sent from now on."""
+        """Make a load durable, but for what goes to the backlog; give the messages that need nothing more."""
         with self._vitals.transaction():
             self._date(load)
-            stored = self._record(load, load.batches) if load.batches else []
-            self._morgue.keep([*load.dead.values()])
+            ordinary = [each for each in load.batches if each[0] not in load.long]
+            stored = self._record(load, ordinary) if ordinary else []
+        done = self._settle(load, stored)
+        for place, batch in load.batches:
+            if place in load.long:
+                shed = self._backlog.add(load.messages[place], batch)
+                load.shed.update(each.ship for each in shed)
+                done += [Done(each.message) for each in shed]
+        return done
+
+    def _settle(self, load: _Load, stored: Sequence[tuple[int, Batch]]) -> list[Done]:
+        """Keep the dead letters and count everything; give the messages of a load that need nothing more."""
+        messages = len(load.messages) - len(load.long)
+        last = max((place for place, _ in stored), default=-1)
         self._vitals.stored(
-            messages=len(load.messages),
+            messages=messages,
             readings=sum(batch.received for _, batch in stored),
             dead=len(load.dead),
-            dead_at_end=len(load.messages) - 1 - max((place for place, _ in stored), default=-1),
+            dead_at_end=sum(place > last for place in load.dead) if stored else messages,
             lags_s=load.lags_s,
         )
         for letter in load.dead.values():
             log.warning("dead letter on %r: %s", letter.topic, letter.why(1))
-        return _done(load, stored)
+        done = _done(load, stored)
+        if not load.dead:
+            return [*done.values()]
+        places = {id(each): place for place, each in done.items()}
+        # While the letters cannot be written, their messages are not among those that it gives.
+        finished = self._letters.keep([(done.pop(place), letter) for place, letter in load.dead.items()])
+        return sorted([*done.values(), *finished], key=lambda each: places.get(id(each), -1))
 
     def _date(self, load: _Load) -> None:
         """Give batches without a `sent_at` the moment at which they came first."""
@@ -200,10 +278,16 @@ class Worker:
             place, batch = load.batches[at]
             load.batches[at] = (place, batch._replace(sent_at_us=first_us))
 
-    def _record(self, load: _Load, batches: Sequence[tuple[int, Batch]]) -> list[tuple[int, Batch]]:
-        """Record batches and give those stored; they are halved until what the store refuses stands alone."""
+    def _record(
+        self, load: _Load, batches: Sequence[tuple[int, Batch]], rows: slice | None = None
+    ) -> list[tuple[int, Batch]]:
+        """Record batches and give those stored; they are halved until what the store refuses stands alone.
+
+        Of a single batch it may be only some `rows`.
+        """
         try:
-            self._sink.record(columns([batch for _, batch in batches]))
+            readings = columns([batch for _, batch in batches])
+            self._sink.record(readings if rows is None else readings[rows])
         except Refused as error:
             if len(batches) == 1:
                 place = batches[0][0]
@@ -215,19 +299,29 @@ class Worker:
         return [*batches]
 
     def _gather(self, source: Source) -> _Load:
+        """Take what has arrived. Of a ship whose share of the backlog is full nothing more is even decoded."""
         load, limits = _Load(), self._limits
-        message = source.receive(0 if self._untidy else IDLE_S)
-        deadline = time.monotonic() + limits.seconds
+        message = source.receive(0 if self._untidy or self._backlog else IDLE_S)
+        began_s = time.monotonic()
         while message is not None:
-            self._add(load, message)
-            message = None if load.is_full(limits) or time.monotonic() > deadline else source.receive(0)
+            ship = ship_of(message.topic) if self._backlog else None
+            if ship is not None and self._backlog.is_full(ship):
+                load.shed[ship] += 1
+                source.finish([Done(message)])
+            else:
+                self._add(load, message)
+            most_s, wait_s = (SHEDDING_S, NEXT_S) if load.shed else (limits.seconds, 0)
+            is_over = load.is_full(limits) or time.monotonic() - began_s > most_s
+            message = None if is_over else source.receive(wait_s)
         return load
 
     def _add(self, load: _Load, message: Message) -> None:
         load.messages.append(message)
-        load.size_bytes += len(message.payload)
+        load.size_bytes += message.size_bytes
         now_us = self._clock.now_us()
         try:
+            if message.correlation or message.response_topic:
+                _check_properties(message)
             batch = decode(message.payload, topic_ship=_ship(message), allow_negative=self._allow_negative)
         except InvalidInput as error:
             load.dead[len(load.messages) - 1] = DeadLetter.of(message.topic, message.payload, error, now_us)
@@ -241,11 +335,38 @@ class Worker:
             load.lags_s.append((now_us - batch.sent_at_us) / US_PER_S)
         load.batches.append((len(load.messages) - 1, batch))
         load.count += len(batch.moment_us)
+        self._weigh(load, batch)
+
+    def _weigh(self, load: _Load, batch: Batch) -> None:
+        """Have the batch that was added last go to the backlog, if its ship would cost too much."""
+        excess = self._excess(load, batch)
+        if excess and (batch.ship in self._backlog or load.excess[batch.ship] + excess > MAX_EXCESS):
+            load.long.add(len(load.messages) - 1)
+            load.count -= len(batch.moment_us)
+        elif excess:
+            load.excess[batch.ship] += excess
+            load.excess_in_all += excess
+
+    def _excess(self, load: _Load, batch: Batch) -> int:
+        """Give what a batch costs beyond `FREE_COST` a reading, next to the batch before it."""
+        moment_us, near, excess = batch.moment_us, self._near_us, 0
+        first_us = last_us = int(moment_us[0])
+        if len(moment_us) > 1:
+            last_us = int(moment_us[-1])
+        if last_us - first_us > near and (moment_us[1:] - moment_us[:-1]).max() > near:
+            cost = costs(np.full(len(moment_us), batch.ship), moment_us, self._max_gap_us).sum()
+            excess = max(int(cost) - FREE_COST * len(moment_us), 0)
+        before = load.last.get(batch.ship)
+        load.last[batch.ship] = first_us, last_us
+        apart_us = max(first_us - before[1], before[0] - last_us) if before else 0
+        if apart_us > near:
+            excess += STRETCH_COST + min(apart_us, self._max_gap_us) // SLOT_US
+        return excess
 
 
-def _done(load: _Load, stored: Sequence[tuple[int, Batch]]) -> list[Done]:
-    """Give the messages of a load that is durable, each with its receipt, if it gets one."""
-    done = [Done(message) for message in load.messages]
+def _done(load: _Load, stored: Sequence[tuple[int, Batch]]) -> dict[int, Done]:
+    """Give the messages of a load, but for the long ones, each with its receipt, if it gets one; by their places."""
+    done = {place: Done(message) for place, message in enumerate(load.messages) if place not in load.long}
     for place, batch in stored:
         if batch.batch_id is not None:
             message = load.messages[place]
@@ -253,6 +374,17 @@ def _done(load: _Load, stored: Sequence[tuple[int, Batch]]) -> list[Done]:
     for place, letter in load.dead.items():
         done[place] = Done(load.messages[place], receipts.rejected(load.messages[place], letter.problems))
     return done
+
+
+def _check_properties(message: Message) -> None:
+    """Refuse what would have to go back with the receipt and is too long: the broker does not bound it."""
+    topic_bytes, correlation_bytes = len((message.response_topic or "").encode()), len(message.correlation or b"")
+    if correlation_bytes > MAX_CORRELATION_BYTES:
+        problem = f"has {correlation_bytes} bytes, more than {MAX_CORRELATION_BYTES}"
+        raise InvalidInput("the Correlation Data is too long", (Problem("Correlation Data", problem),))
+    if topic_bytes > MAX_RESPONSE_TOPIC_BYTES:
+        problem = f"has {topic_bytes} bytes, more than {MAX_RESPONSE_TOPIC_BYTES}"
+        raise InvalidInput("the Response Topic is too long", (Problem("Response Topic", problem),))
 
 
 def _ship(message: Message) -> int:

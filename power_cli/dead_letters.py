@@ -48,6 +48,8 @@ def run(arguments: Namespace) -> int:
     if not (arguments.data / FILE_NAME).exists():
         raise InvalidSettings(f"there are no dead letters in {arguments.data}; name the service's folder with --data")
     with closing(DeadLetters(arguments.data)) as letters:
+        while letters.has_old:
+            letters.tidy()
         {"show": _show, "replay": _replay}.get(arguments.action, _list)(letters, arguments)
     return 0
 
@@ -69,6 +71,7 @@ def _show(letters: DeadLetters, arguments: Namespace) -> None:
         "first": iso(letter.first_us),
         "last": f"{iso(letter.last_us)}{_times(letter)}",
         "reason": letter.reason,
+        **({"cut": _cut(letter)} if letter.is_cut else {}),
         **{f"fault {i}": f"{each.at} {each.problem}" for i, each in enumerate(letter.problems, 1)},
     }
     width = max(map(len, shown))
@@ -81,8 +84,13 @@ def _show(letters: DeadLetters, arguments: Namespace) -> None:
 def _replay(letters: DeadLetters, arguments: Namespace) -> None:
     """Publish letters; one that comes back before it is removed, because it is as bad as it was, stays."""
     # Only their names: the payloads of all of them may be more than fits into memory.
-    names = [_id(each, ALL_DIGITS) for each in letters.all()][::-1] if arguments.all else arguments.ids
-    found = [_id(_find(letters, name), ALL_DIGITS) for name in names]
+    if arguments.all:
+        every = [(_id(each, ALL_DIGITS), each.is_cut) for each in letters.all()][::-1]
+        found = [name for name, is_cut in every if not is_cut]
+        left_out = len(every) - len(found)
+    else:
+        found = [_id(_whole(_find(letters, name)), ALL_DIGITS) for name in arguments.ids]
+        left_out = 0
     settings = BrokerSettings.load(os.environ)
     taken = 0
     with closing(Publisher(settings.mqtt_host, settings.mqtt_port, Login.of(settings))) as publisher:
@@ -92,6 +100,19 @@ def _replay(letters: DeadLetters, arguments: Namespace) -> None:
             letters.remove(letter)
             taken += 1
     sys.stdout.write(f"{_letters(taken)} replayed; what can still not be stored is listed again in a moment\n")
+    if left_out:
+        sys.stdout.write(f"{_letters(left_out)} not replayed: only the beginning of the payload is kept\n")
+
+
+def _whole(letter: DeadLetter) -> DeadLetter:
+    """Refuse a letter of which only the beginning is kept."""
+    if letter.is_cut:
+        raise InvalidInput(f"{_id(letter)} cannot be replayed: {_cut(letter)}")
+    return letter
+
+
+def _cut(letter: DeadLetter) -> str:
+    return f"only the first {len(letter.payload)} of {letter.payload_bytes} bytes are kept"
 
 
 def _find(letters: DeadLetters, name: str) -> DeadLetter:
@@ -125,7 +146,8 @@ def _line(letter: DeadLetter) -> str:
     payload = _printable(letter.payload[:SHOWN_BYTES].decode(errors="backslashreplace"))
     more = "…" if len(letter.payload) > SHOWN_BYTES else ""
     head = f"{iso(letter.last_us)}  {_id(letter)}  {_printable(letter.topic)}"
-    return f"{head}  {letter.why(SHOWN_FAULTS)}{_times(letter)}\n    {payload}{more}"
+    cut = f" ({_cut(letter)})" if letter.is_cut else ""
+    return f"{head}  {letter.why(SHOWN_FAULTS)}{_times(letter)}{cut}\n    {payload}{more}"
 
 
 def _printable(text: str) -> str:
@@ -139,6 +161,8 @@ def _json(letter: DeadLetter) -> str:
             "id": _id(letter),
             "topic": letter.topic,
             "payload": letter.payload.decode(errors="backslashreplace"),
+            "bytes": letter.payload_bytes,
+            "cut": letter.is_cut,
             "reason": letter.reason,
             "errors": [{"at": each.at, "problem": each.problem} for each in letter.problems],
             "first": iso(letter.first_us),

@@ -6,6 +6,8 @@ from paho.mqtt.properties import VariableByteIntegers
 
 _RESPONSE_TOPIC = 0x08
 _CORRELATION_DATA = 0x09
+MAX_CORRELATION_BYTES = 128
+"""Longest Correlation Data that goes back with a receipt."""
 _FIXED_BYTES = {0x01: 1, 0x02: 4, 0x23: 2}
 """Payload Format Indicator, Message Expiry Interval, Topic Alias."""
 _COUNTED = {0x03: 1, _RESPONSE_TOPIC: 1, _CORRELATION_DATA: 1, 0x26: 2}
@@ -24,6 +26,7 @@ class Message(NamedTuple):
         mid: its packet identifier, 0 where `qos` is.
         response_topic: where its sender wants the answer; a wish, of which `shared.topics` says whether it is honoured.
         correlation: what its sender knows the answer by.
+        properties_bytes: length of all its properties; those above are a part of them.
 
     """
 
@@ -34,6 +37,12 @@ class Message(NamedTuple):
     mid: int
     response_topic: str | None = None
     correlation: bytes | None = None
+    properties_bytes: int = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """Length of topic, properties and payload together."""
+        return len(self.topic) + self.properties_bytes + len(self.payload)
 
 
 def read_publish(flags: int, packet: bytes) -> Message:
@@ -56,7 +65,7 @@ def read_publish(flags: int, packet: bytes) -> Message:
         return Message(topic, packet[at:], bool(flags & 1), qos, mid)
     length, at = _variable(packet, at - 1)
     end = at + length
-    return Message(topic, packet[end:], bool(flags & 1), qos, mid, *answer_wanted(packet[at:end]))
+    return Message(topic, packet[end:], bool(flags & 1), qos, mid, *answer_wanted(packet[at:end]), length)
 
 
 def answer_wanted(properties: bytes) -> tuple[str | None, bytes | None]:

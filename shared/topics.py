@@ -10,8 +10,8 @@ DROPPED = "$SYS/broker/publish/messages/dropped"
 """How many messages the broker has dropped since it started: because a queue was full, mostly."""
 PROBE = "ships/probe/readings"
 """On it the worker sends to itself: among `ALL_READINGS`, and no ship's."""
-MAX_RESPONSE_TOPIC = 200
-"""Characters. Mosquitto ends the connection of whoever publishes on a topic of more than 200 levels."""
+MAX_RESPONSE_TOPIC_BYTES = 128
+"""Far from where Mosquitto ends the connection of whoever publishes: at more than 200 levels."""
 _READINGS = re.compile(r"ships/(0|[1-9]\d{0,15})/readings", re.ASCII)
 
 
@@ -45,5 +45,5 @@ def answer_topic(ship: int, asked: str | None) -> str:
     own, usual = f"ships/{ship}/", receipts_topic(ship)
     if asked is None or not asked.startswith((own, "gateways/")) or asked in (own, "gateways/", readings_topic(ship)):
         return usual
-    fits = len(asked) <= MAX_RESPONSE_TOPIC and asked.isprintable() and "+" not in asked and "#" not in asked
-    return asked if fits else usual
+    is_name = asked.isprintable() and "+" not in asked and "#" not in asked
+    return asked if is_name and len(asked.encode()) <= MAX_RESPONSE_TOPIC_BYTES else usual

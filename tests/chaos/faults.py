@@ -22,7 +22,7 @@ def acknowledge_first() -> None:
     def step(self: Worker, source: Source) -> int:
         load = self._gather(source)
         if load.messages:
-            source.finish(worker._done(load, load.batches))
+            source.finish([*worker._done(load, load.batches).values()])
             self._store(load)
         self._sink.tidy()
         return len(load.messages)

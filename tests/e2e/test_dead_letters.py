@@ -56,6 +56,20 @@ def test_one_is_shown_with_every_fault_and_its_payload(own: Service) -> None:
     assert shown.endswith(f"\n\n{json.dumps(NEVER)}\n")
 
 
+def test_of_a_long_one_the_beginning_is_kept_and_it_is_not_replayed(own: WatchedService) -> None:
+    long = {**BELOW, "note": "x" * 100_000}
+    paho.single(TOPIC, json.dumps(long), qos=1, hostname=HOST, port=own.mqtt_port)
+    until(lambda: len(listed(own)) == 3, "three dead letters")
+    (name,) = [each["id"] for each in listed(own) if each["cut"]]
+    size = len(json.dumps(long))
+    assert f"(only the first 65536 of {size} bytes are kept)" in tool(own)
+    assert f"cut      only the first 65536 of {size} bytes are kept\n" in tool(own, "show", name)
+    said = tool(own, "replay", name, status=1)
+    assert f"{name} cannot be replayed: only the first 65536 of {size} bytes are kept" in said
+    assert "1 dead letter not replayed" in tool(own, "replay", "--all")
+    assert name in tool(own)
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [("xyz", "is not what the list has"), ("0" * 64, "there is no dead letter"), ("", "no dead letter ''")],

@@ -363,6 +363,8 @@ RAISES = {
     "PowerStoreErrors": ["power_query_store_errors_total 0x3 1x3"],
     "PowerDeadLetters": ["power_worker_dead_letters_total 0x3 1x3"],
     "PowerDeadLettersInARow": ["power_worker_dead_letters_in_a_row 0+10x10"],
+    "PowerDeadLettersDropped": ['power_worker_dead_letters_dropped_total{reason="disk"} 0x3 1x3'],
+    "PowerMessagesShed": ["power_worker_messages_shed_total 0x3 1x3"],
 }
 SLOW = {"PowerWorkerBehind": "15m"}
 RAISES_NOTHING = {

@@ -384,7 +384,7 @@ def said_before_it_is_stored(patch: pytest.MonkeyPatch) -> None:
     def faulty(worker: Any, source: Any) -> int:
         load = worker._gather(source)
         if load.messages:
-            source.finish(worker_module._done(load, load.batches))
+            source.finish([*worker_module._done(load, load.batches).values()])
             worker._store(load)
         return len(load.messages)
 

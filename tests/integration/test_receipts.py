@@ -26,7 +26,7 @@ from shared.broker import Login
 from shared.errors import Unavailable
 from shared.slots import Window
 from shared.store.sqlite import SqliteStore
-from shared.topics import ALL_READINGS, MAX_RESPONSE_TOPIC, answer_topic
+from shared.topics import ALL_READINGS, MAX_RESPONSE_TOPIC_BYTES, answer_topic
 from tests.integration.test_subscriber import Worker, publish, receive, worker  # noqa: F401  # a fixture
 from tests.support.guarded import GuardedBroker
 from tests.support.servers import HOST, Broker, started
@@ -172,7 +172,7 @@ def test_no_response_topic_that_is_honoured_ends_the_connection(
     fill: str,
 ) -> None:
     """Its message would come again, and end the next connection, for ever."""
-    asked = ("ships/1/" + fill * MAX_RESPONSE_TOPIC)[:MAX_RESPONSE_TOPIC]
+    asked = ("ships/1/" + fill * MAX_RESPONSE_TOPIC_BYTES).encode()[:MAX_RESPONSE_TOPIC_BYTES].decode()
     connection = worker.connect()
     publish(broker, b"a")
     (message,) = receive(connection, 1)

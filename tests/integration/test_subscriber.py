@@ -1,6 +1,7 @@
 """The worker's connection against a real broker: what is not acknowledged comes again, and only there."""
 
 import signal
+import socket
 from collections.abc import Iterator
 
 import paho.mqtt.publish as paho
@@ -10,7 +11,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersi
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from normalizer_worker import subscriber
+from normalizer_worker import attendant, subscriber
 from normalizer_worker.finishing import Done
 from normalizer_worker.receipts import Receipt
 from normalizer_worker.subscriber import Connection
@@ -185,6 +186,62 @@ def test_a_worker_that_only_looks_and_never_waits_gives_signs_of_life_too(
     monkeypatch.setattr(subscriber, "KEEPALIVE_S", 1)
     connection = worker.connect()
     until(lambda: connection.receive(0) or len(pings) > 1, "signs of life")
+
+
+def test_not_all_that_waits_is_taken_before_the_subscription_is_answered(
+    broker: Broker, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes first, and may be a lot; what the broker then answers still counts."""
+    monkeypatch.setattr(subscriber, "HANDSHAKE_BYTES", 3_000_000)
+    worker.connect().close()
+    publish(broker, *[b"x" * 1_000_000] * 20)
+    connection = worker.connect()
+    assert len(connection._inbox) == 3
+    assert connection._awaited == "subscription"
+    receive(connection, 20)
+    until(lambda: connection.receive(0.05) is None and not connection._awaited, "the answer")
+
+
+SILENT = b"\x10\x11\x00\x04MQTT\x05\x02\x00\x01\x00\x00\x04mute"
+"""A CONNECT of a client that promises a sign of life each second."""
+
+
+def await_end_of_a_silent_connection(broker: Broker) -> None:
+    """Wait until the broker ends the connection of a client that is silent from now on."""
+    with socket.create_connection((HOST, broker.port), timeout=30) as mute:
+        mute.sendall(SILENT)
+        while mute.recv(100):
+            pass
+
+
+def busy(worker: Worker, broker: Broker) -> None:
+    """Take a message, be busy with it for long, and finish it on the same connection."""
+    connection = worker.connect()
+    publish(broker, b"a")
+    taken = receive(connection, 1)
+    publish(broker, *[b"x" * 1_000_000] * 20)  # what comes meanwhile is not read
+    await_end_of_a_silent_connection(broker)
+    connection.finish(done(taken))
+    assert payloads(receive(connection, 20)) == [b"x" * 1_000_000] * 20
+    for _ in range(3):
+        assert connection.receive(0.05) is None
+
+
+def test_a_worker_that_is_busy_for_long_keeps_its_connection(
+    broker: Broker, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker would end it, and the load that takes so long would come again, and so for ever."""
+    monkeypatch.setattr(subscriber, "KEEPALIVE_S", 1)
+    busy(worker, broker)
+
+
+def test_a_worker_that_hangs_loses_its_connection(
+    broker: Broker, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subscriber, "KEEPALIVE_S", 1)
+    monkeypatch.setattr(attendant, "MAX_BUSY_S", 0.5)
+    with pytest.raises(Unavailable, match="lost"):
+        busy(worker, broker)
 
 
 def test_one_message_at_a_time_is_taken_however_many_receipts_are_on_their_way(broker: Broker, worker: Worker) -> None:

@@ -77,6 +77,12 @@ class PowerProcess:
         lines = self.said().splitlines()
         return [tuple(json.loads(line.removeprefix(TOLD))) for line in lines if line.startswith(TOLD)]
 
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        assert self._process is not None
+        return self._process.pid
+
     def send_signal(self, number: signal.Signals) -> None:
         """Send it a signal, if it runs."""
         assert self._process is not None

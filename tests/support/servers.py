@@ -61,6 +61,12 @@ class Broker:
         with socket.socket() as probe:
             return probe.connect_ex((HOST, self.port)) == 0
 
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        assert self._process is not None
+        return self._process.pid
+
     def send_signal(self, number: signal.Signals) -> None:
         """Send a signal to it."""
         assert self._process is not None

@@ -115,7 +115,7 @@ def test_what_the_store_refuses_is_rejected_with_its_reason_and_the_rest_is_stor
     assert len(bench.letters) == 1
 
 
-@pytest.mark.parametrize("failing", ["remember", "record", "keep"])
+@pytest.mark.parametrize("failing", ["remember", "record"])
 def test_nothing_is_said_of_what_is_not_durable(failing: str) -> None:
     bench = Bench(message(1, batch()), message(2, batch(units="W")))
     bench.failures.append(failing)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.readings import MAX_SHIP
-from shared.topics import ALL_READINGS, MAX_RESPONSE_TOPIC, answer_topic, readings_topic, receipts_topic, ship_of
+from shared.topics import ALL_READINGS, MAX_RESPONSE_TOPIC_BYTES, answer_topic, readings_topic, receipts_topic, ship_of
 
 
 @given(st.integers(0, MAX_SHIP))
@@ -78,7 +78,7 @@ def test_any_name_is_a_ship_of_the_range_or_none(topic: str) -> None:
         "gateways/a b",
         "gateways/\N{LATIN SMALL LETTER E WITH ACUTE}",
         "gateways/ships/8/readings",
-        "gateways/".ljust(MAX_RESPONSE_TOPIC, "/"),
+        "gateways/".ljust(MAX_RESPONSE_TOPIC_BYTES, "/"),
     ],
 )
 def test_a_response_topic_of_the_same_ship_or_of_a_gateway_is_honoured(asked: str) -> None:
@@ -119,7 +119,7 @@ def test_a_response_topic_of_the_same_ship_or_of_a_gateway_is_honoured(asked: st
         "ships/7/\ufeff",
         "ships/7/\uffff",
         "ships/7/\ud800",
-        "gateways/".ljust(MAX_RESPONSE_TOPIC + 1, "/"),
+        "gateways/".ljust(MAX_RESPONSE_TOPIC_BYTES + 1, "/"),
         "#",
     ],
 )
