@@ -10,8 +10,8 @@ from string import Template
 from shared.errors import InvalidSettings
 
 TEMPLATE = Path(__file__).parents[1] / "mosquitto" / "local.conf"
-MAX_QUEUED = 4000
-"""How many messages may wait at the broker; the template says why not more."""
+MAX_BYTES = 448 * 2**20
+"""How much memory the broker may take: more than all payloads that its limits let wait (see the template)."""
 _BEYOND_PATH = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
 _INSTALLERS = {
     "apt-get": (
@@ -72,16 +72,20 @@ def _install() -> None:
         subprocess.run([*sudo, "systemctl", "disable", "--now", "mosquitto"], check=False, capture_output=True)
 
 
-def configure(folder: Path, port: int, max_queued: int = MAX_QUEUED) -> Path:
+def configure(folder: Path, port: int) -> Path:
     """Write the configuration of a broker that keeps its state in a folder; give its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "mosquitto.conf"
     filled = Template(TEMPLATE.read_text("utf-8")).substitute(
         port=port,
-        max_queued=max(max_queued, 1),  # 0 would be no limit
         folder=folder.resolve(),
         # Started by root it would become another user, who may not write here; by others it stays what it is.
         user="user root" if os.geteuid() == 0 else "",
     )
     path.write_text(filled, "utf-8")
     return path
+
+
+def forget_messages(folder: Path) -> None:
+    """Remove the messages that a broker, which does not run, has kept in a folder; with them its sessions."""
+    (folder / "mosquitto.db").unlink(missing_ok=True)

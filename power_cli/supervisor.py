@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from shared.errors import PowerError
 from shared.process import READY_FD, on_stop
@@ -26,6 +27,7 @@ STEADY_S = 30.0
 """A process that has run this long is started again without a longer delay."""
 TICK_S = 0.02
 PR_SET_PDEATHSIG = 1
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class StartError(PowerError):
@@ -41,6 +43,8 @@ class Process:
         command: the program and its arguments.
         environ: its environment.
         is_ready: how to see that it works; None where it says so itself, by `shared.process.announce_ready`.
+        max_bytes: how much memory it may take; beyond it is killed and started again. None is no limit. Linux only.
+        on_too_large: called between the two, to remove what would fill its memory again.
 
     """
 
@@ -48,6 +52,8 @@ class Process:
     command: Sequence[str]
     environ: Mapping[str, str]
     is_ready: Callable[[], bool] | None = None
+    max_bytes: int | None = None
+    on_too_large: Callable[[], None] = lambda: None
     ready: bool = field(default=False, init=False)
     _popen: subprocess.Popen[bytes] | None = field(default=None, init=False)
     _ready_fd: int | None = field(default=None, init=False)
@@ -82,6 +88,11 @@ class Process:
             if time.monotonic() >= self._due_s:
                 self.start()
             return None
+        if self._is_too_large(self._popen.pid):
+            log.error("%s takes more than %d MiB of memory and is killed", self.name, (self.max_bytes or 0) // 2**20)
+            self._popen.kill()
+            self._popen.wait()
+            self.on_too_large()
         status = self._popen.poll()
         if status is not None:
             self._popen = None
@@ -93,6 +104,15 @@ class Process:
             self.ready = True
             self._forget_pipe()
         return None
+
+    def _is_too_large(self, pid: int) -> bool:
+        if self.max_bytes is None or sys.platform != "linux":
+            return False
+        try:
+            resident_pages = int(Path(f"/proc/{pid}/statm").read_text("ascii").split()[1])
+        except (OSError, IndexError):  # it has just ended
+            return False
+        return resident_pages * PAGE_BYTES > self.max_bytes
 
     def restart_later(self) -> float:
         """Have it started again after a delay, which grows while it keeps dying; give the delay."""

@@ -21,14 +21,6 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Describe the options."""
     parser.add_argument("--port", type=_port, default=5000, help="for HTTP (default 5000)")
     parser.add_argument("--mqtt-port", type=_port, default=1883, help="for MQTT (default 1883)")
-    queued = mosquitto.MAX_QUEUED
-    parser.add_argument(
-        "--mqtt-queue",
-        type=int,
-        default=queued,
-        metavar="N",
-        help=f"how many messages may wait at the broker (default {queued:,}); a large N takes memory in a flood",
-    )
     parser.add_argument("--worker-port", type=_port, help="for the worker's metrics (default: none)")
     parser.add_argument("--data", type=Path, default=ROOT / "data", metavar="DIR", help="where everything is kept")
     parser.add_argument(
@@ -55,7 +47,7 @@ def run(arguments: Namespace) -> int:
         if arguments.worker_port:
             _check_free(arguments.worker_port, "--worker-port")
         broker = mosquitto.find_or_install()
-        configuration = mosquitto.configure(folder / "mosquitto", arguments.mqtt_port, arguments.mqtt_queue)
+        configuration = mosquitto.configure(folder / "mosquitto", arguments.mqtt_port)
 
         def ready() -> None:
             sys.stdout.write(
@@ -85,7 +77,14 @@ def _processes(broker: str, configuration: Path, folder: Path, arguments: Namesp
     }
     python = [sys.executable, "-P", "-m"]
     return [
-        Process("mosquitto", [broker, "-c", str(configuration)], environ, lambda: _answers(arguments.mqtt_port)),
+        Process(
+            "mosquitto",
+            [broker, "-c", str(configuration)],
+            environ,
+            lambda: _answers(arguments.mqtt_port),
+            max_bytes=mosquitto.MAX_BYTES,
+            on_too_large=lambda: mosquitto.forget_messages(configuration.parent),
+        ),
         Process("normalizer_worker", [*python, "normalizer_worker"], environ),
         Process("http", [*python, "power_cli.http"], environ),
     ]

@@ -19,8 +19,6 @@ from shared.errors import Unavailable
 START_LIMIT_S = 60
 STOP_LIMIT_S = 60
 STORED_LIMIT_S = 600
-MQTT_QUEUE = 1_000_000
-"""What is published as fast as possible is measured by when it is stored: none of it may be dropped."""
 OK = 200
 
 
@@ -38,7 +36,7 @@ class Service:
 
     def __enter__(self) -> Self:
         """Start it and wait until it says that it is ready."""
-        ports = ["--port", str(self.port), "--mqtt-port", str(self.mqtt_port), "--mqtt-queue", str(MQTT_QUEUE)]
+        ports = ["--port", str(self.port), "--mqtt-port", str(self.mqtt_port)]
         where = ["--data", str(self._place.folder), "--store", self._place.environ["POWER_STORE"]]
         environ = {**os.environ, **self._place.environ, **self._environ, "PYTHONPATH": str(ROOT)}
         environ.pop("POWER_API_TOKENS_FILE", None)  # what is measured here sends no token

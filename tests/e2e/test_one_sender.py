@@ -22,7 +22,7 @@ WIDE, OTHER, POSTING = 1, 2, 3
 MIB = 2**20
 BROKER_BYTES, WORKER_BYTES = 600 * MIB, 300 * MIB
 FLOODS = {
-    "correlation": (b"{}", correlation_data(60_000), 1, 20_000),
+    "correlation": (b"{}", correlation_data(60_000), 1, 3_000),
     "QoS 0": (b" " * 8 * MIB, b"", 0, 200),
 }
 FLOOD_S = 6.0

@@ -11,6 +11,7 @@ import psutil
 import pytest
 import urllib3
 
+from tests.support.flooding import Flood, user_properties
 from tests.support.servers import HOST, Service
 from tests.support.waiting import until
 
@@ -141,3 +142,28 @@ def test_a_wrong_setting_is_one_line_that_names_it(own: Service) -> None:
     assert ended.returncode != 0
     assert "POWER_MAX_GAP_S" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_a_broker_that_takes_too_much_memory_is_started_again(own: Service) -> None:
+    """No limit of Mosquitto's counts the properties of messages."""
+    own.start()
+    worker = child(own, "normalizer_worker")
+    assert worker is not None
+    worker.suspend()
+    assert own.post(HOURLY).status == 202
+    peak = 0
+
+    def is_started_again() -> bool:
+        nonlocal peak
+        with contextlib.suppress(psutil.NoSuchProcess):
+            broker = child(own, "mosquitto.conf")
+            peak = max(peak, broker.memory_info().rss if broker else 0)
+        return "mosquitto takes more than 448 MiB of memory and is killed" in own.said()
+
+    with contextlib.suppress(OSError), Flood(own.mqtt_port) as flood:  # whose connection ends with the broker
+        while not is_started_again():
+            flood.send(7, b"{}", user_properties(2 * 2**20), qos=1, count=10, most_s=5)
+    until(is_started_again, "the broker is killed")
+    assert peak < 600 * 2**20
+    worker.resume()
+    until(lambda: own.get(ALL)["data"], "what was accepted is published again", 60)

@@ -30,8 +30,9 @@ def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What the broker is configured from: a queue that is soon full, told every second."""
     path = tmp_path / "local.conf"
     text = mosquitto.TEMPLATE.read_text("utf-8")
-    assert "max_queued_messages $max_queued\n" in text
-    path.write_text(text.replace("$max_queued\n", f"{QUEUED}\n") + "sys_interval 1\n")
+    usual = "max_queued_messages 100000\n"
+    assert usual in text
+    path.write_text(text.replace(usual, f"max_queued_messages {QUEUED}\n") + "sys_interval 1\n")
     monkeypatch.setattr(mosquitto, "TEMPLATE", path)
     return path
 

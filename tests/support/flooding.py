@@ -3,6 +3,7 @@
 import socket
 import threading
 import time
+from contextlib import suppress
 from typing import Self
 
 from paho.mqtt.properties import VariableByteIntegers
@@ -17,6 +18,13 @@ QOS_BITS = {0: 0x30, 1: 0x32}
 def correlation_data(length: int) -> bytes:
     """Give the properties of a message with so much Correlation Data."""
     return b"\x09" + length.to_bytes(2) + bytes(length)
+
+
+def user_properties(length: int) -> bytes:
+    """Give the properties of a message with User Properties of about so many bytes."""
+    value = bytes([ord("x")]) * 60_000
+    each = b"\x26\x00\x01x" + len(value).to_bytes(2) + value
+    return each * max(length // len(each), 1)
 
 
 class Flood:
@@ -35,13 +43,15 @@ class Flood:
 
     def __exit__(self, *_: object) -> None:
         """Disconnect."""
-        self._socket.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):  # the broker may have ended it
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._reader.join()
         self._socket.close()
 
     def _read(self) -> None:
-        while self._socket.recv(65536):
-            pass
+        with suppress(OSError):
+            while self._socket.recv(65536):
+                pass
 
     def send(  # noqa: PLR0913  # what a message is made of, and how many
         self, ship: int, payload: bytes, properties: bytes = b"", *, qos: int, count: int, most_s: float
