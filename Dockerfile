@@ -17,7 +17,7 @@ FROM ${BASE}
 
 # The volume mounted on /data takes its owner from here.
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin power \
-    && install --directory --owner power --group power /data
+    && install --directory --mode 0700 --owner power --group power /data
 
 COPY --from=packages /opt/power /opt/power
 COPY shared /app/shared

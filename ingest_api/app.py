@@ -3,7 +3,8 @@
 import hashlib
 import logging
 import re
-from threading import BoundedSemaphore
+from collections import Counter
+from threading import BoundedSemaphore, Lock
 from typing import Any, Protocol
 from uuid import UUID, uuid4
 
@@ -11,15 +12,17 @@ from flask import Response, jsonify, request
 from werkzeug.exceptions import NotFound
 
 from ingest_api import body
-from ingest_api.fates import Fate
+from ingest_api.fates import BatchKey, Fate
 from ingest_api.interface import ACCEPT, TELL
 from ingest_api.metrics import IngestMetrics
 from ingest_api.outbox import Entry
+from ingest_api.usage import QuotaFull
 from shared.batch import Batch, decode
 from shared.clock import StrictClock
 from shared.errors import InvalidInput, Problem, Unavailable
 from shared.http import Routes, caller, problem
 from shared.moments import iso
+from shared.tokens import Access
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +31,8 @@ DECODERS = 4
 """How many batches are decoded at a time: one of full size takes some 50 MB for it, and more at once are no quicker."""
 WAITERS = 16
 """How many requests may wait for a receipt at a time: fewer than there are threads to answer the others."""
+SENDER_WAITERS = WAITERS // 2
+"""How many of one sender."""
 LONGEST_WAIT_S = 30
 _WAIT = re.compile(r"(?:^|,)\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?=$|[,;])", re.ASCII | re.IGNORECASE)
 
@@ -39,11 +44,11 @@ class Acceptor(Protocol):
         """Keep a batch; give what became of it so far, and whether it is a new one."""
         ...
 
-    def fate(self, batch_id: UUID) -> Fate | None:
-        """Tell what became of a batch; None where nothing is known of it."""
+    def fate(self, batch_id: UUID, access: Access) -> Fate | None:
+        """Tell what became of a batch; None where nothing is known of it, or may not be known."""
         ...
 
-    def decided(self, batch_id: UUID, wait_s: float) -> Fate | None:
+    def decided(self, key: BatchKey, wait_s: float) -> Fate | None:
         """Wait for a batch to be stored or rejected, but no longer than that; tell what became of it so far."""
         ...
 
@@ -76,8 +81,11 @@ def routes(outbox: Acceptor, metrics: IngestMetrics, *, allow_negative: bool = F
         added = {} if batch.batch_id else {"batch_id": str(batch_id)}
         if batch.sent_at_us is None:
             added["sent_at"] = iso(clock.now_us())
-        entry = Entry(batch_id, batch.ship, batch.received, digest(batch), _with_members(payload, added))
-        with metrics.outbox_failures.count_exceptions(Unavailable):
+        entry = Entry(batch_id, batch.ship, batch.received, digest(batch), _with_members(payload, added), caller())
+        with (
+            metrics.outbox_failures.count_exceptions(Unavailable),
+            metrics.quota_refusals.count_exceptions(QuotaFull),
+        ):
             fate, is_new = outbox.accept(entry)
         if is_new:
             metrics.batches.inc()
@@ -90,10 +98,9 @@ def routes(outbox: Acceptor, metrics: IngestMetrics, *, allow_negative: bool = F
             name = UUID(batch_id)
         except ValueError:
             raise InvalidInput("that names no batch", (Problem("batch_id", "should be a UUID"),)) from None
-        fate = outbox.fate(name)
+        fate = outbox.fate(name, caller())
         if fate is None:
             raise NotFound("No batch of that name is known; they are forgotten after two days.")
-        caller().check_ship(fate.ship)
         return jsonify({**_summary(fate), "spaceship_id": fate.ship, "errors": _errors(fate)})
 
     @routes.after_request
@@ -107,27 +114,41 @@ def routes(outbox: Acceptor, metrics: IngestMetrics, *, allow_negative: bool = F
 
 
 class _Waiters:
-    """Requests that wait for a receipt, as their senders prefer: only so many at a time."""
+    """Requests that wait for a receipt, as their senders prefer: only so many at a time, and so many of one sender."""
 
     def __init__(self, outbox: Acceptor) -> None:
         self._outbox = outbox
-        self._room = BoundedSemaphore(WAITERS)
+        self._lock = Lock()
+        self._of_sender = Counter[str]()
 
     def answer(self, fate: Fate) -> Response:
         """Answer a POST, at once or when it is decided what becomes of the batch."""
         wish_s = _wished_wait_s()
         if wish_s is None or fate.status != "accepted":
             return _answer(fate, wish_s)
-        if not self._room.acquire(blocking=False):
+        sender = caller().sender(fate.ship)
+        if not self._enter(sender):
             return _answer(fate, None)
         try:
-            found = self._outbox.decided(fate.batch_id, wish_s)
+            found = self._outbox.decided(fate.key, wish_s)
         except Unavailable as error:  # 503 would say that it is not accepted
             log.warning("what became of batch %s cannot be told now: %s", fate.batch_id, error)
             found = None
         finally:
-            self._room.release()
+            self._leave(sender)
         return _answer(found or fate, wish_s)
+
+    def _enter(self, sender: str) -> bool:
+        with self._lock:
+            has_room = self._of_sender.total() < WAITERS and self._of_sender[sender] < SENDER_WAITERS
+            if has_room:
+                self._of_sender[sender] += 1
+            return has_room
+
+    def _leave(self, sender: str) -> None:
+        with self._lock:
+            self._of_sender[sender] -= 1
+            self._of_sender = +self._of_sender  # without those that have none
 
 
 def digest(batch: Batch) -> bytes:

@@ -12,6 +12,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersi
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from ingest_api.fates import BatchKey
 from shared.broker import ANONYMOUS, CHECK, Login, send_at_once
 from shared.errors import Unavailable
 from shared.mqtt_publish import Message, answer_properties, read_publish
@@ -35,7 +36,7 @@ class LinkRefused(Unavailable):
 class Listener(Protocol):
     """Who hears what the broker says; called from the connection's own thread, and must not block it."""
 
-    def refused(self, batch_id: str, why: str) -> None:
+    def refused(self, key: BatchKey, why: str) -> None:
         """Learn that the broker did not take a batch, or gave it to nobody."""
         ...
 
@@ -112,7 +113,7 @@ class Link:
         """How many messages the broker takes before it has confirmed the first."""
         self._lock = threading.Lock()
         """paho holds a lock of its own in `on_publish`: never hold this one around a call to paho."""
-        self._names: dict[int, str] = {}
+        self._keys: dict[int, BatchKey] = {}
         self._early: dict[int, ReasonCode] = {}
         """Confirmations that came before `publish` knew the packet identifier of what is confirmed."""
         self._client = self._make()
@@ -196,7 +197,7 @@ class Link:
             self._abandoned = True
             self._answers.notify_all()
 
-    def publish(self, batch_id: str, topic: str, payload: bytes, correlation: bytes) -> None:
+    def publish(self, key: BatchKey, topic: str, payload: bytes, correlation: bytes) -> None:
         """Send a batch with QoS 1, and do not wait; the listener hears of it if the broker does not take it.
 
         Raises:
@@ -204,7 +205,7 @@ class Link:
 
         """
         if 0 < self._max_packet < len(payload) + PACKET_BYTES:  # it would end the connection
-            self._listener.refused(batch_id, f"it takes no more than {self._max_packet} bytes")
+            self._listener.refused(key, f"it takes no more than {self._max_packet} bytes")
             return
         info = self._client.publish(topic, payload, qos=1, properties=_Wanted(self._receipts_topic, correlation))
         if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
@@ -212,21 +213,21 @@ class Link:
         with self._lock:
             early = self._early.pop(info.mid, None)
             if early is None:
-                self._names[info.mid] = batch_id
+                self._keys[info.mid] = key
         if early is not None:
-            self._tell(batch_id, early)
+            self._tell(key, early)
 
     def _confirmed(self, mid: int, code: ReasonCode) -> None:
         with self._lock:
-            batch_id = self._names.pop(mid, None)
-            if batch_id is None:
+            key = self._keys.pop(mid, None)
+            if key is None:
                 self._early[mid] = code
-        if batch_id is not None:
-            self._tell(batch_id, code)
+        if key is not None:
+            self._tell(key, code)
 
-    def _tell(self, batch_id: str, code: ReasonCode) -> None:
+    def _tell(self, key: BatchKey, code: ReasonCode) -> None:
         if code.value:  # no failure, it may be, but 0x10 says that nobody has got it
-            self._listener.refused(batch_id, str(code))
+            self._listener.refused(key, str(code))
 
     def is_connected(self) -> bool:
         """Tell whether the connection stands, and receipts come over it."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from secrets import token_hex
 
 from prometheus_client import CollectorRegistry
 
@@ -51,12 +52,13 @@ def gateway(settings: IngestSettings, registry: CollectorRegistry) -> Iterator[G
     """
     give_back_memory()
     metrics = IngestMetrics(registry)
-    outbox = Outbox(settings.data_dir, settings.outbox_max_bytes)
+    outbox = Outbox(settings.data_dir, settings.outbox_max_bytes, settings.outbox_sender_bytes)
     metrics.watch(outbox)
+    receipts_topic = new_receipts_topic()
 
     def make_link(listener: Listener) -> Link:
         login = Login.of(settings)
-        return Link(settings.mqtt_host, settings.mqtt_port, f"gateways/{outbox.name}/receipts", listener, login)
+        return Link(settings.mqtt_host, settings.mqtt_port, receipts_topic, listener, login)
 
     dispatcher = Dispatcher(outbox, make_link, metrics.dropped.set)
     dispatcher.start()
@@ -67,6 +69,11 @@ def gateway(settings: IngestSettings, registry: CollectorRegistry) -> Iterator[G
     finally:
         dispatcher.close()
         outbox.close()
+
+
+def new_receipts_topic() -> str:
+    """Name the topic on which the worker answers one process: another one at each start, which nobody can guess."""
+    return f"gateways/{token_hex(16)}/receipts"
 
 
 def is_well(outbox: Outbox) -> bool:

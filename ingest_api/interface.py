@@ -75,7 +75,7 @@ ACCEPT = Operation(
         201: Answer("It is stored, and can be read.", {JSON: Accepted}, _HEEDED, {**_ACCEPTED, "status": "stored"}),
         202: Answer("It is durably accepted, and will be stored.", {JSON: Accepted}, _HEEDED, _ACCEPTED),
         400: problem("The body is not JSON, or not the gzip that it is said to be."),
-        409: problem("Another batch has this `batch_id`."),
+        409: problem("Another batch of this ship, or of another one of the same sender, has this `batch_id`."),
         413: problem("More than 8 MiB, as sent or unpacked."),
         415: problem("Another content type than JSON, or another encoding than gzip."),
         422: problem("JSON, but not a valid batch; or the worker has rejected it."),
@@ -95,7 +95,7 @@ TELL = Operation(
             {JSON: Told},
             example={**_ACCEPTED, "status": "stored", "spaceship_id": 1, "errors": []},
         ),
-        404: problem("Nobody sent a batch of that name, or it is forgotten."),
+        404: problem("Nobody sent a batch of that name, it is forgotten, or the token is not for its ship."),
     },
 )
 

@@ -16,6 +16,7 @@ class IngestMetrics:
         readings: in accepted batches, repeated moments included.
         refused: batches not accepted, by the status of the answer; what a worker rejects later is none of them.
         outbox_failures: batches that the outbox did not take.
+        quota_refusals: those of them that it did not take because their sender's quota was full.
         dropped: messages that the broker has dropped since its start; no number until it tells.
 
     """
@@ -29,6 +30,11 @@ class IngestMetrics:
         )
         self.outbox_failures = Counter(
             "power_ingest_outbox_failures", "Batches that the outbox did not take.", registry=registry
+        )
+        self.quota_refusals = Counter(
+            "power_ingest_quota_refusals",
+            "Batches that the outbox did not take, because their sender's quota was full.",
+            registry=registry,
         )
         self.dropped = Gauge(
             "power_broker_dropped_messages", "Messages that the broker has dropped since its start.", registry=registry

@@ -4,7 +4,7 @@ import json
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,14 +12,16 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from ingest_api import fates
-from ingest_api.fates import Fate, Known, Status
+from ingest_api.fates import BatchKey, Fate, Known, Status
 from ingest_api.fresh import Fresh, Waiting, first_of
-from ingest_api.outbox_file import CHECKPOINT_PAGES, has_disk_for, locked, opened
+from ingest_api.outbox_file import CHECKPOINT_PAGES, has_disk_for, locked, opened, write_nothing_new
+from ingest_api.usage import Usage
 from ingest_api.writer import Answer, Together, Writer
 from shared.batch import ENVELOPE_BYTES, MAX_BYTES
 from shared.clock import StrictClock
 from shared.errors import Problem, Unavailable
 from shared.moments import US_PER_S
+from shared.tokens import EVERYTHING, Access
 
 log = logging.getLogger(__name__)
 
@@ -28,10 +30,20 @@ ENTRY_BYTES = 300
 LARGEST_BYTES = MAX_BYTES + ENVELOPE_BYTES + ENTRY_BYTES
 PROBE_S = 3.0
 _FIND = (
-    "SELECT json_group_array(json_array(batch_id, number, hex(digest), length(payload))) FROM outbox"
+    "SELECT json_group_array(json_array(ship, batch_id, number, hex(digest), sender, length(payload))) FROM outbox"
     " WHERE batch_id IN (SELECT value FROM json_each(?))"
 )
 _TAKE = "DELETE FROM outbox WHERE number IN (SELECT value FROM json_each(?))"
+_BY_SENDER = "SELECT sender, count(*), sum(length(payload)) FROM outbox GROUP BY sender"
+_OF_ALL = "SELECT number, batch_id, ship, digest, payload FROM outbox WHERE number > ? ORDER BY number"
+_OF_OTHERS = (
+    "SELECT number, batch_id, ship, digest, payload FROM outbox"
+    " WHERE number > ? AND ship NOT IN (SELECT value FROM json_each(?)) ORDER BY number"
+)
+_OF_SHIP = (
+    "SELECT number, batch_id, ship, digest, payload FROM outbox"
+    " WHERE ship = ? AND number > ? AND number <= ? ORDER BY number"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +56,7 @@ class Entry:
         readings: how many it has.
         digest: of its content; of two batches with one name it tells whether they are one.
         payload: the message to publish.
+        access: what its sender may do, and the name of its token.
 
     """
 
@@ -52,6 +65,17 @@ class Entry:
     readings: int
     digest: bytes
     payload: bytes
+    access: Access = EVERYTHING
+
+    @property
+    def key(self) -> BatchKey:
+        """What identifies it."""
+        return BatchKey(self.ship, str(self.batch_id))
+
+    @property
+    def sender(self) -> str:
+        """Whose quota it counts for."""
+        return self.access.sender(self.ship)
 
     @property
     def accepted(self) -> Fate:
@@ -74,18 +98,40 @@ class _Wish(NamedTuple):
 class _Word(NamedTuple):
     """What a worker says of a batch."""
 
-    batch_id: UUID
+    key: BatchKey
     digest: bytes
     status: Status
     errors: str
     then: Callable[[], None]
 
 
+class _Removed(NamedTuple):
+    """Of a batch that was taken out its number, its sender and its size; 0 where it did not wait."""
+
+    number: int = 0
+    sender: str = ""
+    size_bytes: int = 0
+
+
 class Outbox:
     """One SQLite file; safe to use from several threads, and for one process at a time."""
 
-    def __init__(self, folder: Path, max_bytes: int, now_us: Callable[[], int] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        max_bytes: int,
+        max_sender_bytes: int | None = None,
+        *,
+        now_us: Callable[[], int] | None = None,
+    ) -> None:
         """Open the file in a folder, and make it where it is missing.
+
+        Args:
+            folder: where it is.
+            max_bytes: how many bytes may wait, the 300 of each batch included.
+            max_sender_bytes: how many of them of one sender; half of them where it is left out. One batch of full size
+                is within every quota.
+            now_us: the clock.
 
         Raises:
             InvalidSettings: it cannot be used.
@@ -93,23 +139,24 @@ class Outbox:
 
         """
         self._folder = folder
-        self.max_bytes = max_bytes
-        """How many bytes may wait, the 300 of each batch included."""
         self._now_us = now_us or StrictClock().now_us
         self._lock = threading.RLock()  # a signal's handler may need it, too, in whatever it interrupts
-        self._waiters: dict[UUID, list[threading.Event]] = {}
+        self._waiters: dict[BatchKey, list[threading.Event]] = {}
         self._letting_go = False
         self._on_new: Callable[[], None] = lambda: None
         self._process_lock = locked(folder)
         try:
-            self._file, self.name = opened(folder)
-            counted = self._one("SELECT count(*), sum(length(payload)), max(number) FROM outbox", ()) or ()
-            self._count, payload_bytes, last = (each or 0 for each in counted)
-            self._bytes = payload_bytes + self._count * ENTRY_BYTES
+            self._file = opened(folder)
+            self._usage = Usage(
+                max_bytes,
+                max(max_bytes // 2 if max_sender_bytes is None else max_sender_bytes, LARGEST_BYTES),
+                self._by_sender(),
+            )
+            (last,) = self._one("SELECT max(number) FROM outbox", ()) or (None,)
         except BaseException:
             self._process_lock.close()
             raise
-        self._fresh = Fresh(last)
+        self._fresh = Fresh(last or 0)
         self._writer = Writer(self._file)
         self._wishes = Together(self._writer, self._insert, self._inserted)
         self._words = Together(self._writer, self._note, self._noted, makes_room=True)
@@ -133,12 +180,22 @@ class Outbox:
     @property
     def depth(self) -> int:
         """How many batches wait to be stored."""
-        return self._count
+        return self._usage.batches
 
     @property
     def size_bytes(self) -> int:
         """How many bytes these have."""
-        return self._bytes
+        return self._usage.size_bytes
+
+    @property
+    def max_bytes(self) -> int:
+        """How many bytes may wait."""
+        return self._usage.max_bytes
+
+    @property
+    def newest(self) -> int:
+        """The number of the newest batch that `waiting` has given or would give, if it still waits."""
+        return self._fresh.newest
 
     def oldest_s(self) -> float:
         """Tell for how many seconds the oldest has been waiting; 0 where none is.
@@ -153,33 +210,35 @@ class Outbox:
     def can_accept(self) -> bool:
         """Tell whether a batch of any size could be accepted now; writes to the disk to find out."""
         try:
-            if not (self._has_room(LARGEST_BYTES) and has_disk_for(self._file, self._folder, LARGEST_BYTES)):
+            if not (self._usage.has_room(LARGEST_BYTES) and has_disk_for(self._file, self._folder, LARGEST_BYTES)):
                 return False
-            self._writer.do(lambda connection: connection.execute("UPDATE names SET name = name")).result(PROBE_S)
+            self._writer.do(write_nothing_new).result(PROBE_S)
         except (Unavailable, sqlite3.Error, TimeoutError):
             return False
         return True
 
-    def fate(self, batch_id: UUID) -> Fate | None:
-        """Tell what became of a batch; None where nothing is known of it."""
-        known = self._known(batch_id)
-        return None if known is None else known.fate
+    def fate(self, batch_id: UUID, access: Access = EVERYTHING) -> Fate | None:
+        """Tell what became of a batch; None where nothing is known of it, or not to whoever may send for other ships.
 
-    def decided(self, batch_id: UUID, wait_s: float) -> Fate | None:
+        Of batches of several ships, all with this `batch_id`, the one of the lowest ship.
+        """
+        return self._fate(str(batch_id), access.may_send)
+
+    def decided(self, key: BatchKey, wait_s: float) -> Fate | None:
         """Wait for a batch to be stored or rejected, but no longer than that; tell what became of it so far."""
         is_decided = threading.Event()
         with self._lock:
-            self._waiters.setdefault(batch_id, []).append(is_decided)
+            self._waiters.setdefault(key, []).append(is_decided)
         try:
-            found = self.fate(batch_id)  # after we are known: it may be decided just now
+            found = self._fate(key.batch_id, key.ship.__eq__)  # after we are known: it may be decided just now
             if found and found.status == "accepted" and not self._letting_go and is_decided.wait(wait_s):
-                found = self.fate(batch_id)
+                found = self._fate(key.batch_id, key.ship.__eq__)
             return found
         finally:
             with self._lock:
-                self._waiters[batch_id].remove(is_decided)
-                if not self._waiters[batch_id]:
-                    del self._waiters[batch_id]
+                self._waiters[key].remove(is_decided)
+                if not self._waiters[key]:
+                    del self._waiters[key]
 
     def let_go(self) -> None:
         """Have nobody wait any more: the process is to end."""
@@ -189,22 +248,48 @@ class Outbox:
                 for waiter in each:
                     waiter.set()
 
-    def waiting(self, after: int, limit: int, limit_bytes: int) -> list[Waiting]:
-        """Give the first that wait and were accepted after a number; of more than one no more than that many bytes."""
-        found = self._fresh.after(after, limit, limit_bytes)
-        if found is None:
-            with self._file.errors():
-                rows = self._file.connection().execute(
-                    "SELECT number, batch_id, ship, digest, payload FROM outbox WHERE number > ? ORDER BY number",
-                    (after,),
-                )
-                found = first_of(map(Waiting._make, rows), limit, limit_bytes)
-                rows.close()
-        return found
+    def waiting(self, after: int, limit: int, limit_bytes: int, passing_over: Collection[int] = ()) -> list[Waiting]:
+        """Give the first that wait and were accepted after a number; of more than one no more than that many bytes.
 
-    def _known(self, batch_id: UUID) -> Known | None:
+        Args:
+            after: the number.
+            limit: how many at most.
+            limit_bytes: how many bytes their payloads have at most.
+            passing_over: ships whose batches are left out; their payloads are not read.
+
+        """
+        found = self._fresh.after(after, limit, limit_bytes, passing_over)
+        if found is not None:
+            return found
+        if passing_over:
+            return self._read(_OF_OTHERS, (after, json.dumps(list(passing_over))), limit, limit_bytes)
+        return self._read(_OF_ALL, (after,), limit, limit_bytes)
+
+    def waiting_of(self, ship: int, after: int, until: int, limit: int, limit_bytes: int) -> list[Waiting]:
+        """Give the first of one ship with numbers above `after` and up to `until`, within limits as `waiting` has."""
+        return self._read(_OF_SHIP, (ship, after, until), limit, limit_bytes)
+
+    def _read(self, query: str, values: tuple[object, ...], limit: int, limit_bytes: int) -> list[Waiting]:
+        with self._file.errors():
+            rows = self._file.connection().execute(query, values)
+            found = first_of(map(Waiting._make, rows), limit, limit_bytes)
+            rows.close()
+            return found
+
+    def _fate(self, batch_id: str, may_see: Callable[[int], bool]) -> Fate | None:
         with self._file.errors(), self._file.reading() as connection:
-            return fates.find(connection, batch_id)
+            found = fates.find(connection, batch_id, may_see)
+        return found[0].fate if found else None
+
+    def _duplicate(self, entry: Entry) -> Known | None:
+        with self._file.errors(), self._file.reading() as connection:
+            return fates.duplicate(connection, entry.key, entry.access.may_send)
+
+    def _by_sender(self) -> list[tuple[str, int, int]]:
+        with self._file.errors(), self._file.reading() as connection:
+            return [
+                (sender, count, size + count * ENTRY_BYTES) for sender, count, size in connection.execute(_BY_SENDER)
+            ]
 
     def _one(self, query: str, values: tuple[object, ...]) -> tuple[Any, ...] | None:
         with self._file.errors(), self._file.reading() as connection:
@@ -218,13 +303,16 @@ class Outbox:
 
         Raises:
             Conflict: another batch has that name.
+            QuotaFull: its sender has too much waiting; nothing is kept.
             Unavailable: there is no room, or the file cannot be written; nothing is kept.
 
         """
-        if not self._reserve(entry.size_bytes):
-            known = self._known(entry.batch_id)
+        try:
+            self._usage.reserve(entry.sender, entry.size_bytes)
+        except Unavailable:
+            known = self._duplicate(entry)
             if known is None:
-                raise Unavailable(f"the outbox is full: {self._count} batches of {self._bytes} bytes wait to be stored")
+                raise
             return known.repeated(entry.ship, entry.digest), False
         is_new, wish = False, _Wish(entry, Answer())
         try:
@@ -233,23 +321,8 @@ class Outbox:
             is_new = isinstance(found, Waiting)
         finally:
             if not is_new:
-                self._give_back(entry.size_bytes)
+                self._usage.give_back(entry.sender, entry.size_bytes)
         return (found.repeated(entry.ship, entry.digest) if isinstance(found, Known) else entry.accepted), is_new
-
-    def _reserve(self, size: int) -> bool:
-        """Have the bytes of a batch count before they are on the disk; tell whether there is room."""
-        with self._lock:
-            has_room = self._has_room(size)
-            if has_room:
-                self._count, self._bytes = self._count + 1, self._bytes + size
-            return has_room
-
-    def _give_back(self, size: int) -> None:
-        with self._lock:
-            self._count, self._bytes = self._count - 1, self._bytes - size
-
-    def _has_room(self, size: int) -> bool:
-        return self._bytes + size <= self.max_bytes
 
     def _insert(self, connection: sqlite3.Connection, wishes: Sequence[_Wish]) -> list[Waiting | Known | Unavailable]:
         """Put batches in.
@@ -260,19 +333,19 @@ class Outbox:
         """
         if not has_disk_for(self._file, self._folder, sum(each.entry.size_bytes for each in wishes)):
             full = Unavailable(f"the disk of {self._folder} is full")
-            return [fates.find(connection, each.entry.batch_id) or full for each in wishes]
+            return [fates.duplicate(connection, each.entry.key, each.entry.access.may_send) or full for each in wishes]
         now_us = self._now_us()
         fates.forget(connection, now_us, len(wishes))
         return [self._put(connection, each.entry, now_us) for each in wishes]
 
     def _put(self, connection: sqlite3.Connection, entry: Entry, now_us: int) -> Waiting | Known:
-        known = fates.begin(connection, entry.accepted, entry.digest, now_us)
+        known = fates.begin(connection, entry.accepted, entry.digest, now_us, entry.access.may_send)
         if known is not None:
             return known
         name = str(entry.batch_id)
         put = connection.execute(
-            "INSERT INTO outbox (batch_id, ship, digest, accepted_us, payload) VALUES (?, ?, ?, ?, ?)",
-            (name, entry.ship, entry.digest, now_us, entry.payload),
+            "INSERT INTO outbox (batch_id, ship, sender, digest, accepted_us, payload) VALUES (?, ?, ?, ?, ?, ?)",
+            (name, entry.ship, entry.sender, entry.digest, now_us, entry.payload),
         )
         return Waiting(put.lastrowid or 0, name, entry.ship, entry.digest, entry.payload)
 
@@ -297,57 +370,57 @@ class Outbox:
                     wish.answer.give(each)
 
     def decide(
-        self, batch_id: UUID, digest: bytes, status: Status, problems: tuple[Problem, ...], then: Callable[[], None]
+        self, key: BatchKey, digest: bytes, status: Status, problems: tuple[Problem, ...], then: Callable[[], None]
     ) -> None:
         """Note what a worker says of a batch that waits; `then` is called, by another thread, once that is durable.
 
         Of a batch that does not wait nothing is noted, and `then` is called all the same. One that waits with another
         content goes on waiting, and nothing is called.
         """
-        self._words.add(_Word(batch_id, digest, status, fates.written(problems), then))
+        self._words.add(_Word(key, digest, status, fates.written(problems), then))
 
-    def _note(self, connection: sqlite3.Connection, words: Sequence[_Word]) -> list[int | None]:
+    def _note(self, connection: sqlite3.Connection, words: Sequence[_Word]) -> list[_Removed | None]:
         """Take batches out, and keep what became of them.
 
         Returns:
-            How large each was: 0 where it did not wait, None where one with another content waits under its name.
+            What was taken out for each; None where one with another content waits under its name.
 
         """
-        names = json.dumps([str(each.batch_id) for each in words])
+        names = json.dumps([each.key.batch_id for each in words])
         ((rows,),) = connection.execute(_FIND, (names,))
-        waiting = {name: (number, digest, size) for name, number, digest, size in json.loads(rows)}
-        sizes: list[int | None] = []
+        waiting = {(ship, name): found for ship, name, *found in json.loads(rows)}
+        removed: list[_Removed | None] = []
         told: list[tuple[int, _Word]] = []
         for word in words:
-            number, digest, size = waiting.get(str(word.batch_id), (0, "", 0))
+            number, digest, sender, size = waiting.get(word.key, (0, "", "", 0))
             if not number:
-                sizes.append(0)
+                removed.append(_Removed())
             elif digest != word.digest.hex().upper():
-                sizes.append(None)
+                removed.append(None)
             else:
-                del waiting[str(word.batch_id)]
+                del waiting[word.key]
                 told.append((number, word))
-                sizes.append(size + ENTRY_BYTES)
+                removed.append(_Removed(number, sender, size + ENTRY_BYTES))
         if told:
             connection.execute(_TAKE, (json.dumps([number for number, _ in told]),))
-            fates.decide(connection, [(each.batch_id, each.status, each.errors) for _, each in told], self._now_us())
-        return sizes
+            fates.decide(connection, [(each.key, each.status, each.errors) for _, each in told], self._now_us())
+        return removed
 
-    def _noted(self, words: Sequence[_Word], sizes: list[int | None] | None, error: Exception | None) -> None:
-        if sizes is None:
+    def _noted(self, words: Sequence[_Word], removed: list[_Removed | None] | None, error: Exception | None) -> None:
+        if removed is None:
             log.warning("what became of %d batches cannot be noted now: %s", len(words), error)
             return
-        for word, size in zip(words, sizes, strict=True):
-            if size:
-                self._removed(word.batch_id, size)
-            if size is not None:
+        for word, each in zip(words, removed, strict=True):
+            if each is not None:
+                if each.number:
+                    self._removed(word.key, each)
                 word.then()
 
-    def _removed(self, batch_id: UUID, size: int) -> None:
-        self._fresh.remove(str(batch_id))
-        self._give_back(size)
+    def _removed(self, key: BatchKey, removed: _Removed) -> None:
+        self._fresh.remove(removed.number)
+        self._usage.give_back(removed.sender, removed.size_bytes)
         with self._lock:
-            for each in self._waiters.get(batch_id, ()):
+            for each in self._waiters.get(key, ()):
                 each.set()
 
 

@@ -5,17 +5,18 @@ import os
 import resource
 import sqlite3
 from pathlib import Path
-from secrets import token_hex
 from typing import IO
 
 from shared.batch import MAX_BYTES
 from shared.errors import InvalidSettings, Unavailable
+from shared.private_files import make_private, private_folder
 from shared.sqlite_files import SqliteFile
 
 FILE_NAME = "outbox.sqlite"
 LOCK_NAME = "outbox.lock"
 _SCHEMA = Path(__file__).with_name("outbox_schema.sql")
-_VERSION = 1
+_FROM_1 = Path(__file__).with_name("outbox_from_1.sql")
+_VERSION = 2
 CHECKPOINT_PAGES = 1000
 LOG_BYTES = CHECKPOINT_PAGES * 4096 + MAX_BYTES
 """How long the log gets, however large the batches: until the checkpoint, and by one of full size."""
@@ -33,7 +34,8 @@ def locked(folder: Path) -> IO[str]:
 
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
+        make_private(folder / LOCK_NAME)
         lock = (folder / LOCK_NAME).open("w", encoding="utf-8")
     except OSError as error:
         raise InvalidSettings(f"cannot keep accepted batches in {folder}: {error.strerror}") from None
@@ -45,8 +47,8 @@ def locked(folder: Path) -> IO[str]:
     return lock
 
 
-def opened(folder: Path) -> tuple[SqliteFile, str]:
-    """Open the file, or make it; give it and its name.
+def opened(folder: Path) -> SqliteFile:
+    """Open the file, or make it.
 
     Raises:
         InvalidSettings: it cannot be used, or is damaged; it is left as it is.
@@ -54,10 +56,10 @@ def opened(folder: Path) -> tuple[SqliteFile, str]:
 
     """
     path = folder / FILE_NAME
-    file = SqliteFile(path, _SCHEMA.read_text("utf-8"), _VERSION, cache_kib=CACHE_KIB)
+    upgrades = {1: _FROM_1.read_text("utf-8")}
+    file = SqliteFile(path, _SCHEMA.read_text("utf-8"), _VERSION, upgrades=upgrades, cache_kib=CACHE_KIB)
     try:
         _check(file)
-        return file, _given_name(file)
     except sqlite3.DatabaseError as error:
         file.close()
         why = " ".join(str(error).split())
@@ -68,6 +70,7 @@ def opened(folder: Path) -> tuple[SqliteFile, str]:
     except BaseException:
         file.close()
         raise
+    return file
 
 
 def _check(file: SqliteFile) -> None:
@@ -78,15 +81,9 @@ def _check(file: SqliteFile) -> None:
         raise sqlite3.DatabaseError(found)
 
 
-def _given_name(file: SqliteFile) -> str:
-    """Give the name that the file was given when it was made: under it the workers answer, and no ship can guess it."""
-    with file.errors():
-        row = file.connection().execute("SELECT name FROM names").fetchone()
-    if row is None:
-        row = (token_hex(8),)
-        with file.transaction() as connection:
-            connection.execute("INSERT INTO names VALUES (?)", row)
-    return str(row[0])
+def write_nothing_new(connection: sqlite3.Connection) -> None:
+    """Write what the file says already, to find out whether it can be written."""
+    connection.execute(f"PRAGMA user_version={_VERSION}")
 
 
 def has_disk_for(file: SqliteFile, folder: Path, size: int) -> bool:

@@ -5,6 +5,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ingest_api.fates import BatchKey
+from shared.batch import Ship
 from shared.errors import MAX_PROBLEMS, Problem
 
 
@@ -21,8 +23,14 @@ class Receipt(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     batch_id: UUID
+    spaceship_id: Ship
     status: Literal["stored", "rejected"]
     errors: Annotated[list[WireProblem], Field(default_factory=list)]
+
+    @property
+    def key(self) -> BatchKey:
+        """What identifies the batch; the worker takes the ship from the topic of the batch's message."""
+        return BatchKey(self.spaceship_id, str(self.batch_id))
 
     @property
     def problems(self) -> tuple[Problem, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from string import Template
 
 from shared.errors import InvalidSettings
+from shared.private_files import make_private, private_folder, tighten_file
 
 TEMPLATE = Path(__file__).parents[1] / "mosquitto" / "local.conf"
 MAX_BYTES = 448 * 2**20
@@ -74,8 +75,10 @@ def _install() -> None:
 
 def configure(folder: Path, port: int) -> Path:
     """Write the configuration of a broker that keeps its state in a folder; give its path."""
-    folder.mkdir(parents=True, exist_ok=True)
+    private_folder(folder)
     path = folder / "mosquitto.conf"
+    make_private(path)
+    tighten_file(folder / "mosquitto.db")  # written by the broker; not made here, because it reads no empty one
     filled = Template(TEMPLATE.read_text("utf-8")).substitute(
         port=port,
         folder=folder.resolve(),

@@ -16,7 +16,8 @@ from shared.process import READY_FD, on_stop
 
 log = logging.getLogger(__name__)
 
-FIRST_START_S = 30.0
+FIRST_START_S = 180.0
+"""A new version may have to bring large files up to date: cut off, it would begin anew at each start."""
 STOP_S = 8.5
 """All of them together have so long to end."""
 LEAST_S = 0.5

@@ -12,6 +12,7 @@ from typing import IO
 from power_cli import mosquitto
 from power_cli.supervisor import Process, supervise
 from shared.errors import InvalidSettings
+from shared.private_files import make_private, private_folder
 
 ROOT = Path(__file__).parents[1]
 HOST = "127.0.0.1"
@@ -93,7 +94,8 @@ def _processes(broker: str, configuration: Path, folder: Path, arguments: Namesp
 def _locked(folder: Path) -> IO[str]:
     """Take a data folder for this process alone."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
+        make_private(folder / "lock")
         lock = (folder / "lock").open("w", encoding="utf-8")
     except OSError as error:
         raise InvalidSettings(f"cannot write to {folder}: {error.strerror}; choose another one with --data") from None

@@ -193,6 +193,10 @@ class IngestSettings(BrokerSettings, HttpSettings, FolderSettings, ReadingSettin
     """The gateway's."""
 
     outbox_max_bytes: int = Field(2**30, alias="POWER_OUTBOX_MAX_BYTES", ge=16 * 2**20)
+    outbox_sender_bytes: Annotated[int | None, BeforeValidator(lambda given: given or None)] = Field(
+        None, alias="POWER_OUTBOX_SENDER_BYTES", ge=16 * 2**20
+    )
+    """Half of `outbox_max_bytes` where it is None; docker-compose.yml gives an empty text for that."""
 
 
 class WorkerSettings(BrokerSettings, ListenerSettings, StoreSettings, ReadingSettings):

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from shared.errors import InvalidSettings, Unavailable
+from shared.private_files import make_database_private, private_folder
 
 _PASSING = (
     sqlite3.SQLITE_BUSY,
@@ -39,7 +40,7 @@ class SqliteFile:
         """Open the file, and make its tables where it is new, or bring them up to date where they are older.
 
         Args:
-            path: the file; its folder is made where it is missing.
+            path: the file; its folder is made where it is missing. Both are for their owner alone.
             schema: the SQL that makes the tables.
             version: the schema's number; a file with another one, from which no upgrade leads to it, is refused.
             upgrades: by the version that a file has, the SQL that makes it one of the next version.
@@ -60,7 +61,8 @@ class SqliteFile:
         """Those that are lent, while nobody has them; the one used last is the last."""
         self._lock = threading.Lock()
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            private_folder(path.parent)
+            make_database_private(path)
             self._make(schema, version, upgrades or {})
             self._identity = _identity(path)
         except (OSError, sqlite3.Error) as error:

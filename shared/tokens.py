@@ -25,11 +25,13 @@ class Access:
     Attributes:
         role: `ingest` may send, `read` may ask, `admin` may do everything.
         ships: whose readings it may send; None stands for all.
+        name: of the token; empty where nobody is asked for one.
 
     """
 
     role: Role
     ships: frozenset[int] | None = None
+    name: str = ""
 
     def check(self, right: Right | None) -> None:
         """Let through whoever has a right; what names none is for `admin` alone.
@@ -41,6 +43,14 @@ class Access:
         if self.role not in (right, "admin"):
             raise Forbidden(f"a token with the role {right or 'admin'} is needed; this one has the role {self.role}")
 
+    def may_send(self, ship: int) -> bool:
+        """Tell whether it may send a ship's readings."""
+        return self.ships is None or ship in self.ships
+
+    def sender(self, ship: int) -> str:
+        """Name whose quota a batch of a ship counts for: its token's; where nobody is asked for one, its ship's."""
+        return self.name or f"ship {ship}"
+
     def check_ship(self, ship: int) -> None:
         """Let through whoever may send a ship's readings.
 
@@ -48,7 +58,7 @@ class Access:
             Forbidden: the token is for other ships.
 
         """
-        if self.ships is not None and ship not in self.ships:
+        if not self.may_send(ship):
             raise Forbidden(f"this token is not for readings of ship {ship}")
 
 
@@ -76,7 +86,7 @@ class Token(BaseModel):
     @property
     def access(self) -> Access:
         """What its bearer may do."""
-        return Access(self.role, None if self.ships is None else frozenset(self.ships))
+        return Access(self.role, None if self.ships is None else frozenset(self.ships), self.name)
 
 
 def digest(secret: str) -> str:

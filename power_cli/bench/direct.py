@@ -14,7 +14,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from ingest_api.app import routes
-from ingest_api.fates import Fate
+from ingest_api.fates import BatchKey, Fate
 from ingest_api.metrics import IngestMetrics
 from ingest_api.outbox import Entry
 from shared import metrics
@@ -24,6 +24,7 @@ from shared.http import Server, make_app
 from shared.process import announce_ready, on_stop, run
 from shared.settings import IngestSettings
 from shared.token_file import access_by
+from shared.tokens import Access
 from shared.topics import readings_topic
 
 CONFIRMED_WITHIN_S = 10.0
@@ -71,11 +72,11 @@ class Direct:
             raise Unavailable(f"the broker has not taken the batch: {code}")
         return Fate(entry.batch_id, entry.ship, entry.readings, "accepted"), True
 
-    def fate(self, batch_id: UUID) -> Fate | None:  # noqa: ARG002  # it remembers none
+    def fate(self, batch_id: UUID, access: Access) -> Fate | None:  # noqa: ARG002  # it remembers none
         """See `Acceptor`."""
         return None
 
-    def decided(self, batch_id: UUID, wait_s: float) -> Fate | None:  # noqa: ARG002  # the same
+    def decided(self, key: BatchKey, wait_s: float) -> Fate | None:  # noqa: ARG002  # the same
         """See `Acceptor`."""
         return None
 

@@ -17,6 +17,7 @@ from query_api.forecast.fit import Fit, nothing, origins_of, stretch
 from query_api.forecast.history import History
 from query_api.forecast.steps import DAY, DAY_S, STEPS, WEEK
 from shared.errors import InvalidInput, PowerError, Problem
+from shared.private_files import make_private, private_folder
 from shared.readings import F64
 from shared.slots import SLOT_S
 
@@ -199,7 +200,8 @@ def _write(folder: Path, ship: int, trained: Trained, files: int) -> None:
     path = folder / f"{ship}-{trained.trained_to_s}.npz"
     unfinished = path.with_suffix(".part")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
+        make_private(unfinished)
         with unfinished.open("wb") as file:
             np.savez(file, whole=whole, numbers=numbers, **named)  # type: ignore[arg-type]
         unfinished.replace(path)

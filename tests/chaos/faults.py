@@ -7,10 +7,10 @@ import runpy
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
-from uuid import UUID
 
 from ingest_api.broker_link import Link
 from ingest_api.dispatcher import Dispatcher
+from ingest_api.fates import BatchKey
 from normalizer_worker import worker
 from normalizer_worker.arrivals import Arrivals
 from normalizer_worker.worker import Source, Worker
@@ -33,18 +33,18 @@ def acknowledge_first() -> None:
 def gone_at_puback() -> None:
     """Have the gateway take a batch out of its outbox when the broker confirms it."""
     publish, tell = Link.publish, Link._tell
-    correlations: dict[str, bytes] = {}
+    correlations: dict[BatchKey, bytes] = {}
 
-    def remembering(self: Link, batch_id: str, topic: str, payload: bytes, correlation: bytes) -> None:
-        correlations[batch_id] = correlation
-        publish(self, batch_id, topic, payload, correlation)
+    def remembering(self: Link, key: BatchKey, topic: str, payload: bytes, correlation: bytes) -> None:
+        correlations[key] = correlation
+        publish(self, key, topic, payload, correlation)
 
-    def believing(self: Link, batch_id: str, code: Any) -> None:
+    def believing(self: Link, key: BatchKey, code: Any) -> None:
         listener = self._listener
         if not code.value and isinstance(listener, Dispatcher):
-            done: Callable[[], None] = lambda: listener._done_with(batch_id)  # noqa: E731
-            listener._outbox.decide(UUID(batch_id), correlations[batch_id], "stored", (), done)
-        tell(self, batch_id, code)
+            done: Callable[[], None] = lambda: listener._done_with(key)  # noqa: E731
+            listener._outbox.decide(key, correlations[key], "stored", (), done)
+        tell(self, key, code)
 
     Link.publish, Link._tell = remembering, believing  # type: ignore[method-assign]  # it is replaced on purpose
 

@@ -89,7 +89,9 @@ def test_while_the_broker_is_away_batches_are_accepted_and_arrive_later(own: Wat
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[WatchedService]:
     """A service with little room in its outbox."""
-    with started(WatchedService(tmp_path / "small", POWER_OUTBOX_MAX_BYTES=str(16 * 2**20))) as service:
+    room = str(16 * 2**20)
+    settings = {"POWER_OUTBOX_MAX_BYTES": room, "POWER_OUTBOX_SENDER_BYTES": room}
+    with started(WatchedService(tmp_path / "small", **settings)) as service:
         yield service
 
 

@@ -56,6 +56,7 @@ def test_it_stops_whole_and_starts_again_with_all_its_data(own: Service, number:
     assert own.stop(number) == 0
     assert "stopping; what is in hand is finished first" in own.said()
     assert not [each for each in processes if each.is_running()]
+    assert not [path for path in (own.folder, *own.folder.rglob("*")) if path.stat().st_mode & 0o077], "its owner's"
     own.start()
     assert own.get(ALL)["data"] == slots
     more = {**HOURLY, "data": [{"datetime": "2018-08-24T02:00:00Z", "value": 18}]}

@@ -226,12 +226,14 @@ def test_what_is_refused_reaches_nobody(guarded: GuardedBroker, enter: Callable[
     """Over MQTT 3.1.1 the sender is not told, and a last will nobody confirms: what counts is that nothing comes."""
     gateway, worker = enter("gateway"), enter("worker")
     assert gateway.subscribe("ships/+/receipts") == GRANTED
+    assert gateway.subscribe("gateways/#") == GRANTED
     assert worker.subscribe("ships/+/readings") == GRANTED
     ship = Somebody(guarded.port, "ship-42", PASSWORD).with_will("ships/42/receipts", b"forged by will")
     ship.protocol = MQTTProtocolVersion.MQTTv311
     assert ship.connect() == "Success"
     assert ship.subscribe("#") == "Unspecified error"
     ship.publish("ships/42/receipts", b"forged")
+    ship.publish("gateways/1/receipts", b"forged for a gateway")
     ship.publish("ships/43/readings", b"for another")
     ship.publish("ships/43/readings", b"for another", retain=True)
     ship.publish("ships/42/readings", b"its own")

@@ -9,23 +9,24 @@ from typing import Any
 import pytest
 
 from ingest_api.broker_link import Link, LinkRefused
+from ingest_api.fates import BatchKey
 from shared.errors import Unavailable
 from tests.support.servers import HOST, free_port
 from tests.support.waiting import until
 
 CONNACK = b"\x20\x03\x00\x00\x00"
-BATCH = "a batch"
+BATCH = BatchKey(7, "a batch")
 
 
 class Ear:
     """Keeps what a link tells."""
 
     def __init__(self) -> None:
-        self.refusals: list[tuple[str, str]] = []
+        self.refusals: list[tuple[BatchKey, str]] = []
         self.is_lost = False
 
-    def refused(self, batch_id: str, why: str) -> None:
-        self.refusals.append((batch_id, why))
+    def refused(self, key: BatchKey, why: str) -> None:
+        self.refusals.append((key, why))
 
     def receipt(self, payload: bytes, correlation: bytes) -> None:
         """See `Listener`."""
@@ -85,7 +86,7 @@ def test_only_a_good_reason_code_is_no_refusal(code: int, why: str | None) -> No
         until(lambda: not link._client._out_messages, "all is confirmed")
         until(lambda: len(ear.refusals) == (0 if why is None else 3), "each is told")
         assert set(ear.refusals) == (set() if why is None else {(BATCH, why)})
-        assert link._names == link._early == {}, "what is answered is forgotten"
+        assert link._keys == link._early == {}, "what is answered is forgotten"
         assert link.is_connected()
 
     linked(use, code=code)
@@ -104,7 +105,7 @@ def test_a_confirmation_may_come_before_publish_has_returned(monkeypatch: pytest
         monkeypatch.setattr(link._client, "publish", slow)
         link.publish(BATCH, "ships/7/readings", b"x", b"d")
         assert ear.refusals == [(BATCH, "Not authorized")]
-        assert link._names == link._early == {}
+        assert link._keys == link._early == {}
 
     linked(use, code=0x87)
 

@@ -20,6 +20,7 @@ from hypothesis.errors import Flaky
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from ingest_api.dispatcher import Dispatcher
+from ingest_api.fates import BatchKey
 from ingest_api.outbox import Outbox
 from normalizer_worker import worker as worker_module
 from normalizer_worker.worker import Worker
@@ -182,8 +183,15 @@ class Delivery(RuleBasedStateMachine):
     def hear_of_other_content(self, choice: int) -> None:
         """Somebody has sent another batch by that name, and had it stored."""
         name = sorted(self.waiting)[choice % len(self.waiting)]
-        payload = json.dumps({"batch_id": name, "status": "stored", "errors": []}).encode()
-        self.gateway.hear(Receipt("", payload, b"of another content"))
+        self.gateway.hear(_stored(self.posted[name].wire["spaceship_id"], name, b"of another content"))
+
+    @precondition(lambda self: self.waiting)
+    @rule(choice=choices)
+    def hear_of_another_ship(self, choice: int) -> None:
+        """It has sent the same content by that name, and named the gateway's topic for the receipt."""
+        name = sorted(self.waiting)[choice % len(self.waiting)]
+        digests = {each.batch_id: each.digest for each in self.gateway.outbox.waiting(0, 999, 2**30)}
+        self.gateway.hear(_stored(self.posted[name].wire["spaceship_id"] + 1, name, digests.get(name, b"")))
 
     # --- what the worker does
 
@@ -312,6 +320,11 @@ class Delivery(RuleBasedStateMachine):
             self._folder.cleanup()
 
 
+def _stored(ship: int, name: str, correlation: bytes) -> Receipt:
+    members = {"batch_id": name, "spaceship_id": ship, "status": "stored", "errors": []}
+    return Receipt("", json.dumps(members).encode(), correlation)
+
+
 def _one(sent: dict[str, Sent], choice: int) -> Sent:
     return list(sent.values())[choice % len(sent)]
 
@@ -345,13 +358,23 @@ def test_whatever_happens_what_is_accepted_is_stored_once_in_influxdb(influxdb: 
 # --- and it would be noticed if it were not so
 
 
+def removed_by_another_ships_receipt(patch: pytest.MonkeyPatch) -> None:
+    decide = Outbox.decide
+
+    def faulty(outbox: Outbox, key: BatchKey, *more: Any) -> None:
+        known = outbox._one("SELECT ship FROM outbox WHERE batch_id = ?", (key.batch_id,))
+        decide(outbox, BatchKey(known[0], key.batch_id) if known else key, *more)
+
+    patch.setattr(Outbox, "decide", faulty)
+
+
 def removed_when_published(patch: pytest.MonkeyPatch) -> None:
     publish = FakeLink.publish
 
-    def faulty(link: FakeLink, batch_id: str, topic: str, payload: bytes, correlation: bytes) -> None:
-        publish(link, batch_id, topic, payload, correlation)
+    def faulty(link: FakeLink, key: BatchKey, topic: str, payload: bytes, correlation: bytes) -> None:
+        publish(link, key, topic, payload, correlation)
         listener: Any = link._listener
-        listener._outbox.decide(UUID(batch_id), correlation, "stored", (), lambda: None)
+        listener._outbox.decide(key, correlation, "stored", (), lambda: None)
         listener._outbox._writer.do(lambda _: None).result()
 
     patch.setattr(FakeLink, "publish", faulty)
@@ -360,9 +383,9 @@ def removed_when_published(patch: pytest.MonkeyPatch) -> None:
 def removed_by_any_receipt(patch: pytest.MonkeyPatch) -> None:
     decide = Outbox.decide
 
-    def faulty(outbox: Outbox, batch_id: UUID, digest: bytes, *more: Any) -> None:
-        known = outbox._one("SELECT digest FROM outbox WHERE batch_id = ?", (str(batch_id),))
-        decide(outbox, batch_id, known[0] if known else digest, *more)
+    def faulty(outbox: Outbox, key: BatchKey, digest: bytes, *more: Any) -> None:
+        known = outbox._one("SELECT digest FROM outbox WHERE ship = ? AND batch_id = ?", key)
+        decide(outbox, key, known[0] if known else digest, *more)
 
     patch.setattr(Outbox, "decide", faulty)
 
@@ -405,6 +428,7 @@ def whatever_comes_last_counts(patch: pytest.MonkeyPatch) -> None:
     [
         removed_when_published,
         removed_by_any_receipt,
+        removed_by_another_ships_receipt,
         forgotten_at_the_start,
         said_before_it_is_stored,
         whatever_comes_last_counts,

@@ -1,19 +1,27 @@
 """The dispatcher against a real broker: what waits arrives, whatever happens to broker, worker and connection."""
 
+import re
 import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from ingest_api import broker_link, window
 from ingest_api import dispatcher as dispatcher_module
+from ingest_api.app import routes
 from ingest_api.dispatcher import Dispatcher
+from ingest_api.metrics import IngestMetrics
 from ingest_api.outbox import Outbox
-from ingest_api.window import AGAIN_S, LATEST_S, MAX_BATCHES
+from ingest_api.window import AGAIN_S, LATEST_S, MAX_BATCHES, SHIP_BATCHES
+from shared.http import make_app
+from shared.tokens import anybody
 from shared.topics import readings_topic
+from tests.e2e.bad_batches import text
 from tests.support.outbox import SHIP, Worker, dispatching, entry, stored
 from tests.support.servers import Broker, ForgetfulBroker, started
 from tests.support.waiting import until
@@ -75,7 +83,7 @@ def test_what_is_accepted_is_published_and_gone_with_its_receipt(outbox: Outbox,
         (message,) = worker.came
         assert (message.topic, message.qos) == (readings_topic(SHIP), 1)
         assert getattr(message.properties, "CorrelationData", None) == b"this"
-        assert getattr(message.properties, "ResponseTopic", None) == f"gateways/{outbox.name}/receipts"
+        assert re.fullmatch("gateways/[0-9a-f]{32}/receipts", getattr(message.properties, "ResponseTopic", ""))
         assert len(dispatcher._window) == 0
     worker.close()
 
@@ -172,6 +180,66 @@ def test_a_receipt_for_other_content_removes_nothing(outbox: Outbox, broker: Bro
     worker.close()
 
 
+def test_a_receipt_of_another_ship_removes_nothing(outbox: Outbox, broker: Broker) -> None:
+    """It has had the same batch stored as its own, and named the gateway's topic for the receipt."""
+    worker = Worker(broker.port, lambda _: None)
+    with dispatching(outbox, broker.port) as dispatcher:
+        name = accept(outbox)
+        worker.await_messages(1)
+        (message,) = worker.came
+        worker.answer(message, str(name), ship=SHIP + 1)
+        other = accept(outbox, dispatcher)
+        worker.await_messages(2)
+        worker.answer(worker.came[1], str(other))
+        until(lambda: stored(outbox, other), "the other is stored")
+        assert not stored(outbox, name)
+        worker.answer(message, str(name))
+        until(lambda: stored(outbox, name), "stored, too")
+    worker.close()
+
+
+def test_receipts_come_on_another_topic_after_each_start(outbox: Outbox, broker: Broker) -> None:
+    """One that is on its way to the old one is lost, and the batch is published again."""
+    worker = Worker(broker.port, lambda _: None)
+    with dispatching(outbox, broker.port):
+        name = accept(outbox)
+        worker.await_messages(1)
+    with dispatching(outbox, broker.port):
+        worker.await_messages(2)
+        topics = {each.properties.ResponseTopic for each in worker.came}  # type: ignore[union-attr]
+        assert len(topics) == 2
+        worker.answer(worker.came[0], str(name))
+        worker.answer(worker.came[1], str(name))
+        await_empty(outbox)
+    worker.close()
+
+
+def test_another_ships_batch_is_published_and_stored_before_thousands_of_one_ship(
+    outbox: Outbox, broker: Broker
+) -> None:
+    """The worker gives no receipt for these, so they fill what one ship may have under way."""
+    many = [accept(outbox, ship=SHIP) for _ in range(2000)]
+    worker = Worker(broker.port, lambda batch: "stored" if batch.get("spaceship_id") == SHIP + 1 else None)
+    app = make_app(routes(outbox, IngestMetrics(CollectorRegistry())), access=anybody)
+    with dispatching(outbox, broker.port) as dispatcher:
+        worker.await_messages(SHIP_BATCHES)
+        response = app.test_client().post(
+            "/data",
+            data=text(spaceship_id=str(SHIP + 1)),
+            headers={"Content-Type": "application/json", "Prefer": "wait=20"},
+        )
+        assert response.status_code == 201
+        assert outbox.depth == len(many)
+        assert len(worker.came) == SHIP_BATCHES + 1
+        worker._answers = lambda _: "stored"
+        for message, name in zip(list(worker.came[:-1]), list(worker.names[:-1]), strict=True):
+            worker.answer(message, name)
+        await_empty(outbox)
+        assert [name for name in worker.names if name != response.json["batch_id"]] == [str(each) for each in many]  # type: ignore[index]
+        assert dispatcher._backlog.ships() == set()
+    worker.close()
+
+
 @pytest.mark.parametrize("payload", [b"", b"{", b"[]", b'{"batch_id": "x"}', b"\xff", b"[" * 100_000])
 def test_a_receipt_that_cannot_be_read_costs_nothing(outbox: Outbox, broker: Broker, payload: bytes) -> None:
     """Neither does one without Correlation Data."""
@@ -179,9 +247,10 @@ def test_a_receipt_that_cannot_be_read_costs_nothing(outbox: Outbox, broker: Bro
     with dispatching(outbox, broker.port) as dispatcher:
         name = accept(outbox)
         worker.await_messages(1)
-        worker._client.publish(f"gateways/{outbox.name}/receipts", payload, qos=1)
-        bare = b'{"batch_id": "%s", "status": "stored"}' % str(name).encode()
-        worker._client.publish(f"gateways/{outbox.name}/receipts", bare, qos=1)
+        topic = worker.came[0].properties.ResponseTopic  # type: ignore[union-attr]
+        worker._client.publish(topic, payload, qos=1)
+        bare = b'{"batch_id": "%s", "spaceship_id": %d, "status": "stored"}' % (str(name).encode(), SHIP)
+        worker._client.publish(topic, bare, qos=1)
         other = accept(outbox, dispatcher)
         worker.await_messages(2)
         worker.answer(worker.came[1], str(other))
@@ -217,10 +286,10 @@ def test_a_fault_in_the_dispatchers_own_thread_does_not_end_it(
     worker, faults = Worker(broker.port), iter([RuntimeError("a fault of ours")])
     waiting = outbox.waiting
 
-    def faulty(after: int, limit: int, limit_bytes: int) -> object:
+    def faulty(*arguments: Any) -> object:
         for each in faults:
             raise each
-        return waiting(after, limit, limit_bytes)
+        return waiting(*arguments)
 
     monkeypatch.setattr(outbox, "waiting", faulty)
     with dispatching(outbox, broker.port):
@@ -232,7 +301,7 @@ def test_a_fault_in_the_dispatchers_own_thread_does_not_end_it(
 
 def test_no_more_than_a_window_is_under_way(outbox: Outbox, broker: Broker) -> None:
     silent = Worker(broker.port, lambda _: None)
-    names = [str(accept(outbox)) for _ in range(2 * MAX_BATCHES)]
+    names = [str(accept(outbox, ship=ship)) for ship in range(2 * MAX_BATCHES)]
     with dispatching(outbox, broker.port) as dispatcher:
         silent.await_messages(MAX_BATCHES)
         until(lambda: len(dispatcher._window) == MAX_BATCHES, "the window is full")
@@ -305,8 +374,8 @@ def test_it_ends_though_the_broker_hangs(
         until(dispatcher.is_connected, "connected")
         broker.send_signal(signal.SIGSTOP)
         try:
-            for _ in range(5):
-                accept(outbox, dispatcher, payload=b'{"batch_id": ""}'.ljust(size))
+            for ship in range(5):
+                accept(outbox, dispatcher, ship=ship, payload=b'{"batch_id": ""}'.ljust(size))
             until(lambda: len(dispatcher._window) == 5, "on their way")
             await_end(dispatcher)
         finally:

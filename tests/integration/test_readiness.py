@@ -9,7 +9,7 @@ import paho.mqtt.publish as paho
 import pytest
 
 from ingest_api.gateway import OLD_S, is_well
-from ingest_api.outbox import LARGEST_BYTES
+from ingest_api.outbox import ENTRY_BYTES, LARGEST_BYTES
 from ingest_api.outbox_file import FILE_NAME as OUTBOX_FILE
 from shared import health
 from shared.http import make_app
@@ -46,11 +46,11 @@ def test_the_gateway_follows_its_outbox(tmp_path: Path, monkeypatch: pytest.Monk
     """Red where it is full, where what it has gets old, and where its file cannot be written."""
     monkeypatch.setattr("ingest_api.outbox.PROBE_S", BUSY_S)
     now_us = 1_000_000
-    room = 2 * LARGEST_BYTES
+    room = 2 * LARGEST_BYTES - 1
     with an_outbox(tmp_path, room, now_us=lambda: now_us) as outbox:
         asking = make_app(health.routes({"outbox": lambda: is_well(outbox)}), access=anybody).test_client()
         await_ready(asking)
-        large = entry(payload=b"x" * LARGEST_BYTES)
+        large = entry(payload=b"x" * (LARGEST_BYTES - ENTRY_BYTES))
         outbox.accept(large)
         await_red(asking, "outbox")
         decide(outbox, large)

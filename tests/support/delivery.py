@@ -15,6 +15,8 @@ from werkzeug.test import TestResponse
 from ingest_api.app import routes
 from ingest_api.broker_link import Link, Listener
 from ingest_api.dispatcher import Dispatcher
+from ingest_api.fates import BatchKey
+from ingest_api.gateway import new_receipts_topic
 from ingest_api.metrics import IngestMetrics
 from ingest_api.outbox import Outbox
 from normalizer_worker.arrivals import Arrivals
@@ -118,10 +120,10 @@ class Broker:
         return self.has_session
 
     def answer(self, receipt: Receipt) -> None:
-        """Take a receipt; a gateway without a connection does not get it."""
+        """Take a receipt; a gateway without a connection does not get it, nor one that has started anew since."""
         if receipt.topic.startswith("ships/"):
             self.for_ships.append(receipt)
-        elif self.gateway is not None:
+        elif self.gateway is not None and receipt.topic == self.gateway.receipts_topic:
             self.for_gateway.append(receipt)
 
 
@@ -130,19 +132,19 @@ class FakeLink:
 
     receive_maximum = 65_535
 
-    def __init__(self, broker: Broker, name: str, listener: Listener) -> None:
+    def __init__(self, broker: Broker, receipts_topic: str, listener: Listener) -> None:
         """Connect."""
         self._broker, self._listener = broker, listener
-        self._receipts_topic = f"gateways/{name}/receipts"
+        self.receipts_topic = receipts_topic
         broker.gateway = self
         broker.for_gateway.clear()
 
-    def publish(self, batch_id: str, topic: str, payload: bytes, correlation: bytes) -> None:
+    def publish(self, key: BatchKey, topic: str, payload: bytes, correlation: bytes) -> None:
         """See `Link`."""
         if self._broker.gateway is not self:
             raise Unavailable("the connection is lost")
-        if not self._broker.publish(topic, payload, self._receipts_topic, correlation):
-            self._listener.refused(batch_id, "No matching subscribers")
+        if not self._broker.publish(topic, payload, self.receipts_topic, correlation):
+            self._listener.refused(key, "No matching subscribers")
 
 
 class Gateway:
@@ -152,9 +154,10 @@ class Gateway:
         """Start with what is in a folder."""
         self._broker, self._folder, self._now_s = broker, folder, now_s
         self.outbox = Outbox(folder, ROOM)
+        receipts_topic = new_receipts_topic()
 
         def make_link(listener: Listener) -> Link:
-            return cast("Link", FakeLink(broker, self.outbox.name, listener))
+            return cast("Link", FakeLink(broker, receipts_topic, listener))
 
         self._dispatcher = Dispatcher(self.outbox, make_link, now_s=now_s)
         counters = IngestMetrics(metrics.new_registry())
@@ -184,7 +187,7 @@ class Gateway:
         """Connect anew, as the thread does that is not there."""
         link = self._dispatcher._next_link()
         assert link is not None
-        self._dispatcher._window.begin(link.receive_maximum)
+        self._dispatcher._begin(link)
 
     def publish(self) -> None:
         """Publish what is new, and what is due to be published again."""

@@ -119,8 +119,8 @@ class Point(NamedTuple):
 
 
 GATEWAY = {
-    "outbox made, not named": Point(before(outbox_file, "_given_name")),
-    "outbox named, not connected": Point(before(Dispatcher, "start")),
+    "outbox made, not checked": Point(before(outbox_file, "_check")),
+    "outbox open, not connected": Point(before(Dispatcher, "start")),
     "checked, not written": Point(before(Outbox, "accept")),
     "written, not committed": Point(after(Outbox, "_insert")),
     "committed, not answered": Point(after(Outbox, "accept")),

@@ -16,9 +16,11 @@ from paho.mqtt.properties import Properties
 from ingest_api.broker_link import Link, Listener
 from ingest_api.dispatcher import Dispatcher
 from ingest_api.fates import Fate
+from ingest_api.gateway import new_receipts_topic
 from ingest_api.outbox import Entry, Outbox
 from shared.broker import ANONYMOUS, Login
-from shared.topics import ALL_READINGS
+from shared.tokens import EVERYTHING, Access
+from shared.topics import ALL_READINGS, ship_of
 from tests.support.servers import HOST
 from tests.support.waiting import until
 
@@ -27,17 +29,22 @@ SHIP = 7
 
 
 def entry(
-    batch_id: UUID | None = None, *, ship: int = SHIP, content: str = "content", payload: bytes | None = None
+    batch_id: UUID | None = None,
+    *,
+    ship: int = SHIP,
+    content: str = "content",
+    payload: bytes | None = None,
+    access: Access = EVERYTHING,
 ) -> Entry:
     """Make one; of its `content` the digest is made."""
     name = batch_id or uuid4()
-    return Entry(name, ship, 3, content.encode(), payload or json.dumps({"batch_id": str(name)}).encode())
+    return Entry(name, ship, 3, content.encode(), payload or json.dumps({"batch_id": str(name)}).encode(), access)
 
 
 def decide(outbox: Outbox, made: Entry, status: str = "stored", content: bytes | None = None) -> None:
     """Have an outbox told what became of an entry, and wait until that is durable."""
     done = threading.Event()
-    outbox.decide(made.batch_id, content or made.digest, status, (), done.set)  # type: ignore[arg-type]  # a literal
+    outbox.decide(made.key, content or made.digest, status, (), done.set)  # type: ignore[arg-type]  # a literal
     assert done.wait(20)
 
 
@@ -50,9 +57,10 @@ def stored(outbox: Outbox, batch_id: UUID) -> Fate | None:
 @contextmanager
 def dispatching(outbox: Outbox, port: int, login: Login = ANONYMOUS, **more: Any) -> Iterator[Dispatcher]:
     """Have what waits published at a broker."""
+    receipts_topic = new_receipts_topic()
 
     def make_link(listener: Listener) -> Link:
-        return Link(HOST, port, f"gateways/{outbox.name}/receipts", listener, login)
+        return Link(HOST, port, receipts_topic, listener, login)
 
     dispatcher = Dispatcher(outbox, make_link, **more)
     dispatcher.start()
@@ -99,12 +107,20 @@ class Worker:
         if status is not None:
             self.answer(message, batch["batch_id"], status)
 
-    def answer(self, message: MQTTMessage, batch_id: str, status: str = "stored", correlation: bytes = b"") -> None:
-        """Give a receipt, with the Correlation Data of the message unless told otherwise."""
+    def answer(
+        self,
+        message: MQTTMessage,
+        batch_id: str,
+        status: str = "stored",
+        correlation: bytes = b"",
+        ship: int | None = None,
+    ) -> None:
+        """Give a receipt, with the Correlation Data and the ship of the message unless told otherwise."""
         properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho leaves it so
         properties.CorrelationData = correlation or message.properties.CorrelationData  # type: ignore[union-attr]
         errors = [{"at": "data[0].value", "problem": "is odd"}] if status == "rejected" else []
-        members = {"batch_id": batch_id, "spaceship_id": SHIP, "status": status, "readings": 3, "errors": errors}
+        ship_id = ship_of(message.topic) if ship is None else ship
+        members = {"batch_id": batch_id, "spaceship_id": ship_id, "status": status, "readings": 3, "errors": errors}
         topic = message.properties.ResponseTopic  # type: ignore[union-attr]
         self._client.publish(topic, json.dumps(members).encode(), qos=1, properties=properties)
 

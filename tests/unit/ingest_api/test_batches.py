@@ -5,15 +5,16 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from flask import Flask
 from prometheus_client import CollectorRegistry
 from werkzeug.test import TestResponse
 
-from ingest_api.app import LONGEST_WAIT_S, WAITERS, routes
+from ingest_api.app import LONGEST_WAIT_S, SENDER_WAITERS, WAITERS, routes
 from ingest_api.body import Room
+from ingest_api.fates import BatchKey
 from ingest_api.metrics import IngestMetrics
 from ingest_api.outbox import Outbox
 from shared.errors import Problem, Unavailable
@@ -26,7 +27,12 @@ from tests.unit.ingest_api.test_app import kept, problem
 
 NAME = "6f1c2a3e-5b7d-4c1e-9a70-0d4b5f6e7a81"
 JSON = {"Content-Type": "application/json"}
-TOKENS = (token("own-ship", "ingest", SHIP), token("other-ship", "ingest", SHIP + 1), token("console", "read"))
+TOKENS = (
+    token("own-ship", "ingest", SHIP),
+    token("other-ship", "ingest", SHIP + 1),
+    token("fleet", "ingest"),
+    token("console", "read"),
+)
 
 
 @pytest.fixture
@@ -47,7 +53,7 @@ def decide(outbox: Outbox, status: Any = "stored", *problems: Problem) -> None:
     """Have the worker speak of all that waits, and wait until that is durable."""
     for each in outbox.waiting(0, 100, 1 << 30):
         done = threading.Event()
-        outbox.decide(UUID(each.batch_id), each.digest, status, problems, done.set)
+        outbox.decide(each.key, each.digest, status, problems, done.set)
         assert done.wait(20)
 
 
@@ -160,7 +166,7 @@ def test_what_is_accepted_is_answered_202_though_it_cannot_be_told_what_became_o
 ) -> None:
     """503 says that it was not accepted."""
 
-    def decided(_batch_id: UUID, _wait_s: float) -> None:
+    def decided(_key: BatchKey, _wait_s: float) -> None:
         raise Unavailable("unable to open database file")
 
     monkeypatch.setattr(outbox, "decided", decided)
@@ -199,7 +205,8 @@ def test_what_is_no_preference_of_ours_is_none(app: Flask, prefer: str, waited: 
 
 def test_more_than_there_is_room_for_do_not_wait(app: Flask, outbox: Outbox) -> None:
     with ThreadPoolExecutor(WAITERS) as senders:
-        waiting = [senders.submit(post, app, text(batch_id=f'"{uuid4()}"'), Prefer="wait=20") for _ in range(WAITERS)]
+        batches = [text(batch_id=f'"{uuid4()}"', spaceship_id=str(SHIP + 1 + i)) for i in range(WAITERS)]
+        waiting = [senders.submit(post, app, each, Prefer="wait=20") for each in batches]
         until(lambda: len(outbox._waiters) == WAITERS, "all of them wait")
         response = post(app, named(), Prefer="wait=20")
         assert response.status_code == 202
@@ -208,6 +215,19 @@ def test_more_than_there_is_room_for_do_not_wait(app: Flask, outbox: Outbox) -> 
         assert {each.result(20).status_code for each in waiting} == {201}
     response = post(app, text(), Prefer="wait=0")
     assert response.headers["Preference-Applied"] == "wait=0", "there is room again"
+
+
+def test_one_sender_leaves_others_room_to_wait(app: Flask, outbox: Outbox) -> None:
+    with ThreadPoolExecutor(WAITERS) as senders:
+        batches = [text(batch_id=f'"{uuid4()}"') for _ in range(SENDER_WAITERS)]
+        waiting = [senders.submit(post, app, each, Prefer="wait=20") for each in batches]
+        until(lambda: len(outbox._waiters) == SENDER_WAITERS, "they wait")
+        assert "Preference-Applied" not in post(app, text(), Prefer="wait=20").headers
+        waiting.append(senders.submit(post, app, named(spaceship_id=str(SHIP + 1)), Prefer="wait=20"))
+        until(lambda: len(outbox._waiters) == SENDER_WAITERS + 1, "another sender waits, too")
+        decide(outbox)
+        assert {each.result(20).status_code for each in waiting} == {201}
+    assert post(app, text(), Prefer="wait=0").headers["Preference-Applied"] == "wait=0", "there is room again"
 
 
 def test_who_waits_for_a_receipt_keeps_no_other_body_waiting(
@@ -237,12 +257,35 @@ def test_what_is_no_uuid_is_422(app: Flask, name: str) -> None:
     assert problem(response)["errors"] == [{"at": "batch_id", "problem": "should be a UUID"}]
 
 
-def test_a_token_for_other_ships_is_told_nothing(outbox: Outbox) -> None:
+@pytest.fixture
+def asking(outbox: Outbox) -> Flask:
+    """One that asks for tokens."""
     ours = routes(outbox, IngestMetrics(CollectorRegistry()))
-    app = make_app(ours, access=partial(access, TOKENS))
-    assert post(app, named(), **bearer("own-ship")).status_code == 202
-    statuses = {
-        name: app.test_client().get(f"/batches/{NAME}", headers=bearer(name)).status_code
-        for name in ("own-ship", "other-ship", "console")
-    }
-    assert statuses == {"own-ship": 200, "other-ship": 403, "console": 403}
+    return make_app(ours, access=partial(access, TOKENS))
+
+
+def test_a_token_for_other_ships_is_told_nothing(asking: Flask) -> None:
+    """Not even that there is such a batch: the answer is that for a batch that nobody has sent."""
+    assert post(asking, named(), **bearer("own-ship")).status_code == 202
+    client = asking.test_client()
+    found = {name: client.get(f"/batches/{NAME}", headers=bearer(name)) for name in ("own-ship", "fleet", "console")}
+    assert {name: each.status_code for name, each in found.items()} == {"own-ship": 200, "fleet": 200, "console": 403}
+    hidden, unknown = (
+        client.get(f"/batches/{name}", headers=bearer("other-ship")) for name in (NAME, NAME.replace("6", "7"))
+    )
+    assert (hidden.status_code, hidden.data, [*hidden.headers]) == (404, unknown.data, [*unknown.headers])
+
+
+def test_a_batch_id_of_a_ship_of_others_is_taken_as_new(asking: Flask, outbox: Outbox) -> None:
+    """409 would tell that there is such a batch. Each token is told of its own ship's."""
+    theirs = named(spaceship_id=str(SHIP + 1))
+    assert post(asking, named(), **bearer("own-ship")).status_code == 202
+    assert post(asking, theirs, **bearer("other-ship")).status_code == 202
+    assert post(asking, theirs, **bearer("other-ship")).status_code == 202
+    assert len(kept(outbox)) == 2
+    for name, ship in (("own-ship", SHIP), ("other-ship", SHIP + 1)):
+        found = asking.test_client().get(f"/batches/{NAME}", headers=bearer(name)).json
+        assert found is not None
+        assert found["spaceship_id"] == ship
+    assert post(asking, named(spaceship_id=str(SHIP + 2)), **bearer("fleet")).status_code == 409
+    assert post(asking, named(units='"kWh"'), **bearer("own-ship")).status_code == 409

@@ -1,5 +1,6 @@
 """The dispatcher over connections that a broker seldom gives: never quiet, with little room, or not to be had."""
 
+import itertools
 import json
 import threading
 from collections.abc import Callable
@@ -10,8 +11,9 @@ import pytest
 from ingest_api import dispatcher as dispatcher_module
 from ingest_api.broker_link import Link, Listener
 from ingest_api.dispatcher import Dispatcher
+from ingest_api.fates import BatchKey
 from ingest_api.outbox import Outbox
-from ingest_api.window import AGAIN_S, JITTER, MAX_BATCHES
+from ingest_api.window import AGAIN_S, JITTER, MAX_BATCHES, SHIP_BATCHES
 from shared.errors import Unavailable
 from tests.support.outbox import decide, entry
 from tests.support.waiting import until
@@ -35,8 +37,8 @@ class FakeLink:
     def __init__(self) -> None:
         self.names: list[str] = []
 
-    def publish(self, batch_id: str, _topic: str, _payload: bytes, _correlation: bytes) -> None:
-        self.names.append(batch_id)
+    def publish(self, key: BatchKey, _topic: str, _payload: bytes, _correlation: bytes) -> None:
+        self.names.append(key.batch_id)
 
     def open(self) -> None:
         """See `Link`."""
@@ -66,11 +68,12 @@ class BusyLink(FakeLink):
         super().__init__()
         self._outbox, self._listener, self._clock = outbox, listener, clock
 
-    def publish(self, batch_id: str, _topic: str, _payload: bytes, correlation: bytes) -> None:
-        self.names.append(batch_id)
+    def publish(self, key: BatchKey, _topic: str, _payload: bytes, correlation: bytes) -> None:
+        self.names.append(key.batch_id)
         self._clock.s += 1
-        if batch_id != self.names[0]:
-            self._listener.receipt(json.dumps({"batch_id": batch_id, "status": "stored"}).encode(), correlation)
+        if key.batch_id != self.names[0]:
+            receipt = {"batch_id": key.batch_id, "spaceship_id": key.ship, "status": "stored"}
+            self._listener.receipt(json.dumps(receipt).encode(), correlation)
         if len(self.names) < 10 * AGAIN_S:
             self._outbox.accept(entry())
 
@@ -107,6 +110,21 @@ def test_what_is_stored_already_leaves_the_window_when_it_is_due(
     assert links[0].names == [str(made.batch_id), str(behind.batch_id)]
 
 
+def test_room_for_a_ship_that_stays_small_is_used_after_a_look(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatcher_module, "LOOK_S", 0.02)
+    dispatcher, links = over(lambda _: FakeLink(), outbox, Clock())
+    monkeypatch.setattr(dispatcher, "_now_s", itertools.count().__next__)
+    made = [entry() for _ in range(SHIP_BATCHES + 1)]
+    for each in made:
+        outbox.accept(each)
+    dispatcher.start()
+    until(lambda: links and len(links[0].names) == SHIP_BATCHES, "its share is published")
+    receipt = {"batch_id": str(made[0].batch_id), "spaceship_id": made[0].ship, "status": "stored"}
+    dispatcher.receipt(json.dumps(receipt).encode(), made[0].digest)
+    until(lambda: len(links[0].names) == len(made), "the last one, too")
+    dispatcher.close()
+
+
 class NarrowLink(FakeLink):
     """Leads to a broker that takes but a few messages before it has confirmed the first."""
 
@@ -116,7 +134,7 @@ class NarrowLink(FakeLink):
 def test_no_more_is_under_way_than_the_broker_takes_at_a_time(outbox: Outbox) -> None:
     """One message more, and it would end the connection, again and again."""
     dispatcher, links = over(lambda _: NarrowLink(), outbox, Clock())
-    made = [entry() for _ in range(2 * NarrowLink.receive_maximum)]
+    made = [entry(ship=ship) for ship in range(2 * NarrowLink.receive_maximum)]
     for each in made:
         outbox.accept(each)
     dispatcher.start()

@@ -67,7 +67,7 @@ def test_memory_says_what_the_disk_would_or_nothing(steps: list[tuple[str, int]]
                 known.add(new)
             elif step == "remove" and argument in disk:
                 del disk[argument]
-                known.remove(f"name {argument}")
+                known.remove(argument)
             elif step == "read":
                 found = known.after(argument, LIMIT, LIMIT_BYTES)
                 assert numbers(found) in (None, [number for number in disk if number > argument][:LIMIT])

@@ -1,6 +1,7 @@
 """What the gateway counts."""
 
 import math
+from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -12,7 +13,7 @@ from shared.errors import Unavailable
 from shared.http import make_app
 from shared.tokens import anybody
 from tests.e2e.bad_batches import reading, readings, text
-from tests.support.outbox import ROOM
+from tests.support.outbox import ROOM, an_outbox
 from tests.support.waiting import until
 from tests.unit.ingest_api.test_app import failing
 from tests.unit.ingest_api.test_batches import decide
@@ -82,6 +83,18 @@ def test_what_cannot_be_kept_is_counted(outbox: Outbox, monkeypatch: pytest.Monk
     assert registry.get_sample_value("power_ingest_outbox_failures_total") == 1
     assert registry.get_sample_value("power_ingest_batches_refused_total", {"status": "503"}) == 1
     assert registry.get_sample_value("power_ingest_batches_total") == 0
+
+
+def test_what_a_full_quota_keeps_out_is_counted_and_the_log_says_whose(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with an_outbox(tmp_path) as outbox:
+        outbox._usage.max_sender_bytes = 1
+        registry = counted(outbox, text(spaceship_id="42"))
+    assert registry.get_sample_value("power_ingest_quota_refusals_total") == 1
+    assert registry.get_sample_value("power_ingest_outbox_failures_total") == 1
+    assert registry.get_sample_value("power_ingest_batches_refused_total", {"status": "503"}) == 1
+    assert "the quota of ship 42 is full" in caplog.text
 
 
 def test_what_waits_is_told_and_for_how_long(outbox: Outbox) -> None:

@@ -44,12 +44,11 @@ def names(outbox: Outbox) -> list[str]:
 
 
 def test_what_is_accepted_is_there_after_it_was_opened_again(tmp_path: Path) -> None:
-    """With its size, its order, its fate, and the name under which the workers answer."""
+    """With its size, its order and its fate."""
     first, second = entry(payload=b"1"), entry(payload=b"22", ship=8)
     with an_outbox(tmp_path) as outbox:
         assert outbox.accept(first) == (Fate(first.batch_id, SHIP, 3, "accepted"), True)
         outbox.accept(second)
-        name = outbox.name
     with an_outbox(tmp_path) as outbox:
         assert [(each.ship, each.payload, each.digest) for each in outbox.waiting(0, 10, 100)] == [
             (SHIP, b"1", first.digest),
@@ -57,7 +56,6 @@ def test_what_is_accepted_is_there_after_it_was_opened_again(tmp_path: Path) -> 
         ]
         assert (outbox.depth, outbox.size_bytes) == (2, 3 + 2 * ENTRY_BYTES)
         assert outbox.fate(second.batch_id) == Fate(second.batch_id, 8, 3, "accepted")
-        assert outbox.name == name
 
 
 def test_every_commit_reaches_the_disk(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +132,7 @@ def test_one_name_for_two_batches_at_once_is_a_conflict_for_one(outbox: Outbox) 
 def test_a_receipt_for_other_content_removes_nothing(outbox: Outbox) -> None:
     made = entry(content="this")
     outbox.accept(made)
-    outbox.decide(made.batch_id, b"that", "rejected", (), lambda: pytest.fail("it is not done with"))
+    outbox.decide(made.key, b"that", "rejected", (), lambda: pytest.fail("it is not done with"))
     decide(outbox, entry())  # which comes after it
     assert outbox.fate(made.batch_id) == Fate(made.batch_id, SHIP, 3, "accepted")
     assert names(outbox) == [str(made.batch_id)]
@@ -154,7 +152,7 @@ def test_why_a_batch_was_rejected_is_kept(outbox: Outbox, tmp_path: Path) -> Non
     made, done = entry(), threading.Event()
     outbox.accept(made)
     problems = (Problem("data[0].value", "is odd"), Problem("units", "are \u2603"))
-    outbox.decide(made.batch_id, made.digest, "rejected", problems, done.set)
+    outbox.decide(made.key, made.digest, "rejected", problems, done.set)
     assert done.wait(20)
     outbox.close()
     with an_outbox(tmp_path) as again:
@@ -297,7 +295,7 @@ def test_of_the_receipts_that_are_noted_together_for_one_batch_the_first_counts(
     outbox.accept(stays)
     outbox._writer.do(lambda _: holds.wait(20))
     for status, digest in (("rejected", b"other"), ("stored", made.digest), ("rejected", made.digest)):
-        outbox.decide(made.batch_id, digest, status, (), lambda told=f"{status} {digest!r}": done.append(told))  # type: ignore[arg-type, misc]  # a literal
+        outbox.decide(made.key, digest, status, (), lambda told=f"{status} {digest!r}": done.append(told))  # type: ignore[arg-type, misc]  # a literal
     assert len(outbox._words._things) == 3
     holds.set()
     until(lambda: len(done) == 2, "both are noted")
@@ -341,14 +339,14 @@ def test_all_who_wait_for_a_batch_are_told(outbox: Outbox) -> None:
     outbox.accept(made)
     outbox.accept(others)
     with ThreadPoolExecutor(32) as waiters:
-        found = [waiters.submit(outbox.decided, made.batch_id, 20) for _ in range(16)]
-        still = [waiters.submit(outbox.decided, others.batch_id, 20) for _ in range(16)]
+        found = [waiters.submit(outbox.decided, made.key, 20) for _ in range(16)]
+        still = [waiters.submit(outbox.decided, others.key, 20) for _ in range(16)]
         until(lambda: sum(map(len, outbox._waiters.values())) == 32, "all of them wait")
         decide(outbox, made)
         assert {each.result(20) for each in found} == {Fate(made.batch_id, SHIP, 3, "stored")}
         assert not any(each.done() for each in still)
         outbox.let_go()
-        late = waiters.submit(outbox.decided, others.batch_id, 40)
+        late = waiters.submit(outbox.decided, others.key, 40)
         assert {each.result(20) for each in (*still, late)} == {Fate(others.batch_id, SHIP, 3, "accepted")}
     assert outbox._waiters == {}
 
@@ -357,11 +355,11 @@ def test_waiting_ends_in_time_and_needs_none_where_it_is_decided(outbox: Outbox)
     made = entry()
     outbox.accept(made)
     with ThreadPoolExecutor(1) as waiter:
-        found = waiter.submit(outbox.decided, made.batch_id, 0.01).result(20)
+        found = waiter.submit(outbox.decided, made.key, 0.01).result(20)
     assert found == Fate(made.batch_id, SHIP, 3, "accepted")
     decide(outbox, made)
-    assert outbox.decided(made.batch_id, 1e6) == Fate(made.batch_id, SHIP, 3, "stored")
-    assert outbox.decided(uuid4(), 1e6) is None
+    assert outbox.decided(made.key, 1e6) == Fate(made.batch_id, SHIP, 3, "stored")
+    assert outbox.decided(entry().key, 1e6) is None
 
 
 def test_what_waits_is_given_in_order_and_in_parts(outbox: Outbox) -> None:
@@ -426,7 +424,7 @@ def test_what_finds_no_room_keeps_no_receipt_from_being_noted(outbox: Outbox, mo
         assert held.wait(20)
         sent = sender.submit(outbox.accept, new)
         until(outbox._writer._tasks.qsize, "it is on its way")
-        outbox.decide(made.batch_id, made.digest, "stored", (), noted.set)
+        outbox.decide(made.key, made.digest, "stored", (), noted.set)
         holds.set()
         with pytest.raises(Unavailable, match="disk is full"):
             sent.result(20)
@@ -444,7 +442,7 @@ def test_a_fault_in_what_follows_a_receipt_does_not_end_the_thread_that_writes(
 
     made = entry()
     outbox.accept(made)
-    outbox.decide(made.batch_id, made.digest, "stored", (), broken)
+    outbox.decide(made.key, made.digest, "stored", (), broken)
     until(lambda: "a fault of ours" in caplog.text, "the log says so")
     assert outbox.can_accept()
     assert outbox.depth == 0
@@ -461,7 +459,7 @@ def test_where_a_receipt_cannot_be_noted_the_batch_goes_on_waiting(
             raise Unavailable("disk I/O error")
 
         patched.setattr(SqliteFile, "transaction", transaction)
-        outbox.decide(made.batch_id, made.digest, "stored", (), lambda: pytest.fail("it is not durable"))
+        outbox.decide(made.key, made.digest, "stored", (), lambda: pytest.fail("it is not durable"))
         until(lambda: "cannot be noted" in caplog.text, "the log says so")
     assert names(outbox) == [str(made.batch_id)]
     decide(outbox, made)

@@ -2,7 +2,10 @@
 
 import pytest
 
+from ingest_api.fates import BatchKey
 from ingest_api.window import AGAIN_S, GROWTH, JITTER, REFUSED_AGAIN_S, REFUSED_LATEST_S, SOONER, Window
+
+A = BatchKey(7, "a")
 
 
 @pytest.fixture
@@ -14,7 +17,7 @@ def now_s() -> list[float]:
 def window(now_s: list[float]) -> Window:
     window = Window(lambda: now_s[0])
     window.begin(65_535)
-    window.add("a", 1, 10)
+    window.add(A, 1, 10)
     return window
 
 
@@ -27,7 +30,7 @@ def test_what_may_have_been_dropped_is_due_sooner_and_each_time_it_is_less_soon(
         now_s[0] += pause_s * (1 - JITTER) * 0.99
         assert window.take_due() == []
         now_s[0] += pause_s * 2 * JITTER * 1.01 + pause_s * 0.01
-        assert window.take_due() == [("a", 1)]
+        assert window.take_due() == [(A, 1)]
         pause_s *= GROWTH
 
 
@@ -36,22 +39,22 @@ def test_what_the_broker_refuses_is_due_after_a_second_and_each_time_it_is_less_
 ) -> None:
     """Up to half a minute: a worker that comes back after an hour need not wait for an hour."""
     for pause_s in (REFUSED_AGAIN_S, 3.0, 9.0, 27.0, REFUSED_LATEST_S, REFUSED_LATEST_S):
-        window.refuse("a")
+        window.refuse(A)
         now_s[0] += pause_s * (1 - JITTER) * 0.99
         assert window.take_due() == []
         now_s[0] += pause_s * (2 * JITTER + 0.01) * 1.01
-        assert window.take_due() == [("a", 1)]
+        assert window.take_due() == [(A, 1)]
 
 
 def test_to_hurry_makes_nothing_later(window: Window, now_s: list[float]) -> None:
     now_s[0] = AGAIN_S * (1 + JITTER)
     window.hurry()
-    assert window.take_due() == [("a", 1)]
+    assert window.take_due() == [(A, 1)]
 
 
 def test_what_was_published_at_once_is_not_all_due_at_once(window: Window, now_s: list[float]) -> None:
     for number in range(2, 1000):
-        window.add(str(number), number, 10)
+        window.add(BatchKey(7, str(number)), number, 10)
     dues = []
     for part in (1 - JITTER, 1 - JITTER / 2, 1, 1 + JITTER / 2, 1 + JITTER):
         now_s[0] = AGAIN_S * part

@@ -65,9 +65,9 @@ def test_the_folder_is_for_its_owner_and_its_files_for_any_container(tmp_path: P
 def test_the_first_tokens_open_the_service(tmp_path: Path) -> None:
     make(tmp_path)
     tokens = read(tmp_path / "secrets" / "api" / "tokens.jsonl")
-    for name, role in (("api_admin_token", "admin"), ("prometheus_token", "read")):
-        secret = (tmp_path / "secrets" / name).read_text("utf-8").strip()
-        assert access(tokens, f"Bearer {secret}") == Access(role)  # type: ignore[arg-type]
+    for file, name, role in (("api_admin_token", "admin", "admin"), ("prometheus_token", "prometheus", "read")):
+        secret = (tmp_path / "secrets" / file).read_text("utf-8").strip()
+        assert access(tokens, f"Bearer {secret}") == Access(role, name=name)  # type: ignore[arg-type]
 
 
 def test_a_second_time_it_changes_nothing(tmp_path: Path) -> None:
@@ -105,7 +105,9 @@ def test_a_run_that_was_cut_off_is_finished_by_the_next(tmp_path: Path) -> None:
     (tmp_path / "secrets" / "api" / "tokens.jsonl").unlink()
     assert [path.name for path in make(tmp_path)] == ["tokens.jsonl"]
     secret = before["secrets/api_admin_token"].strip()
-    assert access(read(tmp_path / "secrets" / "api" / "tokens.jsonl"), f"Bearer {secret}") == Access("admin")
+    assert access(read(tmp_path / "secrets" / "api" / "tokens.jsonl"), f"Bearer {secret}") == Access(
+        "admin", name="admin"
+    )
 
 
 def test_a_folder_that_compose_made_in_the_place_of_a_secret_is_named(tmp_path: Path) -> None:

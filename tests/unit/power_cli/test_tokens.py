@@ -35,7 +35,7 @@ def test_a_token_is_printed_once_and_works(path: Path, capsys: pytest.CaptureFix
     assert re.fullmatch(r"[A-Za-z0-9_-]{43}", secret)
     assert secret not in said.err
     assert "bridge: ingest for ship 42, 43" in said.err
-    assert access(read(path), f"Bearer {secret}") == Access("ingest", frozenset({42, 43}))
+    assert access(read(path), f"Bearer {secret}") == Access("ingest", frozenset({42, 43}), "bridge")
     assert secret not in path.read_text("utf-8")
 
 

@@ -99,6 +99,17 @@ def test_a_wrong_setting_is_named_in_one_line(variable: str, value: str) -> None
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("value", "meant"), [("", None), ("16777216", 2**24)])
+def test_quota_of_a_sender_may_be_left_empty(value: str, meant: int | None) -> None:
+    assert IngestSettings.load({"POWER_OUTBOX_SENDER_BYTES": value}).outbox_sender_bytes == meant
+
+
+@pytest.mark.parametrize("value", ["16777215", "0", "half"])
+def test_wrong_quota_of_a_sender_is_named(value: str) -> None:
+    with pytest.raises(InvalidSettings, match="POWER_OUTBOX_SENDER_BYTES"):
+        IngestSettings.load({"POWER_OUTBOX_SENDER_BYTES": value})
+
+
 @pytest.mark.parametrize("service", [IngestSettings, QuerySettings])
 @pytest.mark.parametrize(("variable", "value"), [("POWER_HTTP_PORT", "http"), ("POWER_HTTP_HOST", "")])
 def test_a_wrong_http_setting_is_named(service: type[Settings], variable: str, value: str) -> None:
