@@ -7,6 +7,7 @@ from flask import Response, request
 from prometheus_client import CollectorRegistry, Counter
 
 from query_api import answers
+from query_api.heavy import HeavyAnswers
 from query_api.interface.energy import TOP
 from query_api.parameters import TopParameters
 from shared.errors import Unavailable
@@ -24,8 +25,9 @@ def store_errors(registry: CollectorRegistry) -> Counter:
     return Counter("power_query_store_errors", "Questions that the store did not answer.", registry=registry)
 
 
-def routes(store: EnergyReader, errors: Counter) -> Routes:
-    """Build the routes over a store; `errors` counts where it is `Unavailable`."""
+def routes(store: EnergyReader, errors: Counter, heavy: HeavyAnswers | None = None) -> Routes:
+    """Build the routes over a store; `errors` counts where it is `Unavailable`, `heavy` bounds the heavy answers."""
+    heavy = heavy or HeavyAnswers()
     routes = Routes("query_api", __name__, needs="read")
     counted = errors.count_exceptions(Unavailable)
 
@@ -33,8 +35,9 @@ def routes(store: EnergyReader, errors: Counter) -> Routes:
     @counted
     def top_users() -> Response:
         asked = parse(TopParameters, request.args)
-        ships = store.top_ships(asked.window, asked.count)
-        window = _closed(asked.window, store)
+        with heavy.turn(request):  # its work grows with the fleet, too
+            ships = store.top_ships(asked.window, asked.count)
+            window = _closed(asked.window, store)
         rows = answers.top_rows(ships, window, detail=asked.detail)
         return _json({"datetime": window and answers.text(window.start_s or 0), "ships": rows})
 

@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
 from tempfile import TemporaryFile
-from threading import BoundedSemaphore
 from typing import IO
 
 from flask import Request, Response
@@ -18,16 +17,17 @@ from werkzeug.exceptions import NotAcceptable
 from werkzeug.wsgi import wrap_file
 
 from query_api.formats import FORMATS, Format, Name
-from shared.errors import Unavailable
-from shared.http import RETRY_AFTER_S, Cut, problem
+from query_api.heavy import Place
+from shared.errors import InvalidInput, Problem, Unavailable
+from shared.http import Cut
 
 log = logging.getLogger(__name__)
 
 WHOLE_BYTES = 2 * 2**20
 """Up to here, which is a year of a ship, an answer is sent with its length, and the connection kept; longer ones are
 sent as they come."""
-LONG_AT_ONCE = 16
-"""So many answers may be sent as they come: each takes a thread for as long as its receiver takes."""
+FILE_BYTES = 64 * 2**20
+"""An answer over HTTP/1.0 is written to a file before it is sent, and is no longer than that."""
 WORTH_BYTES = 1024
 """Below, packing gains nothing."""
 LEVEL = 5
@@ -65,12 +65,12 @@ def tag_of(*parts: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One request and its answer's form; `errors` counts where the store fails, `room` is what long answers share."""
+    """One request and its answer's form; `errors` counts where the store fails, `place` is that of a heavy answer."""
 
     request: Request
     format: Format
     errors: Counter
-    room: BoundedSemaphore
+    place: Place | None = None
 
     def answer(self, tag: str | None, pieces: Iterator[bytes], file_name: str) -> Response:
         """Send the pieces, or 304 where the receiver has them.
@@ -100,11 +100,9 @@ class Exchange:
         stream = chain([first], rest)
         if self.request.environ.get("SERVER_PROTOCOL") == "HTTP/1.0":  # which could not see that it was cut
             return _from_file(self.request, stream, headers)
-        if not self.room.acquire(blocking=False):
-            why = "Too many long answers are on their way."
-            return problem(503, why, headers={"Retry-After": str(RETRY_AFTER_S)})
         response = Response(self._guarded(stream), headers=headers)
-        response.call_on_close(self.room.release)
+        if self.place is not None:
+            self.place.keep(response)
         return response
 
     def _cache_control(self) -> str:
@@ -150,7 +148,11 @@ def _packed(first: bytes, rest: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]
 def _from_file(request: Request, pieces: Iterator[bytes], headers: dict[str, str]) -> Response:
     with ExitStack() as if_it_fails:
         file: IO[bytes] = if_it_fails.enter_context(TemporaryFile())
-        file.writelines(pieces)
+        for piece in pieces:
+            file.write(piece)
+            if file.tell() > FILE_BYTES:
+                why = f"is over more than {FILE_BYTES // 2**20} MiB, and HTTP/1.0 has no longer answers: use HTTP/1.1"
+                raise InvalidInput("the answer is too long for HTTP/1.0", (Problem("start", why),))
         if_it_fails.pop_all()  # the response closes it
     headers["Content-Length"] = str(file.tell())
     file.seek(0)

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,16 @@ from prometheus_client import Counter
 
 from query_api import answers
 from query_api.forecast import linear
-from query_api.forecast.answers import Busy, Forecasts
+from query_api.forecast.answers import Forecasts
 from query_api.forecast.forecast import Forecast
 from query_api.forecast.linear import Linear
 from query_api.forecast.lstm import BeingTrained, Lstm
 from query_api.forecast.seasonal_naive import SeasonalNaive
+from query_api.heavy import HeavyAnswers
 from query_api.interface.forecasts import FORECAST, ForecastParameters
-from shared.errors import PowerError, Unavailable
-from shared.http import RETRY_AFTER_S, Routes, problem
+from query_api.tables import is_short
+from shared.errors import Unavailable
+from shared.http import Routes, problem
 from shared.parameters import parse
 from shared.process import keep_what_is_made
 from shared.store.port import EnergyReader
@@ -27,8 +30,9 @@ FOLDER = "forecasts"
 """Below the data folder: what was trained. It may be deleted at any time."""
 
 
-def routes(store: EnergyReader, errors: Counter, folder: Path | None) -> Routes:
+def routes(store: EnergyReader, errors: Counter, folder: Path | None, heavy: HeavyAnswers | None = None) -> Routes:
     """Build the routes over a store; `errors` counts where it is `Unavailable`, what is trained is kept in a folder."""
+    heavy = heavy or HeavyAnswers()
     routes = Routes("forecast", __name__, needs="read")
     counted = errors.count_exceptions(Unavailable)
     models = (Linear(), SeasonalNaive(), Lstm(folder))
@@ -41,11 +45,12 @@ def routes(store: EnergyReader, errors: Counter, folder: Path | None) -> Routes:
         start_s, end_s = asked.window.start_s or 0, asked.window.end_s or 0
         try:
             found = forecasts.ask(asked.model, asked.spaceship_id, start_s, end_s)
-        except (BeingTrained, Busy) as error:
-            return _later(error)
+        except BeingTrained as error:
+            return problem(503, str(error), headers={"Retry-After": str(TRAINING_RETRY_S)})
         answer = _answer(found, asked.model)
         if asked.detail:
-            answer["data"] = _rows(found)
+            with nullcontext() if is_short(asked.window) else heavy.turn(request):
+                answer["data"] = _rows(found)
         return Response(json.dumps(answer, separators=(",", ":")), mimetype="application/json")
 
     return routes
@@ -83,8 +88,3 @@ def _rows(found: Forecast) -> list[answers.Row]:
         {"datetime": answers.text(start_s), "value": kwh, "lower": lower, "upper": upper}
         for start_s, kwh, lower, upper in zip(*columns, strict=True)
     ]
-
-
-def _later(error: PowerError) -> Response:
-    wait_s = TRAINING_RETRY_S if isinstance(error, BeingTrained) else RETRY_AFTER_S
-    return problem(503, str(error), headers={"Retry-After": str(wait_s)})

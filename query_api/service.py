@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Gauge
 
 from query_api import app, forecasts, ships, slot_routes
+from query_api.heavy import PLACES, HeavyAnswers
 from query_api.page import serving
 from query_api.stream import MOST, Streams
 from shared import health
@@ -22,7 +23,7 @@ class QueryService:
     Attributes:
         routes: of its HTTP interface.
         checks: what has to hold for it to be ready.
-        threads: how many of the server's its listeners may take.
+        threads: how many of the server's its listeners and heavy answers may take.
         warm_up: makes ready, beside the first requests, what these would have to wait for.
         let_go: has nobody listen any more; may be called from a signal's handler.
 
@@ -46,17 +47,20 @@ def query_service(settings: QuerySettings, registry: CollectorRegistry) -> Itera
     """
     store = open_store(settings, cache_kib=app.CACHE_KIB)
     errors = app.store_errors(registry)
+    heavy = HeavyAnswers()
+    taken = Gauge("power_query_heavy_answers", "Long answers being computed or sent.", registry=registry)
+    taken.set_function(lambda: heavy.taken)
     streams = Streams(store, errors, registry)
     routes = (
-        app.routes(store, errors),
-        slot_routes.routes(store, errors),
+        app.routes(store, errors, heavy),
+        slot_routes.routes(store, errors, heavy),
         streams.routes(),
-        ships.routes(store, errors),
-        forecasts.routes(store, errors, settings.data_dir / forecasts.FOLDER),
+        ships.routes(store, errors, heavy),
+        forecasts.routes(store, errors, settings.data_dir / forecasts.FOLDER, heavy),
         serving.routes(),
     )
     checks = {"store": health.answers(store.ping)}
     try:
-        yield QueryService(routes, checks, MOST, forecasts.warm_up, streams.end)
+        yield QueryService(routes, checks, MOST + PLACES, forecasts.warm_up, streams.end)
     finally:
         store.close()

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from itertools import pairwise
 from statistics import median
 
@@ -11,6 +12,7 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import NotFound
 
 from query_api.answers import number
+from query_api.heavy import HeavyAnswers
 from query_api.interface.ships import (
     READINGS,
     SHIP,
@@ -21,6 +23,7 @@ from query_api.interface.ships import (
     ShipRow,
     ShipsParameters,
 )
+from shared.clock import AHEAD_US
 from shared.clock import now_us as wall_clock_us
 from shared.errors import Unavailable
 from shared.http import Routes
@@ -32,17 +35,26 @@ from shared.store.port import EnergyReader, ShipHistory
 
 DAY_S = 86_400
 MONTH_S = 30 * DAY_S
+FEW_SHIPS, FEW_READINGS = 100, 10_000
+"""Pages up to here are light."""
 
 
-def routes(store: EnergyReader, errors: Counter, now_us: Callable[[], int] = wall_clock_us) -> Routes:
+def routes(
+    store: EnergyReader,
+    errors: Counter,
+    heavy: HeavyAnswers | None = None,
+    now_us: Callable[[], int] = wall_clock_us,
+) -> Routes:
     """Build the routes over a store.
 
     Args:
         store: where to look.
         errors: counts where it is `Unavailable`.
+        heavy: bounds the heavy answers: long pages.
         now_us: the clock, microseconds since 1970.
 
     """
+    heavy = heavy or HeavyAnswers()
     routes = Routes("ships", __name__, needs="read")
     counted = errors.count_exceptions(Unavailable)
 
@@ -51,25 +63,28 @@ def routes(store: EnergyReader, errors: Counter, now_us: Callable[[], int] = wal
     def ships() -> Response:
         asked = parse(ShipsParameters, request.args)
         now = now_us()
-        page = store.ships(-1 if asked.after is None else asked.after, asked.limit, _windows(now))
+        with heavy.turn(request) if asked.limit > FEW_SHIPS else nullcontext():
+            after = -1 if asked.after is None else asked.after
+            page = store.ships(after, asked.limit, _windows(now), now + AHEAD_US)
         return _json({"ships": [ship_row(each, now) for each in page.ships], "next": page.next})
 
     @routes.serves(SHIP)
     @counted
     def ship(spaceship_id: str) -> Response:
         asked, now = _of_ship(ShipPath, spaceship_id), now_us()
-        return _json(ship_row(_known(store, asked.spaceship_id, _windows(now)), now))
+        return _json(ship_row(_known(store, asked.spaceship_id, _windows(now), now), now))
 
     @routes.serves(READINGS)
     @counted
     def readings(spaceship_id: str) -> Response:
         asked = _of_ship(ReadingsParameters, spaceship_id)
         end_us = LAST_US + 1 if asked.end is None else asked.end
-        found = store.readings(asked.spaceship_id, asked.start or 0, end_us, asked.limit + 1)
+        with heavy.turn(request) if asked.limit > FEW_READINGS else nullcontext():
+            found = store.readings(asked.spaceship_id, asked.start or 0, end_us, asked.limit + 1)
+            rows = reading_rows(found[: asked.limit])
         if not len(found):
-            _known(store, asked.spaceship_id, ())
+            _known(store, asked.spaceship_id, (), now_us())
         following = iso(int(found.moment_us[-1])) if len(found) > asked.limit else None
-        rows = reading_rows(found[: asked.limit])
         return _json({"spaceship_id": asked.spaceship_id, "data": rows, "next": following})
 
     return routes
@@ -78,16 +93,18 @@ def routes(store: EnergyReader, errors: Counter, now_us: Callable[[], int] = wal
 def ship_row(ship: ShipHistory, now_us: int) -> ShipRow:
     """Tell of a ship whose energy was asked for over `_windows`."""
     steps_us = [after - before for before, after in pairwise(ship.newest_us)]
+    last_us = ship.newest_us[-1] if ship.newest_us else None
     energy_24h, energy_30d = (None if kwh is None else number(kwh) for kwh in ship.kwh)
     return {
         "spaceship_id": ship.ship,
         "first_reading": iso(ship.first_us),
-        "last_reading": iso(ship.newest_us[-1]),
+        "last_reading": None if last_us is None else iso(last_us),
+        "ahead": None if ship.ahead_us is None else iso(ship.ahead_us),
         "cadence": number(median(steps_us) / US_PER_S) if steps_us else None,
         "energy_24h": energy_24h,
         "energy_30d": energy_30d,
-        "whole_share": number(min(ship.whole / ship.slots, 1.0)),  # one more may have come between two looks
-        "silent_for": number(max(now_us - ship.newest_us[-1], 0) / US_PER_S),
+        "whole_share": number(min(ship.whole / ship.slots, 1.0)) if ship.slots else None,  # one may have come meanwhile
+        "silent_for": None if last_us is None else number(max(now_us - last_us, 0) / US_PER_S),
     }
 
 
@@ -115,8 +132,8 @@ def _of_ship(model: type[Parameters], spaceship_id: str) -> Parameters:
     return parse(model, MultiDict([*request.args.items(multi=True), ("spaceship_id", spaceship_id)]))
 
 
-def _known(store: EnergyReader, ship: int, windows: tuple[Window, ...]) -> ShipHistory:
-    found = store.ships(ship - 1, 1, windows).ships
+def _known(store: EnergyReader, ship: int, windows: tuple[Window, ...], now_us: int) -> ShipHistory:
+    found = store.ships(ship - 1, 1, windows, now_us + AHEAD_US).ships
     if not found or found[0].ship != ship:
         raise NotFound("Nobody has heard of that ship.")
     return found[0]

@@ -13,18 +13,20 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from query_api.answers import number, text
 from query_api.interface.energy import STREAM
 from query_api.parameters import StreamParameters
-from shared.errors import Unavailable
-from shared.http import Routes, problem
-from shared.moments import moment_us
+from shared.clock import AHEAD_US
+from shared.clock import now_us as wall_clock_us
+from shared.errors import Forbidden, Unauthenticated, Unavailable
+from shared.http import Routes, access_check, problem
+from shared.moments import US_PER_S, moment_us
 from shared.parameters import parse
-from shared.slots import SLOT_S, Window
+from shared.slots import SLOT_S, Window, slot_ceil_us
 from shared.store.port import EnergyReader
 
 MOST = 32
 """So many may listen at a time: each takes a thread."""
 DAY_S = 86_400
 REACH_S = 31 * DAY_S
-"""So far back from the ship's last slot changes are told."""
+"""So far back from the ship's last slot changes are told, and so far ahead of now: no reading speaks for longer."""
 POLL_S = 1.0
 AWAY_S = 5.0
 """How long to leave a store alone that does not answer."""
@@ -40,8 +42,9 @@ Known = dict[int, tuple[float, float, bool]]
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How often a stream does what, in seconds."""
+    """How many streams there may be, and how often each does what, in seconds."""
 
+    most: int = MOST
     poll_s: float = POLL_S
     away_s: float = AWAY_S
     heartbeat_s: float = HEARTBEAT_S
@@ -57,12 +60,12 @@ class Streams:
         errors: Counter,
         registry: CollectorRegistry,
         *,
-        most: int = MOST,
         pace: Pace | None = None,
+        now_us: Callable[[], int] = wall_clock_us,
     ) -> None:
-        """Have nobody listen yet; `errors` counts where the store is `Unavailable`."""
-        self._store, self._errors, self._pace = store, errors, pace or Pace()
-        self._room, self._ending = BoundedSemaphore(most), Event()
+        """Have nobody listen yet; `errors` counts where the store is `Unavailable`, `now_us` is the clock."""
+        self._store, self._errors, self._pace, self._now_us = store, errors, pace or Pace(), now_us
+        self._room, self._ending = BoundedSemaphore(self._pace.most), Event()
         self._open = Gauge("power_query_streams", "Listeners to /data/stream.", registry=registry)
 
     def end(self) -> None:
@@ -80,7 +83,7 @@ class Streams:
             start_s = _last_event_s(request.headers.get("Last-Event-ID"))
             if start_s is None and asked.start is not None:
                 start_s = asked.window.start_s
-            return self._stream(_Changes(self._store, asked.spaceship_id, start_s))
+            return self._stream(_Changes(self._store, asked.spaceship_id, start_s, self._now_us))
 
         return routes
 
@@ -90,7 +93,8 @@ class Streams:
             return Response(mimetype="text/event-stream", headers=headers)
         if not self._room.acquire(blocking=False):
             return problem(503, "Too many listen already.", headers={"Retry-After": str(RETRY_AFTER_S)})
-        events = self._events(changes, request.environ.get("waitress.client_disconnected", bool))
+        is_gone = request.environ.get("waitress.client_disconnected", bool)
+        events = self._events(changes, is_gone, access_check())
         next(events)  # from here on it gives its place back, however it ends
         try:
             first = next(events)
@@ -101,7 +105,9 @@ class Streams:
         response.call_on_close(events.close)
         return response
 
-    def _events(self, changes: "_Changes", is_gone: Callable[[], bool]) -> Generator[str]:
+    def _events(
+        self, changes: "_Changes", is_gone: Callable[[], bool], check_access: Callable[[], None]
+    ) -> Generator[str]:
         pace, began_s = self._pace, time.monotonic()
         try:
             self._open.inc()
@@ -111,6 +117,10 @@ class Streams:
             wait_s = pace.poll_s
             while not self._ending.wait(wait_s) and not is_gone() and time.monotonic() - began_s < pace.life_s:
                 said, wait_s = "", pace.poll_s
+                try:
+                    check_access()
+                except (Unauthenticated, Forbidden):  # the token has been removed, or another one put in its place
+                    return
                 try:
                     with self._errors.count_exceptions(Unavailable):
                         said = changes.since()
@@ -137,29 +147,41 @@ class _Changes:
 
     Attributes:
         start_s: nothing before it is told; None stands for the last day of data, once there is any.
+        now_us: the clock. The ship's last slot is the last one up to now: one stamp in the future moves nothing.
 
     """
 
     store: EnergyReader
     ship: int
     start_s: int | None
+    now_us: Callable[[], int]
     version: str | None = None
     known: Known = field(default_factory=dict)
 
     def since(self) -> str:
         """Give events of all that has changed since the last call."""
-        version = self.store.version(self.ship, Window(self.start_s))
-        if version is not None and version == self.version:
+        if self._is_as_before():
             return ""
-        last_s = self.store.last_slot_s(self.ship)
+        last_s = self.store.last_slot_s(self.ship, Window(None, (self.now_us() + AHEAD_US) // US_PER_S))
         if last_s is None:
             return ""
         reach_s = DAY_S if self.start_s is None else REACH_S
         self.start_s = max(self.start_s or 0, last_s + SLOT_S - reach_s)
-        now = self._now(Window(self.start_s))
+        window = self._window(self.start_s)
+        version = self.store.version(self.ship, window)  # before the slots: it must not be newer
+        now = self._now(window)
         before = {start_s: each for start_s, each in self.known.items() if start_s >= self.start_s}
         self.version, self.known = version, now
         return "".join(self._told(before, now))
+
+    def _is_as_before(self) -> bool:
+        if self.version is None or self.start_s is None:
+            return False
+        return self.store.version(self.ship, self._window(self.start_s)) == self.version
+
+    def _window(self, start_s: int) -> Window:
+        end_s = slot_ceil_us(self.now_us()) // US_PER_S + REACH_S
+        return Window(start_s, max(start_s, end_s))
 
     def _now(self, window: Window) -> Known:
         slots = self.store.slots(self.ship, window)

@@ -64,5 +64,9 @@ class Forbidden(PowerError):
     """Who asks is known, and may not do this."""
 
 
+class Busy(PowerError):
+    """Too much is asked for at once: ask again later."""
+
+
 class Unavailable(PowerError):
     """Something we need is away or overloaded: try again later, acknowledge nothing."""

@@ -18,6 +18,7 @@ from werkzeug.exceptions import HTTPException
 
 from shared.batch import MAX_BYTES
 from shared.errors import (
+    Busy,
     Conflict,
     Forbidden,
     InvalidInput,
@@ -37,6 +38,8 @@ from shared.tokens import Access, Right
 log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 2
+GONE = 499
+"""nginx's status for a request whose client has gone: nobody sees the answer."""
 THREADS = 32
 STALLED_S = 30.0
 """For so long a client may take nothing of an answer that is too long to be kept for it; then it is cut off."""
@@ -120,9 +123,20 @@ def _ask_everybody(app: Flask, needs: Mapping[str, Needs], access: Callable[[str
         needed = needs.get(request.blueprint or "")
         if needed == OPEN:
             return
-        g.access = access(request.headers.get("Authorization"))
+        authorization = request.headers.get("Authorization")
+        g.access = access(authorization)
+        g.check_again = lambda: access(authorization).check(needed)
         if request.url_rule is not None:  # what leads nowhere is answered 404 or 405 to anybody who is known
             caller().check(needed)
+
+
+def access_check() -> Callable[[], None]:
+    """Give what checks the present request's access again, for an answer that lasts: its token may be removed.
+
+    It may be called after the request, and raises `Unauthenticated` or `Forbidden`.
+    """
+    check: Callable[[], None] = g.check_again
+    return check
 
 
 def caller() -> Access:
@@ -154,10 +168,18 @@ def _answer_errors(app: Flask) -> None:
         log.log(logging.WARNING if isinstance(error, Unavailable) else logging.ERROR, "%s", error)
         return problem(503, "Try again in a moment.", headers={"Retry-After": str(RETRY_AFTER_S)})
 
+    @app.errorhandler(Busy)
+    def busy(error: Busy) -> Response:
+        return problem(503, str(error), headers={"Retry-After": str(RETRY_AFTER_S)})
+
     @app.errorhandler(HTTPException)
     def refused(error: HTTPException) -> Response:
         headers = {name: value for name, value in error.get_headers() if name == "Allow"}
         return problem(error.code or 500, error.description or "", headers=headers)
+
+    @app.errorhandler(ClientDisconnected)
+    def gone(_error: ClientDisconnected) -> Response:
+        return Response(status=GONE)
 
     @app.errorhandler(Exception)
     def broken(error: Exception) -> Response:

@@ -77,6 +77,13 @@ class Window:
     start_s: int | None = None
     end_s: int | None = None
 
+    def cut_to(self, other: "Window") -> "Window":
+        """Give the part of it that lies in another one."""
+        starts_s = [each for each in (self.start_s, other.start_s) if each is not None]
+        ends_s = [each for each in (self.end_s, other.end_s) if each is not None]
+        start_s, end_s = max(starts_s, default=None), min(ends_s, default=None)
+        return NOWHEN if start_s is not None and end_s is not None and end_s < start_s else Window(start_s, end_s)
+
     @classmethod
     def around(cls, start_us: int | None, end_us: int | None) -> "Window":
         """Widen ``[start, end)`` to whole slots; an empty window stays empty."""
@@ -84,6 +91,10 @@ class Window:
         if end_us is not None and end_us == start_us:
             return cls(start_s, start_s)
         return cls(start_s, None if end_us is None else slot_ceil_us(end_us) // US_PER_S)
+
+
+NOWHEN = Window(0, 0)
+"""An empty window."""
 
 
 def no_slots() -> Slots:

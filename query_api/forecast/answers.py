@@ -13,7 +13,7 @@ import numpy as np
 from query_api.forecast.fit import Model
 from query_api.forecast.forecast import Forecast, forecast
 from query_api.forecast.steps import DAY_S
-from shared.errors import PowerError
+from shared.errors import Busy
 from shared.slots import Slots, Window
 
 HISTORY_S = 731 * DAY_S
@@ -27,10 +27,6 @@ WAITING = 12
 PATIENCE_S = 20.0
 
 Key = tuple[str, int, int, int]
-
-
-class Busy(PowerError):
-    """Too many forecasts are asked for at once."""
 
 
 class SlotReader(Protocol):

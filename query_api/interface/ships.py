@@ -45,12 +45,20 @@ class ShipRow(TypedDict):
 
     spaceship_id: int
     first_reading: Moment
-    last_reading: Moment
+    last_reading: Annotated[Moment | None, Field(description="up to now; null if all its readings are later")]
+    ahead: Annotated[
+        Moment | None,
+        Field(
+            description="its newest reading that lies more than 15 minutes ahead of now, by a wrong clock; mostly null"
+        ),
+    ]
     cadence: Annotated[float | None, Field(description="seconds between its newest readings: the median")]
     energy_24h: Annotated[float | None, Field(description="kWh in the last day; null where nothing is known of it")]
     energy_30d: Annotated[float | None, Field(description="kWh in the last 30 days")]
-    whole_share: Annotated[float, Field(description="share of its slots, first to last, that are wholly covered")]
-    silent_for: Annotated[float, Field(description="seconds since its last reading")]
+    whole_share: Annotated[
+        float | None, Field(description="share of its slots, first to last up to now, that are wholly covered")
+    ]
+    silent_for: Annotated[float | None, Field(description="seconds since its last reading")]
 
 
 class Ships(TypedDict):

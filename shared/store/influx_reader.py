@@ -94,9 +94,9 @@ class InfluxReader:
         ships = [ShipEnergy(ship, kwh, covered_s) for ship, (kwh, covered_s) in energy.items()]
         return sorted(ships, key=lambda each: (-round(each.kwh, 6), each.ship))[:count]
 
-    def ships(self, after: int, count: int, windows: Sequence[Window]) -> ShipPage:
+    def ships(self, after: int, count: int, windows: Sequence[Window], until_us: int) -> ShipPage:
         """See `EnergyReader`."""
-        return influx_ships.ships(self._server, after, count, windows)
+        return influx_ships.ships(self._server, after, count, windows, until_us)
 
     def readings(self, ship: int, start_us: int, end_us: int, count: int) -> Readings:
         """See `EnergyReader`."""
@@ -104,17 +104,21 @@ class InfluxReader:
 
     def first_slot_s(self, ship: int | None, window: Window) -> int | None:
         """See `EnergyReader`."""
+        return self._slot_s(ship, window, "ORDER BY time LIMIT 1")
+
+    def last_slot_s(self, ship: int | None, window: Window) -> int | None:
+        """See `EnergyReader`."""
+        return self._slot_s(ship, window, "ORDER BY time DESC LIMIT 1")
+
+    def reach(self, ship: int | None) -> Window:
+        """See `EnergyReader`: a ship's sum of all time tells it, while nobody is writing that."""
+        return Window() if ship is None else influx_ships.reach(self._server, ship)
+
+    def _slot_s(self, ship: int | None, window: Window, which: str) -> int | None:
         start_ns, end_ns = _bounds_ns(window)
         of = "mark FROM fleet WHERE" if ship is None else "covered_s FROM energy WHERE ship = $ship AND"
         values = {"ship": str(ship), "start": start_ns, "end": end_ns}
-        return self._time_s(f"SELECT {of} time >= $start AND time < $end ORDER BY time LIMIT 1", values)
-
-    def last_slot_s(self, ship: int) -> int | None:
-        """See `EnergyReader`."""
-        return self._time_s("SELECT last(covered_s) FROM energy WHERE ship = $ship", {"ship": str(ship)})
-
-    def _time_s(self, statement: str, values: Mapping[str, object]) -> int | None:
-        tables = self._server.query([statement], values)
+        tables = self._server.query([f"SELECT {of} time >= $start AND time < $end {which}"], values)
         return next((int(table["time"][0]) // NS_PER_S for table in tables), None)
 
     def version(self, ship: int | None, window: Window) -> str | None:

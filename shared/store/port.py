@@ -15,6 +15,9 @@ BEFORE = 2
 NEWEST = 21
 """How many of its newest readings are read to tell how often a ship sends one: twenty times in between."""
 
+AHEAD_SLOTS = 10_000
+"""How many of a ship's slots in the future are read to tell how many of its slots up to now are whole."""
+
 
 @dataclass(frozen=True, slots=True)
 class Span:
@@ -87,9 +90,13 @@ class ShipHistory:
     Attributes:
         ship: its id.
         first_us: the moment of its first reading, microseconds since 1970.
-        newest_us: the moments of its newest readings, by time, `NEWEST` of them or all there are; never empty.
-        slots: how many slots there could be from its first to its last one, both included.
-        whole: how many of them are there, and wholly covered.
+        newest_us: the moments of its newest readings up to the time asked for, by time: `NEWEST` of them or all there
+            are. Empty if all its readings are later.
+        ahead_us: the moment of its last reading after that time, None if there is none.
+        slots: how many slots there could be from its first to its last one up to that time, both included; 0 if there
+            is none.
+        whole: how many of them are there, and wholly covered. A store may leave out only the first `AHEAD_SLOTS` of the
+            slots after that time, and count the others as well.
         kwh: what it used in each of the windows that were asked for; None where it has no slot.
 
     """
@@ -97,6 +104,7 @@ class ShipHistory:
     ship: int
     first_us: int
     newest_us: tuple[int, ...]
+    ahead_us: int | None
     slots: int
     whole: int
     kwh: tuple[float | None, ...]
@@ -134,8 +142,15 @@ class EnergyReader(Protocol):
         """
         ...
 
-    def last_slot_s(self, ship: int) -> int | None:
-        """Give the start of a ship's last slot, None where there is none; it too may have been one once."""
+    def last_slot_s(self, ship: int | None, window: Window) -> int | None:
+        """Give the start of the last slot in a window, as `first_slot_s` gives that of the first."""
+        ...
+
+    def reach(self, ship: int | None) -> Window:
+        """Give a window that holds all slots of a ship or (None) of the fleet: empty if there are none.
+
+        It may be wider than they are, even open; it costs next to nothing, however many they are.
+        """
         ...
 
     def version(self, ship: int | None, window: Window) -> str | None:
@@ -145,8 +160,8 @@ class EnergyReader(Protocol):
         It costs little beside reading the slots of a long window.
         """
 
-    def ships(self, after: int, count: int, windows: Sequence[Window]) -> ShipPage:
-        """Give the first ships of all whose id is greater than `after`.
+    def ships(self, after: int, count: int, windows: Sequence[Window], until_us: int) -> ShipPage:
+        """Give the first ships of all whose id is greater than `after`, those with later readings only, too.
 
         What it costs depends on how many these are and on the length of the windows, hardly on their history.
 
@@ -154,6 +169,7 @@ class EnergyReader(Protocol):
             after: -1 for all.
             count: how many at most.
             windows: what to sum their energy over; each with both bounds.
+            until_us: later readings and slots come from wrong clocks; microseconds since 1970.
 
         """
         ...

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from shared.moments import US_PER_S
 from shared.readings import F64, Readings
-from shared.slots import SLOT_S, SLOT_US, Slots, Window, slot_floor_us
+from shared.slots import NOWHEN, SLOT_S, SLOT_US, Slots, Window, slot_floor_us
 from shared.sqlite_files import SqliteFile
-from shared.store.port import NEWEST, FleetSlots, Neighbourhood, ShipEnergy, ShipHistory, ShipPage, Span
+from shared.store.port import AHEAD_SLOTS, NEWEST, FleetSlots, Neighbourhood, ShipEnergy, ShipHistory, ShipPage, Span
 
 FILE_NAME = "power.sqlite"
 _SCHEMA, _TRIGGERS, _FROM_1 = (
@@ -61,14 +61,20 @@ SELECT ship, total(whole_kwh) + total(rest_nwh) / 1e12 AS kwh, total(covered_us)
     UNION ALL {_EDGE} UNION ALL {_EDGE}
 ) GROUP BY ship HAVING total(covered_us) > 0 ORDER BY round(kwh, 6) DESC, ship LIMIT ?
 """
-_SHIPS = """
-SELECT ship, whole_slots,
+_SHIPS = f"""
+SELECT ship,
+    whole_slots - (
+        SELECT count(*) FROM (
+            SELECT covered_s FROM energy WHERE energy.ship = ship_energy.ship AND start_s > :until_s LIMIT {AHEAD_SLOTS}
+        ) WHERE covered_s >= 900
+    ),
     (SELECT min(start_s) FROM energy WHERE energy.ship = ship_energy.ship),
-    (SELECT max(start_s) FROM energy WHERE energy.ship = ship_energy.ship),
-    (SELECT min(time_us) FROM readings WHERE readings.ship = ship_energy.ship)
-FROM ship_energy WHERE ship > ? AND covered_us > 0 ORDER BY ship LIMIT ?
+    (SELECT max(start_s) FROM energy WHERE energy.ship = ship_energy.ship AND start_s <= :until_s),
+    (SELECT min(time_us) FROM readings WHERE readings.ship = ship_energy.ship),
+    (SELECT max(time_us) FROM readings WHERE readings.ship = ship_energy.ship AND time_us > :until_us)
+FROM ship_energy WHERE ship > :after AND covered_us > 0 ORDER BY ship LIMIT :count
 """
-_NEWEST = "SELECT time_us FROM readings WHERE ship = ? ORDER BY time_us DESC LIMIT ?"
+_NEWEST = "SELECT time_us FROM readings WHERE ship = ? AND time_us <= ? ORDER BY time_us DESC LIMIT ?"
 # Day by day, so that of each day only the ships that are asked for are read.
 _OF_SHIPS = f"""
 SELECT ship, total(whole_kwh) + total(rest_nwh) / 1e12 FROM (
@@ -80,7 +86,7 @@ SELECT ship, total(whole_kwh) + total(rest_nwh) / 1e12 FROM (
 
 
 _FIRST = "SELECT start_s FROM {} AND start_s >= ? AND start_s < ? ORDER BY start_s LIMIT 1"
-_LAST = "SELECT start_s FROM {} ORDER BY start_s DESC LIMIT 1"
+_LAST = "SELECT start_s FROM {} AND start_s >= ? AND start_s < ? ORDER BY start_s DESC LIMIT 1"
 _OF_FLEET, _OF_SHIP = "fleet_energy WHERE ships > 0", "energy WHERE ship = ?"
 _FLEET_MARKS = "SELECT count(*), sum(mark) FROM fleet_energy WHERE start_s >= ? AND start_s < ?"
 # The days are looked up one by one: their table is in the order of day and ship.
@@ -218,21 +224,23 @@ class SqliteStore:
             rows = self._rows(_TOP, (first_day_s, end_day_s, start_s, first_day_s, end_day_s, end_s, count))
         return [ShipEnergy(ship, kwh, covered_us / US_PER_S) for ship, kwh, covered_us in rows]
 
-    def ships(self, after: int, count: int, windows: Sequence[Window]) -> ShipPage:
+    def ships(self, after: int, count: int, windows: Sequence[Window], until_us: int) -> ShipPage:
         """See `EnergyReader`."""
-        rows = self._rows(_SHIPS, (after, count + 1))
+        bounds = {"until_us": until_us, "until_s": until_us // US_PER_S}
+        rows = self._rows(_SHIPS, {"after": after, "count": count + 1, **bounds})
         goes_on, rows = len(rows) > count, rows[:count]
         kwh = [self._kwh(rows[0][0], rows[-1][0], window) for window in windows] if rows else []
         ships = [
             ShipHistory(
                 ship,
                 first_us,
-                tuple(moment_us for (moment_us,) in reversed(self._rows(_NEWEST, (ship, NEWEST)))),
-                (last_s - first_s) // SLOT_S + 1,
+                tuple(moment_us for (moment_us,) in reversed(self._rows(_NEWEST, (ship, until_us, NEWEST)))),
+                ahead_us,
+                0 if last_s is None else (last_s - first_s) // SLOT_S + 1,
                 whole,
                 tuple(each.get(ship) for each in kwh),
             )
-            for ship, whole, first_s, last_s, first_us in rows
+            for ship, whole, first_s, last_s, first_us, ahead_us in rows
             if first_us is not None
         ]
         return ShipPage(ships, rows[-1][0] if goes_on else None)
@@ -260,14 +268,19 @@ class SqliteStore:
 
     def first_slot_s(self, ship: int | None, window: Window) -> int | None:
         """See `EnergyReader`."""
-        return self._start_s(_FIRST, ship, _bounds(window))
+        return self._start_s(_FIRST, ship, window)
 
-    def last_slot_s(self, ship: int) -> int | None:
+    def last_slot_s(self, ship: int | None, window: Window) -> int | None:
         """See `EnergyReader`."""
-        return self._start_s(_LAST, ship, ())
+        return self._start_s(_LAST, ship, window)
 
-    def _start_s(self, which: str, ship: int | None, bounds: tuple[int, ...]) -> int | None:
-        query = which.format(_OF_FLEET if ship is None else _OF_SHIP)
+    def reach(self, ship: int | None) -> Window:
+        """See `EnergyReader`."""
+        first_s, last_s = self.first_slot_s(ship, Window()), self.last_slot_s(ship, Window())
+        return NOWHEN if first_s is None or last_s is None else Window(first_s, last_s + SLOT_S)
+
+    def _start_s(self, which: str, ship: int | None, window: Window) -> int | None:
+        query, bounds = which.format(_OF_FLEET if ship is None else _OF_SHIP), _bounds(window)
         rows = self._rows(query, bounds if ship is None else (ship, *bounds))
         return rows[0][0] if rows else None
 
@@ -277,14 +290,14 @@ class SqliteStore:
         if ship is None:
             (found,) = self._rows(_FLEET_MARKS, (start_s, end_s))
         else:
-            first_s, last_s = self.first_slot_s(ship, Window()), self.last_slot_s(ship)
+            first_s, last_s = self.first_slot_s(ship, Window()), self.last_slot_s(ship, Window())
             if first_s is None or last_s is None:
                 return ""
             first_day_s = max(start_s, first_s) // _DAY_S * _DAY_S
             (found,) = self._rows(_SHIP_MARKS, (first_day_s, min(end_s, last_s + 1), ship))
         return f"{found[0]} {found[1]}"
 
-    def _rows(self, query: str, parameters: tuple[int | str, ...]) -> list[tuple[Any, ...]]:
+    def _rows(self, query: str, parameters: tuple[int | str, ...] | dict[str, int]) -> list[tuple[Any, ...]]:
         with self._file.errors(), self._file.reading() as connection:
             return connection.execute(query, parameters).fetchall()
 

@@ -269,7 +269,26 @@ class StoreContract:
         assert store.first_slot_s(3, Window()) is None
         assert store.first_slot_s(None, Window()) == START_S
         assert store.first_slot_s(None, Window(START_S + 900)) == START_S + 1800
-        assert [store.last_slot_s(ship) for ship in (1, 2, 3)] == [START_S + 900 * far, START_S, None]
+        assert [store.last_slot_s(ship, Window()) for ship in (1, 2, 3)] == [START_S + 900 * far, START_S, None]
+        assert store.last_slot_s(1, Window(None, START_S + 900 * far)) == START_S + 1800
+        assert store.last_slot_s(1, Window(START_S + 2700, START_S + 900 * far)) is None
+        assert store.last_slot_s(None, Window()) == START_S + 900 * far
+        assert store.last_slot_s(None, Window(None, START_S + 1800)) == START_S
+        store.close()
+
+    def test_all_slots_lie_within_the_reach(self, make_store: MakeStore) -> None:
+        """A ship's is wider by less than an hour at each end."""
+        store = make_store()
+        starts_s: list[int] = []
+        for at in (100, 96 * 400, -3000):
+            put(store, slots_of((1, at, 1.0, 900.0, False), (2, 0, 1.0, 900.0, False)))
+            starts_s.append(START_S + 900 * at)
+            ship, fleet = store.reach(1), store.reach(None)
+            assert min(starts_s) - 3600 < (ship.start_s or 0) <= min(starts_s)
+            assert max(starts_s) < (ship.end_s or 0) <= max(starts_s) + 2 * 3600
+            assert (fleet.start_s or 0) <= min(starts_s)
+            assert fleet.end_s is None or fleet.end_s > max(starts_s)
+        assert len(store.slots(3, store.reach(3))) == 0
         store.close()
 
     @pytest.mark.parametrize("ship", [1, None])

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from normalizer_worker.normalize import DEFAULT_MAX_GAP_US
 from normalizer_worker.recorder import Recorder
+from shared.moments import US_PER_S
 from shared.readings import Readings
 from shared.slots import SLOT_US, Window
 from shared.store.port import NEWEST, EnergyReader, ShipHistory
@@ -29,13 +30,16 @@ WINDOWS = (
 )
 
 
-def assert_ships(store: EnergyReader, rows: Iterable[Reading], max_gap_us: int = DEFAULT_MAX_GAP_US) -> None:
+def assert_ships(
+    store: EnergyReader, rows: Iterable[Reading], max_gap_us: int = DEFAULT_MAX_GAP_US, until_us: int = EVER
+) -> None:
     """Compare what a store tells of every ship with what follows from all readings."""
     rows = list(rows)
     expected = [
-        _history([row for row in rows if row.ship == ship], max_gap_us) for ship in sorted({r.ship for r in rows})
+        _history([row for row in rows if row.ship == ship], max_gap_us, until_us)
+        for ship in sorted({r.ship for r in rows})
     ]
-    found = store.ships(-1, 100, WINDOWS)
+    found = store.ships(-1, 100, WINDOWS, until_us)
     assert found.next is None
     assert [_without_kwh(each) for each in found.ships] == [_without_kwh(each) for each in expected]
     for mine, theirs in zip(found.ships, expected, strict=True):
@@ -45,13 +49,14 @@ def assert_ships(store: EnergyReader, rows: Iterable[Reading], max_gap_us: int =
 
 
 def _without_kwh(each: ShipHistory) -> tuple[object, ...]:
-    return each.ship, each.first_us, each.newest_us, each.slots, each.whole
+    return each.ship, each.first_us, each.newest_us, each.ahead_us, each.slots, each.whole
 
 
-def _history(rows: Sequence[Reading], max_gap_us: int) -> ShipHistory:
+def _history(rows: Sequence[Reading], max_gap_us: int, until_us: int) -> ShipHistory:
     slots = reference.slots(rows, max_gap_us)
     moments_us = sorted({row.moment_us for row in rows})
-    starts_s = [start_s for _, start_s in slots]
+    starts_s = [start_s for _, start_s in slots if start_s <= until_us // US_PER_S]
+    ahead_us = [each for each in moments_us if each > until_us]
     kwh = []
     for window in WINDOWS:
         start_s, end_s = window.start_s or 0, window.end_s or 0
@@ -60,9 +65,10 @@ def _history(rows: Sequence[Reading], max_gap_us: int) -> ShipHistory:
     return ShipHistory(
         rows[0].ship,
         moments_us[0],
-        tuple(moments_us[-NEWEST:]),
-        len(range(min(starts_s), max(starts_s) + 900, 900)),
-        sum(slot.covered_us == SLOT_US for slot in slots.values()),
+        tuple([each for each in moments_us if each <= until_us][-NEWEST:]),
+        ahead_us[-1] if ahead_us else None,
+        len(range(min(starts_s), max(starts_s) + 900, 900)) if starts_s else 0,
+        sum(slot.covered_us == SLOT_US for (_, at_s), slot in slots.items() if at_s in starts_s),
         tuple(kwh),
     )
 
@@ -91,7 +97,10 @@ class StoreShips:
         for i, batch in enumerate(batches):
             recorder.record(Readings.from_rows(batch))
             if i == len(batches) // 2 or i == len(batches) - 1:
-                assert_ships(store, [row for each in batches[: i + 1] for row in each], max_gap_us)
+                rows = [row for each in batches[: i + 1] for row in each]
+                moments_us = sorted(row.moment_us for row in rows)
+                for until_us in (EVER, moments_us[len(rows) // 2], moments_us[0] - 1):
+                    assert_ships(store, rows, max_gap_us, until_us)
         store.close()
 
     @pytest.mark.parametrize("step_us", [1_000_000, 5 * MINUTE_US, 60 * MINUTE_US, 24 * 60 * MINUTE_US])
@@ -142,6 +151,21 @@ class StoreShips:
             assert_ships(store, rows[: i + 1])
         store.close()
 
+    @pytest.mark.parametrize("days_ahead", [[], [0.1], [1, 2, 3000], [50_000]])
+    def test_readings_in_the_future_hide_nothing_of_the_past(
+        self, make_store: MakeStore, days_ahead: list[float]
+    ) -> None:
+        """A ship that has only those is there, too; seconds after now, or as far as a reading may lie."""
+        store = make_store()
+        day_us = 24 * 60 * MINUTE_US
+        now_us = START_US + day_us
+        future = [Reading(ship, now_us + int(at * day_us), 6.0, False, 0) for ship in (1, 2) for at in days_ahead]
+        rows = [*stream(1, START_US, 7 * MINUTE_US, 200), *future]
+        record(store, rows)
+        for until_us in (now_us, START_US + 20 * MINUTE_US, START_US - 1):
+            assert_ships(store, rows, until_us=until_us)
+        store.close()
+
     def test_ships_come_page_by_page_in_the_order_of_their_numbers(self, make_store: MakeStore) -> None:
         """10 after 9, though not in the alphabet; 0 is a ship."""
         store = make_store()
@@ -149,15 +173,15 @@ class StoreShips:
         pages: list[list[int]] = []
         after: int | None = -1
         while after is not None:
-            ships, after = store.ships(after, 2, ())
+            ships, after = store.ships(after, 2, (), EVER)
             pages.append([each.ship for each in ships])
         assert pages == [[0, 9], [10, 11], [100]]
-        assert store.ships(100, 2, ()) == ([], None)
+        assert store.ships(100, 2, (), EVER) == ([], None)
         store.close()
 
     def test_nobody_has_been_heard_of_at_first(self, make_store: MakeStore) -> None:
         store = make_store()
-        assert store.ships(-1, 9, WINDOWS) == ([], None)
+        assert store.ships(-1, 9, WINDOWS, EVER) == ([], None)
         assert len(store.readings(1, 0, EVER, 9)) == 0
         store.close()
 

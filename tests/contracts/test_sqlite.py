@@ -20,7 +20,7 @@ from shared.store.port import ShipEnergy, Span
 from shared.store.sqlite import FILE_NAME, SqliteStore
 from tests.contracts.store_contract import DAY_S, START_S, MakeStore, Store, StoreContract, put, slots_of
 from tests.contracts.store_edges import StoreEdges
-from tests.contracts.store_ships import MINUTE_US, StoreShips
+from tests.contracts.store_ships import EVER, MINUTE_US, StoreShips
 from tests.support.strategies import START_US
 
 ONE = Readings.from_rows([(1, START_US, 1.0, False, 0)])
@@ -127,7 +127,7 @@ def _of_version_1(folder: Path) -> None:
 
 
 def _whole(store: SqliteStore) -> list[tuple[int, int, int]]:
-    return [(each.ship, each.whole, each.slots) for each in store.ships(-1, 9, ()).ships]
+    return [(each.ship, each.whole, each.slots) for each in store.ships(-1, 9, (), EVER).ships]
 
 
 def test_a_file_of_the_version_before_is_brought_up_to_date(tmp_path: Path) -> None:
@@ -259,9 +259,10 @@ def test_no_question_reads_all_slots_of_all_ships(tmp_path: Path) -> None:
         for ship in (1, None):
             store.first_slot_s(ship, each)
             store.version(ship, each)
-        store.last_slot_s(1)
+        store.last_slot_s(1, each)
+        store.last_slot_s(None, each)
         store.extent()
-    store.ships(-1, 9, (window,))
+    store.ships(-1, 9, (window,), EVER)
     connection.set_trace_callback(None)
     plans = [row[3] for question in asked for row in connection.execute(f"EXPLAIN QUERY PLAN {question}")]
     assert any("SEARCH e " in plan for plan in plans), "the edges of the window are looked up"

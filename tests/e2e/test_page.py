@@ -12,7 +12,11 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
+from shared.moments import moment_us
+from shared.readings import Readings
+from shared.store.sqlite import SqliteStore
 from shared.tokens import dump
+from tests.contracts.store_contract import slots_of
 from tests.support.browser import NARROW, WIDE, Visitor, started_browser
 from tests.support.influxdb import InfluxDb
 from tests.support.servers import HOST, Service, started
@@ -141,6 +145,24 @@ def test_the_fleet_its_top_ships_and_who_is_silent_or_has_gaps(fleet: Service, v
     assert _figure(page, "pipeline") == "✓ works"
     expect(page.locator("#dead tbody")).to_contain_text("units should be 'kW' or 'kWh'")
     expect(page.locator("#health")).to_contain_text("✓ connected")
+
+
+def test_a_ship_whose_clock_is_ahead_is_told_and_hides_nobody(fleet: Service, visit: Visit) -> None:
+    """One that has readings of the future only. They are not taken any more: they were stored before."""
+    store, ahead = SqliteStore(fleet.folder), 1008
+    far = Readings.from_rows([(ahead, moment_us("2150-01-01T00:00Z"), 6.0, False, 0)])
+    with store.transaction():
+        store.put_readings(far)
+        store.put_slots(slots := slots_of((ahead, 96 * 365 * 130, 1.0, 900.0, True)), slots.emptied())
+    page = visit(fleet).open()
+    assert "▲ silent until now, ▶ clock ahead: 2150-01-01 00:00" in _row(page, ahead)
+    assert f"{NOW:%Y-%m-%d}" in _row(page, STEADY)
+    expect(page.locator("#trouble")).to_be_hidden()
+    page = visit(fleet).open(f"/?ship={ahead}")
+    expect(page.locator("#facts")).to_contain_text("clock ahead")
+    with store.transaction():
+        store.put_slots(slots.emptied(), slots)
+    store.close()
 
 
 def test_another_ship_and_range_are_chosen_and_gone_back_from(fleet: Service, visit: Visit) -> None:

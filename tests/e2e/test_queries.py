@@ -152,6 +152,7 @@ def test_ships_are_told_of_with_their_readings(fleet: Service) -> None:
         "spaceship_id": 42,
         "first_reading": "2019-01-05T04:37:00Z",
         "last_reading": "2019-01-05T05:42:00Z",
+        "ahead": None,
         "cadence": 1950,
         "energy_24h": None,
         "energy_30d": None,

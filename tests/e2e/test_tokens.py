@@ -103,6 +103,19 @@ def test_a_token_counts_without_a_restart_until_it_is_removed(door: Door) -> Non
     assert token not in door.service.said()
 
 
+def test_the_open_streams_of_a_removed_token_end(door: Door) -> None:
+    """In good order: its last chunk is the end."""
+    token = door.add("read", "--name", "listener")
+    until(lambda: door.get(token) == 200, "the token is known")
+    url = f"http://{HOST}:{door.service.port}/data/stream?spaceship_id=1"
+    headers = {"Authorization": f"Bearer {token}"}
+    with urllib3.request("GET", url, headers=headers, preload_content=False, timeout=20, retries=False) as stream:
+        assert stream.readline() == b"retry: 2000\n"
+        door.remove("listener")
+        assert stream.read() == b"\n"
+    assert door.get(door.admin, "/data/fleet") == 200
+
+
 def test_a_ships_token_sends_its_own_readings_only(door: Door) -> None:
     token = door.add("ingest", "--ships", "42")
     until(lambda: door.post(token) == 202, "the token is known")

@@ -89,7 +89,7 @@ async function everything(signal) {
     return;
   }
   const now = Date.now();
-  const bounds = extent(ships, now);
+  const bounds = extent(ships);
   const range = rangeOf(asked(), bounds);
   showRange(range, bounds, now);
   showTiles(ships);

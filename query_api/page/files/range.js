@@ -7,8 +7,6 @@ const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 const PRESETS_MS = { "24h": DAY_MS, "7d": 7 * DAY_MS, "30d": 30 * DAY_MS, "1y": 365 * DAY_MS, all: Infinity };
 const DEFAULT = "7d";
-/** A reading from further ahead comes from a wrong clock; it is not where the fleet is. */
-const AHEAD_MS = DAY_MS;
 /** Columns in a chart that can still be told apart; hence the length of one. */
 const RESOLUTIONS = [
   ["15m", SLOT_MS, 2 * DAY_MS],
@@ -36,12 +34,14 @@ export function address(change) {
   return `${location.pathname}?${query}`;
 }
 
+/** A ship's last reading up to now; of a ship that has later ones only, by a wrong clock, the newest of these. */
+export const newest = (ship) => Date.parse(ship.last_reading ?? ship.ahead);
+
 /** Where the fleet's data begin and end, by its list of ships. */
-export function extent(ships, now) {
+export function extent(ships) {
   const firsts = ships.map((each) => Date.parse(each.first_reading));
-  const lasts = ships.map((each) => Date.parse(each.last_reading));
-  const sane = lasts.filter((each) => each <= now + AHEAD_MS);
-  const end = max(sane.length ? sane : lasts);
+  const sane = ships.filter((each) => each.last_reading !== null);
+  const end = max((sane.length ? sane : ships).map((each) => newest(each)));
   return { start: floor(-max(firsts.map((each) => -each))), end: floor(end) + SLOT_MS };
 }
 

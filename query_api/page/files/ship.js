@@ -3,8 +3,8 @@
 import { READINGS, forecast, readings, slots } from "./api.js";
 import { bars, draw, kind, without } from "./charts.js";
 import { fill, find, make, say } from "./dom.js";
-import { SLOT_MS, address, columnEnd, floor, lasts, resolution } from "./range.js";
-import { words } from "./ships.js";
+import { SLOT_MS, address, columnEnd, floor, lasts, newest, resolution } from "./range.js";
+import { lastReading, words } from "./ships.js";
 import { count, energy, exact, length, moment, share, whole } from "./words.js";
 
 const DAY_MS = 86_400_000;
@@ -15,7 +15,7 @@ export function showFacts(node, ship) {
   const facts = {
     State: words(ship),
     "First reading": moment(Date.parse(ship.first_reading)),
-    "Last reading": moment(Date.parse(ship.last_reading)),
+    "Last reading": lastReading(ship),
     "One reading every": length(ship.cadence),
     "Last 24 h": energy(ship.energy_24h),
     "Last 30 days": energy(ship.energy_30d),
@@ -58,7 +58,7 @@ export async function showSlots(section, ship, range, signal) {
 
 /** Lead to the time that a ship reported for, where there is nothing of it in the range. */
 function leadElsewhere(node, found, ship) {
-  const [from, last] = [ship.first_reading, ship.last_reading].map((each) => floor(Date.parse(each)));
+  const [from, last] = [Date.parse(ship.first_reading), newest(ship)].map((each) => floor(each));
   // The newest reading speaks for about as long as the ones before it.
   const to = floor(last + Math.min((ship.cadence ?? 0) * 1000, DAY_MS)) + SLOT_MS;
   find("a", node).href = address({ ship: ship.spaceship_id, preset: null, from, to });
@@ -74,7 +74,7 @@ function column(row, step) {
 }
 
 function sentence(columns, ship, range, step) {
-  const [first, last] = [ship.first_reading, ship.last_reading].map((each) => Date.parse(each));
+  const [first, last] = [Date.parse(ship.first_reading), newest(ship)];
   if (!columns.length) return `Nothing in this range: its readings go from ${moment(first)} to ${moment(last)}.`;
   const total = columns.reduce((sum, row) => sum + row.value, 0);
   const of = (name) => [columns.filter((row) => row.kind === name).length, name];
@@ -87,7 +87,7 @@ function sentence(columns, ship, range, step) {
 
 /** Show what is expected of the 24 hours after the range or the ship's last reading, beside what was. */
 export async function showForecast(section, ship, range, signal) {
-  const start = Math.min(range.end, floor(Date.parse(ship.last_reading)));
+  const start = Math.min(range.end, floor(newest(ship)));
   if (start - Date.parse(ship.first_reading) < DAY_MS) {
     say(find(".says", section), "A forecast needs a day of readings before it.");
     return without(section);
@@ -131,7 +131,7 @@ function band(path, colours) {
 
 /** Show a ship's newest readings up to the end of a range. */
 export async function showReadings(section, ship, range, signal) {
-  const end = Math.min(range.end, Date.parse(ship.last_reading) + 1000);
+  const end = Math.min(range.end, newest(ship) + 1000);
   const about = READINGS * (ship.cadence ?? DAY_MS / 1000) * 1000;
   const start = Math.max(end - about, Math.min(range.start, end));
   const found = await readings(ship.spaceship_id, { start, end }, signal);

@@ -12,7 +12,7 @@ const UNKNOWN_CADENCE_S = 8 * 3600;
 const WHOLE_SHARE = 0.95;
 const BADNESS = { silent: 0, gaps: 1, reporting: 2 };
 
-export const silent = (ship) => ship.silent_for > Math.max(SILENT_CADENCES * (ship.cadence ?? UNKNOWN_CADENCE_S), SILENT_LEAST_S);
+export const silent = (ship) => ship.silent_for === null || ship.silent_for > Math.max(SILENT_CADENCES * (ship.cadence ?? UNKNOWN_CADENCE_S), SILENT_LEAST_S);
 export const gaps = (ship) => ship.whole_share !== null && ship.whole_share < WHOLE_SHARE;
 
 const state = (ship) => (silent(ship) ? "silent" : gaps(ship) ? "gaps" : "reporting");
@@ -20,7 +20,7 @@ const state = (ship) => (silent(ship) ? "silent" : gaps(ship) ? "gaps" : "report
 const COLUMNS = [
   { title: "Ship", key: (ship) => ship.spaceship_id },
   { title: "State", key: (ship) => BADNESS[state(ship)] },
-  { title: "Last reading", key: (ship) => Date.parse(ship.last_reading), down: true },
+  { title: "Last reading", key: (ship) => Date.parse(ship.last_reading ?? 0), down: true },
   { title: "Cadence", key: (ship) => ship.cadence ?? Infinity, number: true },
   { title: "Last 24 h", key: (ship) => ship.energy_24h ?? -Infinity, number: true, down: true },
   { title: "Last 30 days", key: (ship) => ship.energy_30d ?? -Infinity, number: true, down: true },
@@ -100,14 +100,19 @@ function sentence(found, first, shown) {
 function line(ship) {
   const name = make("th", { scope: "row" }, shipLink(ship.spaceship_id, address({ ship: ship.spaceship_id })));
   const badge = make("span", { className: "badge", data: { state: state(ship) } }, words(ship));
-  const cells = [cell(badge), cell(moment(Date.parse(ship.last_reading)), "when")];
+  const cells = [cell(badge), cell(lastReading(ship), "when")];
   const numbers = [length(ship.cadence), energy(ship.energy_24h), energy(ship.energy_30d), share(ship.whole_share)];
   return make("tr", {}, name, ...cells, ...numbers.map((text) => cell(text, "number")));
 }
 
+/** Say when a ship's last reading up to now was, if there is one. */
+export const lastReading = (ship) => moment(ship.last_reading && Date.parse(ship.last_reading));
+
 /** Say how a ship is. */
 export function words(ship) {
-  const said = [silent(ship) && `▲ silent for ${length(ship.silent_for)}`, gaps(ship) && "◪ gaps"];
+  const since = ship.silent_for === null ? "until now" : `for ${length(ship.silent_for)}`;
+  const ahead = ship.ahead !== null && `▶ clock ahead: ${moment(Date.parse(ship.ahead))}`;
+  const said = [silent(ship) && `▲ silent ${since}`, gaps(ship) && "◪ gaps", ahead];
   return said.filter(Boolean).join(", ") || "✓ reporting";
 }
 

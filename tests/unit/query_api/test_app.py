@@ -22,7 +22,8 @@ def test_what_the_store_does_not_answer_is_counted(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(store, "slots", away)
     errors = store_errors(registry)
     asking = make_app(routes(store, errors), slot_routes.routes(store, errors), access=anybody).test_client()
-    paths = ["/data?spaceship_id=1", "/data?spaceship_id=x", "/data/fleet", "/topusers"]
+    day = "start=2020-01-01T00:00Z&end=2020-01-02T00:00Z"
+    paths = [f"/data?spaceship_id=1&{day}", "/data?spaceship_id=x", "/data/fleet", "/topusers"]
     assert [asking.get(path).status_code for path in paths] == [503, 422, 200, 200]
     assert registry.get_sample_value("power_query_store_errors_total") == 1
     store.close()

@@ -36,13 +36,16 @@ class MemoryReader:
     def first_slot_s(self, ship: int | None, window: Window) -> int | None:
         raise NotImplementedError
 
-    def last_slot_s(self, ship: int) -> int | None:
+    def last_slot_s(self, ship: int | None, window: Window) -> int | None:
+        raise NotImplementedError
+
+    def reach(self, ship: int | None) -> Window:
         raise NotImplementedError
 
     def version(self, ship: int | None, window: Window) -> str | None:
         raise NotImplementedError
 
-    def ships(self, after: int, count: int, windows: Sequence[Window]) -> ShipPage:
+    def ships(self, after: int, count: int, windows: Sequence[Window], until_us: int) -> ShipPage:
         raise NotImplementedError
 
     def readings(self, ship: int, start_us: int, end_us: int, count: int) -> Readings:

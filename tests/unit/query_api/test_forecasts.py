@@ -12,9 +12,8 @@ from prometheus_client import CollectorRegistry
 from query_api import forecasts
 from query_api.app import store_errors
 from query_api.forecast import lstm_net
-from query_api.forecast.answers import Busy
 from query_api.forecast.lstm import BeingTrained
-from shared.errors import PowerError, Unavailable
+from shared.errors import Busy, PowerError, Unavailable
 from shared.http import make_app
 from shared.moments import iso
 from shared.slots import SLOT_S

@@ -29,7 +29,7 @@ class Ask:
         self.store = store
         self.now_us = NOW_US
         app = make_app(
-            ships.routes(store, store_errors(CollectorRegistry()), lambda: self.now_us),
+            ships.routes(store, store_errors(CollectorRegistry()), now_us=lambda: self.now_us),
             access=anybody,
         )
         self.client: FlaskClient = app.test_client()
@@ -51,18 +51,44 @@ def ask(tmp_path: Path) -> Iterator[Ask]:
 
 
 def test_a_ship_is_told_of(ask: Ask) -> None:
-    ask.put([(7, START_US + at * MINUTE_US + 500_000, 6.0, False, 0) for at in (0, 5, 10, 45)])
-    ask.put(slots_of((7, 0, 1.5, 900.0, False), (7, 1, 0.25, 600.0, False), (7, 3, 1.0, 900.0, True)))
+    ask.put([(7, START_US + at * MINUTE_US + 500_000, 6.0, False, 0) for at in (0, 5, 10, 30)])
+    ask.put(slots_of((7, 0, 1.5, 900.0, False), (7, 1, 0.25, 600.0, False), (7, 2, 1.0, 900.0, True)))
     assert ask("/ships") == {"ships": [ask("/ships/7")], "next": None}
     assert ask("/ships/7") == {
         "spaceship_id": 7,
         "first_reading": "2018-08-24T00:00:00.500000Z",
-        "last_reading": "2018-08-24T00:45:00.500000Z",
+        "last_reading": "2018-08-24T00:30:00.500000Z",
+        "ahead": None,
         "cadence": 300,
-        "energy_24h": 1.75,  # the slots of now and before it: 00:45 is yet to come
+        "energy_24h": 1.75,  # the slots of now and before it: 00:30 is yet to come
         "energy_30d": 1.75,
-        "whole_share": 0.5,
+        "whole_share": 0.666667,
         "silent_for": 0,
+    }
+
+
+def test_a_stamp_in_the_future_is_told_and_changes_nothing_else(ask: Ask) -> None:
+    """Not even of the ship that has sent nothing else: of that one nothing is known up to now."""
+    ask.put([(1, NOW_US - at * MINUTE_US, 6.0, False, 0) for at in (1, 2, 4)])
+    ask.put(slots_of((1, 0, 1.0, 900.0, False), (1, 1, 1.0, 300.0, False)))
+    before = ask("/ships/1")
+    assert (before["ahead"], before["whole_share"], before["silent_for"]) == (None, 0.5, 60)
+    far_us = NOW_US + 18 * 365 * 24 * 60 * MINUTE_US
+    at = (far_us // 60_000_000 - START_US // 60_000_000) // 15
+    ask.put([(ship, far_us, 6.0, False, 0) for ship in (1, 2)])
+    ask.put(slots_of((1, at, 1.0, 900.0, True), (2, at, 1.0, 900.0, True)))
+    ahead = "2036-08-19T00:20:00Z"
+    assert ask("/ships/1") == {**before, "ahead": ahead}
+    assert ask("/ships/2") == {
+        "spaceship_id": 2,
+        "first_reading": ahead,
+        "last_reading": None,
+        "ahead": ahead,
+        "cadence": None,
+        "energy_24h": None,
+        "energy_30d": None,
+        "whole_share": None,
+        "silent_for": None,
     }
 
 

@@ -5,6 +5,8 @@ import gzip
 import http.client
 import io
 import json
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -21,6 +23,7 @@ from werkzeug.test import TestResponse
 
 from query_api import exchange, slot_routes, tables
 from query_api.app import store_errors
+from query_api.heavy import HeavyAnswers
 from shared.errors import Unavailable
 from shared.http import make_app
 from shared.slots import SLOT_S, Slots, Window
@@ -29,6 +32,7 @@ from shared.tokens import anybody
 from tests.contracts.store_contract import START_S, put
 from tests.support.servers import HOST
 from tests.support.serving import serving
+from tests.support.waiting import until
 
 MANY = 45_000
 SHIP = "/data?spaceship_id=1"
@@ -325,19 +329,70 @@ def test_what_fails_in_the_middle_is_a_problem_where_a_cut_could_not_be_seen(
     assert asking_years.registry.get_sample_value("power_query_store_errors_total") == 1
 
 
-def test_few_long_answers_are_sent_at_a_time(asking_years: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who takes them slowly keeps nobody from short ones, nor from others once they are at their end or given up."""
-    monkeypatch.setattr(slot_routes, "LONG_AT_ONCE", 1)
-    app = make_app(slot_routes.routes(asking_years.store, store_errors(CollectorRegistry())), access=anybody)
+def test_few_heavy_answers_are_sent_at_a_time(asking_years: Asking) -> None:
+    """Who takes them slowly keeps nobody from light ones, nor from others once they are at their end or given up."""
+    heavy = HeavyAnswers(places=1)
+    app = make_app(slot_routes.routes(asking_years.store, store_errors(CollectorRegistry()), heavy), access=anybody)
     client = app.test_client()
     first = client.get(SHIP)
     assert (first.status_code, first.is_streamed) == (200, True)
     refused = client.get(SHIP)
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "2")
-    assert client.get(f"{SHIP}&resolution=1mo").status_code == 200
+    assert client.get(f"{SHIP}&resolution=1mo").status_code == 503
+    assert client.get(f"{SHIP}&start={_at(0)}&end={_at(96)}").status_code == 200
     first.close()
     client.head(SHIP).close()
+    assert client.get(f"{SHIP}&resolution=1mo").status_code == 200
     assert client.get(SHIP).data
+
+
+def test_months_of_too_many_slots_are_refused(asking_years: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer would be small and its work large; it says what can be asked for, and does not begin."""
+    monkeypatch.setattr(slot_routes, "SUMMED", MANY - 1)
+    monkeypatch.setattr(exchange, "WHOLE_BYTES", 100)
+    for resolution in ("1d", "1mo"):
+        refused = asking_years.get(f"{SHIP}&resolution={resolution}&format=csv")
+        assert refused.status_code == 422
+        assert refused.json is not None
+        assert [each["at"] for each in refused.json["errors"]] == ["resolution"]
+        assert asking_years.get(f"{SHIP}&resolution={resolution}&start={_at(1)}").status_code == 200
+    assert asking_years.get(f"{SHIP}&resolution=1h").status_code == 200
+
+
+@pytest.mark.usefixtures("asking_years")
+def test_an_answer_over_http_1_0_is_not_longer_than_its_file_may_be(
+    fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "FILE_BYTES", 2**18)
+    response, body = fetch(SHIP, version=10)
+    assert (response.status, b"HTTP/1.1" in (body or b"")) == (422, True)
+    assert fetch(SHIP)[0].status == 200
+
+
+@pytest.mark.parametrize("resolution", ["15m", "1mo"])
+def test_an_answer_whose_client_has_gone_is_computed_no_further(
+    asking_years: Asking, monkeypatch: pytest.MonkeyPatch, resolution: str
+) -> None:
+    """Whether some of it has been sent or not."""
+    heavy, goes_on = HeavyAnswers(places=1), threading.Event()
+    slots: Any = asking_years.store.slots
+
+    def one_by_one(ship: int, window: Window) -> Slots:
+        found: Slots = slots(ship, window)
+        assert len(asking_years.read) < 3 or goes_on.wait(20)
+        return found
+
+    monkeypatch.setattr(asking_years.store, "slots", one_by_one)
+    monkeypatch.setattr(tables, "PART", 500)
+    app = make_app(slot_routes.routes(asking_years.store, store_errors(CollectorRegistry()), heavy), access=anybody)
+    with serving(app) as port:
+        connection = socket.create_connection((HOST, port))
+        connection.sendall(f"GET {SHIP}&resolution={resolution} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        until(lambda: len(asking_years.read) == 3, "some has been read")
+        connection.close()
+        goes_on.set()
+        until(lambda: not heavy.taken, "it has given up its place")
+    assert len(asking_years.read) < MANY // 500 / 2
 
 
 @pytest.mark.parametrize("path", [SHIP, f"{SHIP}&resolution=1mo"])

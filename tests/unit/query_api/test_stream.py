@@ -15,13 +15,15 @@ from query_api.app import store_errors
 from query_api.stream import REACH_S, Pace, Streams
 from shared.errors import Unavailable
 from shared.http import make_app
-from shared.moments import US_PER_S, iso
+from shared.moments import LAST_US, US_PER_S, iso
 from shared.slots import SLOT_S
 from shared.store.sqlite import SqliteStore
-from shared.tokens import anybody
+from shared.tokens import Access, Role, Token, access, anybody
 from tests.contracts.store_contract import DAY_S, START_S, put, slots_of
 from tests.support.servers import HOST
 from tests.support.serving import serving
+from tests.support.strategies import START_US
+from tests.support.tokens import bearer, token
 from tests.support.waiting import until
 
 PATH = "/data/stream?spaceship_id=1"
@@ -30,13 +32,21 @@ PATH = "/data/stream?spaceship_id=1"
 class Hearing:
     """Streams over a store, with little patience, and somebody who listens."""
 
+    now_us = LAST_US
+
     def __init__(self, folder: Path) -> None:
         self.store, self.registry = SqliteStore(folder), CollectorRegistry()
-        pace = Pace(poll_s=0.01, away_s=0.01, heartbeat_s=600)
-        self.streams = Streams(self.store, store_errors(self.registry), self.registry, most=2, pace=pace)
-        self.app: Flask = make_app(self.streams.routes(), access=anybody)
+        pace = Pace(most=2, poll_s=0.01, away_s=0.01, heartbeat_s=600)
+        self.streams = Streams(
+            self.store, store_errors(self.registry), self.registry, pace=pace, now_us=lambda: self.now_us
+        )
+        self.app: Flask = make_app(self.streams.routes(), access=self._access)
         self.port = 0
+        self.tokens: list[Token] = []
         self._opened: list[http.client.HTTPConnection | http.client.HTTPResponse] = []
+
+    def _access(self, authorization: str | None) -> Access:
+        return access(self.tokens, authorization) if self.tokens else anybody(authorization)
 
     def open(self, path: str = PATH, **headers: str) -> http.client.HTTPResponse:
         """Begin to listen."""
@@ -207,6 +217,44 @@ def test_a_store_that_is_away_for_a_while_is_waited_for(hearing: Hearing, monkey
 
 def _away(*_: object) -> str:
     raise Unavailable("gone")
+
+
+def test_a_slot_in_the_future_silences_nobody(hearing: Hearing) -> None:
+    """Nor does what lies beyond the longest time that a reading speaks for come along before its time."""
+    hearing.now_us = START_US
+    far = 96 * 32
+    put(hearing.store, slots_of((1, 0, 1.0, 900.0, False), (1, 96, 2.0, 900.0, True), (1, far, 9.0, 900.0, True)))
+    response = hearing.open()
+    assert [data["value"] for _, data, _ in events(response, 2)] == [1, 2]
+    put(hearing.store, slots_of((1, 1, 3.0, 900.0, False), (1, -95, 4.0, 900.0, False)))
+    assert [data["value"] for _, data, _ in events(response, 2)] == [4, 3]
+    hearing.now_us += (DAY_S + SLOT_S) * US_PER_S
+    assert [data["value"] for _, data, _ in events(response, 1)] == [9]
+    response.close()
+
+
+def test_a_ship_that_has_slots_in_the_future_only_is_waited_for(hearing: Hearing) -> None:
+    hearing.now_us = START_US
+    put(hearing.store, slots_of((1, 96, 2.0, 900.0, True)))
+    response = hearing.open()
+    put(hearing.store, slots_of((1, 0, 1.0, 900.0, True)))
+    assert [data["value"] for _, data, _ in events(response, 2)] == [1, 2]
+    response.close()
+
+
+@pytest.mark.parametrize("role", [None, "ingest"])
+def test_a_token_that_may_no_longer_read_ends_its_streams_well(hearing: Hearing, role: Role | None) -> None:
+    """Removed, or of another role now; those of other tokens go on."""
+    hearing.tokens[:] = [token("ana", "read"), token("bob", "read")]
+    ana, bob = (hearing.open(**bearer(name)) for name in ("ana", "bob"))
+    put(hearing.store, slots_of((1, 0, 1.0, 900.0, True)))
+    for each in (ana, bob):
+        events(each, 1)
+    hearing.tokens[:] = [token("bob", "read"), *([] if role is None else [token("ana", role)])]
+    assert ana.read() == b""
+    put(hearing.store, slots_of((1, 1, 2.0, 900.0, True)))
+    assert [data["value"] for _, data, _ in events(bob, 1)] == [2]
+    assert hearing.open(**bearer("ana")).status == (401 if role is None else 403)
 
 
 @pytest.mark.parametrize("path", ["/data/stream", f"{PATH}&end=2020-01-01T00:00Z", f"{PATH}&start=now"])
