@@ -51,7 +51,7 @@ def main() -> None:
         dead_letters,
         arrivals,
         vitals,
-        allow_negative=settings.allow_negative,
+        rules=settings.rules,
         limits=limits,
     )
     try:

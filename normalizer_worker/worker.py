@@ -6,18 +6,20 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Protocol
+from uuid import UUID
 
 from normalizer_worker import receipts
 from normalizer_worker.arrivals import arrival_key
 from normalizer_worker.dead_letters import DeadLetter
 from normalizer_worker.finishing import Done
 from normalizer_worker.vitals import Vitals
-from shared.batch import Batch, columns, decode
+from shared.batch import Batch, columns, decode, name_of
 from shared.clock import StrictClock
 from shared.errors import InvalidInput, Problem, Refused, Unavailable
 from shared.moments import US_PER_S
 from shared.mqtt_publish import Message
 from shared.readings import Readings
+from shared.rules import Rules
 from shared.topics import ship_of
 
 log = logging.getLogger(__name__)
@@ -90,6 +92,7 @@ class _Load:
         batches: the valid ones, each with the place of its message.
         undated: the keys of those that may be repeats, by their place in `batches`.
         dead: what can never be stored, by the place of its message.
+        names: the `batch_id` of each of these, if it has one.
         lags_s: from `sent_at` to now.
         count: how many readings there are.
         size_bytes: of all payloads; also of what holds few readings, or none.
@@ -100,6 +103,7 @@ class _Load:
     batches: list[tuple[int, Batch]] = field(default_factory=list)
     undated: dict[int, bytes] = field(default_factory=dict)
     dead: dict[int, DeadLetter] = field(default_factory=dict)
+    names: dict[int, UUID | None] = field(default_factory=dict)
     lags_s: list[float] = field(default_factory=list)
     count: int = 0
     size_bytes: int = 0
@@ -124,7 +128,7 @@ class Worker:
         memory: Memory,
         vitals: Vitals,
         *,
-        allow_negative: bool = False,
+        rules: Rules | None = None,
         limits: Limits | None = None,
     ) -> None:
         """Put the parts together; `connect` opens a new connection, and raises `Unavailable` while it cannot."""
@@ -133,7 +137,7 @@ class Worker:
         self._morgue = morgue
         self._memory = memory
         self._vitals = vitals
-        self._allow_negative = allow_negative
+        self._rules = rules or Rules()
         self._limits = limits or Limits()
         self._clock = StrictClock()
         self._untidy = False
@@ -206,9 +210,10 @@ class Worker:
             self._sink.record(columns([batch for _, batch in batches]))
         except Refused as error:
             if len(batches) == 1:
-                place = batches[0][0]
+                place, batch = batches[0]
                 message = load.messages[place]
                 load.dead[place] = DeadLetter.of(message.topic, message.payload, error, self._clock.now_us())
+                load.names[place] = batch.batch_id
                 return []
             half = len(batches) // 2
             return self._record(load, batches[:half]) + self._record(load, batches[half:])
@@ -228,9 +233,11 @@ class Worker:
         load.size_bytes += len(message.payload)
         now_us = self._clock.now_us()
         try:
-            batch = decode(message.payload, topic_ship=_ship(message), allow_negative=self._allow_negative)
+            batch = decode(message.payload, self._rules, now_us, topic_ship=_ship(message))
         except InvalidInput as error:
-            load.dead[len(load.messages) - 1] = DeadLetter.of(message.topic, message.payload, error, now_us)
+            place = len(load.messages) - 1
+            load.dead[place] = DeadLetter.of(message.topic, message.payload, error, now_us)
+            load.names[place] = name_of(error, message.payload)
             return
         # A retained message may be of any age: without a `sent_at` it fills holes but corrects nothing.
         if batch.sent_at_us is None:
@@ -251,7 +258,8 @@ def _done(load: _Load, stored: Sequence[tuple[int, Batch]]) -> list[Done]:
             message = load.messages[place]
             done[place] = Done(message, receipts.stored(message, batch.ship, batch.batch_id, batch.received))
     for place, letter in load.dead.items():
-        done[place] = Done(load.messages[place], receipts.rejected(load.messages[place], letter.problems))
+        message = load.messages[place]
+        done[place] = Done(message, receipts.rejected(message, load.names[place], letter.problems))
     return done
 
 
