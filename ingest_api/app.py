@@ -1,34 +1,30 @@
 """The gateway's HTTP interface: POST /data and GET /batches/{batch_id}."""
 
-import hashlib
 import logging
 import re
 from collections import Counter
-from threading import BoundedSemaphore, Lock
+from threading import Lock
 from typing import Any, Protocol
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from flask import Response, jsonify, request
 from werkzeug.exceptions import NotFound
 
 from ingest_api import body
 from ingest_api.fates import BatchKey, Fate
+from ingest_api.intake import Intake
 from ingest_api.interface import ACCEPT, TELL
 from ingest_api.metrics import IngestMetrics
 from ingest_api.outbox import Entry
 from ingest_api.usage import QuotaFull
-from shared.batch import Batch, decode
-from shared.clock import StrictClock
 from shared.errors import InvalidInput, Problem, Unavailable
 from shared.http import Routes, caller, problem
-from shared.moments import iso
+from shared.rules import Rules
 from shared.tokens import Access
 
 log = logging.getLogger(__name__)
 
 BAD_REQUEST = 400
-DECODERS = 4
-"""How many batches are decoded at a time: one of full size takes some 50 MB for it, and more at once are no quicker."""
 WAITERS = 16
 """How many requests may wait for a receipt at a time: fewer than there are threads to answer the others."""
 SENDER_WAITERS = WAITERS // 2
@@ -53,35 +49,30 @@ class Acceptor(Protocol):
         ...
 
 
-def routes(outbox: Acceptor, metrics: IngestMetrics, *, allow_negative: bool = False) -> Routes:
+def routes(outbox: Acceptor, metrics: IngestMetrics, rules: Rules | None = None) -> Routes:
     """Build the routes.
 
     Args:
         outbox: where accepted batches go.
         metrics: where they are counted.
-        allow_negative: take values below 0.
+        rules: which readings are taken; the usual ones where they are left out.
 
     """
     routes = Routes("ingest_api", __name__, needs="ingest")
-    clock = StrictClock()
-    room, decoders, waiters = body.Room(), BoundedSemaphore(DECODERS), _Waiters(outbox)
+    room, intake, waiters = body.Room(), Intake(rules or Rules()), _Waiters(outbox)
 
     @routes.serves(ACCEPT)
     def accept() -> Response:
-        with room.of(request):
-            fate = _taken()
+        fate = _taken()
         return waiters.answer(fate)  # by now nothing of the body is in memory any more
 
     def _taken() -> Fate:
-        payload = body.read(request)
-        with decoders:
-            batch = decode(payload, allow_negative=allow_negative)
-        caller().check_ship(batch.ship)
-        batch_id = batch.batch_id or uuid4()
-        added = {} if batch.batch_id else {"batch_id": str(batch_id)}
-        if batch.sent_at_us is None:
-            added["sent_at"] = iso(clock.now_us())
-        entry = Entry(batch_id, batch.ship, batch.received, digest(batch), _with_members(payload, added), caller())
+        with room.body(request) as payload:
+            entry = intake.entry(payload, caller())
+            del payload
+            return _kept(entry)
+
+    def _kept(entry: Entry) -> Fate:
         with (
             metrics.outbox_failures.count_exceptions(Unavailable),
             metrics.quota_refusals.count_exceptions(QuotaFull),
@@ -89,7 +80,7 @@ def routes(outbox: Acceptor, metrics: IngestMetrics, *, allow_negative: bool = F
             fate, is_new = outbox.accept(entry)
         if is_new:
             metrics.batches.inc()
-            metrics.readings.inc(batch.received)
+            metrics.readings.inc(entry.readings)
         return fate
 
     @routes.serves(TELL)
@@ -151,14 +142,6 @@ class _Waiters:
             self._of_sender = +self._of_sender  # without those that have none
 
 
-def digest(batch: Batch) -> bytes:
-    """Tell one content from another: ship, unit, `sent_at` and readings, however they are written."""
-    found = hashlib.sha256(f"{batch.ship} {batch.units} {batch.sent_at_us} ".encode())
-    found.update(batch.moment_us.tobytes())
-    found.update(batch.value.tobytes())
-    return found.digest()
-
-
 def _wished_wait_s() -> int | None:
     """Tell how long the sender would like to wait for the receipt, and may; None where it says nothing of that."""
     wish = _WAIT.search(",".join(request.headers.getlist("Prefer")))
@@ -184,9 +167,3 @@ def _summary(fate: Fate) -> dict[str, Any]:
 
 def _errors(fate: Fate) -> list[dict[str, str]]:
     return [{"at": each.at, "problem": each.problem} for each in fate.problems]
-
-
-def _with_members(payload: bytes, members: dict[str, str]) -> bytes:
-    """Add members to the end of a JSON object that is not empty; of two of one name the last counts."""
-    added = "".join(f', "{name}": "{value}"' for name, value in members.items())
-    return payload[: payload.rindex(b"}")] + added.encode() + b"}"

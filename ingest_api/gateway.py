@@ -63,7 +63,7 @@ def gateway(settings: IngestSettings, registry: CollectorRegistry) -> Iterator[G
     dispatcher = Dispatcher(outbox, make_link, metrics.dropped.set)
     dispatcher.start()
     checks = {"broker": dispatcher.is_connected, "outbox": lambda: is_well(outbox)}
-    ours = routes(outbox, metrics, allow_negative=settings.allow_negative)
+    ours = routes(outbox, metrics, settings.rules)
     try:
         yield Gateway(ours, checks, dispatcher.await_connection, outbox.let_go)
     finally:

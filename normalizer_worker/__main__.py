@@ -51,8 +51,7 @@ def main() -> None:
         dead_letters,
         arrivals,
         vitals,
-        allow_negative=settings.allow_negative,
-        max_gap_us=settings.max_gap_s * US_PER_S,
+        rules=settings.rules,
     )
     try:
         worker.run(lambda: bool(stop), announce_ready)

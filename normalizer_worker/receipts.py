@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 from uuid import UUID
 
-from shared.batch import batch_id_of
 from shared.errors import Problem
 from shared.mqtt_publish import MAX_CORRELATION_BYTES, Message
 from shared.topics import answer_topic, ship_of
@@ -35,10 +34,9 @@ def stored(message: Message, ship: int, batch_id: UUID, readings: int) -> Receip
     return _receipt(message, ship, batch_id, "stored", readings, ())
 
 
-def rejected(message: Message, problems: Sequence[Problem]) -> Receipt | None:
+def rejected(message: Message, batch_id: UUID | None, problems: Sequence[Problem]) -> Receipt | None:
     """Make the receipt of what has become a dead letter; None where it names no ship or has no `batch_id`."""
     ship = ship_of(message.topic)
-    batch_id = None if ship is None else batch_id_of(message.payload)
     if ship is None or batch_id is None:
         return None
     return _receipt(message, ship, batch_id, "rejected", 0, problems)

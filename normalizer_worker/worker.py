@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Protocol
+from uuid import UUID
 
 import numpy as np
 
@@ -16,15 +17,15 @@ from normalizer_worker.backlog import Backlog
 from normalizer_worker.dead_letters import DeadLetter
 from normalizer_worker.finishing import Done
 from normalizer_worker.letter_queue import LetterQueue, Morgue
-from normalizer_worker.normalize import DEFAULT_MAX_GAP_US
 from normalizer_worker.recorder import STRETCH_COST, costs, near_us
 from normalizer_worker.vitals import Vitals
-from shared.batch import Batch, columns, decode
+from shared.batch import Batch, columns, decode, name_of
 from shared.clock import StrictClock
 from shared.errors import InvalidInput, Problem, Refused, Unavailable
 from shared.moments import US_PER_S
 from shared.mqtt_publish import MAX_CORRELATION_BYTES, Message
 from shared.readings import Readings
+from shared.rules import Rules
 from shared.slots import SLOT_US
 from shared.topics import MAX_RESPONSE_TOPIC_BYTES, ship_of
 
@@ -99,6 +100,7 @@ class _Load:
         batches: the valid ones, each with the place of its message.
         undated: the keys of those that may be repeats, by their place in `batches`.
         dead: what can never be stored, by the place of its message.
+        names: the `batch_id` of each of these, if it has one.
         lags_s: from `sent_at` to now.
         long: the places of those messages whose batches go to the backlog.
         shed: how many messages were shed, by ship.
@@ -114,6 +116,7 @@ class _Load:
     batches: list[tuple[int, Batch]] = field(default_factory=list)
     undated: dict[int, bytes] = field(default_factory=dict)
     dead: dict[int, DeadLetter] = field(default_factory=dict)
+    names: dict[int, UUID | None] = field(default_factory=dict)
     lags_s: list[float] = field(default_factory=list)
     long: set[int] = field(default_factory=set)
     shed: CountOf[int] = field(default_factory=CountOf)
@@ -144,8 +147,7 @@ class Worker:
         memory: Memory,
         vitals: Vitals,
         *,
-        allow_negative: bool = False,
-        max_gap_us: int = DEFAULT_MAX_GAP_US,
+        rules: Rules | None = None,
         limits: Limits | None = None,
     ) -> None:
         """Put the parts together; `connect` opens a new connection, and raises `Unavailable` while it cannot."""
@@ -153,11 +155,10 @@ class Worker:
         self._sink = sink
         self._letters = LetterQueue(morgue, vitals)
         self._memory = memory
-        self._max_gap_us = max_gap_us
-        self._near_us = near_us(max_gap_us)
-        self._backlog = Backlog(max_gap_us)
         self._vitals = vitals
-        self._allow_negative = allow_negative
+        self._rules = rules or Rules()
+        self._near_us = near_us(self._rules.max_gap_us)
+        self._backlog = Backlog(self._rules.max_gap_us)
         self._limits = limits or Limits()
         self._clock = StrictClock()
         self._untidy = False
@@ -290,9 +291,10 @@ class Worker:
             self._sink.record(readings if rows is None else readings[rows])
         except Refused as error:
             if len(batches) == 1:
-                place = batches[0][0]
+                place, batch = batches[0]
                 message = load.messages[place]
                 load.dead[place] = DeadLetter.of(message.topic, message.payload, error, self._clock.now_us())
+                load.names[place] = batch.batch_id
                 return []
             half = len(batches) // 2
             return self._record(load, batches[:half]) + self._record(load, batches[half:])
@@ -322,9 +324,11 @@ class Worker:
         try:
             if message.correlation or message.response_topic:
                 _check_properties(message)
-            batch = decode(message.payload, topic_ship=_ship(message), allow_negative=self._allow_negative)
+            batch = decode(message.payload, self._rules, now_us, topic_ship=_ship(message))
         except InvalidInput as error:
-            load.dead[len(load.messages) - 1] = DeadLetter.of(message.topic, message.payload, error, now_us)
+            place = len(load.messages) - 1
+            load.dead[place] = DeadLetter.of(message.topic, message.payload, error, now_us)
+            load.names[place] = name_of(error, message.payload)
             return
         # A retained message may be of any age: without a `sent_at` it fills holes but corrects nothing.
         if batch.sent_at_us is None:
@@ -354,13 +358,13 @@ class Worker:
         if len(moment_us) > 1:
             last_us = int(moment_us[-1])
         if last_us - first_us > near and (moment_us[1:] - moment_us[:-1]).max() > near:
-            cost = costs(np.full(len(moment_us), batch.ship), moment_us, self._max_gap_us).sum()
+            cost = costs(np.full(len(moment_us), batch.ship), moment_us, self._rules.max_gap_us).sum()
             excess = max(int(cost) - FREE_COST * len(moment_us), 0)
         before = load.last.get(batch.ship)
         load.last[batch.ship] = first_us, last_us
         apart_us = max(first_us - before[1], before[0] - last_us) if before else 0
         if apart_us > near:
-            excess += STRETCH_COST + min(apart_us, self._max_gap_us) // SLOT_US
+            excess += STRETCH_COST + min(apart_us, self._rules.max_gap_us) // SLOT_US
         return excess
 
 
@@ -372,7 +376,8 @@ def _done(load: _Load, stored: Sequence[tuple[int, Batch]]) -> dict[int, Done]:
             message = load.messages[place]
             done[place] = Done(message, receipts.stored(message, batch.ship, batch.batch_id, batch.received))
     for place, letter in load.dead.items():
-        done[place] = Done(load.messages[place], receipts.rejected(load.messages[place], letter.problems))
+        message = load.messages[place]
+        done[place] = Done(message, receipts.rejected(message, load.names[place], letter.problems))
     return done
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,9 +15,13 @@ import numpy as np
 from tqdm import tqdm
 
 from power_cli import sending
-from shared.batch import MAX_VALUE, Units
+from shared.batch import MAX_SLOTS, MAX_VALUE, Units
+from shared.clock import now_us
 from shared.errors import InvalidInput, InvalidSettings
-from shared.moments import iso, moment_us
+from shared.moments import US_PER_S, iso, moment_us
+from shared.rules import EVER, Period
+from shared.settings import MAX_GAP_S, ReadingSettings
+from shared.slots import count_slots
 
 BATCH_READINGS = 10_000
 NAMED_ROWS = 20
@@ -43,6 +48,7 @@ class Table:
         time_column: the name of the column that holds the moments.
         value_column: that of the values; None where the header is to tell.
         allow_negative: take values below 0.
+        period: the moments that the service takes.
 
     """
 
@@ -50,6 +56,7 @@ class Table:
     time_column: str = "datetime"
     value_column: str | None = None
     allow_negative: bool = False
+    period: Period = EVER
 
 
 def rows(lines: Iterable[str], table: Table, bad: Callable[[int, str], None]) -> Iterator[Row]:
@@ -127,15 +134,20 @@ def _reading(cells: Sequence[str], columns: tuple[int, int], table: Table) -> tu
         message = f"cells are missing: there are {len(cells)}, at least {max(columns) + 1} are needed"
         raise ValueError(message)
     moment, value = (cells[at].strip() for at in columns)
-    return _moment_us(moment), _value(value, allow_negative=table.allow_negative)
+    return _moment_us(moment, table.period), _value(value, allow_negative=table.allow_negative)
 
 
-def _moment_us(text: str) -> int:
+def _moment_us(text: str, period: Period) -> int:
     try:
-        return moment_us(text)
+        us = moment_us(text)
     except ValueError as error:
         message = f"datetime {error}: {_shown(text)}" if text else "datetime is missing"
         raise ValueError(message) from None
+    fault = period.fault(us)
+    if fault is not None:
+        message = f"datetime {fault}: {_shown(text)}"
+        raise ValueError(message)
+    return us
 
 
 def _value(text: str, *, allow_negative: bool) -> float:
@@ -171,14 +183,26 @@ def _shown(text: str) -> str:
 def parcels(good: Iterator[Row], name: str, ship: int, units: Units) -> Iterator[sending.Parcel]:
     """Cut rows into batches, in their order: of two for one moment the later one is to count."""
     while batch := list(islice(good, BATCH_READINGS)):
-        lines, moments, values = zip(*batch, strict=True)
-        yield sending.Parcel(
-            name=f"{name}:{lines[0]}-{lines[-1]}",
-            ship=ship,
-            units=units,
-            moment_us=np.array(moments, np.int64),
-            value=np.array(values, np.float64),
-        )
+        for part in _few_slots(batch):
+            lines, moments, values = zip(*part, strict=True)
+            yield sending.Parcel(
+                name=f"{name}:{lines[0]}-{lines[-1]}",
+                ship=ship,
+                units=units,
+                moment_us=np.array(moments, np.int64),
+                value=np.array(values, np.float64),
+            )
+
+
+def _few_slots(batch: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    """Halve a batch until no part makes more slots than the service takes, whatever its longest gap."""
+    moments = np.unique(np.array([row.moment_us for row in batch], np.int64))
+    if count_slots(moments, MAX_GAP_S * US_PER_S) <= MAX_SLOTS:
+        yield batch
+        return
+    half = len(batch) // 2
+    yield from _few_slots(batch[:half])
+    yield from _few_slots(batch[half:])
 
 
 @dataclass(slots=True)
@@ -221,7 +245,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> int:
     """Send a file's readings to a running service."""
     path: Path = arguments.file
-    table = Table(arguments.units, arguments.time_column, arguments.value_column, arguments.allow_negative)
+    period = ReadingSettings.load(os.environ).rules.period(now_us())
+    table = Table(arguments.units, arguments.time_column, arguments.value_column, arguments.allow_negative, period)
     tally = Tally(str(path))
     try:
         # Bytes that are not UTF-8 make the cell that holds them bad, not the file.

@@ -24,6 +24,7 @@ _SHAPE = re.compile(
 )
 
 _USUAL = np.frombuffer(b"0000-00-00T00:00:00Z", np.uint8)
+USUAL_LENGTH = len(_USUAL)
 _DIGITS = ord("0") == _USUAL
 FEW = 16
 """Up to here a loop is quicker than columns."""

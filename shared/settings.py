@@ -1,5 +1,6 @@
 """Every environment variable that the services know, checked once at start."""
 
+import re
 import ssl
 from collections.abc import Mapping
 from ipaddress import ip_address
@@ -10,10 +11,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import PydanticCustomError
 
 from shared.errors import InvalidSettings
+from shared.moments import LAST_US, US_PER_S
+from shared.rules import OLDEST_US, Rules
 from shared.slots import SLOT_S
-from shared.validation import problems
+from shared.validation import moment, problems
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+MAX_GAP_S = 31 * 24 * 3600
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 class _InFile(NamedTuple):
@@ -176,10 +181,23 @@ class SenderSettings(Settings):
     api_token: str | None = Field(None, alias="POWER_API_TOKEN", pattern="^[!-~]+$", repr=False)
 
 
+def _date_or_moment(given: object) -> int:
+    """Read an ISO 8601 date, which stands for its first moment in UTC, or a moment."""
+    return moment(f"{given}T00:00:00Z" if isinstance(given, str) and _DATE.fullmatch(given) else given)
+
+
 class ReadingSettings(Settings):
     """Which readings are taken."""
 
     allow_negative: bool = Field(default=False, alias="POWER_ALLOW_NEGATIVE")
+    max_gap_s: int = Field(24 * 3600, alias="POWER_MAX_GAP_S", ge=SLOT_S, le=MAX_GAP_S)
+    max_ahead_s: int = Field(900, alias="POWER_MAX_AHEAD_S", ge=0, le=LAST_US // US_PER_S)
+    oldest_us: Annotated[int, BeforeValidator(_date_or_moment)] = Field(OLDEST_US, alias="POWER_OLDEST")
+
+    @property
+    def rules(self) -> Rules:
+        """What batches are judged by."""
+        return Rules(self.allow_negative, self.max_gap_s * US_PER_S, self.max_ahead_s * US_PER_S, self.oldest_us)
 
 
 def _is_loopback(host: str) -> bool:
@@ -202,7 +220,6 @@ class IngestSettings(BrokerSettings, HttpSettings, FolderSettings, ReadingSettin
 class WorkerSettings(BrokerSettings, ListenerSettings, StoreSettings, ReadingSettings):
     """The worker's."""
 
-    max_gap_s: int = Field(24 * 3600, alias="POWER_MAX_GAP_S", ge=SLOT_S, le=31 * 24 * 3600)
     http_port: int = Field(5001, alias="POWER_WORKER_HTTP_PORT", ge=0, le=65535)
     """Where it tells how it is; 0 is nowhere."""
 

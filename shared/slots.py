@@ -60,6 +60,22 @@ class Slots:
         )
 
 
+def count_slots(moment_us: I64, max_gap_us: int) -> int:
+    """Count the slots that one ship's readings make by themselves, or a few more.
+
+    Args:
+        moment_us: at least one, ascending.
+        max_gap_us: the longest silence that a reading still speaks across, at least one slot.
+
+    """
+    slot, step_us = moment_us // SLOT_US, np.diff(moment_us)
+    is_joined = step_us <= max_gap_us
+    ends = np.append(np.flatnonzero(~is_joined), len(moment_us) - 1)  # before a longer silence, and the last one
+    spoken_us = np.append(SLOT_US, np.where(is_joined, step_us, SLOT_US))[ends]
+    after_ends = (moment_us[ends] + spoken_us - 1) // SLOT_US - slot[ends]
+    return int(np.diff(slot)[is_joined].sum() + after_ends.sum()) + len(ends)
+
+
 def slot_floor_us(us: int) -> int:
     """Give the start of the slot that holds a moment."""
     return us - us % SLOT_US

@@ -19,9 +19,11 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from power_cli.up import HOST
 from shared.batch import columns, decode
+from shared.clock import now_us
 from shared.errors import Unavailable
 from shared.moments import US_PER_S
 from shared.readings import I64, Readings
+from shared.rules import Rules
 from shared.topics import readings_topic
 
 START_S = 1_704_067_200
@@ -70,7 +72,8 @@ class Batch:
 
 def readings_of(batches: Sequence[Batch]) -> Readings:
     """Give what the service makes of batches, as columns."""
-    return columns([decode(batch.payload())._replace(sent_at_us=0) for batch in batches])
+    rules, moment_us = Rules(), now_us()
+    return columns([decode(batch.payload(), rules, moment_us)._replace(sent_at_us=0) for batch in batches])
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import random
 import string
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date, timedelta
 
 from shared.batch import MAX_READINGS
 from shared.readings import MAX_SHIP
@@ -162,6 +163,29 @@ def _duplicate_keys() -> Iterator[BadBatch]:
     yield _invalid("the second sent_at bad", text(sent_at=MOMENT)[:-1] + ', "sent_at": "now"}', "sent_at")
 
 
+def _too_many_parts() -> Iterator[BadBatch]:
+    """Within 8 MiB, and yet more work than one batch may make: not even parsed, or not stored."""
+    million = 1_000_000
+    yield _invalid("4,000,000 open arrays", "[" * 4 * million, "body")
+    yield _invalid("a million objects", text(note=f"[{','.join(['{}'] * million)}]"), "body")
+    yield _invalid("a million numbers", text(note=f"[{','.join('1' * million)}]"), "body")
+    yield _invalid("a million strings", text(note=r'["\\", "\"", ' + ",".join(['""'] * million) + "]"), "body")
+    days = (date(2010, 1, 1) + timedelta(days=day) for day in range(2_200))
+    daily = [reading(f'"{day}T00:00:00Z"') for day in days]
+    yield _invalid("six years of daily readings", text(data=f"[{', '.join(daily)}]"), "data")
+
+
+def _wrong_clocks() -> Iterator[BadBatch]:
+    for value in ("1999-12-31T23:59:59.999999Z", "2000-01-01T00:00:00+00:01", "2199-12-31T23:59:59Z"):
+        yield _invalid(f"datetime {value}", readings(READING, reading(f'"{value}"')), "data[1].datetime")
+        yield _invalid(f"sent_at {value}", text(sent_at=f'"{value}"'), "sent_at")
+    yield _invalid(
+        "several moments of a wrong clock",
+        readings(reading('"2199-01-01T00:00:00Z"'), READING, reading('"1999-01-01T00:00:00Z"', "-1"), reading('"x"')),
+        *("data[0].datetime", "data[2].datetime", "data[2].value", "data[3].datetime"),
+    )
+
+
 INVALID = [
     *_wrong_ships(),
     *_wrong_units(),
@@ -171,6 +195,8 @@ INVALID = [
     *_wrong_ids(),
     *_several_faults(),
     *_duplicate_keys(),
+    *_too_many_parts(),
+    *_wrong_clocks(),
 ]
 """JSON, but no valid batch: every fault has its place."""
 
@@ -216,7 +242,7 @@ def _not_utf_8() -> Iterator[BadBatch]:
 
 
 def _deep() -> Iterator[BadBatch]:
-    for depth in (1_000, 100_000, 4_000_000):
+    for depth in (1_000, 100_000):
         yield _unreadable(f"{depth} open arrays", b"[" * depth)
     yield _unreadable("100,000 open objects", b'{"a":' * 100_000)
     yield _unreadable("deep data", text(data="[" * 100_000 + "]" * 100_000))

@@ -99,7 +99,7 @@ def test_a_full_outbox_is_503_and_loses_nothing(small: WatchedService) -> None:
     worker = process(small, "normalizer_worker")
     worker.suspend()
     accepted = 0
-    while (response := small.post({**batch(1, accepted), "padding": "x" * 1_000_000})).status == 202:
+    while (response := small.post({**batch(1, accepted), "data": batch(1, accepted)["data"] * 20_000})).status == 202:
         accepted += 1
     assert response.status == 503
     assert int(response.headers["Retry-After"]) >= 1

@@ -315,13 +315,11 @@ def test_good_forms_are_taken_as_over_http(service: Service, ship: int) -> None:
 @pytest.mark.parametrize(
     ("moment", "values_"), [("1970-01-01T00:00:00Z", [900]), ("2199-12-31T23:59:59.999999Z", [0.000001, 899.999999])]
 )
-def test_the_first_and_the_last_moment_are_stored(
-    service: Service, ship: int, moment: str, values_: list[float]
-) -> None:
-    """1970-01-01 to 2199-12-31, both days whole."""
-    with Ship(service) as sender:
+def test_the_first_and_the_last_moment_are_stored(own: Service, ship: int, moment: str, values_: list[float]) -> None:
+    """1970-01-01 to 2199-12-31, both days whole, where the settings allow it."""
+    with Ship(own) as sender:
         sender.send(ship, {"units": "kWh", "data": [{"datetime": moment, "value": 900}]})
-    stored(service, ship, values_)
+    stored(own, ship, values_)
 
 
 SENT = ["2021-06-01T01:00:00Z", "2021-06-01T02:00:00+02:00", "2021-06-01T01:00:00.000001Z"]
@@ -361,8 +359,12 @@ def test_http_and_mqtt_correct_each_other(service: Service, ship: int) -> None:
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service of a fleet that feeds energy back, whose broker had a retained message before the worker's first."""
-    service = Service(tmp_path_factory.mktemp("own") / "data", POWER_ALLOW_NEGATIVE="true")
+    """A service of a fleet that feeds energy back, whose broker had a retained message before the worker's first.
+
+    It takes every moment which can be written.
+    """
+    anything = {"POWER_ALLOW_NEGATIVE": "true", "POWER_OLDEST": "1970-01-01", "POWER_MAX_AHEAD_S": "6000000000"}
+    service = Service(tmp_path_factory.mktemp("own") / "data", **anything)
     retain(service, {"units": "kWh", "data": kwh(1)})
     service.start()
     yield service

@@ -15,6 +15,7 @@ import urllib3
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
+from shared.batch import MAX_READINGS
 from shared.moments import iso, moment_us
 from tests.e2e.test_accepted import process
 from tests.support.servers import HOST, WatchedService, started
@@ -52,10 +53,11 @@ def await_warmth(service: WatchedService) -> None:
 
 
 def batch(ship: int, number: int, size: int) -> bytes:
-    """Make one of about so many bytes."""
-    reading = {"datetime": iso(START_US + number * APART_US), "value": 4}
-    members = {"spaceship_id": ship, "units": "kWh", "batch_id": str(uuid4()), "data": [reading]}
-    return json.dumps({**members, "padding": "x" * size}).encode()
+    """Make one of about so many bytes, nearly all of them readings: nothing else is kept."""
+    reading = {"datetime": iso(START_US + number * APART_US), "value": 4.000000000000001}
+    data = [reading] * min(size // len(json.dumps(reading)), MAX_READINGS)
+    members = {"spaceship_id": ship, "units": "kWh", "batch_id": str(uuid4()), "data": data}
+    return json.dumps({**members, "padding": "x" * max(size - len(json.dumps(members)), 0)}).encode()
 
 
 @contextmanager

@@ -251,7 +251,7 @@ def test_readings_are_drawn_where_they_are(said: Any) -> None:
 
 # What they say of the service, on a real Prometheus.
 
-BATCH = {"spaceship_id": 1, "units": "kWh", "data": [{"datetime": "2018-08-24T00:00:00Z", "value": 12}]}
+BATCH: dict[str, Any] = {"spaceship_id": 1, "units": "kWh", "data": [{"datetime": "2018-08-24T00:00:00Z", "value": 12}]}
 JSON = {"Content-Type": "application/json"}
 RANGE_S = 60
 
@@ -302,14 +302,14 @@ def fail_once(watched: Watched) -> Watched:
     """Have a batch that cannot be taken, because nobody stores what fills the outbox."""
     service = watched.service
 
-    def answer(padding: int = 0) -> int:
-        body = json.dumps({**BATCH, "padding": "x" * padding}).encode()
+    def answer(times: int = 1) -> int:
+        body = json.dumps({**BATCH, "data": BATCH["data"] * times}).encode()
         return service.request("POST", "/data", body, JSON | bearer("admin")).status
 
     worker = until(lambda: child(service, "normalizer_worker"), "there is a worker")
     worker.suspend()
     try:
-        until(lambda: answer(2_000_000) == 503, "a batch is not taken")
+        until(lambda: answer(40_000) == 503, "a batch is not taken")
     finally:
         worker.resume()
     until(lambda: answer() == 202, "one is again")

@@ -28,6 +28,7 @@ from shared.batch import columns
 from shared.moments import iso
 from shared.mqtt_publish import Message
 from shared.readings import Readings
+from shared.rules import OLDEST_US
 from shared.slots import Slots, Window
 from shared.store.influx_server import Account
 from shared.store.influxdb import InfluxStore
@@ -119,7 +120,7 @@ class Delivery(RuleBasedStateMachine):
         name = str(UUID(int=next(self._names)))
         wire = {"spaceship_id": ship, "units": units, "batch_id": name, "data": data, "at": list(found)}
         if dated is not None:
-            wire["sent_at"] = iso(dated)
+            wire["sent_at"] = iso(OLDEST_US + dated)
         return Sent(wire, dated, is_bad)
 
     @rule(ship=st.sampled_from(SHIPS), found=values, is_energy=st.booleans(), dated=dates, odd=st.integers(0, 9))

@@ -22,7 +22,7 @@ from normalizer_worker.revisits import AFTER_S, Revisits
 from normalizer_worker.vitals import Vitals
 from normalizer_worker.worker import Worker
 from power_cli.up import ROOT
-from shared.batch import Batch, columns, decode
+from shared.batch import Batch, columns
 from shared.errors import InvalidSettings, Refused, Unavailable
 from shared.moments import iso
 from shared.readings import Readings
@@ -33,6 +33,7 @@ from tests.contracts.store_contract import assert_roll_ups
 from tests.support import reference
 from tests.support.between import CUTS, HANGS, SWALLOWS, Between
 from tests.support.comparing import assert_same
+from tests.support.decoding import decode
 from tests.support.influxdb import ADMIN, PASSWORD, InfluxDb
 from tests.support.reference import Reading
 from tests.support.servers import HOST, free_port, started
@@ -290,7 +291,7 @@ def batch(moment_us: int, value: float = 6.0, ship: int = 1) -> Any:
 
 
 def decoded(bench: Bench, *mids: int) -> list[Reading]:
-    batches: list[Batch] = [decode(bench.sent[mid].payload, topic_ship=1, allow_negative=False) for mid in mids]
+    batches: list[Batch] = [decode(bench.sent[mid].payload, topic_ship=1) for mid in mids]
     found = columns(batches)
     names = ("ship", "moment_us", "value", "is_energy", "sent_at_us")
     return [Reading(*row) for row in zip(*(getattr(found, name).tolist() for name in names), strict=True)]

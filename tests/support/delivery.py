@@ -30,6 +30,7 @@ from shared import metrics
 from shared.errors import Unavailable
 from shared.http import make_app
 from shared.mqtt_publish import Message
+from shared.rules import Rules
 from shared.store.influxdb import InfluxStore
 from shared.store.sqlite import SqliteStore
 from shared.token_file import access_by
@@ -161,7 +162,7 @@ class Gateway:
 
         self._dispatcher = Dispatcher(self.outbox, make_link, now_s=now_s)
         counters = IngestMetrics(metrics.new_registry())
-        ours = routes(self.outbox, counters, allow_negative=True)
+        ours = routes(self.outbox, counters, Rules(allow_negative=True))
         self._http = make_app(ours, access=access_by(None)).test_client()
 
     def close(self) -> None:

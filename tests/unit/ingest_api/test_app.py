@@ -12,17 +12,23 @@ from flask.testing import FlaskClient
 from prometheus_client import CollectorRegistry
 from werkzeug.test import TestResponse
 
-from ingest_api.app import DECODERS, routes
+from ingest_api.app import routes
+from ingest_api.body import LARGE_AT_A_TIME
 from ingest_api.fates import Fate
+from ingest_api.intake import NAMED_SHIPS
 from ingest_api.metrics import IngestMetrics
 from ingest_api.outbox import Entry, Outbox
-from shared.batch import ENVELOPE_BYTES, MAX_BYTES, Batch, decode
+from shared.batch import MAX_BYTES, Received, receive
+from shared.clock import now_us
 from shared.errors import Unavailable
 from shared.http import make_app
-from shared.moments import moment_us
-from shared.tokens import anybody
+from shared.json_text import SMALL_BYTES
+from shared.moments import iso, moment_us
+from shared.rules import Rules
+from shared.tokens import Access, anybody
 from tests.e2e.bad_batches import INVALID, MOMENT, SHIP, UNREADABLE, BadBatch, reading, readings, text
 from tests.e2e.bad_batches import UUID as UUID_TEXT
+from tests.support.decoding import decode
 
 BAD = [*((bad, 422) for bad in INVALID), *((bad, 400) for bad in UNREADABLE)]
 
@@ -50,7 +56,7 @@ def failing(outbox: Outbox, error: Exception, monkeypatch: pytest.MonkeyPatch) -
 
 def client(outbox: Outbox, *, allow_negative: bool = False) -> FlaskClient:
     """Build an app over an outbox."""
-    ours = routes(outbox, IngestMetrics(CollectorRegistry()), allow_negative=allow_negative)
+    ours = routes(outbox, IngestMetrics(CollectorRegistry()), Rules(allow_negative=allow_negative))
     return make_app(ours, access=anybody).test_client()
 
 
@@ -71,15 +77,17 @@ def problem(response: TestResponse) -> dict[str, Any]:
 
 
 def test_a_good_batch_is_kept_for_its_ship_and_answered_202(outbox: Outbox) -> None:
-    """With its readings as they came, and the members that were missing."""
-    response = post(outbox, text(note='"kept as it is"'))
+    """With its readings as they came, and the members that were missing; what is not known is not kept."""
+    response = post(outbox, text(note='"not kept"', accepted_at=MOMENT))
     ship, members = only(outbox)
     assert ship == SHIP
     assert response.status_code == 202
     assert response.json == {"batch_id": members["batch_id"], "status": "accepted", "readings": 1}
     assert UUID(members.pop("batch_id")).version == 4
+    assert members["accepted_at"] == members["sent_at"]
     assert moment_us(members.pop("sent_at")) > moment_us("2024-01-01T00:00:00Z")
-    assert members == json.loads(text(note='"kept as it is"'))
+    del members["accepted_at"]
+    assert members == json.loads(text())
 
 
 def test_a_batch_id_is_kept_and_echoed(outbox: Outbox) -> None:
@@ -93,7 +101,7 @@ def test_a_batch_id_is_kept_and_echoed(outbox: Outbox) -> None:
 def test_a_sent_at_is_kept(outbox: Outbox) -> None:
     """The gateway sets it only where it is missing."""
     post(outbox, text(sent_at='"2019-01-05T06:37:00+02:00"'))
-    assert only(outbox)[1]["sent_at"] == "2019-01-05T06:37:00+02:00"
+    assert only(outbox)[1]["sent_at"] == "2019-01-05T04:37:00Z"
 
 
 @pytest.mark.parametrize(
@@ -142,14 +150,17 @@ def test_a_packed_batch_is_kept_unpacked(outbox: Outbox) -> None:
     assert only(outbox)[1]["data"] == json.loads(text())["data"]
 
 
-def test_a_full_body_stays_readable_with_what_is_added(outbox: Outbox) -> None:
-    """8 MiB and the gateway's members are still a batch to the worker."""
+def test_of_a_full_body_nothing_is_kept_but_what_is_known(outbox: Outbox) -> None:
+    """Or little, well packed, would fill the outbox with what nobody reads."""
     full = text(note=f'"{"x" * (MAX_BYTES - len(text(note=chr(34) * 2)))}"')
     assert len(full) == MAX_BYTES
-    assert post(outbox, full).status_code == 202
-    ((_, payload),) = kept(outbox)
-    assert MAX_BYTES < len(payload) <= MAX_BYTES + ENVELOPE_BYTES
-    assert decode(payload, topic_ship=SHIP).batch_id is not None
+    long = readings(reading(moment=f'"2019-01-05T04:37:00.5{"0" * (MAX_BYTES // 2)}Z"'))
+    for payload in (full, long):
+        assert post(outbox, gzip.compress(payload.encode()), Content_Encoding="gzip").status_code == 202
+    first, second = (json.loads(payload) for _, payload in kept(outbox))
+    assert first["data"] == json.loads(text())["data"]
+    assert second["data"] == [{"datetime": "2019-01-05T04:37:00.500000Z", "value": 1}]
+    assert all(len(payload) < 300 for _, payload in kept(outbox))
 
 
 @pytest.mark.parametrize(("bad", "status"), BAD, ids=[bad.name for bad, _ in BAD])
@@ -244,24 +255,102 @@ def test_another_encoding_is_told_which_is_taken(outbox: Outbox) -> None:
     assert (response.status_code, response.headers["Accept-Encoding"]) == (415, "gzip")
 
 
-def test_only_so_many_batches_are_decoded_at_a_time(monkeypatch: pytest.MonkeyPatch, outbox: Outbox) -> None:
-    """Each may take 50 MB for it: as many as there are threads would be too much for a container."""
+def test_one_large_batch_is_decoded_at_a_time(monkeypatch: pytest.MonkeyPatch, outbox: Outbox) -> None:
+    """It may take 100 MB for it; small ones do not wait for it."""
     lock, here, most = threading.Lock(), 0, 0
-    all_in = threading.Barrier(DECODERS)
+    is_in, leave = threading.Event(), threading.Event()
 
-    def counted(payload: bytes, *, allow_negative: bool) -> Batch:
+    def counted(payload: bytes, rules: Rules, now_us: int) -> Received:
         nonlocal here, most
-        with lock:
-            here += 1
-            most = max(most, here)
-        all_in.wait(20)  # as many as may be are inside; one more would be counted
-        with lock:
-            here -= 1
-        return decode(payload, allow_negative=allow_negative)
+        if len(payload) > SMALL_BYTES:
+            with lock:
+                here += 1
+                most = max(most, here)
+            is_in.set()
+            assert leave.wait(20)
+            with lock:
+                here -= 1
+        return receive(payload, rules, now_us)
 
-    monkeypatch.setattr("ingest_api.app.decode", counted)
+    monkeypatch.setattr("ingest_api.intake.receive", counted)
     app = client(outbox).application
-    with ThreadPoolExecutor(3 * DECODERS) as senders:
-        answers = senders.map(lambda _: app.test_client().post("/data", data=text()).status_code, range(3 * DECODERS))
-        assert set(answers) == {202}
-    assert most == DECODERS
+    large = text(note=f'"{"x" * SMALL_BYTES}"')
+    with ThreadPoolExecutor(LARGE_AT_A_TIME) as senders:
+        answers = [senders.submit(app.test_client().post, "/data", data=large) for _ in range(LARGE_AT_A_TIME)]
+        assert is_in.wait(20)
+        assert app.test_client().post("/data", data=text()).status_code == 202
+        leave.set()
+        assert {each.result(20).status_code for each in answers} == {202}
+    assert most == 1
+
+
+@pytest.mark.parametrize(
+    ("ships", "status"),
+    [({SHIP}, 400), ({SHIP, 5}, 400), ({5}, 403), (None, 400)],
+    ids=["its own", "one of its own", "of others only", "any"],
+)
+def test_a_large_body_of_others_is_refused_before_it_is_parsed(
+    ships: set[int] | None, status: int, outbox: Outbox
+) -> None:
+    """What is no JSON is 400 to those whose ship it names, and 403 to all others."""
+    cut_short = text(note=f'"{"x" * SMALL_BYTES}"')[:-1]
+    access = Access("ingest", None if ships is None else frozenset(ships))
+    ours = routes(outbox, IngestMetrics(CollectorRegistry()))
+    sender = make_app(ours, access=lambda _: access).test_client()
+    assert sender.post("/data", data=cut_short).status_code == status
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        text(spaceship_id=None, note=f'"{"x" * SMALL_BYTES}"')[:-1] + f', "spaceship\\u005fid": {SHIP}}}',
+        text(note=f'{{"spaceship_id": 5, "x": "{"x" * SMALL_BYTES}"}}'),
+        f'{{"note": {{"spaceship_id": 5, "x": "{"x" * SMALL_BYTES}"}}, {text()[1:]}',
+        text(data=f'[{{"spaceship_id": 5, "datetime": {MOMENT}, "value": 1, "note": "{"x" * SMALL_BYTES}"}}]'),
+        text(note=f'["{"x" * SMALL_BYTES}", {"[1, 2], " * NAMED_SHIPS} "\\"spaceship_id\\": 5"]'),
+    ],
+    ids=["an escaped name", "named elsewhere, too", "named elsewhere before", "named in a reading, too", "in a string"],
+)
+def test_a_large_body_is_not_refused_for_ships_that_it_only_mentions(payload: str, outbox: Outbox) -> None:
+    """What a text seems to say before it is parsed refuses only what names no ship of the token."""
+    access = Access("ingest", frozenset({SHIP}))
+    sender = make_app(routes(outbox, IngestMetrics(CollectorRegistry())), access=lambda _: access).test_client()
+    assert sender.post("/data", data=payload).status_code == 202
+
+
+def test_a_batch_of_another_ship_is_refused_whatever_it_mentions(outbox: Outbox) -> None:
+    """The ship that counts is the one that was read."""
+    access = Access("ingest", frozenset({5}))
+    sender = make_app(routes(outbox, IngestMetrics(CollectorRegistry())), access=lambda _: access).test_client()
+    for payload in (text(), text(note=f'{{"spaceship_id": 5, "x": "{"x" * SMALL_BYTES}"}}')):
+        assert sender.post("/data", data=payload).status_code == 403
+    assert kept(outbox) == []
+
+
+@pytest.mark.parametrize(
+    ("members", "at", "why"),
+    [
+        ({"data": "[{reading}]"}, "data[0].datetime", "is 2 h ahead of now: check the sender's clock and its UTC"),
+        ({"sent_at": "{moment}"}, "sent_at", "is 2 h ahead of now: check the sender's clock and its UTC offset"),
+        ({"data": '[{{"datetime": "1999-12-31T23:59:59Z", "value": 1}}]'}, "data[0].datetime", "is before 2000-01-01:"),
+        ({"sent_at": '"1999-12-31T23:59:59Z"'}, "sent_at", "is before 2000-01-01: check the sender's clock"),
+    ],
+)
+def test_what_a_wrong_clock_wrote_is_refused_with_what_to_check(
+    members: dict[str, str], at: str, why: str, outbox: Outbox
+) -> None:
+    """By the gateway's own clock: one reading of 2036 would be its ship's newest for years."""
+    moment = f'"{iso(now_us() + 7_200_000_000)}"'
+    filled = {name: each.format(moment=moment, reading=reading(moment)) for name, each in members.items()}
+    response = post(outbox, text(**filled))
+    assert response.status_code == 422
+    ((fault,),) = [problem(response)["errors"]]
+    assert fault["at"] == at
+    assert fault["problem"].startswith(why)
+    assert kept(outbox) == []
+
+
+def test_what_is_a_little_ahead_is_taken(outbox: Outbox) -> None:
+    """Clocks differ by seconds, and meters stamp the end of what they count."""
+    moment = f'"{iso(now_us() + 800_000_000)}"'
+    assert post(outbox, text(data=f"[{reading(moment)}]", sent_at=moment)).status_code == 202

@@ -19,6 +19,7 @@ from ingest_api.metrics import IngestMetrics
 from ingest_api.outbox import Outbox
 from shared.errors import Problem, Unavailable
 from shared.http import make_app
+from shared.json_text import SMALL_BYTES
 from shared.tokens import access, anybody
 from tests.e2e.bad_batches import SHIP, reading, readings, text
 from tests.support.tokens import bearer, token
@@ -235,11 +236,12 @@ def test_who_waits_for_a_receipt_keeps_no_other_body_waiting(
 ) -> None:
     """There may be room for one of them only, and a receipt may take half a minute."""
     monkeypatch.setattr("ingest_api.body.TURN_S", 0)
-    monkeypatch.setattr("ingest_api.body.Room.of", Room(len(named())).of)
+    large = named(note=f'"{"x" * SMALL_BYTES}"')
+    monkeypatch.setattr("ingest_api.body.Room.of", Room(len(large)).of)
     with ThreadPoolExecutor(1) as sender:
-        waiting = sender.submit(post, app, named(), Prefer="wait=20")
+        waiting = sender.submit(post, app, large, Prefer="wait=20")
         until(lambda: outbox._waiters, "it waits")
-        assert post(app, text()).status_code == 202
+        assert post(app, text(note=f'"{"x" * SMALL_BYTES}"')).status_code == 202
         decide(outbox)
         assert waiting.result(20).status_code == 201
 

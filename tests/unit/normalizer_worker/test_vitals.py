@@ -6,6 +6,8 @@ from prometheus_client import CollectorRegistry
 from normalizer_worker.vitals import STALLED_S, Vitals
 from normalizer_worker.worker import Worker
 from shared.errors import Unavailable
+from shared.moments import LAST_US
+from shared.rules import Rules
 from tests.unit.normalizer_worker.test_worker import Bench, message
 
 
@@ -16,7 +18,7 @@ class Watched:
         self.now_s = 0.0
         self.registry = CollectorRegistry()
         self.vitals = Vitals(self.registry, lambda: self.now_s)
-        self.worker = Worker(bench.connect, bench, bench, bench, self.vitals)
+        self.worker = Worker(bench.connect, bench, bench, bench, self.vitals, rules=Rules(max_ahead_us=LAST_US))
 
     def value(self, name: str) -> float | None:
         return self.registry.get_sample_value(f"power_worker_{name}")

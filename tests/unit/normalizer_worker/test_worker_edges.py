@@ -10,6 +10,7 @@ from normalizer_worker.vitals import Vitals
 from normalizer_worker.worker import IDLE_S, Worker
 from shared.errors import Unavailable
 from shared.mqtt_publish import Message
+from shared.rules import Rules
 from tests.unit.normalizer_worker.test_worker import Bench, message, worker
 
 
@@ -82,7 +83,8 @@ def test_values_below_0_are_taken_only_where_they_are_allowed() -> None:
     below = message(1, {"units": "kW", "data": [{"datetime": "2018-08-24T00:00:00Z", "value": -1}]})
     for allow in (True, False):
         bench = Bench(below)
-        Worker(bench.connect, bench, bench, bench, Vitals(CollectorRegistry()), allow_negative=allow).step(bench)
+        rules = Rules(allow_negative=allow)
+        Worker(bench.connect, bench, bench, bench, Vitals(CollectorRegistry()), rules=rules).step(bench)
         assert (len(bench.readings), len(bench.letters)) == (allow, not allow)
 
 

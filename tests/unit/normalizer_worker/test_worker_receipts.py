@@ -88,12 +88,25 @@ def test_without_a_ship_or_an_id_nobody_is_told(bad: Message) -> None:
 
 def test_what_is_too_large_is_told_so_where_its_id_can_be_found() -> None:
     note = "x" * 9_000_000
-    bench = Bench(message(1, batch(note=note)), message(2, batch(note=note * 2)))
-    worker(bench).step(bench)
-    first, second = answers(bench)
+    last = {"note": note, **batch()}
+    two = batch(batch_id="0d4b5f6e-7a81-4c1e-9a70-6f1c2a3e5b7d", note=note, more={"batch_id": ID})
+    two = {name: two[name] for name in ("batch_id", "more", "note")}
+    bench = Bench(message(1, batch(note=note)), message(2, last), message(3, two))
+    assert worker(bench).step(bench) + worker(bench).step(bench) == 3
+    first, second, third = answers(bench)
     assert first is not None
     assert "at most 8388608 bytes" in first[1]["errors"][0]["problem"]
-    assert second is None
+    assert first[1]["batch_id"] == ID
+    assert (second, third) == (None, None), "too far behind, and not the only one"
+
+
+def test_what_has_too_many_parts_is_told_so_by_its_id() -> None:
+    """It is not even parsed, and its id stands in it all the same."""
+    bench = Bench(message(1, batch(note=[0] * 1_000_000)))
+    worker(bench).step(bench)
+    (told,) = answers(bench)
+    assert told is not None
+    assert (told[1]["batch_id"], [each["at"] for each in told[1]["errors"]]) == (ID, ["body"])
 
 
 def test_what_the_store_refuses_is_rejected_with_its_reason_and_the_rest_is_stored() -> None:

@@ -9,9 +9,12 @@ from hypothesis import strategies as st
 
 from power_cli import import_csv
 from power_cli.import_csv import BATCH_READINGS, NAMED_ROWS, Row, Table, Tally, find_columns, parcels, rows
-from shared.batch import MAX_VALUE, decode
+from shared.batch import MAX_VALUE
 from shared.errors import InvalidInput
-from shared.moments import LAST_US, iso, moment_us
+from shared.moments import LAST_US, US_PER_S, iso, moment_us
+from shared.rules import Rules
+from shared.settings import MAX_GAP_S
+from tests.support.decoding import decode
 
 KW = Table("kW")
 NOON = "2024-01-05T12:00:00Z"
@@ -52,8 +55,8 @@ def test_what_is_written_is_read(readings: list[tuple[int, float]], delimiter: s
 @example([f"{NOON},-0.0"])
 def test_whatever_the_file_holds_only_good_readings_come_out(pieces: list[str]) -> None:
     good, bad = _read("datetime,value\n" + "".join(pieces))
-    for parcel in parcels(iter(good), "x.csv", 1, "kW"):
-        assert decode(parcel.body()).received == len(good)
+    sent = parcels(iter(good), "x.csv", 1, "kW")
+    assert sum(decode(parcel.body()).received for parcel in sent) == len(good)
     assert all(line >= 2 and why for line, why in bad)
 
 
@@ -154,6 +157,32 @@ def test_batches_hold_ten_thousand_readings_in_the_order_of_the_file() -> None:
     assert [value for each in sent for value in each.value] == list(range(count))
     assert {(each.ship, each.units) for each in sent} == {(5, "kWh")}
     assert len({each.batch_id for each in sent}) == 3
+
+
+@pytest.mark.parametrize("step_days", [1, 7, 31])
+def test_no_batch_makes_more_slots_than_the_service_takes(step_days: int) -> None:
+    """Whatever its longest gap is: ten years of daily readings are several batches, in the order of the file."""
+    good = [Row(2 + i, NOON_US - i * step_days * 86_400_000_000, float(i)) for i in range(3653 // step_days)]
+    sent = list(parcels(iter(good), "x.csv", 1, "kWh"))
+    for parcel in sent:
+        decode(parcel.body(), max_gap_us=MAX_GAP_S * US_PER_S)
+    assert [value for each in sent for value in each.value] == [row.value for row in good]
+    assert 2 <= len(sent) <= 4
+
+
+def test_rows_outside_the_services_period_are_named() -> None:
+    """One row of a wrong clock would have its whole batch refused."""
+    period = Rules().period(NOON_US)
+    text = f"datetime,kW\n1999-12-31T23:59:59Z,1\n{NOON},2\n2024-01-05T14:00:00Z,3\n"
+    good, bad = _read(text, Table("kW", period=period))
+    assert [row.value for row in good] == [2]
+    assert bad == [
+        (2, "datetime is before 2000-01-01: check the sender's clock: '1999-12-31T23:59:59Z'"),
+        (
+            4,
+            "datetime is 2 h ahead of now: check the sender's clock and its UTC offset: '2024-01-05T14:00:00Z'",
+        ),
+    ]
 
 
 def test_only_the_first_bad_rows_are_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from power_cli import simulate
 from power_cli.simulate import CADENCES_MIN, DAY_S, UNITS, Delivery, Ship, deliveries
-from shared.batch import decode
 from shared.errors import InvalidInput
 from shared.moments import LAST_US, US_PER_S, moment_us
 from shared.readings import MAX_SHIP
+from tests.support.decoding import decode
 
 SEED = 7
 END_US = moment_us("2024-03-01T10:20:30.5Z")

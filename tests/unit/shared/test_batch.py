@@ -1,9 +1,6 @@
 """The wire format: what is meant is what is read, and nothing but `InvalidInput` comes out of what is wrong."""
 
 import json
-import os
-import subprocess
-import sys
 from datetime import timedelta, timezone
 from typing import Any
 from uuid import UUID
@@ -13,13 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from power_cli.up import ROOT
-from shared.batch import ENVELOPE_BYTES, MAX_BYTES, MAX_READINGS, MAX_VALUE, Batch, columns, decode
+from shared import batch
+from shared.batch import ENVELOPE_BYTES, MAX_BYTES, MAX_READINGS, MAX_VALUE, Batch, InvalidBatch, columns
 from shared.errors import MAX_PROBLEMS, InvalidInput, TooLargeInput, UnreadableInput
 from shared.moments import EPOCH, LAST_US, ONE_US
 from shared.readings import MAX_SHIP
+from shared.rules import Rules
 from tests.e2e.bad_batches import INVALID, MOMENT, READING, SHIP, UNREADABLE, BadBatch, reading, readings, text
 from tests.e2e.bad_batches import UUID as UUID_TEXT
+from tests.support.decoding import NOW_US, decode
 
 MOMENT_US = 1_546_663_020_000_000
 names = [each.name for each in INVALID]
@@ -150,8 +149,8 @@ def _decodes_or_refuses(payload: bytes, **how: Any) -> None:
 @pytest.mark.parametrize("bad", INVALID, ids=names)
 def test_every_fault_has_its_place(bad: BadBatch) -> None:
     """All of them, none twice, and none that is none; each with a sentence."""
-    with pytest.raises(InvalidInput) as caught:
-        decode(bad.payload)
+    with pytest.raises(InvalidBatch) as caught:
+        batch.decode(bad.payload, Rules(), NOW_US)
     assert sorted(each.at for each in caught.value.problems) == sorted(bad.at)
     assert all(each.problem for each in caught.value.problems)
 
@@ -261,32 +260,6 @@ def test_the_bound_in_bytes_leaves_the_gateway_room_for_its_members() -> None:
     assert decode(largest).received == 1
     with pytest.raises(TooLargeInput):
         decode(largest + b" ")
-
-
-_PEAK = """
-import resource, sys
-from shared.batch import MAX_BYTES, decode
-from shared.errors import InvalidInput
-head, item = b'{"spaceship_id": 1, "units": "kW", "data": [', sys.argv[1].encode() + b","
-body = head + item * ((MAX_BYTES - len(head) - 2) // len(item))
-try:
-    decode(body[:-1] + b"]}")
-except InvalidInput as error:
-    print(len(error.problems), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-"""
-MAXRSS_PER_MIB = 2**20 if sys.platform == "darwin" else 2**10
-
-
-@pytest.mark.parametrize("item", ["{}", "0", '{"datetime":0}', '{"datetime":"","value":""}'])
-def test_a_full_body_of_faults_costs_less_memory_than_a_worker_may_have(item: str) -> None:
-    """No single message may take the worker beyond 300 MiB, however many faults are in it."""
-    # A shell between us: the peak that a process is told begins with that of the process it was forked from.
-    command = ["sh", "-c", '"$@"; exit $?', "sh", sys.executable, "-P", "-c", _PEAK, item]
-    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, env=environ, capture_output=True, check=True, timeout=60, text=True)
-    problems, peak = map(int, done.stdout.split())
-    assert 1 <= problems <= MAX_PROBLEMS
-    assert peak / MAXRSS_PER_MIB < 300
 
 
 def test_a_batch_gives_its_columns_with_the_moment_of_sending() -> None:

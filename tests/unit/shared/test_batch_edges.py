@@ -2,9 +2,10 @@
 
 import pytest
 
-from shared.batch import MAX_READINGS, decode
+from shared.batch import MAX_READINGS
 from shared.errors import InvalidInput
 from tests.e2e.bad_batches import reading, readings
+from tests.support.decoding import decode
 
 
 def test_a_fault_in_a_batch_of_the_greatest_size_has_its_place() -> None:

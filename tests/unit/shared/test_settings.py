@@ -7,6 +7,8 @@ from pydantic import Field
 
 from shared.broker import ANONYMOUS, Login
 from shared.errors import InvalidSettings
+from shared.moments import moment_us
+from shared.rules import Rules
 from shared.settings import (
     IngestSettings,
     QuerySettings,
@@ -18,6 +20,12 @@ from shared.settings import (
 )
 
 SERVICES = [IngestSettings, QuerySettings, WorkerSettings]
+
+
+@pytest.mark.parametrize("oldest", ["1999-12-31", "1999-12-31T00:00:00Z", "1999-12-31T01:00:00+01:00"])
+def test_the_oldest_moment_is_a_date_or_a_moment(oldest: str) -> None:
+    """A date stands for its first moment, in UTC."""
+    assert WorkerSettings.load({"POWER_OLDEST": oldest}).oldest_us == moment_us("1999-12-31T00:00:00Z")
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -39,6 +47,7 @@ def test_the_defaults_stay_on_this_machine() -> None:
     assert query.data_dir == worker.data_dir
     assert (worker.http_host, worker.http_port) == ("127.0.0.1", 5001)
     assert worker.max_gap_s == 24 * 3600
+    assert ingest.rules == worker.rules == Rules()
     assert not ingest.allow_negative
     assert not worker.allow_negative
 
@@ -55,6 +64,8 @@ def test_every_setting_is_read_from_its_variable() -> None:
         "POWER_DATA_DIR": "/srv/power",
         "POWER_ALLOW_NEGATIVE": "true",
         "POWER_MAX_GAP_S": "900",
+        "POWER_MAX_AHEAD_S": "0",
+        "POWER_OLDEST": "2019-01-05T06:37:00+02:00",
     }
     ingest, query, worker = (
         IngestSettings.load(environ),
@@ -69,6 +80,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
     assert ingest.allow_negative
     assert worker.allow_negative
     assert worker.max_gap_s == 900
+    assert ingest.rules == worker.rules == Rules(True, 900_000_000, 0, moment_us("2019-01-05T04:37:00Z"))
 
 
 @pytest.mark.parametrize(
@@ -89,6 +101,14 @@ def test_every_setting_is_read_from_its_variable() -> None:
         ("POWER_MAX_GAP_S", str(31 * 24 * 3600 + 1)),
         ("POWER_MAX_GAP_S", "24h"),
         ("POWER_MAX_GAP_S", "nan"),
+        ("POWER_MAX_AHEAD_S", "-1"),
+        ("POWER_MAX_AHEAD_S", "1h"),
+        ("POWER_MAX_AHEAD_S", "9" * 20),
+        ("POWER_OLDEST", ""),
+        ("POWER_OLDEST", "2000"),
+        ("POWER_OLDEST", "2000-02-30"),
+        ("POWER_OLDEST", "1969-12-31"),
+        ("POWER_OLDEST", "946684800"),
     ],
 )
 def test_a_wrong_setting_is_named_in_one_line(variable: str, value: str) -> None:

@@ -1,0 +1,67 @@
+"""Reading JSON from strangers: its parts are counted before it is built, and what stands in strings is none."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared import json_text
+from shared.errors import InvalidInput, UnreadableInput
+from shared.json_text import MAX_CONTAINERS, MAX_ELEMENTS, SMALL_BYTES, read_json
+
+pieces = st.lists(st.sampled_from(["[", "{", ",", '"', "\\", "\\\\", '\\"', "]", "}", "x", "\N{ROCKET}"]), max_size=12)
+documents = st.recursive(
+    pieces.map("".join), lambda inner: st.lists(inner) | st.dictionaries(pieces.map("".join), inner), max_leaves=20
+)
+
+
+def parts(value: Any) -> tuple[int, int]:
+    """Count objects and lists, and members and entries."""
+    if not isinstance(value, list | dict):
+        return 0, 0
+    inner = [parts(each) for each in (value.values() if isinstance(value, dict) else value)]
+    return 1 + sum(each[0] for each in inner), len(value) + sum(each[1] for each in inner)
+
+
+@given(documents, st.booleans())
+def test_of_a_text_exactly_its_parts_are_counted(document: Any, escaped: bool) -> None:  # noqa: FBT001
+    """Brackets, commas, quotes and backslashes inside strings are none, however many and in whatever order."""
+    text = json.dumps(document, ensure_ascii=escaped).encode()
+    marks = [chr(mark) for mark, is_outside in zip(text, json_text._outside_strings(text), strict=True) if is_outside]
+    opens, elements = parts(document)
+    assert marks.count("[") + marks.count("{") == opens
+    assert elements - opens <= marks.count(",") <= elements
+
+
+@pytest.mark.parametrize("filler", ["", ",[{" * 1_000_000, "\\\\" * 500_000 + ",[{" * 500_000, '\\",[{' * 500_000])
+def test_the_bounds_are_inclusive_and_strings_do_not_count(filler: str) -> None:
+    """Up to the last part that is allowed."""
+    string = f'"{filler}"'
+    others = MAX_CONTAINERS - 1
+    assert read_json(f"[{string},{','.join(['[]'] * others)}]".encode())
+    assert read_json(f"[{string},{','.join('1' * (MAX_ELEMENTS - 2))}]".encode())
+    for text in (
+        f"[{string},{','.join(['{}'] * (others + 1))}]",
+        f"[{string},{','.join('1' * (MAX_ELEMENTS + 1))}]",
+    ):
+        with pytest.raises(InvalidInput, match="too many parts") as caught:
+            read_json(text.encode())
+        assert not isinstance(caught.value, UnreadableInput)
+
+
+def test_a_hundred_thousand_readings_of_six_members_are_few_enough() -> None:
+    """Two of them ours, and four that are ignored."""
+    reading = '{"datetime":"2019-01-05T04:37Z","value":1,"a":1,"b":2,"c":3,"d":4}'
+    text = f'{{"spaceship_id":1,"units":"kW","data":[{",".join([reading] * 100_000)}]}}'
+    assert isinstance(read_json(text.encode()), dict)
+
+
+@pytest.mark.parametrize("size", [1_000, 3 * SMALL_BYTES])
+def test_more_than_200_levels_are_not_read(size: int) -> None:
+    """The parser itself bounds them, in small texts and in large ones."""
+    blanks = b" " * size
+    assert read_json(b"[" * 199 + b"]" * 199 + blanks)
+    with pytest.raises(UnreadableInput):
+        read_json(b"[" * 300 + b"]" * 300 + blanks)
