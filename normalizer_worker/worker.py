@@ -126,6 +126,12 @@ class _Load:
     count: int = 0
     size_bytes: int = 0
 
+    def reject(self, error: InvalidInput, batch_id: UUID | None, now_us: int) -> None:
+        """Set the last message aside as a dead letter."""
+        place, message = len(self.messages) - 1, self.messages[-1]
+        self.dead[place] = DeadLetter.of(message.topic, message.payload, error, now_us)
+        self.names[place] = batch_id
+
     def is_full(self, limits: Limits) -> bool:
         """Tell whether it is as much as one transaction may take."""
         return (
@@ -322,13 +328,12 @@ class Worker:
         load.size_bytes += message.size_bytes
         now_us = self._clock.now_us()
         try:
-            if message.correlation or message.response_topic:
-                _check_properties(message)
             batch = decode(message.payload, self._rules, now_us, topic_ship=_ship(message))
         except InvalidInput as error:
-            place = len(load.messages) - 1
-            load.dead[place] = DeadLetter.of(message.topic, message.payload, error, now_us)
-            load.names[place] = name_of(error, message.payload)
+            load.reject(error, name_of(error, message.payload), now_us)
+            return
+        if error := _too_long_to_go_back(message):
+            load.reject(error, batch.batch_id, now_us)
             return
         # A retained message may be of any age: without a `sent_at` it fills holes but corrects nothing.
         if batch.sent_at_us is None:
@@ -381,15 +386,16 @@ def _done(load: _Load, stored: Sequence[tuple[int, Batch]]) -> dict[int, Done]:
     return done
 
 
-def _check_properties(message: Message) -> None:
-    """Refuse what would have to go back with the receipt and is too long: the broker does not bound it."""
-    topic_bytes, correlation_bytes = len((message.response_topic or "").encode()), len(message.correlation or b"")
-    if correlation_bytes > MAX_CORRELATION_BYTES:
-        problem = f"has {correlation_bytes} bytes, more than {MAX_CORRELATION_BYTES}"
-        raise InvalidInput("the Correlation Data is too long", (Problem("Correlation Data", problem),))
-    if topic_bytes > MAX_RESPONSE_TOPIC_BYTES:
-        problem = f"has {topic_bytes} bytes, more than {MAX_RESPONSE_TOPIC_BYTES}"
-        raise InvalidInput("the Response Topic is too long", (Problem("Response Topic", problem),))
+def _too_long_to_go_back(message: Message) -> InvalidInput | None:
+    """Tell what would have to go back with the receipt and is too long: the broker does not bound it."""
+    correlation, topic = message.correlation, message.response_topic
+    for name, size, most in (
+        ("Correlation Data", len(correlation) if correlation else 0, MAX_CORRELATION_BYTES),
+        ("Response Topic", len(topic.encode()) if topic else 0, MAX_RESPONSE_TOPIC_BYTES),
+    ):
+        if size > most:
+            return InvalidInput(f"the {name} is too long", (Problem(name, f"has {size} bytes, more than {most}"),))
+    return None
 
 
 def _ship(message: Message) -> int:

@@ -13,11 +13,11 @@ from normalizer_worker.normalize import DEFAULT_MAX_GAP_US
 from normalizer_worker.recorder import costs
 from normalizer_worker.vitals import Vitals
 from normalizer_worker.worker import Limits, Worker
-from shared.batch import decode
 from shared.errors import Refused, Unavailable
 from shared.moments import iso
 from shared.mqtt_publish import Message
 from shared.readings import Readings
+from tests.support.decoding import decode
 from tests.support.strategies import DAY_US, START_US
 from tests.unit.normalizer_worker.test_worker import Bench, message
 
