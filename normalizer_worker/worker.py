@@ -332,8 +332,8 @@ class Worker:
         except InvalidInput as error:
             load.reject(error, name_of(error, message.payload), now_us)
             return
-        if error := _too_long_to_go_back(message):
-            load.reject(error, batch.batch_id, now_us)
+        if too_long := _too_long_to_go_back(message):
+            load.reject(too_long, batch.batch_id, now_us)
             return
         # A retained message may be of any age: without a `sent_at` it fills holes but corrects nothing.
         if batch.sent_at_us is None:
