@@ -4,7 +4,8 @@ import os
 
 from ingest_api.gateway import gateway
 from shared import health, metrics
-from shared.http import Server, make_app
+from shared.http import make_app
+from shared.http_server import Server
 from shared.process import announce_ready, on_stop, run
 from shared.settings import IngestSettings
 from shared.token_file import access_by

@@ -14,7 +14,8 @@ from normalizer_worker.worker import Limits, Worker
 from shared import health, metrics
 from shared.broker import Login
 from shared.errors import InvalidSettings
-from shared.http import Server, make_app
+from shared.http import make_app
+from shared.http_server import Server
 from shared.moments import US_PER_S
 from shared.process import FINISH_S, announce_ready, end_within, on_stop, run
 from shared.settings import WorkerSettings

@@ -8,7 +8,8 @@ from normalizer_worker.app import routes as dead_letter_routes
 from normalizer_worker.dead_letters import DeadLetters
 from query_api.service import query_service
 from shared import health, metrics
-from shared.http import THREADS, Server, make_app
+from shared.http import make_app
+from shared.http_server import THREADS, Server
 from shared.process import announce_ready, on_stop, run
 from shared.settings import IngestSettings, QuerySettings
 from shared.token_file import access_by

@@ -4,7 +4,8 @@ import os
 
 from query_api.service import query_service
 from shared import health, metrics
-from shared.http import THREADS, Server, make_app
+from shared.http import make_app
+from shared.http_server import THREADS, Server
 from shared.process import announce_ready, on_stop, run
 from shared.settings import QuerySettings
 from shared.token_file import access_by

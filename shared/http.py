@@ -1,22 +1,16 @@
-"""What both HTTP services do alike: asking who is there, errors as RFC 9457 problems, and serving."""
+"""What all HTTP services do alike: asking who is there, and errors as RFC 9457 problems."""
 
 import json
 import logging
-import os
-import socket
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any, Final, Literal
 
 from flask import Blueprint, Flask, Response, g, request
 from flask.sansio.scaffold import T_route
-from waitress.channel import ClientDisconnected, HTTPChannel
-from waitress.server import create_server
-from waitress.task import ErrorTask
+from waitress.channel import ClientDisconnected
 from werkzeug.exceptions import HTTPException
 
-from shared.batch import MAX_BYTES
 from shared.errors import (
     Conflict,
     Forbidden,
@@ -31,22 +25,13 @@ from shared.errors import (
     UnsupportedInput,
 )
 from shared.openapi import Operation
-from shared.threads import Threads
 from shared.tokens import Access, Right
 
 log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 2
-THREADS = 32
-STALLED_S = 30.0
-"""For so long a client may take nothing of an answer that is too long to be kept for it; then it is cut off."""
 OPEN: Final = "open"
 """What routes need that ask nobody who they are."""
-MAX_READ_BYTES = 4 * MAX_BYTES
-"""Up to here a body that is too large is read all the same, so that its sender gets to see the answer."""
-
-IN_MEMORY_BYTES = 64 * 1024
-"""Of a body on its way in; what is larger lies in a temporary file, since there may be 1,000 at a time."""
 
 
 def problem(
@@ -170,91 +155,3 @@ class Cut(ClientDisconnected):
 
     To waitress it is as if the client had gone: nothing more is sent, not even what would end the answer well.
     """
-
-
-class _ProblemTask(ErrorTask):
-    """Answers what never reaches an app: malformed requests, and bodies beyond `MAX_READ_BYTES`."""
-
-    def execute(self) -> None:
-        request: Any = self.request
-        error = request.error
-        response = problem(error.code, str(error.body), (Problem("body", str(error.body)),))
-        body = response.get_data()
-        self.status = response.status
-        self.content_length = len(body)
-        self.response_headers = [("Content-Type", response.content_type), ("Connection", "close")]
-        self.set_close_on_finish()
-        self.write(body)
-
-
-class _Channel(HTTPChannel):
-    error_task_class = _ProblemTask
-
-    def check_client_disconnected(self) -> bool:  # type: ignore[override]  # its types say None, and are wrong
-        """Tell an app (`waitress.client_disconnected`) whether its client is gone.
-
-        waitress itself does not look at a connection while it answers. Of a client that has sent all it will ever send,
-        and still listens, this says that it is gone.
-        """
-        try:
-            connection: Any = self.socket
-            return not self.connected or not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
-
-    def _flush_outbufs_below_high_watermark(self) -> None:
-        """Wait, as waitress's does, until the client has taken of what is kept for it, but not for ever."""
-        began_s = time.time()
-        with self.outbuf_lock:
-            while self.connected and self.total_outbufs_len > self.adj.outbuf_high_watermark:
-                if time.time() - max(began_s, self.last_activity) > STALLED_S:
-                    self._give_up()
-                self.server.pull_trigger()
-                self.outbuf_lock.wait(STALLED_S / 10)
-
-    def _give_up(self) -> None:
-        """Have the main thread close the connection, which it does once that can be written to, or is broken."""
-        connection: Any = self.socket
-        self.will_close = True
-        with suppress(OSError):
-            connection.shutdown(socket.SHUT_RDWR)
-
-
-class Server:
-    """A WSGI server: a fixed number of threads, bounded bodies, slow clients kept off the threads."""
-
-    def __init__(self, app: Callable[..., Any], host: str, port: int, *, threads: int = THREADS) -> None:
-        """Listen.
-
-        Raises:
-            InvalidSettings: the address cannot be had.
-
-        """
-        try:
-            listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-        except OSError as error:
-            raise InvalidSettings(f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}") from None
-        dispatcher: Any = Threads(threads)  # has all that is asked of waitress's own
-        server: Any = create_server(
-            app,
-            sockets=[listener],
-            _dispatcher=dispatcher,
-            max_request_body_size=MAX_READ_BYTES,
-            connection_limit=1000,
-            inbuf_overflow=IN_MEMORY_BYTES,
-            channel_timeout=60,
-            clear_untrusted_proxy_headers=True,
-            ident="",
-        )
-        server.channel_class = _Channel
-        self._server = server
-
-    def run(self) -> None:
-        """Serve until `stop`; what has been read by then is answered, if it does not take long."""
-        self._server.run()
-
-    def stop(self) -> None:
-        """End `run`, from a signal handler."""
-        raise SystemExit

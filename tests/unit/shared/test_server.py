@@ -8,7 +8,7 @@ from urllib.request import urlopen
 import pytest
 from flask import Response
 
-from shared import http
+from shared import http_channel
 from shared.http import OPEN, Routes, make_app
 from shared.tokens import anybody
 from tests.support.servers import HOST
@@ -16,7 +16,7 @@ from tests.support.serving import serving
 
 
 def test_a_client_that_takes_nothing_of_a_long_answer_keeps_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "STALLED_S", 0.2)
+    monkeypatch.setattr(http_channel, "STALLED_S", 0.2)
     routes, began, ended = Routes("long", __name__, needs=OPEN), threading.Event(), threading.Event()
 
     @routes.get("/endless")

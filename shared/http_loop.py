@@ -1,0 +1,99 @@
+"""The loop of an HTTP server's main thread."""
+
+import selectors
+import time
+from typing import Any
+
+from waitress import wasyncore
+
+SWEEP_S = 1.0
+
+
+class Loop(dict[int, Any]):
+    """The sockets of waitress by their file numbers, and the loop that watches them.
+
+    waitress's own loop asks every connection before each wait whether it wants to read or write. This one asks only
+    those with an event and those with a request under way: many idle connections cost nothing.
+    """
+
+    def __init__(self) -> None:
+        """Watch nothing yet."""
+        super().__init__()
+        self._selector = selectors.DefaultSelector()
+        self._watched: dict[int, int] = {}
+        self._new: set[int] = set()
+        self._busy: set[int] = set()
+        self._swept_s = time.monotonic()
+
+    def __setitem__(self, number: int, each: Any) -> None:
+        """Begin to watch a socket with the next turn: now it is still being built."""
+        super().__setitem__(number, each)
+        self._new.add(number)
+
+    def __delitem__(self, number: int) -> None:
+        """Stop watching a socket, which is about to be closed."""
+        super().__delitem__(number)
+        self._new.discard(number)
+        self._busy.discard(number)
+        self._watch_for(number, 0)
+
+    def turn(self) -> bool:
+        """Wait for events, at most `SWEEP_S`, and handle them; tell whether a sweep of all connections is due."""
+        for number in (*self._new, *self._busy):
+            self._look_at(number)
+        self._new.clear()
+        for key, events in self._selector.select(SWEEP_S):
+            self._handle(key.fd, events)
+        now_s = time.monotonic()
+        if now_s - self._swept_s < SWEEP_S:
+            return False
+        self._swept_s = now_s
+        self._new.update(self)
+        return True
+
+    def _handle(self, number: int, events: int) -> None:
+        each: Any = self.get(number)
+        if each is None:
+            return
+        reads = events & selectors.EVENT_READ and each.readable()
+        if reads:
+            wasyncore.read(each)
+        writes = events & selectors.EVENT_WRITE and number in self and each.writable()
+        if writes:
+            wasyncore.write(each)
+        if reads or writes:
+            self._look_at(number)
+        else:
+            self._watch_for(number, 0)
+            self._busy.add(number)
+
+    def _look_at(self, number: int) -> None:
+        """Watch a socket for what it waits for; one with a request under way is asked again in the next turn.
+
+        Where it waits for nothing, the system is told only once something happens: mostly it soon wants the same again.
+        """
+        each: Any = self.get(number)
+        if each is None:
+            return
+        reads = selectors.EVENT_READ if each.readable() else 0
+        writes = selectors.EVENT_WRITE if not each.accepting and each.writable() else 0
+        if reads or writes:
+            self._watch_for(number, reads | writes)
+        if getattr(each, "requests", None):
+            self._busy.add(number)
+        elif reads or writes:
+            self._busy.discard(number)
+
+    def _watch_for(self, number: int, events: int) -> None:
+        before = self._watched.get(number, 0)
+        if events == before:
+            return
+        if not events:
+            self._selector.unregister(number)
+            del self._watched[number]
+            return
+        if before:
+            self._selector.modify(number, events)
+        else:
+            self._selector.register(number, events)
+        self._watched[number] = events
