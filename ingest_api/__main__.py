@@ -5,7 +5,7 @@ import os
 from ingest_api.gateway import gateway
 from shared import health, metrics
 from shared.http import make_app
-from shared.http_server import Server
+from shared.http_server import GATEWAY_BODIES_BYTES, Server
 from shared.process import announce_ready, on_stop, run
 from shared.settings import IngestSettings
 from shared.token_file import access_by
@@ -18,7 +18,7 @@ def main() -> None:
     registry = metrics.new_registry()
     with gateway(settings, registry) as ours:
         app = make_app(metrics.routes(registry), health.routes(ours.checks), ours.routes, access=access)
-        server = Server(app, settings.http_host, settings.http_port)
+        server = Server(app, settings.http_host, settings.http_port, bodies_bytes=GATEWAY_BODIES_BYTES)
         on_stop(ours.let_go, server.stop)
         ours.await_connection()
         announce_ready()

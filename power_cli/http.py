@@ -9,7 +9,7 @@ from normalizer_worker.dead_letters import DeadLetters
 from query_api.service import query_service
 from shared import health, metrics
 from shared.http import make_app
-from shared.http_server import THREADS, Server
+from shared.http_server import GATEWAY_BODIES_BYTES, THREADS, Server
 from shared.process import announce_ready, on_stop, run
 from shared.settings import IngestSettings, QuerySettings
 from shared.token_file import access_by
@@ -33,7 +33,13 @@ def main() -> None:
             *queries.routes,
             access=access,
         )
-        server = Server(app, settings.http_host, settings.http_port, threads=THREADS + queries.threads)
+        server = Server(
+            app,
+            settings.http_host,
+            settings.http_port,
+            threads=THREADS + queries.threads,
+            bodies_bytes=GATEWAY_BODIES_BYTES,
+        )
         on_stop(ingest.let_go, queries.let_go, server.stop)
         ingest.await_connection()
         announce_ready()

@@ -3,10 +3,10 @@
 import heapq
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from typing import Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 
-class Waiting(Protocol):
+class Connection(Protocol):
     """A connection that may be closed."""
 
     @property
@@ -15,30 +15,43 @@ class Waiting(Protocol):
         ...
 
 
-C = TypeVar("C", bound=Waiting)
+C = TypeVar("C", bound=Connection)
 
 
-def closing_order(connections: Iterable[tuple[float, C]]) -> Iterator[C]:
-    """Give connections in the order in which to close them.
+class Waiting(NamedTuple, Generic[C]):
+    """A connection that waits for its client.
 
-    The next one always belongs to the address that has the most connections left. Of one address, and of addresses with
-    equally many, the one that has waited longest goes first.
-
-    Args:
-        connections: each with the moment since when it waits, in seconds.
+    Attributes:
+        since_s: since when.
+        weight: what it takes up, such as bytes.
 
     """
-    by_address: dict[str, list[tuple[float, int, C]]] = defaultdict(list)
-    for number, (since_s, each) in enumerate(connections):
-        by_address[each.address].append((-since_s, number, each))
-    groups = list(by_address.values())
-    for group in groups:
-        group.sort(key=lambda entry: entry[:2])
-    heap = [(-len(group), -group[-1][0], number) for number, group in enumerate(groups)]
+
+    connection: C
+    since_s: float
+    weight: int = 1
+
+
+def closing_order(waiting: Iterable[Waiting[C]]) -> Iterator[C]:
+    """Give connections in the order in which to close them.
+
+    The next one always belongs to the address whose connections together have the greatest weight left, to a factor of
+    two. Of one address, and of addresses with equal weight, the one that has waited longest goes first.
+    """
+    groups: dict[str, list[Waiting[C]]] = defaultdict(list)
+    for each in sorted(waiting, key=lambda each: each.since_s, reverse=True):
+        groups[each.connection.address].append(each)
+    weights = {address: sum(each.weight for each in group) for address, group in groups.items()}
+
+    def entry(address: str) -> tuple[int, float, str]:
+        return -weights[address].bit_length(), groups[address][-1].since_s, address
+
+    heap = [entry(address) for address in groups]
     heapq.heapify(heap)
     while heap:
-        _, _, number = heapq.heappop(heap)
-        group = groups[number]
-        yield group.pop()[2]
-        if group:
-            heapq.heappush(heap, (-len(group), -group[-1][0], number))
+        _, _, address = heapq.heappop(heap)
+        first = groups[address].pop()
+        yield first.connection
+        weights[address] -= first.weight
+        if groups[address]:
+            heapq.heappush(heap, entry(address))

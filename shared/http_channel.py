@@ -1,5 +1,6 @@
 """The connections of an HTTP server."""
 
+import io
 import socket
 import time
 from contextlib import suppress
@@ -19,8 +20,17 @@ if TYPE_CHECKING:
 
 STALLED_S = 30.0
 """For so long a client may take nothing of an answer; then it is cut off."""
+LARGE_BYTES = 64 * 1024
 IDLE_S = 60.0
 """For so long a connection without a request is kept."""
+
+
+class _Whole(ReadOnlyFileBasedBuffer):
+    """A large part of an answer, which is sent from where it is, without a copy."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(io.BytesIO(data))
+        self.prepare()
 
 
 class ProblemTask(ErrorTask):
@@ -59,6 +69,8 @@ class Channel(HTTPChannel):
         """Begin with a connection that has just been accepted."""
         self.served_s = time.time()
         """When it was last answered, or else accepted."""
+        self.answering_s = self.served_s
+        """When the last answer began."""
         super().__init__(server, connection, addr, adj, map=sockets)
 
     @property
@@ -96,7 +108,7 @@ class Channel(HTTPChannel):
         if self.requests:
             return False
         if self.total_outbufs_len:
-            return now_s - self.last_activity > STALLED_S
+            return now_s - self.took_s > STALLED_S
         if self.request is not None:
             return self.request.is_late(now_s)
         return now_s - self.last_activity > IDLE_S
@@ -109,6 +121,7 @@ class Channel(HTTPChannel):
 
     def service(self) -> None:
         """See waitress; runs in a thread."""
+        self.answering_s = time.time()
         super().service()
         self.served_s = time.time()
 
@@ -130,6 +143,8 @@ class Channel(HTTPChannel):
         """See waitress; runs in a thread. What the client does not take at once counts for the server's bound."""
         if self.will_close:
             raise ClientDisconnected
+        if isinstance(data, bytes) and len(data) >= LARGE_BYTES:
+            data = _Whole(data)
         written: int = super().write_soon(data)
         if self.total_outbufs_len:
             self.server.bound_answers()
@@ -138,35 +153,51 @@ class Channel(HTTPChannel):
     @property
     def answer_bytes(self) -> int:
         """Tell how much of answers is kept in memory for it; may be called from any thread."""
-        if not self.total_outbufs_len:
-            return 0
-        return sum(len(each) for each in list(self.outbufs) if not isinstance(each, ReadOnlyFileBasedBuffer))
+        return sum(
+            len(each)
+            for each in list(self.outbufs)
+            if isinstance(each, _Whole) or not isinstance(each, ReadOnlyFileBasedBuffer)
+        )
+
+    @property
+    def took_s(self) -> float:
+        """Tell when the client last took something of its answer, or else when that began."""
+        return max(self.last_activity, self.answering_s)
 
     def _flush_outbufs_below_high_watermark(self) -> None:
         """Wait, as waitress's does, until the client has taken of what is kept for it, but not for ever."""
         if self.total_outbufs_len <= self.adj.outbuf_high_watermark:
             return
-        began_s = time.time()
         with self.server.blocked(self), self.outbuf_lock:
             while self.connected and self.total_outbufs_len > self.adj.outbuf_high_watermark:
-                if time.time() - max(began_s, self.last_activity) > STALLED_S:
+                if time.time() - self.took_s > STALLED_S:
                     self.give_up()
                 self.server.pull_trigger()
                 self.outbuf_lock.wait(STALLED_S / 10)
 
     def give_up(self) -> None:
-        """Have the main thread close the connection, and free what is kept for it; may be called from any thread."""
+        """Have the main thread close the connection; may be called from any thread."""
         connection: Any = self.socket
         self.will_close = True
-        if self.outbuf_lock.acquire(blocking=False):  # else somebody sends of it right now: the main thread frees it
-            try:
-                for each in self.outbufs:
-                    each.close()
-                self.outbufs = [OverflowableBuffer(self.adj.outbuf_overflow)]
-                self.total_outbufs_len = 0
-                self.outbuf_lock.notify()
-            finally:
-                self.outbuf_lock.release()
         with suppress(OSError):
             connection.shutdown(socket.SHUT_RDWR)
         self.server.pull_trigger()
+
+    def drop_answer(self) -> int:
+        """Give up, and free at once what is kept of the answer, whose size is returned; may be called from any thread.
+
+        What is being sent right now is left alone.
+        """
+        if not self.outbuf_lock.acquire(blocking=False):
+            return 0
+        try:
+            size = self.answer_bytes
+            for each in self.outbufs:
+                each.close()
+            self.outbufs = [OverflowableBuffer(self.adj.outbuf_overflow)]
+            self.total_outbufs_len = 0
+            self.outbuf_lock.notify()
+        finally:
+            self.outbuf_lock.release()
+        self.give_up()
+        return size

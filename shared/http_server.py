@@ -13,7 +13,7 @@ from typing import Any
 from waitress.adjustments import Adjustments
 from waitress.server import TcpWSGIServer
 
-from shared.closing_order import closing_order
+from shared.closing_order import Waiting, closing_order
 from shared.errors import InvalidSettings
 from shared.http_channel import Channel
 from shared.http_loop import Loop
@@ -26,15 +26,19 @@ log = logging.getLogger(__name__)
 THREADS = 32
 MOST_CONNECTIONS = 4000
 BACKLOG = 4096
-ACCEPTS_AT_ONCE = 64
+ACCEPTS_AT_ONCE = 1000
 MADE_FREE = 16
 """Where the server is full, one in so many connections is closed at a time, of those that may be."""
 BODIES_BYTES = 48 * 2**20
 """Of all bodies together that have not been answered yet; by default they fit into a container's `/tmp` of 64 MiB."""
+GATEWAY_BODIES_BYTES = 512 * 2**20
+"""The same where batches are taken: 64 of full size."""
 ANSWERS_BYTES = 64 * 2**20
 """Of all answers together that clients have not taken yet."""
 WATERMARK_BYTES = 2**20
 """Of one answer; beyond, the thread that answers waits until its client has taken some."""
+RECEIVED_BYTES = 64 * 1024
+"""At a time, from one connection."""
 SEND_BUFFER_BYTES = 256 * 1024
 """In the system, for each connection; by itself it would keep several MiB for a client that takes nothing."""
 BLOCKED_SHARE = 5
@@ -55,7 +59,7 @@ class Listener(TcpWSGIServer):
         """At least what bodies take; exact when it was last counted, which is done where it is too much."""
         self._answers_lock = threading.Lock()
         self._blocked_lock = threading.Lock()
-        self._blocked: dict[Channel, float] = {}
+        self._blocked: set[Channel] = set()
         self.most_blocked = 1
         self.most_bodies_bytes = BODIES_BYTES
         sockinfo = (listener.family, listener.type, listener.proto, listener.getsockname())
@@ -96,7 +100,7 @@ class Listener(TcpWSGIServer):
 
     def _make_room(self) -> bool:
         """Close connections without a request that is being answered; False where there is none."""
-        idle = [(each.served_s, each) for each in self._channels() if not each.requests]
+        idle = [Waiting(each, each.served_s) for each in self._channels() if not each.requests]
         for _, each in zip(range(max(1, self.adj.connection_limit // MADE_FREE)), closing_order(idle), strict=False):
             each.handle_close()
         return bool(idle)
@@ -117,8 +121,8 @@ class Listener(TcpWSGIServer):
         self._bodies_bytes = sum(each.body_bytes for each in channels)
         if self._bodies_bytes <= self.most_bodies_bytes:
             return
-        unfinished = [(each.served_s, each) for each in channels if not each.requests and each.body_bytes]
-        for each in closing_order((since_s, each) for since_s, each in unfinished if each is not channel):
+        others = (each for each in channels if each is not channel and not each.requests and each.body_bytes)
+        for each in closing_order(Waiting(each, each.served_s, each.body_bytes) for each in others):
             if self._bodies_bytes <= self.most_bodies_bytes * 3 // 4:
                 return
             self._bodies_bytes -= each.body_bytes
@@ -129,13 +133,12 @@ class Listener(TcpWSGIServer):
     def bound_answers(self) -> None:
         """Cut clients off that take nothing, where more is kept for all than may be; runs in a thread."""
         with self._answers_lock:
-            kept = [(size, each) for each in self._channels() if (size := each.answer_bytes)]
-            excess = sum(size for size, _ in kept) - ANSWERS_BYTES
+            kept = [each for each in self._channels() if each.total_outbufs_len]
+            excess = sum(each.answer_bytes for each in kept) - ANSWERS_BYTES
             if excess <= 0:
                 return
-            for each in closing_order((each.last_activity, each) for _, each in kept):
-                excess -= each.answer_bytes
-                each.give_up()
+            for each in closing_order(Waiting(each, each.took_s, each.answer_bytes) for each in kept):
+                excess -= each.drop_answer()
                 if excess <= 0:
                     return
 
@@ -143,16 +146,15 @@ class Listener(TcpWSGIServer):
     def blocked(self, channel: Channel) -> Iterator[None]:
         """Let a thread wait for a client to take its answer; where too many wait, the slowest client is cut off."""
         with self._blocked_lock:
-            self._blocked[channel] = time.time()
-            waiting = [(max(each.last_activity, since_s), each) for each, since_s in self._blocked.items()]
-            too_many = len(waiting) > self.most_blocked
-        if too_many:
+            self._blocked.add(channel)
+            waiting = [Waiting(each, each.took_s) for each in self._blocked]
+        if len(waiting) > self.most_blocked:
             next(closing_order(waiting)).give_up()
         try:
             yield
         finally:
             with self._blocked_lock:
-                self._blocked.pop(channel, None)
+                self._blocked.discard(channel)
 
 
 def _moved_up(connection: socket.socket) -> socket.socket:
@@ -187,6 +189,7 @@ class Server:
         adj = Adjustments(
             sockets=[listener],
             backlog=BACKLOG,
+            recv_bytes=RECEIVED_BYTES,
             max_request_header_size=MAX_HEADER_BYTES,
             max_request_body_size=MAX_READ_BYTES,
             connection_limit=connection_limit(raise_limit(), MOST_CONNECTIONS),

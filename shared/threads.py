@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from typing import Protocol
 
 from shared.process import FINISH_S
@@ -14,6 +14,11 @@ log = logging.getLogger(__name__)
 class Task(Protocol):
     """A connection, of which a request has been read."""
 
+    @property
+    def address(self) -> str:
+        """Give the address of its client."""
+        ...
+
     def service(self) -> None:
         """Answer it."""
         ...
@@ -23,17 +28,38 @@ class Task(Protocol):
         ...
 
 
+class _Queue:
+    """Requests that wait for a thread."""
+
+    def __init__(self) -> None:
+        self._by_address: OrderedDict[str, deque[Task]] = OrderedDict()
+
+    def add(self, task: Task) -> None:
+        self._by_address.setdefault(task.address, deque()).append(task)
+
+    def take(self) -> Task | None:
+        """Give the first request of the address whose turn it is."""
+        if not self._by_address:
+            return None
+        address, tasks = self._by_address.popitem(last=False)
+        task = tasks.popleft()
+        if tasks:
+            self._by_address[address] = tasks
+        return task
+
+
 class Threads:
     """Stands in for waitress's `ThreadedTaskDispatcher`.
 
     That one wakes the thread that has rested longest: each request runs on a cold one, and often finds that a thread
     which was awake has taken it. At its end it forgets the requests that wait for a thread; here they are answered.
+    And it answers them in the order in which they came; here the addresses that they came from take turns.
     """
 
     def __init__(self, count: int) -> None:
         """Start so many."""
         self._lock = threading.Lock()
-        self._tasks: deque[Task] = deque()
+        self._tasks = _Queue()
         self._wakes = [threading.Lock() for _ in range(count)]
         """For each thread what wakes it, by being released."""
         self._idle: list[threading.Lock] = []
@@ -49,7 +75,7 @@ class Threads:
     def add_task(self, task: Task) -> None:
         """Have a request answered."""
         with self._lock:
-            self._tasks.append(task)
+            self._tasks.add(task)
             if self._idle:
                 self._idle.pop().release()
 
@@ -65,8 +91,9 @@ class Threads:
         for thread in self._threads:
             thread.join(max(deadline - time.monotonic(), 0))
         with self._lock:
-            left = list(self._tasks)
-            self._tasks.clear()
+            left = []
+            while (waiting := self._tasks.take()) is not None:
+                left.append(waiting)
         for task in left:
             task.cancel()
         if busy := sum(each.is_alive() for each in self._threads):
@@ -84,8 +111,8 @@ class Threads:
         """Wait for a request; None once there are none any more, and will be none."""
         while True:
             with self._lock:
-                if self._tasks:
-                    return self._tasks.popleft()
+                if (task := self._tasks.take()) is not None:
+                    return task
                 if self._stopping:
                     return None
                 self._idle.append(wake)
