@@ -17,7 +17,13 @@ def main() -> None:
     access = access_by(settings.api_tokens_file)
     registry = metrics.new_registry()
     with gateway(settings, registry) as ours:
-        app = make_app(metrics.routes(registry), health.routes(ours.checks), ours.routes, access=access)
+        app = make_app(
+            metrics.routes(registry),
+            health.routes(ours.checks),
+            ours.routes,
+            access=access,
+            browsers=settings.browsers,
+        )
         server = Server(app, settings.http_host, settings.http_port, bodies_bytes=GATEWAY_BODIES_BYTES)
         on_stop(ours.let_go, server.stop)
         ours.await_connection()

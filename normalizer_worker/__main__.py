@@ -77,7 +77,13 @@ def _observed(settings: WorkerSettings, dead_letters: DeadLetters) -> Vitals:
     vitals = Vitals(registry)
     if settings.http_port:
         access = access_by(settings.api_tokens_file)
-        app = make_app(metrics.routes(registry), health.routes(vitals.checks()), routes(dead_letters), access=access)
+        app = make_app(
+            metrics.routes(registry),
+            health.routes(vitals.checks()),
+            routes(dead_letters),
+            access=access,
+            browsers=settings.browsers,
+        )
         server = Server(app, settings.http_host, settings.http_port, threads=HTTP_THREADS)
         threading.Thread(target=server.run, name="http", daemon=True).start()
     return vitals

@@ -32,6 +32,7 @@ def main() -> None:
             dead_letter_routes(dead_letters),
             *queries.routes,
             access=access,
+            browsers=settings.browsers,
         )
         server = Server(
             app,

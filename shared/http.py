@@ -11,6 +11,7 @@ from flask.sansio.scaffold import T_route
 from waitress.channel import ClientDisconnected
 from werkzeug.exceptions import HTTPException
 
+from shared.browsers import Browsers, Told
 from shared.errors import (
     Conflict,
     Forbidden,
@@ -48,6 +49,18 @@ def problem(
     return response
 
 
+EXPOSED = "Location, Retry-After, ETag, Content-Disposition, Content-Encoding, X-Request-ID"
+"""What a page of an allowed origin may read of an answer's headers, besides those that every page may."""
+PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET, HEAD, POST, DELETE",
+    "Access-Control-Allow-Headers": (
+        "Authorization, Content-Encoding, Content-Type, If-None-Match, Last-Event-ID, Prefer, X-Request-ID"
+    ),
+    "Access-Control-Allow-Private-Network": "true",
+    "Access-Control-Max-Age": "600",
+}
+"""What a browser is told that asks whether a page of an allowed origin may send its request."""
+
 Needs = Right | Literal["open"]
 
 
@@ -66,17 +79,19 @@ class Routes(Blueprint):
         return self.route(operation.path, methods=[operation.method])
 
 
-def make_app(*services: Routes, access: Callable[[str | None], Access]) -> Flask:
+def make_app(*services: Routes, access: Callable[[str | None], Access], browsers: Browsers | None = None) -> Flask:
     """Put the routes of one or more services into one app.
 
     Args:
         services: their routes.
         access: tells from an `Authorization` header what its sender may do, or raises `Unauthenticated`.
+        browsers: who may use it from a browser; if left out, only pages of the service itself, on this machine.
 
     """
     app = Flask("power", static_folder=None)
     _answer_errors(app)
     _note_arrivals(app)
+    _keep_pages_of_others_out(app, browsers or Browsers())
     _ask_everybody(app, {each.name: each.needs for each in services}, access)
     for each in services:
         app.register_blueprint(each)
@@ -95,6 +110,47 @@ def since_arrival_s() -> float:
     """Tell how long ago the present request arrived, in seconds."""
     arrived_s: float = g.arrived_s
     return time.perf_counter() - arrived_s
+
+
+def _told() -> Told:
+    headers = request.headers
+    return Told(
+        headers.get("Host"),
+        headers.get("Origin"),
+        headers.get("Sec-Fetch-Site"),
+        headers.get("Sec-Fetch-Mode"),
+        headers.get("Sec-Fetch-Dest"),
+    )
+
+
+def is_from_elsewhere() -> bool:
+    """Tell whether the present request comes from a browser that shows a page of another origin."""
+    return _told().is_from_elsewhere
+
+
+def _keep_pages_of_others_out(app: Flask, browsers: Browsers) -> None:
+    """Refuse what browsers send for pages of other sites; let those pages that may use the service read its answers."""
+
+    @app.before_request
+    def check_origin() -> Response | None:
+        told = _told()
+        refusal = browsers.refusal(request.method, told)
+        if refusal:
+            raise Forbidden(refusal)
+        is_preflight = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+        if not is_preflight or not browsers.allows_origin(told):
+            return None
+        return Response(status=204, headers=PREFLIGHT)
+
+    @app.after_request
+    def allow_origin(response: Response) -> Response:
+        if browsers.origins:
+            response.vary.add("Origin")
+        told = _told()
+        if told.origin is not None and browsers.allows_origin(told):
+            response.headers["Access-Control-Allow-Origin"] = told.origin
+            response.headers["Access-Control-Expose-Headers"] = EXPOSED
+        return response
 
 
 def _ask_everybody(app: Flask, needs: Mapping[str, Needs], access: Callable[[str | None], Access]) -> None:

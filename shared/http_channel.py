@@ -2,6 +2,7 @@
 
 import io
 import socket
+import struct
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,9 @@ STALLED_S = 30.0
 LARGE_BYTES = 64 * 1024
 IDLE_S = 60.0
 """For so long a connection without a request is kept."""
+
+
+_DROP_UNSENT = struct.pack("ii", 1, 0)
 
 
 class _Whole(ReadOnlyFileBasedBuffer):
@@ -64,6 +68,7 @@ class Channel(HTTPChannel):
     requests: list[Request]
     requests_lock: Any
     addr: tuple[Any, ...]
+    _fileno: int | None
 
     def __init__(self, server: "Listener", connection: socket.socket, addr: Any, adj: Any, sockets: Any) -> None:
         """Begin with a connection that has just been accepted."""
@@ -86,6 +91,11 @@ class Channel(HTTPChannel):
         if any(each.body_rcv is not None for each in (self.request, *self.requests) if each is not None):
             self.server.has_taken_in(self, len(data))
         return took
+
+    @property
+    def is_patient(self) -> bool:
+        """Tell whether it sends a body, of which more can wait."""
+        return self.request is not None and self.request.body_rcv is not None
 
     @property
     def body_bytes(self) -> int:
@@ -122,6 +132,8 @@ class Channel(HTTPChannel):
     def service(self) -> None:
         """See waitress; runs in a thread."""
         self.answering_s = time.time()
+        if self._fileno is not None:  # else it is closed
+            self.server.note_answering(self._fileno)
         super().service()
         self.served_s = time.time()
 
@@ -179,9 +191,17 @@ class Channel(HTTPChannel):
         """Have the main thread close the connection; may be called from any thread."""
         connection: Any = self.socket
         self.will_close = True
-        with suppress(OSError):
+        with suppress(OSError, AttributeError):  # it may be closed already
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DROP_UNSENT)
             connection.shutdown(socket.SHUT_RDWR)
         self.server.pull_trigger()
+
+    def cut(self) -> None:
+        """Close the connection; what the system keeps of an answer is dropped, too."""
+        connection: Any = self.socket
+        with suppress(OSError):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DROP_UNSENT)
+        self.handle_close()
 
     def drop_answer(self) -> int:
         """Give up, and free at once what is kept of the answer, whose size is returned; may be called from any thread.

@@ -7,13 +7,15 @@ from typing import Any
 from waitress import wasyncore
 
 SWEEP_S = 1.0
+PATIENT_S = 0.02
+"""For so long in a turn connections are read from that are patient: those that send a long body, if there are many."""
 
 
 class Loop(dict[int, Any]):
     """The sockets of waitress by their file numbers, and the loop that watches them.
 
     waitress's own loop asks every connection before each wait whether it wants to read or write. This one asks only
-    those with an event and those with a request under way: many idle connections cost nothing.
+    those with an event and those that are being answered: many idle connections cost nothing.
     """
 
     def __init__(self) -> None:
@@ -22,7 +24,7 @@ class Loop(dict[int, Any]):
         self._selector = selectors.DefaultSelector()
         self._watched: dict[int, int] = {}
         self._new: set[int] = set()
-        self._busy: set[int] = set()
+        self._answering: set[int] = set()
         self._swept_s = time.monotonic()
 
     def __setitem__(self, number: int, each: Any) -> None:
@@ -34,22 +36,41 @@ class Loop(dict[int, Any]):
         """Stop watching a socket, which is about to be closed."""
         super().__delitem__(number)
         self._new.discard(number)
-        self._busy.discard(number)
+        self._answering.discard(number)
         self._watch_for(number, 0)
+
+    def note_answering(self, number: int) -> None:
+        """Look at a connection with each turn until it has been answered; called by the thread that answers it."""
+        self._answering.add(number)
 
     def turn(self) -> bool:
         """Wait for events, at most `SWEEP_S`, and handle them; tell whether a sweep of all connections is due."""
-        for number in (*self._new, *self._busy):
+        for number in (*self._new, *self._answering):
             self._look_at(number)
         self._new.clear()
+        patient = []
         for key, events in self._selector.select(SWEEP_S):
-            self._handle(key.fd, events)
+            each = self.get(key.fd)
+            if getattr(each, "is_patient", False):
+                patient.append((key.fd, events))
+            else:
+                self._handle(key.fd, events)
+        self._handle_patient(patient)
         now_s = time.monotonic()
         if now_s - self._swept_s < SWEEP_S:
             return False
         self._swept_s = now_s
         self._new.update(self)
         return True
+
+    def _handle_patient(self, ready: list[tuple[int, int]]) -> None:
+        """Handle as many as there is time for, those first that were handled longest ago."""
+        ready.sort(key=lambda entry: self[entry[0]].last_activity if entry[0] in self else 0)
+        until_s = time.monotonic() + PATIENT_S
+        for number, events in ready:
+            self._handle(number, events)
+            if time.monotonic() > until_s:
+                return
 
     def _handle(self, number: int, events: int) -> None:
         each: Any = self.get(number)
@@ -65,24 +86,22 @@ class Loop(dict[int, Any]):
             self._look_at(number)
         else:
             self._watch_for(number, 0)
-            self._busy.add(number)
 
     def _look_at(self, number: int) -> None:
-        """Watch a socket for what it waits for; one with a request under way is asked again in the next turn.
+        """Watch a socket for what it waits for.
 
         Where it waits for nothing, the system is told only once something happens: mostly it soon wants the same again.
         """
-        each: Any = self.get(number)
+        each = self.get(number)
         if each is None:
+            self._answering.discard(number)
             return
         reads = selectors.EVENT_READ if each.readable() else 0
         writes = selectors.EVENT_WRITE if not each.accepting and each.writable() else 0
         if reads or writes:
             self._watch_for(number, reads | writes)
-        if getattr(each, "requests", None):
-            self._busy.add(number)
-        elif reads or writes:
-            self._busy.discard(number)
+        if not getattr(each, "requests", None):
+            self._answering.discard(number)
 
     def _watch_for(self, number: int, events: int) -> None:
         before = self._watched.get(number, 0)

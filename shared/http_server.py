@@ -102,7 +102,7 @@ class Listener(TcpWSGIServer):
         """Close connections without a request that is being answered; False where there is none."""
         idle = [Waiting(each, each.served_s) for each in self._channels() if not each.requests]
         for _, each in zip(range(max(1, self.adj.connection_limit // MADE_FREE)), closing_order(idle), strict=False):
-            each.handle_close()
+            each.cut()
         return bool(idle)
 
     def sweep(self) -> None:
@@ -110,7 +110,11 @@ class Listener(TcpWSGIServer):
         now_s = time.time()
         for each in self._channels():
             if each.is_late(now_s):
-                each.handle_close()
+                each.cut()
+
+    def note_answering(self, number: int) -> None:
+        """Note that a thread begins to answer what came on this connection; runs in that thread."""
+        self._map.note_answering(number)
 
     def has_taken_in(self, channel: Channel, size: int) -> None:
         """Note that so much of bodies has arrived, and see to it that they stay within their bound together."""
@@ -126,7 +130,7 @@ class Listener(TcpWSGIServer):
             if self._bodies_bytes <= self.most_bodies_bytes * 3 // 4:
                 return
             self._bodies_bytes -= each.body_bytes
-            each.handle_close()
+            each.cut()
         if self._bodies_bytes > self.most_bodies_bytes:
             channel.refuse(TooBusy("too much is being taken in at a time"))
 

@@ -176,7 +176,7 @@ def test_a_batch_of_eight_mebibytes_passes(edge: Edge, ship: int) -> None:
 def test_a_little_too_much_gets_the_services_answer_and_far_too_much_the_edges(edge: Edge) -> None:
     a_little = _problem(edge.request("POST", "/data", b" " * (MAX_BYTES + 1), JSON))
     assert (a_little["status"], a_little["errors"][0]["at"]) == (413, "body")
-    head = b"POST /data HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n"
+    head = b"POST /data HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n\r\n"
     answer = edge.raw(head)
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert PROBLEM.encode() in answer
@@ -204,7 +204,7 @@ def test_a_client_that_sends_too_much_is_asked_to_wait_a_moment(make_edge: Calla
 def test_a_client_may_have_so_many_requests_under_way_and_no_more(make_edge: Callable[..., Edge], ship: int) -> None:
     edge = make_edge(POWER_EDGE_CONNECTIONS="1")
     body = json.dumps(_batch(ship)).encode()
-    head = f"POST /data HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = f"POST /data HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
     with socket.create_connection((HOST, edge.port), timeout=20) as slow:
         slow.sendall(head.encode())
         until(lambda: edge.request("GET", "/topusers").status == 429, "it is too many")
@@ -275,7 +275,8 @@ def test_with_a_certificate_there_is_https_too(make_edge: Callable[..., Edge], t
 def test_events_pass_through_as_they_come(edge: Edge) -> None:
     """The edge keeps nothing back: the first lines are there while the stream goes on."""
     with socket.create_connection((HOST, edge.port), timeout=20) as connection:
-        connection.sendall(b"GET /data/stream?spaceship_id=88 HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n")
+        head = b"GET /data/stream?spaceship_id=88 HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\n\r\n"
+        connection.sendall(head)
         heard = b""
         while b"retry: 2000" not in heard:
             part = connection.recv(65536)

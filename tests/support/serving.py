@@ -17,13 +17,15 @@ def serving(app: Flask, *, threads: int = 4) -> Iterator[int]:
     server = Server(app, HOST, port, threads=threads)
     thread = threading.Thread(target=server.run)
     thread.start()
-    yield port
-    # The way out of its loop is a signal, which no thread but the main one gets: so take away what it loops over.
-    waitress = server._server
-    sockets = list(waitress._map.values())
-    waitress._map.clear()
-    waitress.pull_trigger()
-    thread.join()
-    waitress.task_dispatcher.shutdown()
-    for each in sockets:
-        each.close()
+    try:
+        yield port
+    finally:
+        # The way out of its loop is a signal, which no thread but the main one gets: so take away what it loops over.
+        waitress = server._server
+        sockets = list(waitress._map.values())
+        waitress._map.clear()
+        waitress.pull_trigger()
+        thread.join()
+        waitress.task_dispatcher.shutdown()
+        for each in sockets:
+            each.close()

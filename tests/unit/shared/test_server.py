@@ -36,7 +36,7 @@ def test_a_client_that_takes_nothing_of_a_long_answer_keeps_no_thread(monkeypatc
         return "here"
 
     with serving(make_app(routes, access=anybody), threads=1) as port, socket.create_connection((HOST, port)) as client:
-        client.sendall(b"GET /endless HTTP/1.1\r\nHost: here\r\n\r\n")
+        client.sendall(b"GET /endless HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert began.wait(20)
         with urlopen(f"http://{HOST}:{port}/short", timeout=20) as answer:
             assert answer.read() == b"here"

@@ -13,7 +13,8 @@ from tests.support.waiting import until
 class Request:
     """Stands in for what waitress has read: the threads serve or cancel it."""
 
-    def __init__(self, go: threading.Event) -> None:
+    def __init__(self, go: threading.Event, address: str = "127.0.0.1") -> None:
+        self.address = address
         self.said = self.thread = ""
         self.began = threading.Event()
         self._go = go
@@ -134,3 +135,21 @@ def test_one_that_fails_takes_no_thread_with_it(caplog: pytest.LogCaptureFixture
         threads.add_task(after := Request(go))
         until(lambda: after.said, "the next is served")
     assert "a connection has failed" in caplog.text
+
+
+def test_addresses_take_turns() -> None:
+    """One with many requests does not make the others wait for all of them."""
+    go, order = threading.Event(), list[str]()
+
+    class Noted(Request):
+        def service(self) -> None:
+            super().service()
+            order.append(self.address)
+
+    with running(1) as threads:
+        threads.add_task(first := Request(go))
+        assert first.began.wait(20)
+        for address in ("crowd", "crowd", "crowd", "one", "other"):
+            threads.add_task(Noted(go, address))
+        go.set()
+    assert order == ["crowd", "one", "other", "crowd", "crowd"]
