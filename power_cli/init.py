@@ -45,10 +45,15 @@ POWER_TLS_BIND_ADDRESS=0.0.0.0
 POWER_TLS_PORT=5443
 POWER_MQTTS_PORT=8883
 
-# How many requests one address may send over HTTP, how many at once, and how many may be under way.
+# How many requests one address may send over HTTP, how many at once, how many may be under way, and how many
+# connections it may have open, idle ones too.
 POWER_EDGE_RATE=100r/s
 POWER_EDGE_BURST=200
 POWER_EDGE_CONNECTIONS=64
+POWER_EDGE_OPEN=256
+# How many connections one address may have open over MQTT, and how many bytes each may send in a second.
+POWER_EDGE_MQTT_CONNECTIONS=256
+POWER_EDGE_MQTT_RATE=1m
 # Who tells the edge where the services are: Docker's own, or another engine's name server.
 POWER_EDGE_RESOLVER=127.0.0.11
 
@@ -61,6 +66,8 @@ POWER_MAX_GAP_S=86400
 POWER_ALLOW_NEGATIVE=false
 POWER_OUTBOX_MAX_BYTES=1073741824
 POWER_LOG_LEVEL=INFO
+# Pages of other sites that may use the service, such as https://fleet.example, with commas between.
+POWER_ALLOWED_ORIGINS=
 """
 NEXT = """\
 Next, with the engine running:

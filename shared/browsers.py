@@ -69,7 +69,9 @@ class Browsers:
         return "This comes from a page of another site. POWER_ALLOWED_ORIGINS can name those that may."
 
     def _is_ours(self, host: str | None) -> bool:
-        name = _name(host or "")
+        if host is None:  # as HTTP/1.0 has it, and no browser
+            return True
+        name = _name(host)
         return name == "localhost" or name in self.hosts or _is_loopback(name)
 
 
