@@ -257,7 +257,7 @@ def test_with_a_certificate_there_is_https_too(make_edge: Callable[..., Edge], t
     more = tmp_path / "more" / "listener.conf"
     more.parent.mkdir()
     text = (ROOT / "edge" / "tls" / "listener.conf.example").read_text("utf-8")
-    more.write_text(text.replace("/etc/nginx/tls", str(tmp_path)).replace("/tmp", str(tmp_path)), "utf-8")
+    more.write_text(text.replace("/etc/nginx/tls", str(tmp_path)).replace("unix:/tmp/", f"unix:{tmp_path}/"), "utf-8")
     edge = make_edge(tmp_path)
     plain = edge.request("GET", "/topusers")
     assert plain.status == 200
@@ -304,3 +304,56 @@ def test_forms_and_tags_pass_through(edge: Edge) -> None:
     assert first.headers["Content-Encoding"] == "gzip"
     again = edge.request("GET", path, None, {**headers, "If-None-Match": first.headers["ETag"]})
     assert (again.status, again.data) == (304, b"")
+
+
+def test_one_address_has_so_many_connections_and_no_more(make_edge: Callable[..., Edge]) -> None:
+    """Counted as they are accepted: those that send nothing, or a byte, count too."""
+    edge = make_edge(POWER_EDGE_OPEN="5")
+    crowd = [socket.create_connection((HOST, edge.port), timeout=20) for _ in range(8)]
+    try:
+        for each in crowd[:5]:
+            each.sendall(b"G")
+        for each in crowd[5:]:
+            assert each.recv(1) == b""
+        elsewhere = ("127.0.0.9", 0)
+        with urllib3.HTTPConnectionPool(HOST, edge.port, retries=False, source_address=elsewhere, timeout=20) as http:
+            assert http.request("GET", "/healthz").status == 200
+    finally:
+        for each in crowd:
+            each.close()
+    _logged(edge, lambda line: line["client"] == "127.0.0.9" or line["status"] == 400)
+
+
+def test_whatever_the_edge_answers_by_itself_is_a_problem(edge: Edge) -> None:
+    rest = b"Connection: close\r\n\r\n"
+    host = b"Host: localhost\r\n"
+    long = b"X-Long: " + b"x" * 40_000 + b"\r\n"
+    for sent, status in (
+        (b"GET / HTTP/1.1\r\n" + rest, 400),
+        (b"GET / HTTP/1.1\r\nHost: a b\r\n" + rest, 400),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
+        (b"POST /data HTTP/1.1\r\n" + host + b"Content-Length: ten\r\n" + rest, 400),
+        (b"POST /data HTTP/1.1\r\n" + host + b"Transfer-Encoding: gzip\r\n" + rest, 501),
+        (b"TRACE / HTTP/1.1\r\n" + host + rest, 405),
+        (b"GET /batches HTTP/1.1\r\n" + host + rest, 404),
+        (b"GET / HTTP/1.1\r\n" + host + long + rest, 431),
+        (b"GET / HTTP/3.0\r\n" + host + rest, 505),
+    ):
+        answer = edge.raw(sent)
+        assert answer.startswith(b"HTTP/1.1 %d " % status), sent[:60]
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert PROBLEM.encode() in head, sent[:60]
+        assert json.loads(body)["status"] == status
+
+
+def test_no_query_is_in_the_error_log(edge: Edge, apart: Apart) -> None:
+    """Where an answer is cut off, a body is too large or a service is away, nginx would write the request's line."""
+    apart.stop("query_api")
+    try:
+        assert edge.request("GET", "/topusers?secret=hidden").status == 503
+    finally:
+        apart.start("query_api")
+    edge.raw(b"POST /data?secret=hidden HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n\r\n")
+    edge.request("GET", "/topusers?secret=hidden", headers={"X-Request-ID": "after-errors"})
+    _logged(edge, lambda line: line["request"] == "after-errors")
+    assert "hidden" not in edge.errors.read_text("utf-8") + edge.log.read_text("utf-8")

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import urllib3
 
@@ -56,7 +55,7 @@ class Crowd:
                     each.close()
 
     def _keep(self) -> None:
-        while not self._ending.wait(0.2):
+        while not self._ending.wait(0.5):
             self._round()
 
     def _round(self) -> None:
@@ -105,11 +104,6 @@ def slowest_s(port: int, paths: Sequence[str], rounds: int = 20, address: str = 
         slowest = max(slowest, time.perf_counter() - began_s)
         assert status == 200, f"{path}: {status}"
     return slowest
-
-
-def rss_mib(pid: int) -> float:
-    """Give the resident memory of a process, in MiB."""
-    return int(Path(f"/proc/{pid}/statm").read_text("ascii").split()[1]) * resource.getpagesize() / 2**20
 
 
 def _allow_files(number: int) -> None:

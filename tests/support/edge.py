@@ -68,11 +68,8 @@ class Apart:
 class Edge:
     """nginx with the project's own configuration."""
 
-    def __init__(self, folder: Path, ports: Mapping[str, int], *, broker_port: int = 1, **environ: str) -> None:
-        """Prepare one in front of the ports of the services, by their names, and of a broker's.
-
-        `environ` changes settings.
-        """
+    def __init__(self, folder: Path, ports: Mapping[str, int], **environ: str) -> None:
+        """Prepare one in front of the ports of the services, by their names; `environ` changes settings."""
         self.port, self.tls_port, self.mqtt_port = free_port(), free_port(), free_port()
         self.errors = folder / "errors.log"
         self.log = folder / "access.log"
@@ -83,8 +80,8 @@ class Edge:
             "POWER_EDGE_MQTT_LISTEN": f"{HOST}:{self.mqtt_port}",
             "POWER_EDGE_MQTTS_LISTEN": f"{HOST}:{free_port()}",
             "POWER_EDGE_SOCKETS": str(folder),
-            "POWER_EDGE_MQTT": f"{HOST}:{broker_port}",
-            "POWER_EDGE_MQTTS": f"{HOST}:{broker_port}",
+            "POWER_EDGE_MQTT": f"{HOST}:1",
+            "POWER_EDGE_MQTTS": f"{HOST}:1",
             "POWER_EDGE_INGEST": f"{HOST}:{ports['ingest_api']}",
             "POWER_EDGE_QUERY": f"{HOST}:{ports['query_api']}",
             "POWER_EDGE_WORKER": f"{HOST}:{ports['normalizer_worker']}",
