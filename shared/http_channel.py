@@ -204,20 +204,19 @@ class Channel(HTTPChannel):
         self.handle_close()
 
     def drop_answer(self) -> int:
-        """Give up, and free at once what is kept of the answer, whose size is returned; may be called from any thread.
+        """Give up, and free what is kept of the answer, whose size is returned; may be called from any thread.
 
-        What is being sent right now is left alone.
+        Where some of it is being sent right now, the main thread frees it when it closes the connection.
         """
-        if not self.outbuf_lock.acquire(blocking=False):
-            return 0
-        try:
-            size = self.answer_bytes
-            for each in self.outbufs:
-                each.close()
-            self.outbufs = [OverflowableBuffer(self.adj.outbuf_overflow)]
-            self.total_outbufs_len = 0
-            self.outbuf_lock.notify()
-        finally:
-            self.outbuf_lock.release()
+        size = self.answer_bytes
+        if self.outbuf_lock.acquire(blocking=False):
+            try:
+                for each in self.outbufs:
+                    each.close()
+                self.outbufs = [OverflowableBuffer(self.adj.outbuf_overflow)]
+                self.total_outbufs_len = 0
+                self.outbuf_lock.notify()
+            finally:
+                self.outbuf_lock.release()
         self.give_up()
         return size

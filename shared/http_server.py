@@ -177,7 +177,7 @@ class Server:
         port: int,
         *,
         threads: int = THREADS,
-        bodies_bytes: int = BODIES_BYTES,
+        bodies_bytes: int | None = None,
     ) -> None:
         """Listen.
 
@@ -207,7 +207,7 @@ class Server:
         self._threads = Threads(threads)
         self._server = Listener(app, self._loop, listener, self._threads, adj)
         self._server.most_blocked = max(1, threads // BLOCKED_SHARE)
-        self._server.most_bodies_bytes = bodies_bytes
+        self._server.most_bodies_bytes = bodies_bytes or BODIES_BYTES
 
     def run(self) -> None:
         """Serve until `stop`; what has been read by then is answered, if it does not take long."""

@@ -16,6 +16,8 @@ MANY_ADDRESSES = tuple(f"127.0.1.{number}" for number in range(1, 251))
 
 HEAD = "Host: localhost\r\nContent-Type: application/json\r\n"
 BODY_BYTES = 200_000
+REOPENED = 100
+"""So many of the connections that the server has closed are opened again at a time: a crowd is no flood."""
 IDLE = b""
 SLOW_HEADER = f"GET /healthz HTTP/1.1\r\n{HEAD}X-More: ".encode()
 SLOW_BODY = f"POST /data HTTP/1.1\r\n{HEAD}Content-Length: {BODY_BYTES}\r\n\r\n".encode() + b" " * (BODY_BYTES // 2)
@@ -59,12 +61,16 @@ class Crowd:
             self._round()
 
     def _round(self) -> None:
+        reopened = 0
         for index, each in enumerate(self._sockets):
             if self._ending.is_set():
                 return
             if each is None or not self._is_open(each):
                 if each is not None:
                     each.close()
+                    reopened += 1
+                    if reopened > REOPENED:
+                        return
                 self._sockets[index] = self._open(self._addresses[index % len(self._addresses)])
 
     def _is_open(self, connection: socket.socket) -> bool:
