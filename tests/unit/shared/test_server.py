@@ -63,6 +63,9 @@ def _app(*, began: threading.Event | None = None, held: threading.Event | None =
     return make_app(routes, access=anybody)
 
 
+POST = b"POST /short HTTP/1.1\r\nHost: localhost\r\n"
+
+
 def _connected(port: int, sent: bytes = b"", address: str = HOST) -> socket.socket:
     connection = socket.create_connection((HOST, port), 20, source_address=(address, 0))
     connection.sendall(sent)
@@ -99,18 +102,21 @@ def test_where_all_connections_are_taken_another_gets_in(monkeypatch: pytest.Mon
 
 
 def test_bodies_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The slowest go, with their files; where none can, the request is answered 503."""
+    """The slowest go, with their files."""
     monkeypatch.setattr(http_server, "BODIES_BYTES", 400_000)
-    half = b"POST /short HTTP/1.1\r\nHost: localhost\r\nContent-Length: 200000\r\n\r\n" + bytes(100_000)
+    half = POST + b"Content-Length: 200000\r\n\r\n" + bytes(100_000)
     with serving(_app()) as port, ExitStack() as all_of_them:
         crowd = [all_of_them.enter_context(_connected(port, half)) for _ in range(12)]
         assert _is_closed(crowd[0])
         crowd[-1].sendall(bytes(100_000))
         assert crowd[-1].recv(15) == b"HTTP/1.1 200 OK"
-        for each in crowd:
-            each.close()
-        large = all_of_them.enter_context(_connected(port, half.replace(b"200000", b"900000")))
-        large.sendall(bytes(300_001))
+
+
+def test_a_body_that_there_is_no_room_for_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_server, "BODIES_BYTES", 400_000)
+    head = POST + b"Content-Length: 900000\r\n\r\n"
+    with serving(_app()) as port, _connected(port, head) as large:
+        large.sendall(bytes(400_001))
         answer = b"".join(iter(lambda: large.recv(65536), b""))
         assert answer.startswith(b"HTTP/1.1 503 ")
         assert b"Retry-After: 2" in answer
