@@ -1,6 +1,7 @@
 """Which requests are refused because a browser may send them for a page of another site."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 
 SAFE_METHODS = frozenset({"GET", "HEAD"})
@@ -28,8 +29,9 @@ class Told:
     @property
     def is_from_elsewhere(self) -> bool:
         """Tell whether it comes from a browser that shows a page of another origin."""
-        is_ours = self.origin is None or _authority(self.origin) == (self.host or "").lower()
-        return not is_ours or self.site in ("cross-site", "same-site")
+        if self.origin is not None and _authority(self.origin) != (self.host or "").lower():
+            return True
+        return self.site in ("cross-site", "same-site")
 
     @property
     def opens_a_page(self) -> bool:
@@ -79,12 +81,14 @@ def _authority(origin: str) -> str:
     return origin.lower().partition("://")[2]
 
 
+@lru_cache(maxsize=64)
 def _name(host: str) -> str:
     """Take the port off a `Host`, and the dot that a full name may end with."""
     name, colon, port = host.lower().rpartition(":")
     return (name if colon and port.isdigit() else host.lower()).removesuffix(".")
 
 
+@lru_cache(maxsize=64)
 def _is_loopback(name: str) -> bool:
     try:
         return ip_address(name.removeprefix("[").removesuffix("]")).is_loopback

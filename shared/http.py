@@ -113,13 +113,13 @@ def since_arrival_s() -> float:
 
 
 def _told() -> Told:
-    headers = request.headers
+    header = request.environ.get
     return Told(
-        headers.get("Host"),
-        headers.get("Origin"),
-        headers.get("Sec-Fetch-Site"),
-        headers.get("Sec-Fetch-Mode"),
-        headers.get("Sec-Fetch-Dest"),
+        header("HTTP_HOST"),
+        header("HTTP_ORIGIN"),
+        header("HTTP_SEC_FETCH_SITE"),
+        header("HTTP_SEC_FETCH_MODE"),
+        header("HTTP_SEC_FETCH_DEST"),
     )
 
 
@@ -137,15 +137,17 @@ def _keep_pages_of_others_out(app: Flask, browsers: Browsers) -> None:
         refusal = browsers.refusal(request.method, told)
         if refusal:
             raise Forbidden(refusal)
-        is_preflight = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
-        if not is_preflight or not browsers.allows_origin(told):
+        if not browsers.allows_origin(told):
             return None
-        return Response(status=204, headers=PREFLIGHT)
+        is_preflight = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+        return Response(status=204, headers=PREFLIGHT) if is_preflight else None
+
+    if not browsers.origins:
+        return
 
     @app.after_request
     def allow_origin(response: Response) -> Response:
-        if browsers.origins:
-            response.vary.add("Origin")
+        response.vary.add("Origin")
         told = _told()
         if told.origin is not None and browsers.allows_origin(told):
             response.headers["Access-Control-Allow-Origin"] = told.origin

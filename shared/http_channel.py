@@ -84,12 +84,11 @@ class Channel(HTTPChannel):
         return str(self.addr[0])
 
     def received(self, data: bytes) -> bool:
-        """See waitress; what arrives of bodies counts for the server's bound."""
+        """See waitress; what arrives may be of a body, and counts for the server's bound."""
         took = bool(super().received(data))
         if self.request is not None and self.request.began_s is None:
             self.request.began_s = time.time()
-        if any(each.body_rcv is not None for each in (self.request, *self.requests) if each is not None):
-            self.server.has_taken_in(self, len(data))
+        self.server.has_taken_in(self, len(data))
         return took
 
     @property

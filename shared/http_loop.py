@@ -1,6 +1,6 @@
 """The loop of an HTTP server's main thread."""
 
-import selectors
+import select
 import time
 from typing import Any
 
@@ -14,14 +14,15 @@ PATIENT_S = 0.02
 class Loop(dict[int, Any]):
     """The sockets of waitress by their file numbers, and the loop that watches them.
 
-    waitress's own loop asks every connection before each wait whether it wants to read or write. This one asks only
-    those with an event and those that are being answered: many idle connections cost nothing.
+    waitress's own loop asks every connection before each wait whether it wants to read or write, which takes
+    milliseconds with some thousand. This one asks only those with an event and those that are being answered. It uses
+    `poll()`: for epoll each change is a system call, in which another thread takes over the interpreter.
     """
 
     def __init__(self) -> None:
         """Watch nothing yet."""
         super().__init__()
-        self._selector = selectors.DefaultSelector()
+        self._poller = select.poll()
         self._watched: dict[int, int] = {}
         self._new: set[int] = set()
         self._answering: set[int] = set()
@@ -49,12 +50,11 @@ class Loop(dict[int, Any]):
             self._look_at(number)
         self._new.clear()
         patient = []
-        for key, events in self._selector.select(SWEEP_S):
-            each = self.get(key.fd)
-            if getattr(each, "is_patient", False):
-                patient.append((key.fd, events))
+        for number, events in self._poller.poll(SWEEP_S * 1000):
+            if getattr(self.get(number), "is_patient", False):
+                patient.append((number, events))
             else:
-                self._handle(key.fd, events)
+                self._handle(number, events)
         self._handle_patient(patient)
         now_s = time.monotonic()
         if now_s - self._swept_s < SWEEP_S:
@@ -76,43 +76,33 @@ class Loop(dict[int, Any]):
         each: Any = self.get(number)
         if each is None:
             return
-        reads = events & selectors.EVENT_READ and each.readable()
+        reads = events & ~select.POLLOUT and each.readable()  # so that it sees a connection's end, too
         if reads:
             wasyncore.read(each)
-        writes = events & selectors.EVENT_WRITE and number in self and each.writable()
+        writes = events & ~select.POLLIN and number in self and each.writable()
         if writes:
             wasyncore.write(each)
-        if reads or writes:
-            self._look_at(number)
-        else:
-            self._watch_for(number, 0)
+        self._look_at(number)
 
     def _look_at(self, number: int) -> None:
-        """Watch a socket for what it waits for.
-
-        Where it waits for nothing, the system is told only once something happens: mostly it soon wants the same again.
-        """
+        """Watch a socket for what it waits for."""
         each = self.get(number)
         if each is None:
             self._answering.discard(number)
             return
-        reads = selectors.EVENT_READ if each.readable() else 0
-        writes = selectors.EVENT_WRITE if not each.accepting and each.writable() else 0
-        if reads or writes:
-            self._watch_for(number, reads | writes)
-        if not getattr(each, "requests", None):
+        if not getattr(each, "requests", None):  # asked first: it may be answered while the rest is asked
             self._answering.discard(number)
+        reads = select.POLLIN if each.readable() else 0
+        writes = select.POLLOUT if not each.accepting and each.writable() else 0
+        self._watch_for(number, reads | writes)
 
     def _watch_for(self, number: int, events: int) -> None:
         before = self._watched.get(number, 0)
         if events == before:
             return
-        if not events:
-            self._selector.unregister(number)
-            del self._watched[number]
-            return
-        if before:
-            self._selector.modify(number, events)
+        if events:
+            self._poller.register(number, events)
+            self._watched[number] = events
         else:
-            self._selector.register(number, events)
-        self._watched[number] = events
+            self._poller.unregister(number)
+            del self._watched[number]
