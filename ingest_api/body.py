@@ -11,7 +11,7 @@ from flask import Request
 
 from shared.batch import MAX_BYTES
 from shared.errors import Problem, TooLargeInput, Unavailable, UnreadableInput, UnsupportedInput
-from shared.http import is_from_elsewhere
+from shared.http import told
 
 TOGETHER_BYTES = 32 * 1024 * 1024
 """How much is read and not yet on the disk, at most: four bodies of full size, or thousands as ships send them."""
@@ -68,7 +68,7 @@ def read(request: Request) -> bytes:
     """
     if request.content_length is not None and request.content_length > MAX_BYTES:
         raise _too_large()
-    if not request.is_json and (request.mimetype not in PLAIN_TYPES or is_from_elsewhere()):
+    if not request.is_json and (request.mimetype not in PLAIN_TYPES or told(request).is_from_elsewhere):
         raise _unsupported("Content-Type", "should be application/json")
     encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
     body = request.stream.read(MAX_BYTES + 1)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
-from flask import Blueprint, Flask, Response, g, request
+from flask import Blueprint, Flask, Request, Response, g, request
 from flask.sansio.scaffold import T_route
 from waitress.channel import ClientDisconnected
 from werkzeug.exceptions import HTTPException
@@ -112,7 +112,8 @@ def since_arrival_s() -> float:
     return time.perf_counter() - arrived_s
 
 
-def _told() -> Told:
+def told(request: Request) -> Told:
+    """Give what a request's headers tell of where it comes from."""
     header = request.environ.get
     return Told(
         header("HTTP_HOST"),
@@ -123,21 +124,16 @@ def _told() -> Told:
     )
 
 
-def is_from_elsewhere() -> bool:
-    """Tell whether the present request comes from a browser that shows a page of another origin."""
-    return _told().is_from_elsewhere
-
-
 def _keep_pages_of_others_out(app: Flask, browsers: Browsers) -> None:
     """Refuse what browsers send for pages of other sites; let those pages that may use the service read its answers."""
 
     @app.before_request
     def check_origin() -> Response | None:
-        told = _told()
-        refusal = browsers.refusal(request.method, told)
+        origin = told(request)
+        refusal = browsers.refusal(request.method, origin)
         if refusal:
             raise Forbidden(refusal)
-        if not browsers.allows_origin(told):
+        if not browsers.allows_origin(origin):
             return None
         is_preflight = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
         return Response(status=204, headers=PREFLIGHT) if is_preflight else None
@@ -148,9 +144,9 @@ def _keep_pages_of_others_out(app: Flask, browsers: Browsers) -> None:
     @app.after_request
     def allow_origin(response: Response) -> Response:
         response.vary.add("Origin")
-        told = _told()
-        if told.origin is not None and browsers.allows_origin(told):
-            response.headers["Access-Control-Allow-Origin"] = told.origin
+        origin = told(request).origin
+        if origin in browsers.origins:
+            response.headers["Access-Control-Allow-Origin"] = origin
             response.headers["Access-Control-Expose-Headers"] = EXPOSED
         return response
 

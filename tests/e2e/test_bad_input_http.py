@@ -124,7 +124,7 @@ def _large(size: int) -> bytes:
         (gzip.compress(text().encode()), {}, 400),
         (text().encode(), {"Content-Encoding": "br"}, 415),
         (text().encode(), {"Content-Encoding": "deflate"}, 415),
-        (text().encode(), {"Content-Type": "text/plain", "Origin": "null"}, 403),
+        (text().encode(), {"Content-Type": "text/html"}, 415),
         (text().encode(), {"Content-Type": "application/x-www-form-urlencoded"}, 415),
         (text().encode(), {"Content-Type": "multipart/form-data; boundary=x"}, 415),
         (text().encode(), {"Content-Type": "nonsense"}, 415),
@@ -231,7 +231,7 @@ _BATCH = text().encode()
         (b"POST /data HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n", {400}),
         (b"POST /data HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip\r\n\r\n", {400, 501}),
         (b"POST /data HTTP/1.1\r\nHost: localhost\r\nbad header\r\nConnection: close\r\n\r\n", {400}),
-        (b"POST /data HTTP/1.1\r\nHost: localhost\r\nLong: ".ljust(2**18, b"x"), {400, 431}),
+        (b"POST /data HTTP/1.1\r\nHost: localhost\r\nLong: ".ljust(40_000, b"x"), {400, 431}),
         (b"POST /data HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", {400, 411}),
     ],
     ids=[
