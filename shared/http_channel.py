@@ -83,6 +83,15 @@ class Channel(HTTPChannel):
         """Give the client's address, without a port."""
         return str(self.addr[0])
 
+    @property
+    def clients(self) -> tuple[str, ...]:
+        """Tell whose turn among the requests that wait for a thread its next one takes.
+
+        Who comes from one address and calls itself many others with `X-Real-IP` gains nothing: the first counts first.
+        """
+        named = self.requests[0].headers.get("X_REAL_IP", "")
+        return (self.address, named) if named else (self.address,)
+
     def received(self, data: bytes) -> bool:
         """See waitress; what arrives may be of a body, and counts for the server's bound."""
         took = bool(super().received(data))

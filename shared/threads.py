@@ -15,8 +15,8 @@ class Task(Protocol):
     """A connection, of which a request has been read."""
 
     @property
-    def address(self) -> str:
-        """Give the address of its client."""
+    def clients(self) -> tuple[str, ...]:
+        """Tell whose turn it takes: its address, and behind a proxy that of the proxy's client after it."""
         ...
 
     def service(self) -> None:
@@ -32,20 +32,32 @@ class _Queue:
     """Requests that wait for a thread."""
 
     def __init__(self) -> None:
-        self._by_address: OrderedDict[str, deque[Task]] = OrderedDict()
+        self._tasks: deque[Task] = deque()
+        self._of_clients: OrderedDict[str, _Queue] = OrderedDict()
 
-    def add(self, task: Task) -> None:
-        self._by_address.setdefault(task.address, deque()).append(task)
+    def add(self, task: Task, clients: tuple[str, ...]) -> None:
+        if not clients:
+            self._tasks.append(task)
+            return
+        queue = self._of_clients.get(clients[0])
+        if queue is None:
+            queue = self._of_clients[clients[0]] = _Queue()
+        queue.add(task, clients[1:])
 
     def take(self) -> Task | None:
-        """Give the first request of the address whose turn it is."""
-        if not self._by_address:
+        """Give the first request of the client whose turn it is."""
+        if self._tasks:
+            return self._tasks.popleft()
+        if not self._of_clients:
             return None
-        address, tasks = self._by_address.popitem(last=False)
-        task = tasks.popleft()
-        if tasks:
-            self._by_address[address] = tasks
+        client, queue = self._of_clients.popitem(last=False)
+        task = queue.take()
+        if queue:
+            self._of_clients[client] = queue
         return task
+
+    def __bool__(self) -> bool:
+        return bool(self._tasks or self._of_clients)
 
 
 class Threads:
@@ -53,7 +65,7 @@ class Threads:
 
     That one wakes the thread that has rested longest: each request runs on a cold one, and often finds that a thread
     which was awake has taken it. At its end it forgets the requests that wait for a thread; here they are answered.
-    And it answers them in the order in which they came; here the addresses that they came from take turns.
+    And it answers them in the order in which they came; here the clients that they came from take turns.
     """
 
     def __init__(self, count: int) -> None:
@@ -75,7 +87,7 @@ class Threads:
     def add_task(self, task: Task) -> None:
         """Have a request answered."""
         with self._lock:
-            self._tasks.add(task)
+            self._tasks.add(task, task.clients)
             if self._idle:
                 self._idle.pop().release()
 

@@ -28,4 +28,4 @@ def serving(app: Flask, *, threads: int = 4) -> Iterator[int]:
         thread.join()
         waitress.task_dispatcher.shutdown()
         for each in sockets:
-            each.handle_close()
+            getattr(each, "cut", each.close)()

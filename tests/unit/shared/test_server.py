@@ -15,6 +15,7 @@ from shared.http import OPEN, Routes, make_app
 from shared.tokens import anybody
 from tests.support.servers import HOST
 from tests.support.serving import serving
+from tests.support.waiting import until
 
 
 def test_a_client_that_takes_nothing_of_a_long_answer_keeps_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,10 +176,11 @@ def _all_of(connection: socket.socket) -> int:
 
 def test_clients_that_take_nothing_do_not_take_all_threads() -> None:
     """Of those that wait for their clients the slowest is cut off, long before its time is over."""
-    routes = Routes("long", __name__, needs=OPEN)
+    routes, began = Routes("long", __name__, needs=OPEN), list[int]()
 
     @routes.get("/endless")
     def endless() -> Response:
+        began.append(1)
         return Response(bytes(2**20) for _ in range(10_000))
 
     @routes.get("/short")
@@ -188,4 +190,5 @@ def test_clients_that_take_nothing_do_not_take_all_threads() -> None:
     with serving(make_app(routes, access=anybody), threads=5) as port, ExitStack() as all_of_them:
         for _ in range(20):
             all_of_them.enter_context(_connected(port, b"GET /endless HTTP/1.1\r\nHost: localhost\r\n\r\n"))
+        until(lambda: len(began) >= 5, "each thread has one")
         assert _short(port) == 200
