@@ -4,7 +4,8 @@ import os
 
 from ingest_api.gateway import gateway
 from shared import health, metrics
-from shared.http import Server, make_app
+from shared.http import make_app
+from shared.http_server import GATEWAY_BODIES_BYTES, Server
 from shared.process import announce_ready, on_stop, run
 from shared.settings import IngestSettings
 from shared.token_file import access_by
@@ -16,8 +17,14 @@ def main() -> None:
     access = access_by(settings.api_tokens_file)
     registry = metrics.new_registry()
     with gateway(settings, registry) as ours:
-        app = make_app(metrics.routes(registry), health.routes(ours.checks), ours.routes, access=access)
-        server = Server(app, settings.http_host, settings.http_port)
+        app = make_app(
+            metrics.routes(registry),
+            health.routes(ours.checks),
+            ours.routes,
+            access=access,
+            browsers=settings.browsers,
+        )
+        server = Server(app, settings.http_host, settings.http_port, bodies_bytes=GATEWAY_BODIES_BYTES)
         on_stop(ours.let_go, server.stop)
         ours.await_connection()
         announce_ready()

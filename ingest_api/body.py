@@ -9,6 +9,7 @@ from flask import Request
 
 from shared.batch import MAX_BYTES
 from shared.errors import Problem, TooLargeInput, Unavailable, UnreadableInput, UnsupportedInput
+from shared.http import told
 from shared.json_text import SMALL_BYTES
 
 TOGETHER_BYTES = 32 * 1024 * 1024
@@ -16,6 +17,8 @@ TOGETHER_BYTES = 32 * 1024 * 1024
 LARGE_AT_A_TIME = 16
 """How many large bodies may be under way, or wait for their turn: half of the threads that answer requests."""
 TURN_S = 10.0
+PLAIN_TYPES = ("", "text/plain")
+"""Taken for JSON, too, but not of pages of other sites: these types a browser sends without asking us first."""
 GZIP_RATIO = 1032
 """DEFLATE packs no tighter."""
 GZIP_MEMBERS = 16
@@ -96,7 +99,7 @@ def _is_packed(request: Request) -> bool:
     """Check what a request says of its body; tell whether it is packed."""
     if request.content_length is not None and request.content_length > MAX_BYTES:
         raise _too_large()
-    if request.mimetype and not request.is_json:
+    if not request.is_json and (request.mimetype not in PLAIN_TYPES or told(request).is_from_elsewhere):
         raise _unsupported("Content-Type", "should be application/json")
     match request.headers.get("Content-Encoding", "identity").strip().lower():
         case "identity":

@@ -14,7 +14,8 @@ from normalizer_worker.worker import Worker
 from shared import health, metrics
 from shared.broker import Login
 from shared.errors import InvalidSettings
-from shared.http import Server, make_app
+from shared.http import make_app
+from shared.http_server import Server
 from shared.moments import US_PER_S
 from shared.process import FINISH_S, announce_ready, end_within, on_stop, run
 from shared.settings import WorkerSettings
@@ -75,7 +76,13 @@ def _observed(settings: WorkerSettings, dead_letters: DeadLetters) -> Vitals:
     vitals = Vitals(registry)
     if settings.http_port:
         access = access_by(settings.api_tokens_file)
-        app = make_app(metrics.routes(registry), health.routes(vitals.checks()), routes(dead_letters), access=access)
+        app = make_app(
+            metrics.routes(registry),
+            health.routes(vitals.checks()),
+            routes(dead_letters),
+            access=access,
+            browsers=settings.browsers,
+        )
         server = Server(app, settings.http_host, settings.http_port, threads=HTTP_THREADS)
         threading.Thread(target=server.run, name="http", daemon=True).start()
     return vitals

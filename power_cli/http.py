@@ -8,7 +8,8 @@ from normalizer_worker.app import routes as dead_letter_routes
 from normalizer_worker.dead_letters import DeadLetters
 from query_api.service import query_service
 from shared import health, metrics
-from shared.http import THREADS, Server, make_app
+from shared.http import make_app
+from shared.http_server import GATEWAY_BODIES_BYTES, THREADS, Server
 from shared.process import announce_ready, on_stop, run
 from shared.settings import IngestSettings, QuerySettings
 from shared.token_file import access_by
@@ -31,8 +32,15 @@ def main() -> None:
             dead_letter_routes(dead_letters),
             *queries.routes,
             access=access,
+            browsers=settings.browsers,
         )
-        server = Server(app, settings.http_host, settings.http_port, threads=THREADS + queries.threads)
+        server = Server(
+            app,
+            settings.http_host,
+            settings.http_port,
+            threads=THREADS + queries.threads,
+            bodies_bytes=GATEWAY_BODIES_BYTES,
+        )
         on_stop(ingest.let_go, queries.let_go, server.stop)
         ingest.await_connection()
         announce_ready()

@@ -45,10 +45,17 @@ POWER_TLS_BIND_ADDRESS=0.0.0.0
 POWER_TLS_PORT=5443
 POWER_MQTTS_PORT=8883
 
-# How many requests one address may send over HTTP, how many at once, and how many may be under way.
+# How many requests one address may send over HTTP, how many at once, how many may be under way, and how many
+# connections it may have open, idle ones too.
 POWER_EDGE_RATE=100r/s
 POWER_EDGE_BURST=200
 POWER_EDGE_CONNECTIONS=64
+POWER_EDGE_OPEN=256
+# How many connections one address may have open over MQTT, and how many bytes each may send in a second.
+POWER_EDGE_MQTT_CONNECTIONS=256
+POWER_EDGE_MQTT_RATE=1m
+# The address or network of a proxy before the edge, whose X-Forwarded-For counts; this one is nobody's.
+POWER_EDGE_PROXY=255.255.255.255
 # Who tells the edge where the services are: Docker's own, or another engine's name server.
 POWER_EDGE_RESOLVER=127.0.0.11
 
@@ -63,7 +70,7 @@ POWER_WORKER_MEMORY=1g
 POWER_WORKER_CPUS=1
 POWER_QUERY_MEMORY=1g
 POWER_QUERY_CPUS=1
-POWER_EDGE_MEMORY=128m
+POWER_EDGE_MEMORY=512m
 POWER_EDGE_CPUS=1
 POWER_PROMETHEUS_MEMORY=384m
 POWER_PROMETHEUS_CPUS=1
@@ -78,6 +85,8 @@ POWER_OLDEST=2000-01-01
 POWER_OUTBOX_MAX_BYTES=1073741824
 POWER_OUTBOX_SENDER_BYTES=
 POWER_LOG_LEVEL=INFO
+# Pages of other sites that may use the service, such as https://fleet.example, with commas between.
+POWER_ALLOWED_ORIGINS=
 """
 NEXT = """\
 Next, with the engine running:

@@ -4,7 +4,8 @@ import os
 
 from query_api.service import query_service
 from shared import health, metrics
-from shared.http import THREADS, Server, make_app
+from shared.http import make_app
+from shared.http_server import THREADS, Server
 from shared.process import announce_ready, on_stop, run
 from shared.settings import QuerySettings
 from shared.token_file import access_by
@@ -16,7 +17,13 @@ def main() -> None:
     access = access_by(settings.api_tokens_file)
     registry = metrics.new_registry()
     with query_service(settings, registry) as queries:
-        app = make_app(metrics.routes(registry), health.routes(queries.checks), *queries.routes, access=access)
+        app = make_app(
+            metrics.routes(registry),
+            health.routes(queries.checks),
+            *queries.routes,
+            access=access,
+            browsers=settings.browsers,
+        )
         server = Server(app, settings.http_host, settings.http_port, threads=THREADS + queries.threads)
         on_stop(queries.let_go, server.stop)
         announce_ready()

@@ -1,22 +1,17 @@
-"""What both HTTP services do alike: asking who is there, errors as RFC 9457 problems, and serving."""
+"""What all HTTP services do alike: asking who is there, and errors as RFC 9457 problems."""
 
 import json
 import logging
-import os
-import socket
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any, Final, Literal
 
-from flask import Blueprint, Flask, Response, g, request
+from flask import Blueprint, Flask, Request, Response, g, request
 from flask.sansio.scaffold import T_route
-from waitress.channel import ClientDisconnected, HTTPChannel
-from waitress.server import create_server
-from waitress.task import ErrorTask
+from waitress.channel import ClientDisconnected
 from werkzeug.exceptions import HTTPException
 
-from shared.batch import MAX_BYTES
+from shared.browsers import Browsers, Told
 from shared.errors import (
     Busy,
     Conflict,
@@ -32,7 +27,6 @@ from shared.errors import (
     UnsupportedInput,
 )
 from shared.openapi import Operation
-from shared.threads import Threads
 from shared.tokens import Access, Right
 
 log = logging.getLogger(__name__)
@@ -40,16 +34,8 @@ log = logging.getLogger(__name__)
 RETRY_AFTER_S = 2
 GONE = 499
 """nginx's status for a request whose client has gone: nobody sees the answer."""
-THREADS = 32
-STALLED_S = 30.0
-"""For so long a client may take nothing of an answer that is too long to be kept for it; then it is cut off."""
 OPEN: Final = "open"
 """What routes need that ask nobody who they are."""
-MAX_READ_BYTES = 4 * MAX_BYTES
-"""Up to here a body that is too large is read all the same, so that its sender gets to see the answer."""
-
-IN_MEMORY_BYTES = 64 * 1024
-"""Of a body on its way in; what is larger lies in a temporary file, since there may be 1,000 at a time."""
 
 
 def problem(
@@ -65,6 +51,18 @@ def problem(
     response.data = json.dumps(body) + "\n"
     return response
 
+
+EXPOSED = "Location, Retry-After, ETag, Content-Disposition, Content-Encoding, X-Request-ID"
+"""What a page of an allowed origin may read of an answer's headers, besides those that every page may."""
+PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET, HEAD, POST, DELETE",
+    "Access-Control-Allow-Headers": (
+        "Authorization, Content-Encoding, Content-Type, If-None-Match, Last-Event-ID, Prefer, X-Request-ID"
+    ),
+    "Access-Control-Allow-Private-Network": "true",
+    "Access-Control-Max-Age": "600",
+}
+"""What a browser is told that asks whether a page of an allowed origin may send its request."""
 
 Needs = Right | Literal["open"]
 
@@ -84,17 +82,19 @@ class Routes(Blueprint):
         return self.route(operation.path, methods=[operation.method])
 
 
-def make_app(*services: Routes, access: Callable[[str | None], Access]) -> Flask:
+def make_app(*services: Routes, access: Callable[[str | None], Access], browsers: Browsers | None = None) -> Flask:
     """Put the routes of one or more services into one app.
 
     Args:
         services: their routes.
         access: tells from an `Authorization` header what its sender may do, or raises `Unauthenticated`.
+        browsers: who may use it from a browser; if left out, only pages of the service itself, on this machine.
 
     """
     app = Flask("power", static_folder=None)
     _answer_errors(app)
     _note_arrivals(app)
+    _keep_pages_of_others_out(app, browsers or Browsers())
     _ask_everybody(app, {each.name: each.needs for each in services}, access)
     for each in services:
         app.register_blueprint(each)
@@ -113,6 +113,45 @@ def since_arrival_s() -> float:
     """Tell how long ago the present request arrived, in seconds."""
     arrived_s: float = g.arrived_s
     return time.perf_counter() - arrived_s
+
+
+def told(request: Request) -> Told:
+    """Give what a request's headers tell of where it comes from."""
+    header = request.environ.get
+    return Told(
+        header("HTTP_HOST"),
+        header("HTTP_ORIGIN"),
+        header("HTTP_SEC_FETCH_SITE"),
+        header("HTTP_SEC_FETCH_MODE"),
+        header("HTTP_SEC_FETCH_DEST"),
+    )
+
+
+def _keep_pages_of_others_out(app: Flask, browsers: Browsers) -> None:
+    """Refuse what browsers send for pages of other sites; let those pages that may use the service read its answers."""
+
+    @app.before_request
+    def check_origin() -> Response | None:
+        origin = told(request)
+        refusal = browsers.refusal(request.method, origin)
+        if refusal:
+            raise Forbidden(refusal)
+        if not browsers.allows_origin(origin):
+            return None
+        is_preflight = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+        return Response(status=204, headers=PREFLIGHT) if is_preflight else None
+
+    if not browsers.origins:
+        return
+
+    @app.after_request
+    def allow_origin(response: Response) -> Response:
+        response.vary.add("Origin")
+        origin = told(request).origin
+        if origin in browsers.origins:
+            response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers["Access-Control-Expose-Headers"] = EXPOSED
+        return response
 
 
 def _ask_everybody(app: Flask, needs: Mapping[str, Needs], access: Callable[[str | None], Access]) -> None:
@@ -192,91 +231,3 @@ class Cut(ClientDisconnected):
 
     To waitress it is as if the client had gone: nothing more is sent, not even what would end the answer well.
     """
-
-
-class _ProblemTask(ErrorTask):
-    """Answers what never reaches an app: malformed requests, and bodies beyond `MAX_READ_BYTES`."""
-
-    def execute(self) -> None:
-        request: Any = self.request
-        error = request.error
-        response = problem(error.code, str(error.body), (Problem("body", str(error.body)),))
-        body = response.get_data()
-        self.status = response.status
-        self.content_length = len(body)
-        self.response_headers = [("Content-Type", response.content_type), ("Connection", "close")]
-        self.set_close_on_finish()
-        self.write(body)
-
-
-class _Channel(HTTPChannel):
-    error_task_class = _ProblemTask
-
-    def check_client_disconnected(self) -> bool:  # type: ignore[override]  # its types say None, and are wrong
-        """Tell an app (`waitress.client_disconnected`) whether its client is gone.
-
-        waitress itself does not look at a connection while it answers. Of a client that has sent all it will ever send,
-        and still listens, this says that it is gone.
-        """
-        try:
-            connection: Any = self.socket
-            return not self.connected or not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
-
-    def _flush_outbufs_below_high_watermark(self) -> None:
-        """Wait, as waitress's does, until the client has taken of what is kept for it, but not for ever."""
-        began_s = time.time()
-        with self.outbuf_lock:
-            while self.connected and self.total_outbufs_len > self.adj.outbuf_high_watermark:
-                if time.time() - max(began_s, self.last_activity) > STALLED_S:
-                    self._give_up()
-                self.server.pull_trigger()
-                self.outbuf_lock.wait(STALLED_S / 10)
-
-    def _give_up(self) -> None:
-        """Have the main thread close the connection, which it does once that can be written to, or is broken."""
-        connection: Any = self.socket
-        self.will_close = True
-        with suppress(OSError):
-            connection.shutdown(socket.SHUT_RDWR)
-
-
-class Server:
-    """A WSGI server: a fixed number of threads, bounded bodies, slow clients kept off the threads."""
-
-    def __init__(self, app: Callable[..., Any], host: str, port: int, *, threads: int = THREADS) -> None:
-        """Listen.
-
-        Raises:
-            InvalidSettings: the address cannot be had.
-
-        """
-        try:
-            listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-        except OSError as error:
-            raise InvalidSettings(f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}") from None
-        dispatcher: Any = Threads(threads)  # has all that is asked of waitress's own
-        server: Any = create_server(
-            app,
-            sockets=[listener],
-            _dispatcher=dispatcher,
-            max_request_body_size=MAX_READ_BYTES,
-            connection_limit=1000,
-            inbuf_overflow=IN_MEMORY_BYTES,
-            channel_timeout=60,
-            clear_untrusted_proxy_headers=True,
-            ident="",
-        )
-        server.channel_class = _Channel
-        self._server = server
-
-    def run(self) -> None:
-        """Serve until `stop`; what has been read by then is answered, if it does not take long."""
-        self._server.run()
-
-    def stop(self) -> None:
-        """End `run`, from a signal handler."""
-        raise SystemExit

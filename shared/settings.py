@@ -10,6 +10,7 @@ from typing import Annotated, Literal, NamedTuple, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from shared.browsers import Browsers
 from shared.errors import InvalidSettings
 from shared.moments import LAST_US, US_PER_S
 from shared.rules import OLDEST_US, Rules
@@ -148,11 +149,23 @@ class StoreSettings(FolderSettings):
         return url
 
 
+def _listed(given: object) -> object:
+    return [each.strip().lower() for each in given.split(",") if each.strip()] if isinstance(given, str) else given
+
+
+_LISTED = BeforeValidator(_listed)
+"""A list, with commas between."""
+HostName = Annotated[str, Field(pattern=r"^(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])$")]
+Origin = Annotated[str, Field(pattern=r"^https?://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]+)?$")]
+
+
 class ListenerSettings(Settings):
     """Where a process listens, and whom it lets in: without tokens everybody, and then only from this machine."""
 
     api_tokens_file: Path | None = Field(None, alias="POWER_API_TOKENS_FILE")
     http_host: str = Field("127.0.0.1", alias="POWER_HTTP_HOST", min_length=1)
+    hosts: Annotated[frozenset[HostName], _LISTED] = Field(frozenset(), alias="POWER_HOSTS")
+    allowed_origins: Annotated[frozenset[Origin], _LISTED] = Field(frozenset(), alias="POWER_ALLOWED_ORIGINS")
 
     @field_validator("api_tokens_file", mode="before")
     @classmethod
@@ -167,6 +180,11 @@ class ListenerSettings(Settings):
         if info.data.get("api_tokens_file", Path()) is None and not _is_loopback(host):
             raise PydanticCustomError("open", "is not this machine alone, so POWER_API_TOKENS_FILE must be set")
         return host
+
+    @property
+    def browsers(self) -> Browsers:
+        """Who may use the service from a browser."""
+        return Browsers(self.api_tokens_file is None, self.hosts, self.allowed_origins)
 
 
 class HttpSettings(ListenerSettings):

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from typing import Protocol
 
 from shared.process import FINISH_S
@@ -14,6 +14,11 @@ log = logging.getLogger(__name__)
 class Task(Protocol):
     """A connection, of which a request has been read."""
 
+    @property
+    def clients(self) -> tuple[str, ...]:
+        """Tell whose turn it takes: its address, and behind a proxy that of the proxy's client after it."""
+        ...
+
     def service(self) -> None:
         """Answer it."""
         ...
@@ -23,17 +28,50 @@ class Task(Protocol):
         ...
 
 
+class _Queue:
+    """Requests that wait for a thread."""
+
+    def __init__(self) -> None:
+        self._tasks: deque[Task] = deque()
+        self._of_clients: OrderedDict[str, _Queue] = OrderedDict()
+
+    def add(self, task: Task, clients: tuple[str, ...]) -> None:
+        if not clients:
+            self._tasks.append(task)
+            return
+        queue = self._of_clients.get(clients[0])
+        if queue is None:
+            queue = self._of_clients[clients[0]] = _Queue()
+        queue.add(task, clients[1:])
+
+    def take(self) -> Task | None:
+        """Give the first request of the client whose turn it is."""
+        if self._tasks:
+            return self._tasks.popleft()
+        if not self._of_clients:
+            return None
+        client, queue = self._of_clients.popitem(last=False)
+        task = queue.take()
+        if queue:
+            self._of_clients[client] = queue
+        return task
+
+    def __bool__(self) -> bool:
+        return bool(self._tasks or self._of_clients)
+
+
 class Threads:
     """Stands in for waitress's `ThreadedTaskDispatcher`.
 
     That one wakes the thread that has rested longest: each request runs on a cold one, and often finds that a thread
     which was awake has taken it. At its end it forgets the requests that wait for a thread; here they are answered.
+    And it answers them in the order in which they came; here the clients that they came from take turns.
     """
 
     def __init__(self, count: int) -> None:
         """Start so many."""
         self._lock = threading.Lock()
-        self._tasks: deque[Task] = deque()
+        self._tasks = _Queue()
         self._wakes = [threading.Lock() for _ in range(count)]
         """For each thread what wakes it, by being released."""
         self._idle: list[threading.Lock] = []
@@ -49,7 +87,7 @@ class Threads:
     def add_task(self, task: Task) -> None:
         """Have a request answered."""
         with self._lock:
-            self._tasks.append(task)
+            self._tasks.add(task, task.clients)
             if self._idle:
                 self._idle.pop().release()
 
@@ -65,8 +103,9 @@ class Threads:
         for thread in self._threads:
             thread.join(max(deadline - time.monotonic(), 0))
         with self._lock:
-            left = list(self._tasks)
-            self._tasks.clear()
+            left = []
+            while (waiting := self._tasks.take()) is not None:
+                left.append(waiting)
         for task in left:
             task.cancel()
         if busy := sum(each.is_alive() for each in self._threads):
@@ -84,8 +123,8 @@ class Threads:
         """Wait for a request; None once there are none any more, and will be none."""
         while True:
             with self._lock:
-                if self._tasks:
-                    return self._tasks.popleft()
+                if (task := self._tasks.take()) is not None:
+                    return task
                 if self._stopping:
                     return None
                 self._idle.append(wake)

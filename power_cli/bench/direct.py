@@ -20,7 +20,8 @@ from ingest_api.outbox import Entry
 from shared import metrics
 from shared.broker import send_at_once
 from shared.errors import Unavailable
-from shared.http import Server, make_app
+from shared.http import make_app
+from shared.http_server import Server
 from shared.process import announce_ready, on_stop, run
 from shared.settings import IngestSettings
 from shared.token_file import access_by

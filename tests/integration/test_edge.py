@@ -176,7 +176,7 @@ def test_a_batch_of_eight_mebibytes_passes(edge: Edge, ship: int) -> None:
 def test_a_little_too_much_gets_the_services_answer_and_far_too_much_the_edges(edge: Edge) -> None:
     a_little = _problem(edge.request("POST", "/data", b" " * (MAX_BYTES + 1), JSON))
     assert (a_little["status"], a_little["errors"][0]["at"]) == (413, "body")
-    head = b"POST /data HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n"
+    head = b"POST /data HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n\r\n"
     answer = edge.raw(head)
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert PROBLEM.encode() in answer
@@ -204,7 +204,7 @@ def test_a_client_that_sends_too_much_is_asked_to_wait_a_moment(make_edge: Calla
 def test_a_client_may_have_so_many_requests_under_way_and_no_more(make_edge: Callable[..., Edge], ship: int) -> None:
     edge = make_edge(POWER_EDGE_CONNECTIONS="1")
     body = json.dumps(_batch(ship)).encode()
-    head = f"POST /data HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = f"POST /data HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
     with socket.create_connection((HOST, edge.port), timeout=20) as slow:
         slow.sendall(head.encode())
         until(lambda: edge.request("GET", "/topusers").status == 429, "it is too many")
@@ -214,17 +214,10 @@ def test_a_client_may_have_so_many_requests_under_way_and_no_more(make_edge: Cal
     until(lambda: edge.request("GET", "/topusers").status == 200, "one is free again")
 
 
-def test_behind_a_proxy_the_limits_are_each_clients_own(make_edge: Callable[..., Edge], tmp_path: Path) -> None:
-    """By the very example of the docs, for a proxy on this machine."""
-    text = (ROOT / "docs" / "deploy.md").read_text("utf-8")
-    example = re.search(r"(?s)```nginx\n(.+?)```", text)
-    assert example
-    more = tmp_path / "more" / "proxy.conf"
-    more.parent.mkdir()
-    more.write_text(example[1].replace("172.16.0.0/12", HOST), "utf-8")
-    edge = make_edge(tmp_path, POWER_EDGE_RATE="1r/m", POWER_EDGE_BURST="1")
+def test_behind_a_proxy_the_limits_are_each_clients_own(make_edge: Callable[..., Edge]) -> None:
+    edge = make_edge(POWER_EDGE_RATE="1r/m", POWER_EDGE_BURST="1", POWER_EDGE_PROXY=f"{HOST}/32")
     for client in ("192.0.2.1", "192.0.2.2"):
-        headers = {"X-Forwarded-For": client}
+        headers = {"X-Forwarded-For": f"203.0.113.9, {client}"}
         assert [edge.request("GET", "/topusers", headers=headers).status for _ in range(3)] == [200, 200, 429]
         _logged(edge, lambda line, client=client: line["client"] == client)  # type: ignore[misc]
 
@@ -257,25 +250,35 @@ def test_the_log_is_json_and_holds_no_secrets(edge: Edge) -> None:
 
 
 def test_with_a_certificate_there_is_https_too(make_edge: Callable[..., Edge], tmp_path: Path) -> None:
-    port, key, certificate = free_port(), tmp_path / "server.key", tmp_path / "server.crt"
+    key, certificate = tmp_path / "server.key", tmp_path / "server.crt"
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
     command += ["-subj", "/CN=localhost", "-keyout", str(key), "-out", str(certificate)]
     subprocess.run(command, check=True, capture_output=True)
     more = tmp_path / "more" / "listener.conf"
     more.parent.mkdir()
     text = (ROOT / "edge" / "tls" / "listener.conf.example").read_text("utf-8")
-    more.write_text(text.replace("/etc/nginx/tls", str(tmp_path)).replace("5443", f"{HOST}:{port}"), "utf-8")
+    more.write_text(text.replace("/etc/nginx/tls", str(tmp_path)).replace("unix:/tmp/", f"unix:{tmp_path}/"), "utf-8")
     edge = make_edge(tmp_path)
-    assert edge.request("GET", "/topusers").status == 200
+    plain = edge.request("GET", "/topusers")
+    assert plain.status == 200
+    assert "Strict-Transport-Security" not in plain.headers
     trusting = ssl.create_default_context(cafile=certificate)
     with urllib3.PoolManager(ssl_context=trusting, assert_hostname="localhost", retries=False) as http:
-        assert http.request("GET", f"https://{HOST}:{port}/topusers").status == 200
+        for path, status in (("/topusers", 200), ("/nowhere", 404), ("/batches", 404)):
+            response = http.request("GET", f"https://{HOST}:{edge.tls_port}{path}")
+            assert response.status == status
+            assert response.headers["Strict-Transport-Security"] == "max-age=31536000"
+        assert http.request("DELETE", f"https://{HOST}:{edge.tls_port}/data").headers["Strict-Transport-Security"]
+    _logged(edge, lambda line: line["client"] == HOST and line["path"] == "/batches")
+    unencrypted = urllib3.request("GET", f"http://{HOST}:{edge.tls_port}/topusers", retries=False)
+    assert (unencrypted.status, _problem(unencrypted)["detail"]) == (400, "This port takes HTTPS.")
 
 
 def test_events_pass_through_as_they_come(edge: Edge) -> None:
     """The edge keeps nothing back: the first lines are there while the stream goes on."""
     with socket.create_connection((HOST, edge.port), timeout=20) as connection:
-        connection.sendall(b"GET /data/stream?spaceship_id=88 HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n")
+        head = b"GET /data/stream?spaceship_id=88 HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\n\r\n"
+        connection.sendall(head)
         heard = b""
         while b"retry: 2000" not in heard:
             part = connection.recv(65536)
@@ -301,3 +304,56 @@ def test_forms_and_tags_pass_through(edge: Edge) -> None:
     assert first.headers["Content-Encoding"] == "gzip"
     again = edge.request("GET", path, None, {**headers, "If-None-Match": first.headers["ETag"]})
     assert (again.status, again.data) == (304, b"")
+
+
+def test_one_address_has_so_many_connections_and_no_more(make_edge: Callable[..., Edge]) -> None:
+    """Counted as they are accepted: those that send nothing, or a byte, count too."""
+    edge = make_edge(POWER_EDGE_OPEN="5")
+    crowd = [socket.create_connection((HOST, edge.port), timeout=20) for _ in range(8)]
+    try:
+        for each in crowd[:5]:
+            each.sendall(b"G")
+        for each in crowd[5:]:
+            assert each.recv(1) == b""
+        elsewhere = ("127.0.0.9", 0)
+        with urllib3.HTTPConnectionPool(HOST, edge.port, retries=False, source_address=elsewhere, timeout=20) as http:
+            assert http.request("GET", "/healthz").status == 200
+    finally:
+        for each in crowd:
+            each.close()
+    _logged(edge, lambda line: line["client"] == "127.0.0.9" or line["status"] == 400)
+
+
+def test_whatever_the_edge_answers_by_itself_is_a_problem(edge: Edge) -> None:
+    rest = b"Connection: close\r\n\r\n"
+    host = b"Host: localhost\r\n"
+    long = b"X-Long: " + b"x" * 40_000 + b"\r\n"
+    for sent, status in (
+        (b"GET / HTTP/1.1\r\n" + rest, 400),
+        (b"GET / HTTP/1.1\r\nHost: a b\r\n" + rest, 400),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
+        (b"POST /data HTTP/1.1\r\n" + host + b"Content-Length: ten\r\n" + rest, 400),
+        (b"POST /data HTTP/1.1\r\n" + host + b"Transfer-Encoding: gzip\r\n" + rest, 501),
+        (b"TRACE / HTTP/1.1\r\n" + host + rest, 405),
+        (b"GET /batches HTTP/1.1\r\n" + host + rest, 404),
+        (b"GET / HTTP/1.1\r\n" + host + long + rest, 431),
+        (b"GET / HTTP/3.0\r\n" + host + rest, 505),
+    ):
+        answer = edge.raw(sent)
+        assert answer.startswith(b"HTTP/1.1 %d " % status), sent[:60]
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert PROBLEM.encode() in head, sent[:60]
+        assert json.loads(body)["status"] == status
+
+
+def test_no_query_is_in_the_error_log(edge: Edge, apart: Apart) -> None:
+    """Where an answer is cut off, a body is too large or a service is away, nginx would write the request's line."""
+    apart.stop("query_api")
+    try:
+        assert edge.request("GET", "/topusers?secret=hidden").status == 503
+    finally:
+        apart.start("query_api")
+    edge.raw(b"POST /data?secret=hidden HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n\r\n")
+    edge.request("GET", "/topusers?secret=hidden", headers={"X-Request-ID": "after-errors"})
+    _logged(edge, lambda line: line["request"] == "after-errors")
+    assert "hidden" not in edge.errors.read_text("utf-8") + edge.log.read_text("utf-8")

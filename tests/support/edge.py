@@ -19,6 +19,10 @@ from tests.support.waiting import until
 TEMPLATE = ROOT / "edge" / "nginx.conf.template"
 
 
+STREAM_MODULE = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
+"""Debian's nginx loads it; the image's has it built in."""
+
+
 def nginx_program() -> str:
     """Give the path of nginx; without it, skip on a laptop and fail in CI."""
     program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
@@ -66,11 +70,18 @@ class Edge:
 
     def __init__(self, folder: Path, ports: Mapping[str, int], **environ: str) -> None:
         """Prepare one in front of the ports of the services, by their names; `environ` changes settings."""
-        self.port = free_port()
+        self.port, self.tls_port, self.mqtt_port = free_port(), free_port(), free_port()
+        self.errors = folder / "errors.log"
         self.log = folder / "access.log"
         self._folder = folder
         self._settings = {
             "POWER_EDGE_LISTEN": f"{HOST}:{self.port}",
+            "POWER_EDGE_TLS_LISTEN": f"{HOST}:{self.tls_port}",
+            "POWER_EDGE_MQTT_LISTEN": f"{HOST}:{self.mqtt_port}",
+            "POWER_EDGE_MQTTS_LISTEN": f"{HOST}:{free_port()}",
+            "POWER_EDGE_SOCKETS": str(folder),
+            "POWER_EDGE_MQTT": f"{HOST}:1",
+            "POWER_EDGE_MQTTS": f"{HOST}:1",
             "POWER_EDGE_INGEST": f"{HOST}:{ports['ingest_api']}",
             "POWER_EDGE_QUERY": f"{HOST}:{ports['query_api']}",
             "POWER_EDGE_WORKER": f"{HOST}:{ports['normalizer_worker']}",
@@ -79,6 +90,10 @@ class Edge:
             "POWER_EDGE_RATE": "1000r/s",
             "POWER_EDGE_BURST": "1000",
             "POWER_EDGE_CONNECTIONS": "64",
+            "POWER_EDGE_OPEN": "256",
+            "POWER_EDGE_MQTT_CONNECTIONS": "256",
+            "POWER_EDGE_MQTT_RATE": "1m",
+            "POWER_EDGE_PROXY": "255.255.255.255",
             **environ,
         }
         self._process: subprocess.Popen[bytes] | None = None
@@ -90,9 +105,11 @@ class Edge:
         configuration.write_text(_filled_in(TEMPLATE.read_text("utf-8"), self._settings), "utf-8")
         # As root, nginx would give up its rights, and with them the test's folder.
         also = "daemon off;" + (" user root;" if os.getuid() == 0 else "")
+        if STREAM_MODULE.exists():
+            also += f" load_module {STREAM_MODULE};"
         command = [nginx_program(), "-p", str(self._folder), "-c", str(configuration), "-g", also]
-        with self.log.open("wb") as log:
-            self._process = subprocess.Popen(command, stdout=log)
+        with self.log.open("wb") as log, self.errors.open("wb") as errors:
+            self._process = subprocess.Popen(command, stdout=log, stderr=errors)
         until(lambda: _status(self.port, "/healthz") == 200, "nginx answers")
 
     def stop(self) -> None:

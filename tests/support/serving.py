@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from flask import Flask
 
-from shared.http import Server
+from shared.http_server import Server
 from tests.support.servers import HOST, free_port
 
 
@@ -28,4 +28,4 @@ def serving(app: Flask, *, threads: int = 4) -> Iterator[int]:
         thread.join()
         waitress.task_dispatcher.shutdown()
         for each in sockets:
-            each.close()
+            getattr(each, "cut", each.close)()

@@ -215,7 +215,7 @@ def test_values_below_0_are_for_fleets_that_allow_them(allow: bool, outbox: Outb
         (b"\x1f", {"Content-Encoding": "gzip"}, 400),
         (b" " * (MAX_BYTES + 1), {}, 413),
         (gzip.compress(b" " * (MAX_BYTES + 1)), {"Content-Encoding": "gzip"}, 413),
-        (b"{}", {"Content-Type": "text/plain"}, 415),
+        (b"{}", {"Content-Type": "text/html"}, 415),
         (b"{}", {"Content-Encoding": "br"}, 415),
         (b"{}", {}, 422),
     ],

@@ -59,15 +59,20 @@ def test_every_kind_of_json_is_taken(kind: str) -> None:
     assert read(sized(b"{}", Content_Type=kind)) == b"{}"
 
 
-def test_a_body_without_a_type_is_taken_for_json() -> None:
-    """There is nothing else that it could be."""
-    assert read(sized(b"{}")) == b"{}"
+@pytest.mark.parametrize("kind", [{}, {"Content_Type": "text/plain;charset=UTF-8"}])
+def test_a_body_of_no_or_a_plain_type_is_taken_for_json(kind: dict[str, str]) -> None:
+    """But not from a page of another site: it can have a browser send these without asking us."""
+    assert read(sized(b"{}", **kind)) == b"{}"
+    for told in ({"Origin": "https://fleet.example"}, {"Sec_Fetch_Site": "cross-site"}):
+        with pytest.raises(UnsupportedInput):
+            read(sized(b"{}", **kind, **told))
+        assert read(sized(b"{}", Content_Type="application/json", **told)) == b"{}"
 
 
 @pytest.mark.parametrize(
     "kind",
     [
-        "text/plain",
+        "text/html",
         "text/json-not",
         "application/x-www-form-urlencoded",
         "multipart/form-data; boundary=x",

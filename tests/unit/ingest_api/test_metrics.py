@@ -45,7 +45,7 @@ def test_a_repeat_is_counted_once(outbox: Outbox) -> None:
 
 @pytest.mark.parametrize(
     ("payload", "content_type", "status"),
-    [("{", "application/json", "400"), (text(), "text/plain", "415"), ("{}", "application/json", "422")],
+    [("{", "application/json", "400"), (text(), "text/html", "415"), ("{}", "application/json", "422")],
 )
 def test_refused_batches_are_counted_by_status(
     outbox: Outbox,

@@ -185,7 +185,7 @@ def test_a_question_for_the_headers_takes_no_room(hearing: Hearing) -> None:
 def test_a_client_that_is_killed_makes_room(hearing: Hearing) -> None:
     """Its connection is reset, not closed."""
     connection = socket.create_connection((HOST, hearing.port))
-    connection.sendall(f"GET {PATH} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    connection.sendall(f"GET {PATH} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     until(lambda: hearing.listeners() == 1, "it listens")
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     connection.close()

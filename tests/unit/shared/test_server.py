@@ -1,22 +1,25 @@
-"""The server: clients that take nothing keep no thread."""
+"""The server: whatever clients do, others are answered, and what is kept for all of them is bounded."""
 
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from urllib.request import urlopen
 
 import pytest
-from flask import Response
+from flask import Flask, Response
+from urllib3 import HTTPConnectionPool
 
-from shared import http
+from shared import http_channel, http_request, http_server
 from shared.http import OPEN, Routes, make_app
 from shared.tokens import anybody
 from tests.support.servers import HOST
 from tests.support.serving import serving
+from tests.support.waiting import until
 
 
 def test_a_client_that_takes_nothing_of_a_long_answer_keeps_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "STALLED_S", 0.2)
+    monkeypatch.setattr(http_channel, "STALLED_S", 0.2)
     routes, began, ended = Routes("long", __name__, needs=OPEN), threading.Event(), threading.Event()
 
     @routes.get("/endless")
@@ -36,8 +39,156 @@ def test_a_client_that_takes_nothing_of_a_long_answer_keeps_no_thread(monkeypatc
         return "here"
 
     with serving(make_app(routes, access=anybody), threads=1) as port, socket.create_connection((HOST, port)) as client:
-        client.sendall(b"GET /endless HTTP/1.1\r\nHost: here\r\n\r\n")
+        client.sendall(b"GET /endless HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert began.wait(20)
         with urlopen(f"http://{HOST}:{port}/short", timeout=20) as answer:
             assert answer.read() == b"here"
         assert ended.wait(20)
+
+
+def _app(*, began: threading.Event | None = None, held: threading.Event | None = None) -> Flask:
+    routes = Routes("some", __name__, needs=OPEN)
+
+    @routes.route("/short", methods=["GET", "POST"])
+    def short() -> str:
+        return "here"
+
+    @routes.get("/held")
+    def hold() -> str:
+        assert began is not None
+        assert held is not None
+        began.set()
+        assert held.wait(20)
+        return "at last"
+
+    return make_app(routes, access=anybody)
+
+
+POST = b"POST /short HTTP/1.1\r\nHost: localhost\r\n"
+
+
+def _connected(port: int, sent: bytes = b"", address: str = HOST) -> socket.socket:
+    connection = socket.create_connection((HOST, port), 20, source_address=(address, 0))
+    connection.sendall(sent)
+    return connection
+
+
+def _is_closed(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+def _short(port: int, address: str = "127.0.0.2") -> int:
+    with HTTPConnectionPool(HOST, port, retries=False, source_address=(address, 0), timeout=20) as http:
+        return http.request("GET", "/short").status
+
+
+def test_where_all_connections_are_taken_another_gets_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits longest goes, of the address with the most; who is being answered stays."""
+    monkeypatch.setattr(http_server, "MOST_CONNECTIONS", 8)
+    began, held = threading.Event(), threading.Event()
+    with serving(_app(began=began, held=held)) as port, ExitStack() as all_of_them:
+        answered = all_of_them.enter_context(_connected(port, b"GET /held HTTP/1.1\r\nHost: localhost\r\n\r\n"))
+        assert began.wait(20)
+        lone = all_of_them.enter_context(_connected(port, address="127.0.0.3"))
+        crowd = [all_of_them.enter_context(_connected(port, b"G")) for _ in range(20)]
+        assert _short(port) == 200
+        assert all(_is_closed(each) for each in crowd[:12])
+        lone.sendall(b"GET /short HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert lone.recv(15) == b"HTTP/1.1 200 OK"
+        held.set()
+        assert answered.recv(15) == b"HTTP/1.1 200 OK"
+
+
+def test_bodies_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The slowest go, with their files."""
+    monkeypatch.setattr(http_server, "BODIES_BYTES", 400_000)
+    half = POST + b"Content-Length: 200000\r\n\r\n" + bytes(100_000)
+    with serving(_app()) as port, ExitStack() as all_of_them:
+        crowd = [all_of_them.enter_context(_connected(port, half)) for _ in range(12)]
+        assert _is_closed(crowd[0])
+        crowd[-1].sendall(bytes(100_000))
+        assert crowd[-1].recv(15) == b"HTTP/1.1 200 OK"
+
+
+def test_a_body_that_there_is_no_room_for_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_server, "BODIES_BYTES", 400_000)
+    head = POST + b"Content-Length: 900000\r\n\r\n"
+    with serving(_app()) as port, _connected(port, head) as large:
+        large.sendall(bytes(400_001))
+        answer = b"".join(iter(lambda: large.recv(65536), b""))
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"Retry-After: 2" in answer
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /short HTTP/1.1\r\nHost: local",
+        b"POST /short HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{",
+        b"",
+    ],
+    ids=["headers", "body", "nothing"],
+)
+def test_who_is_late_is_closed(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
+    for module, name in ((http_request, "HEADER_S"), (http_request, "BODY_S"), (http_channel, "IDLE_S")):
+        monkeypatch.setattr(module, name, 0.1)
+    with serving(_app()) as port, _connected(port, sent) as slow:
+        assert _is_closed(slow)
+
+
+@pytest.mark.parametrize("endless", [b"1" * 70_000, b"0\r\n" + b"x" * 70_000], ids=["line", "trailer"])
+def test_what_stands_between_chunks_is_bounded(endless: bytes) -> None:
+    head = b"POST /short HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with serving(_app()) as port, _connected(port, head) as client:
+        client.sendall(endless)
+        assert client.recv(12) == b"HTTP/1.1 400"
+
+
+def test_answers_that_nobody_takes_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever takes nothing is cut off, and not who takes what there is."""
+    monkeypatch.setattr(http_server, "ANSWERS_BYTES", 20_000_000)
+    routes = Routes("large", __name__, needs=OPEN)
+
+    @routes.get("/large")
+    def large() -> bytes:
+        return bytes(8_000_000)
+
+    with serving(make_app(routes, access=anybody), threads=8) as port, ExitStack() as all_of_them:
+        question = b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        crowd = [all_of_them.enter_context(_connected(port, question)) for _ in range(6)]
+        with HTTPConnectionPool(HOST, port, retries=False, source_address=("127.0.0.2", 0), timeout=20) as http:
+            assert len(http.request("GET", "/large").data) == 8_000_000
+        taken = [_all_of(each) for each in crowd]
+        assert sum(size < 8_000_000 for size in taken) >= 3
+
+
+def _all_of(connection: socket.socket) -> int:
+    size = 0
+    connection.settimeout(2)
+    with suppress(OSError):
+        while size < 8_000_000 and (part := connection.recv(2**20)):
+            size += len(part)
+    return size
+
+
+def test_clients_that_take_nothing_do_not_take_all_threads() -> None:
+    """Of those that wait for their clients the slowest is cut off, long before its time is over."""
+    routes, began = Routes("long", __name__, needs=OPEN), list[int]()
+
+    @routes.get("/endless")
+    def endless() -> Response:
+        began.append(1)
+        return Response(bytes(2**20) for _ in range(10_000))
+
+    @routes.get("/short")
+    def short() -> str:
+        return "here"
+
+    with serving(make_app(routes, access=anybody), threads=5) as port, ExitStack() as all_of_them:
+        for _ in range(20):
+            all_of_them.enter_context(_connected(port, b"GET /endless HTTP/1.1\r\nHost: localhost\r\n\r\n"))
+        until(lambda: len(began) >= 5, "each thread has one")
+        assert _short(port) == 200

@@ -13,7 +13,8 @@ from tests.support.waiting import until
 class Request:
     """Stands in for what waitress has read: the threads serve or cancel it."""
 
-    def __init__(self, go: threading.Event) -> None:
+    def __init__(self, go: threading.Event, *clients: str) -> None:
+        self.clients = clients
         self.said = self.thread = ""
         self.began = threading.Event()
         self._go = go
@@ -134,3 +135,29 @@ def test_one_that_fails_takes_no_thread_with_it(caplog: pytest.LogCaptureFixture
         threads.add_task(after := Request(go))
         until(lambda: after.said, "the next is served")
     assert "a connection has failed" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("waiting", "answered"),
+    [
+        (["crowd", "crowd", "crowd", "one", "other"], ["crowd", "one", "other", "crowd", "crowd"]),
+        (["edge crowd", "edge crowd", "edge one", "other"], ["edge crowd", "other", "edge one", "edge crowd"]),
+        (["liar a", "liar b", "liar c", "one"], ["liar a", "one", "liar b", "liar c"]),
+    ],
+)
+def test_clients_take_turns(waiting: list[str], answered: list[str]) -> None:
+    """One with many requests does not make the others wait for all of them; nor if it goes by many names."""
+    go, order = threading.Event(), list[str]()
+
+    class Noted(Request):
+        def service(self) -> None:
+            super().service()
+            order.append(" ".join(self.clients))
+
+    with running(1) as threads:
+        threads.add_task(first := Request(go))
+        assert first.began.wait(20)
+        for each in waiting:
+            threads.add_task(Noted(go, *each.split()))
+        go.set()
+    assert order == answered

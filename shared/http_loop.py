@@ -1,0 +1,108 @@
+"""The loop of an HTTP server's main thread."""
+
+import select
+import time
+from typing import Any
+
+from waitress import wasyncore
+
+SWEEP_S = 1.0
+PATIENT_S = 0.02
+"""For so long in a turn connections are read from that are patient: those that send a long body, if there are many."""
+
+
+class Loop(dict[int, Any]):
+    """The sockets of waitress by their file numbers, and the loop that watches them.
+
+    waitress's own loop asks every connection before each wait whether it wants to read or write, which takes
+    milliseconds with some thousand. This one asks only those with an event and those that are being answered. It uses
+    `poll()`: for epoll each change is a system call, in which another thread takes over the interpreter.
+    """
+
+    def __init__(self) -> None:
+        """Watch nothing yet."""
+        super().__init__()
+        self._poller = select.poll()
+        self._watched: dict[int, int] = {}
+        self._new: set[int] = set()
+        self._answering: set[int] = set()
+        self._swept_s = time.monotonic()
+
+    def __setitem__(self, number: int, each: Any) -> None:
+        """Begin to watch a socket with the next turn: now it is still being built."""
+        super().__setitem__(number, each)
+        self._new.add(number)
+
+    def __delitem__(self, number: int) -> None:
+        """Stop watching a socket, which is about to be closed."""
+        super().__delitem__(number)
+        self._new.discard(number)
+        self._answering.discard(number)
+        self._watch_for(number, 0)
+
+    def note_answering(self, number: int) -> None:
+        """Look at a connection with each turn until it has been answered; called by the thread that answers it."""
+        self._answering.add(number)
+
+    def turn(self) -> bool:
+        """Wait for events, at most `SWEEP_S`, and handle them; tell whether a sweep of all connections is due."""
+        for number in (*self._new, *self._answering):
+            self._look_at(number)
+        self._new.clear()
+        patient = []
+        for number, events in self._poller.poll(SWEEP_S * 1000):
+            if getattr(self.get(number), "is_patient", False):
+                patient.append((number, events))
+            else:
+                self._handle(number, events)
+        self._handle_patient(patient)
+        now_s = time.monotonic()
+        if now_s - self._swept_s < SWEEP_S:
+            return False
+        self._swept_s = now_s
+        self._new.update(self)
+        return True
+
+    def _handle_patient(self, ready: list[tuple[int, int]]) -> None:
+        """Handle as many as there is time for, those first that were handled longest ago."""
+        ready.sort(key=lambda entry: self[entry[0]].last_activity if entry[0] in self else 0)
+        until_s = time.monotonic() + PATIENT_S
+        for number, events in ready:
+            self._handle(number, events)
+            if time.monotonic() > until_s:
+                return
+
+    def _handle(self, number: int, events: int) -> None:
+        each: Any = self.get(number)
+        if each is None:
+            return
+        reads = events & ~select.POLLOUT and each.readable()  # so that it sees a connection's end, too
+        if reads:
+            wasyncore.read(each)
+        writes = events & ~select.POLLIN and number in self and each.writable()
+        if writes:
+            wasyncore.write(each)
+        self._look_at(number)
+
+    def _look_at(self, number: int) -> None:
+        """Watch a socket for what it waits for."""
+        each = self.get(number)
+        if each is None:
+            self._answering.discard(number)
+            return
+        if not getattr(each, "requests", None):  # asked first: it may be answered while the rest is asked
+            self._answering.discard(number)
+        reads = select.POLLIN if each.readable() else 0
+        writes = select.POLLOUT if not each.accepting and each.writable() else 0
+        self._watch_for(number, reads | writes)
+
+    def _watch_for(self, number: int, events: int) -> None:
+        before = self._watched.get(number, 0)
+        if events == before:
+            return
+        if events:
+            self._poller.register(number, events)
+            self._watched[number] = events
+        else:
+            self._poller.unregister(number)
+            del self._watched[number]

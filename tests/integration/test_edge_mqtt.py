@@ -1,0 +1,96 @@
+"""The edge's door for MQTT: ships reach the broker through it, each address with bounded connections and bytes."""
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from threading import Event
+
+import paho.mqtt.client as mqtt
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+from tests.support.edge import Edge
+from tests.support.servers import HOST, Service, free_port, started
+from tests.support.waiting import until
+
+RATE_BYTES = 256 * 1024
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """The whole service."""
+    with started(Service(tmp_path_factory.mktemp("door") / "data")) as service:
+        yield service
+
+
+def _edge(folder: Path, broker_port: int, **environ: str) -> Edge:
+    ports = {name: free_port() for name in ("ingest_api", "normalizer_worker", "query_api")}
+    return Edge(folder, ports, POWER_EDGE_MQTT=f"{HOST}:{broker_port}", **environ)
+
+
+@pytest.fixture
+def edge(service: Service, tmp_path: Path) -> Iterator[Edge]:
+    """A door before its broker."""
+    with started(_edge(tmp_path, service.mqtt_port)) as edge:
+        yield edge
+
+
+def test_a_ship_gets_its_receipt_through_the_door(edge: Edge) -> None:
+    subscribed, receipts = Event(), list[dict[str, object]]()
+    ship = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="ship-7")
+    ship.on_subscribe = lambda *_: subscribed.set()
+    ship.on_message = lambda _ship, _data, message: receipts.append(json.loads(message.payload))
+    ship.connect(HOST, edge.mqtt_port)
+    ship.loop_start()
+    try:
+        ship.subscribe("ships/7/receipts", qos=1)
+        assert subscribed.wait(20)
+        batch = {
+            "batch_id": "db6a542d-ee04-46d6-b191-020d993daed3",
+            "units": "kWh",
+            "data": [{"datetime": "2018-08-24T00:00:00Z", "value": 3}],
+        }
+        ship.publish("ships/7/readings", json.dumps(batch), qos=1)
+        until(lambda: receipts, "the receipt is there")
+        assert receipts[0]["status"] == "stored"
+    finally:
+        ship.disconnect()
+        ship.loop_stop()
+
+
+def test_one_address_has_so_many_connections_and_no_more(service: Service, tmp_path: Path) -> None:
+    with started(_edge(tmp_path, service.mqtt_port, POWER_EDGE_MQTT_CONNECTIONS="2")) as edge:
+        crowd = [socket.create_connection((HOST, edge.mqtt_port), timeout=20) for _ in range(3)]
+        try:
+            assert crowd[2].recv(1) == b""
+            with socket.create_connection((HOST, edge.mqtt_port), 20, source_address=("127.0.0.9", 0)) as other:
+                other.sendall(bytes.fromhex("100d00044d5154540402003c00017a"))  # CONNECT, as "z"
+                assert other.recv(4) == bytes.fromhex("20020000")
+        finally:
+            for each in crowd:
+                each.close()
+
+
+def test_a_flood_is_slowed(tmp_path: Path) -> None:
+    """What arrives behind the door in a while is bounded by its rate, however much is sent."""
+    with closing(socket.create_server((HOST, 0))) as broker:
+        edge = _edge(tmp_path, broker.getsockname()[1], POWER_EDGE_MQTT_RATE=str(RATE_BYTES))
+        with started(edge), socket.create_connection((HOST, edge.mqtt_port)) as flood:
+            flood.setblocking(False)
+            began_s = time.monotonic()
+            behind, _ = broker.accept()
+            behind.settimeout(20)
+            arrived = 0
+            with behind:
+                while arrived < 3 * RATE_BYTES:
+                    _send(flood)
+                    arrived += len(behind.recv(65_536))
+            assert arrived / (time.monotonic() - began_s) < 2 * RATE_BYTES
+
+
+def _send(flood: socket.socket) -> None:
+    with suppress(BlockingIOError):
+        flood.send(bytes(2**20))
