@@ -387,7 +387,7 @@ def test_an_answer_whose_client_has_gone_is_computed_no_further(
     app = make_app(slot_routes.routes(asking_years.store, store_errors(CollectorRegistry()), heavy), access=anybody)
     with serving(app) as port:
         connection = socket.create_connection((HOST, port))
-        connection.sendall(f"GET {SHIP}&resolution={resolution} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        connection.sendall(f"GET {SHIP}&resolution={resolution} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         until(lambda: len(asking_years.read) == 3, "some has been read")
         connection.close()
         goes_on.set()
