@@ -27,7 +27,7 @@ from shared.topics import ALL_READINGS
 CLIENT_ID = "normalizer-worker"
 CACHE_KIB = 65_536
 HTTP_THREADS = 2
-RECEIVE_MAXIMUM = 1_000
+RECEIVE_MAXIMUM = 20_000
 """How many messages the broker sends before the first is acknowledged; it keeps a copy of each in its memory."""
 
 

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -32,8 +33,13 @@ class Room:
     size_bytes: int
 
 
-OF_A_SHIP = Room(200, 8 * 1024 * 1024)
-OF_ALL = Room(500, 16 * 1024 * 1024)
+OF_A_SHIP = Room(15_000, 32 * 1024 * 1024)
+OF_ALL = Room(18_000, 48 * 1024 * 1024)
+"""Less than the broker sends unacknowledged: 20,000 messages, 64 MiB (`mosquitto/*.conf`)."""
+GROUP_MESSAGES = 5_000
+GROUP_READINGS = 50_000
+"""So much of a ship is put in the order of time and recorded together: what is far apart in one message may be close to
+what another holds."""
 
 
 class Waiting(NamedTuple):
@@ -56,20 +62,15 @@ class Part(NamedTuple):
     Attributes:
         ship: whose batches they are.
         waiting: one or more batches.
-        rows: which readings of the only batch; None for all readings of all batches.
+        readings: some of theirs.
         is_last: whether nothing is left of the batches afterwards.
 
     """
 
     ship: int
     waiting: Sequence[Waiting]
-    rows: slice | None = None
-    is_last: bool = True
-
-    def readings(self) -> Readings:
-        """Give what is to be recorded; several batches may have readings of one moment."""
-        every = columns([each.batch for each in self.waiting])
-        return every if self.rows is None else every[self.rows]
+    readings: Readings
+    is_last: bool
 
 
 class _Share:
@@ -78,13 +79,30 @@ class _Share:
     def __init__(self) -> None:
         self.waiting: deque[Waiting] = deque()
         self.size_bytes = 0
-        self.recorded = 0
-        """How many readings of the first batch are recorded."""
+        self.group: Sequence[Waiting] = ()
+        """The first ones, which are being recorded together."""
+        self.readings = Readings.from_rows([])
+        """What is left to be recorded of them, by time."""
         self.is_closed = False
         """Whether messages are shed: from the first that found no room until there is some room again."""
 
     def exceeds(self, room: Room) -> bool:
         return len(self.waiting) > room.messages or self.size_bytes > room.size_bytes
+
+    def begin_group(self) -> None:
+        group, count = list[Waiting](), 0
+        for each in islice(self.waiting, GROUP_MESSAGES):
+            count += len(each.batch.moment_us)
+            if group and count > GROUP_READINGS:
+                break
+            group.append(each)
+        self.group, self.readings = group, latest(columns([each.batch for each in group]))
+
+    def end_group(self) -> None:
+        for each in self.group:
+            self.waiting.popleft()
+            self.size_bytes -= each.message.size_bytes
+        self.group, self.readings = (), self.readings[:0]
 
 
 class Backlog:
@@ -131,7 +149,7 @@ class Backlog:
             shed.append(self._shed(batch.ship))
         while self._is_too_much():
             # A batch is not shed once it is partly recorded, so that large ones get done in the end.
-            sheddable = [ship for ship, each in self._shares.items() if len(each.waiting) > 1 or not each.recorded]
+            sheddable = [ship for ship, each in self._shares.items() if len(each.waiting) > len(each.group)]
             shed.append(self._shed(max(sheddable, key=lambda ship: self._shares[ship].size_bytes)))
         return shed
 
@@ -152,20 +170,12 @@ class Backlog:
     def next_part(self) -> Part:
         """Give what is to be recorded next, of the ship whose turn it is; it stays here until `done`."""
         ship, share = next(iter(self._shares.items()))
-        first = share.waiting[0].batch
-        cost = np.cumsum(costs(np.full(len(first.moment_us), ship), first.moment_us, self._max_gap_us))
-        begun = int(cost[share.recorded - 1]) if share.recorded else 0
-        end = max(int(np.searchsorted(cost, begun + self._part_cost, side="right")), share.recorded + 1)
-        if share.recorded or end < len(cost):
-            return Part(ship, [share.waiting[0]], slice(share.recorded, end), is_last=end == len(cost))
-        part = Part(ship, [*share.waiting])
-        while len(part.waiting) > 1 and self._cost(part) > self._part_cost:
-            part = Part(ship, part.waiting[: len(part.waiting) // 2])
-        return part
-
-    def _cost(self, part: Part) -> int:
-        readings = latest(part.readings())
-        return int(costs(readings.ship, readings.moment_us, self._max_gap_us).sum())
+        if not share.group:
+            share.begin_group()
+        left = share.readings
+        cost = np.cumsum(costs(left.ship, left.moment_us, self._max_gap_us))
+        end = max(int(np.searchsorted(cost, self._part_cost, side="right")), 1)
+        return Part(ship, share.group, left[:end], is_last=end >= len(left))
 
     def done(self, part: Part, took_s: float) -> None:
         """Note that a part needs nothing more, and how long it took; have it be the next ship's turn."""
@@ -174,13 +184,9 @@ class Backlog:
         elif took_s < SHORT_S:
             self._part_cost = min(self._part_cost * 2, MAX_PART_COST)
         share = self._shares.pop(part.ship)
+        share.readings = share.readings[len(part.readings) :]
         if part.is_last:
-            share.recorded = 0
-            for each in part.waiting:
-                share.waiting.popleft()
-                share.size_bytes -= each.message.size_bytes
+            share.end_group()
             share.is_closed &= share.exceeds(self._reopening)
-        elif part.rows is not None:
-            share.recorded = part.rows.stop
         if share.waiting:
             self._shares[part.ship] = share

@@ -228,7 +228,7 @@ class Worker:
         load.batches = [(place, each.batch) for place, each in enumerate(part.waiting)]
         began_s = time.monotonic()
         with self._vitals.transaction():
-            stored = self._record(load, load.batches, part.rows)
+            stored = self._record(load, load.batches, part.readings)
         if load.dead:
             part = part._replace(is_last=True)  # the rest of a refused batch is not recorded
         self._backlog.done(part, time.monotonic() - began_s)
@@ -286,15 +286,14 @@ class Worker:
             load.batches[at] = (place, batch._replace(sent_at_us=first_us))
 
     def _record(
-        self, load: _Load, batches: Sequence[tuple[int, Batch]], rows: slice | None = None
+        self, load: _Load, batches: Sequence[tuple[int, Batch]], part: Readings | None = None
     ) -> list[tuple[int, Batch]]:
         """Record batches and give those stored; they are halved until what the store refuses stands alone.
 
-        Of a single batch it may be only some `rows`.
+        Of the batches it may be only a `part` that is recorded, as long as nothing of it is refused.
         """
         try:
-            readings = columns([batch for _, batch in batches])
-            self._sink.record(readings if rows is None else readings[rows])
+            self._sink.record(columns([batch for _, batch in batches]) if part is None else part)
         except Refused as error:
             if len(batches) == 1:
                 place, batch = batches[0]

@@ -200,8 +200,8 @@ def test_parts_grow_where_the_store_is_quick_and_shrink_where_it_is_slow(took_s:
     while len(one):
         parts.append(one.next_part())
         one.done(parts[-1], took_s)
-    assert len(parts[0].readings()) == first
-    assert abs(len(parts[-3].readings()) - last) <= 1
-    assert np.concatenate([each.readings().moment_us for each in parts]).tolist() == [
+    assert len(parts[0].readings) == first
+    assert abs(len(parts[-3].readings) - last) <= 1
+    assert np.concatenate([each.readings.moment_us for each in parts]).tolist() == [
         START_US + day * DAY_US for day in range(1000)
     ]
