@@ -202,12 +202,13 @@ class Channel(HTTPChannel):
         with suppress(OSError, AttributeError):  # it may be closed already
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DROP_UNSENT)
             connection.shutdown(socket.SHUT_RDWR)
-        self.server.pull_trigger()
+        if self._fileno is not None:
+            self.server.note_change(self._fileno)
 
     def cut(self) -> None:
         """Close the connection; what the system keeps of an answer is dropped, too."""
         connection: Any = self.socket
-        with suppress(OSError):
+        with suppress(OSError, AttributeError):  # it may be closed already
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DROP_UNSENT)
         self.handle_close()
 

@@ -2,6 +2,7 @@
 
 import select
 import time
+from collections import deque
 from typing import Any
 
 from waitress import wasyncore
@@ -15,7 +16,7 @@ class Loop(dict[int, Any]):
     """The sockets of waitress by their file numbers, and the loop that watches them.
 
     waitress's own loop asks every connection before each wait whether it wants to read or write, which takes
-    milliseconds with some thousand. This one asks only those with an event and those that are being answered. It uses
+    milliseconds with some thousand. This one asks only those with an event, and those that a thread names. It uses
     `poll()`: for epoll each change is a system call, in which another thread takes over the interpreter.
     """
 
@@ -24,31 +25,27 @@ class Loop(dict[int, Any]):
         super().__init__()
         self._poller = select.poll()
         self._watched: dict[int, int] = {}
-        self._new: set[int] = set()
-        self._answering: set[int] = set()
+        self._changed: deque[int] = deque()
         self._swept_s = time.monotonic()
 
     def __setitem__(self, number: int, each: Any) -> None:
         """Begin to watch a socket with the next turn: now it is still being built."""
         super().__setitem__(number, each)
-        self._new.add(number)
+        self._changed.append(number)
 
     def __delitem__(self, number: int) -> None:
         """Stop watching a socket, which is about to be closed."""
         super().__delitem__(number)
-        self._new.discard(number)
-        self._answering.discard(number)
         self._watch_for(number, 0)
 
-    def note_answering(self, number: int) -> None:
-        """Look at a connection with each turn until it has been answered; called by the thread that answers it."""
-        self._answering.add(number)
+    def note_change(self, number: int) -> None:
+        """Have the next turn ask what this connection waits for; called by the thread that answers it."""
+        self._changed.append(number)
 
     def turn(self) -> bool:
         """Wait for events, at most `SWEEP_S`, and handle them; tell whether a sweep of all connections is due."""
-        for number in (*self._new, *self._answering):
-            self._look_at(number)
-        self._new.clear()
+        while self._changed:
+            self._look_at(self._changed.popleft())
         patient = []
         for number, events in self._poller.poll(SWEEP_S * 1000):
             if getattr(self.get(number), "is_patient", False):
@@ -60,7 +57,7 @@ class Loop(dict[int, Any]):
         if now_s - self._swept_s < SWEEP_S:
             return False
         self._swept_s = now_s
-        self._new.update(self)
+        self._changed.extend(self)
         return True
 
     def _handle_patient(self, ready: list[tuple[int, int]]) -> None:
@@ -88,10 +85,7 @@ class Loop(dict[int, Any]):
         """Watch a socket for what it waits for."""
         each = self.get(number)
         if each is None:
-            self._answering.discard(number)
             return
-        if not getattr(each, "requests", None):  # asked first: it may be answered while the rest is asked
-            self._answering.discard(number)
         reads = select.POLLIN if each.readable() else 0
         writes = select.POLLOUT if not each.accepting and each.writable() else 0
         self._watch_for(number, reads | writes)

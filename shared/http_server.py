@@ -58,6 +58,8 @@ class Listener(TcpWSGIServer):
         self._bodies_bytes = 0
         """At least what bodies take; exact when it was last counted, which is done where it is too much."""
         self._answers_lock = threading.Lock()
+        self._answered: dict[int, int] = {}
+        """For each thread that answers, by its identifier, the file number of its connection."""
         self._blocked_lock = threading.Lock()
         self._blocked: set[Channel] = set()
         self.most_blocked = 1
@@ -113,8 +115,20 @@ class Listener(TcpWSGIServer):
                 each.cut()
 
     def note_answering(self, number: int) -> None:
-        """Note that a thread begins to answer what came on this connection; runs in that thread."""
-        self._map.note_answering(number)
+        """Note which connection the present thread answers from now on."""
+        self._answered[threading.get_ident()] = number
+
+    def note_change(self, number: int) -> None:
+        """Have the main thread ask what this connection waits for; runs in any thread."""
+        self._map.note_change(number)
+        super().pull_trigger()
+
+    def pull_trigger(self) -> None:
+        """Wake the main thread, which asks what the connection that the present thread answers waits for now."""
+        number = self._answered.get(threading.get_ident())
+        if number is not None:
+            self._map.note_change(number)
+        super().pull_trigger()
 
     def has_taken_in(self, channel: Channel, size: int) -> None:
         """Note that so much of bodies has arrived, and see to it that they stay within their bound together."""

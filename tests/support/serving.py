@@ -20,12 +20,14 @@ def serving(app: Flask, *, threads: int = 4) -> Iterator[int]:
     try:
         yield port
     finally:
-        # The way out of its loop is a signal, which no thread but the main one gets: so take away what it loops over.
+        # The way out of its loop is a signal, which no thread but the main one gets: so its next turn raises.
         waitress = server._server
-        sockets = list(waitress._map.values())
-        waitress._map.clear()
+        waitress._map.turn = _end  # type: ignore[method-assign]
         waitress.pull_trigger()
         thread.join()
-        waitress.task_dispatcher.shutdown()
-        for each in sockets:
+        for each in list(waitress._map.values()):
             getattr(each, "cut", each.close)()
+
+
+def _end() -> bool:
+    raise SystemExit
