@@ -11,7 +11,7 @@ from shared.errors import InvalidSettings
 from shared.private_files import make_private, private_folder, tighten_file
 
 TEMPLATE = Path(__file__).parents[1] / "mosquitto" / "local.conf"
-MAX_BYTES = 448 * 2**20
+MAX_BYTES = 400 * 2**20
 """How much memory the broker may take: more than all payloads that its limits let wait (see the template)."""
 _BEYOND_PATH = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
 _INSTALLERS = {

@@ -27,6 +27,8 @@ LAST_RESTART_S = 10.0
 STEADY_S = 30.0
 """A process that has run this long is started again without a longer delay."""
 TICK_S = 0.02
+READY_TICK_S = 0.05
+"""Within this time a process that takes too much memory must not take much more."""
 PR_SET_PDEATHSIG = 1
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -174,7 +176,7 @@ def supervise(processes: Sequence[Process], when_ready: Callable[[], None]) -> N
             if not told and time.monotonic() > deadline:
                 late = ", ".join(process.name for process in processes if not process.ready)
                 raise StartError(f"not ready after {FIRST_START_S:.0f} s: {late}")
-            time.sleep(TICK_S if not told else 10 * TICK_S)
+            time.sleep(TICK_S if not told else READY_TICK_S)
         log.info("stopping; what is in hand is finished first, which takes 10 s at most")
     finally:
         stop_s = time.monotonic() + STOP_S

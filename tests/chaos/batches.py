@@ -49,12 +49,11 @@ class Batch:
 
     def written(self, **members: Any) -> "Batch":
         """Write it as JSON; `members` replace its own."""
-        wire: dict[str, Any] = {"spaceship_id": self.ship, "units": self.units}
-        wire["data"] = [{"datetime": iso(moment_us), "value": value} for moment_us, value in self.data]
-        if self.batch_id:
-            wire["batch_id"] = self.batch_id
+        wire: dict[str, Any] = {"batch_id": self.batch_id} if self.batch_id else {}
+        wire |= {"spaceship_id": self.ship, "units": self.units}
         if self.sent_at_us is not None:
             wire["sent_at"] = iso(self.sent_at_us)
+        wire["data"] = [{"datetime": iso(moment_us), "value": value} for moment_us, value in self.data]
         return replace(self, payload=json.dumps({**wire, **members}).encode())
 
     def readings(self) -> Iterator[Reading]:

@@ -45,7 +45,7 @@ DAMAGES = [
     ("dead-letters", "DELETE FROM dead_letters", "was rejected, and is no dead letter"),
     (
         "dead-letters",
-        "INSERT INTO dead_letters VALUES (x'00', 't', x'7b7d', '', '[]', 0, 0, 1)",
+        "INSERT INTO dead_letters VALUES (x'00', 't', x'7b7d', 2, '', '[]', 0, 0, 1, -1, 2)",
         "a dead letter of None: should be none, is b'{}'",
     ),
     ("outbox", "UPDATE fates SET status = 'accepted' WHERE status = 'stored'", "GET /batches/"),

@@ -24,7 +24,7 @@ def test_after_good_and_bad_batches_the_counters_say_just_that(own: WatchedServi
         own.post({**HOURLY, "spaceship_id": 2}).status,
         own.post({**HOURLY, "units": "kw"}).status,
         own.request("POST", "/data", b"{", JSON).status,
-        own.request("POST", "/data", b"{}", {"Content-Type": "text/plain"}).status,
+        own.request("POST", "/data", b"{}", {"Content-Type": "text/html"}).status,
         own.request("POST", "/data/2", b"{}", JSON).status,
     ]
     assert statuses == [202, 202, 422, 400, 415, 404]
