@@ -22,7 +22,7 @@ from typing_extensions import TypedDict
 
 from shared.errors import MAX_PROBLEMS, InvalidInput, Problem, TooLargeInput, UnreadableInput
 from shared.json_text import read_json
-from shared.moments import USUAL_LENGTH, iso, moments_us
+from shared.moments import FEW, USUAL_LENGTH, iso, moments_us
 from shared.readings import F64, I64, MAX_SHIP, Readings
 from shared.rules import Period, Rules, judged_at
 from shared.slots import SLOT_US, count_slots
@@ -334,7 +334,11 @@ def _columns(rows: list[Any], judge: _Judge) -> tuple[list[str], list[float], I6
     if not (set(map(type, texts)) == {str} and set(map(type, numbers)) <= {int, float}):
         raise TypeError("a member is of another type")
     values, least = np.array(numbers, np.float64), -MAX_VALUE if judge.rules.allow_negative else 0.0
-    if not (values.min() >= least and values.max() <= MAX_VALUE):  # nor is one NaN
+    if len(numbers) <= FEW:
+        are_in_bounds = all([least <= each <= MAX_VALUE for each in numbers])  # noqa: C419  # a generator takes longer
+    else:
+        are_in_bounds = values.min() >= least and values.max() <= MAX_VALUE
+    if not are_in_bounds:  # nor is one NaN
         raise ValueError("a value is out of bounds")
     return texts, numbers, moments_us(texts), values
 
