@@ -126,10 +126,6 @@ class Backlog:
         """Tell whether there are any."""
         return bool(self._shares)
 
-    def __bool__(self) -> bool:
-        """Tell whether there is anything; asked for every message, so it must not count."""
-        return bool(self._shares)
-
     def __contains__(self, ship: int) -> bool:
         """Tell whether a ship has batches here."""
         return ship in self._shares
