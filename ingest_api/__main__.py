@@ -3,12 +3,12 @@
 import os
 
 from ingest_api.gateway import gateway
-from shared import health, metrics
-from shared.http import make_app
-from shared.http_server import GATEWAY_BODIES_BYTES, Server
-from shared.process import announce_ready, on_stop, run
-from shared.settings import IngestSettings
-from shared.token_file import access_by
+from shared.http import health, metrics
+from shared.http.app import make_app
+from shared.http.server import GATEWAY_BODIES_BYTES, Server
+from shared.http.token_file import access_by
+from shared.runtime.process import announce_ready, on_stop, run
+from shared.runtime.settings import IngestSettings
 
 
 def main() -> None:

@@ -7,17 +7,17 @@ from secrets import token_hex
 
 from prometheus_client import CollectorRegistry
 
-from ingest_api.app import routes
-from ingest_api.broker_link import Link, Listener
-from ingest_api.dispatcher import Dispatcher
+from ingest_api.delivery.dispatcher import Dispatcher
+from ingest_api.delivery.mqtt_link import Link, Listener
+from ingest_api.http.routes import routes
 from ingest_api.metrics import IngestMetrics
-from ingest_api.outbox import Outbox
-from shared.broker import Login
-from shared.errors import Unavailable
-from shared.health import Check
-from shared.http import Routes
-from shared.process import give_back_memory
-from shared.settings import IngestSettings
+from ingest_api.outbox.outbox import Outbox
+from shared.domain.errors import Unavailable
+from shared.http.app import Routes
+from shared.http.health import Check
+from shared.runtime.mqtt_client import Login
+from shared.runtime.process import give_back_memory
+from shared.runtime.settings import IngestSettings
 
 OLD_S = 900.0
 """A batch that waits for longer says that nobody stores any."""

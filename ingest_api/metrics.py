@@ -4,8 +4,8 @@ import math
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from ingest_api.outbox import Outbox
-from shared.errors import Unavailable
+from ingest_api.outbox.outbox import Outbox
+from shared.domain.errors import Unavailable
 
 
 class IngestMetrics:

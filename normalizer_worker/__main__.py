@@ -3,26 +3,26 @@
 import os
 import threading
 
-from normalizer_worker.app import routes
-from normalizer_worker.arrivals import Arrivals
-from normalizer_worker.dead_letters import DeadLetters
+from normalizer_worker.ledger.dead_letters import DeadLetters
+from normalizer_worker.ledger.first_seen import Arrivals
+from normalizer_worker.metrics import Vitals
+from normalizer_worker.mqtt.session import Connection
 from normalizer_worker.recorder import Recorder
 from normalizer_worker.revisits import Revisits
-from normalizer_worker.subscriber import Connection
-from normalizer_worker.vitals import Vitals
+from normalizer_worker.routes import routes
 from normalizer_worker.worker import Worker
-from shared import health, metrics
-from shared.broker import Login
-from shared.errors import InvalidSettings
-from shared.http import make_app
-from shared.http_server import Server
-from shared.moments import US_PER_S
-from shared.process import FINISH_S, announce_ready, end_within, on_stop, run
-from shared.settings import WorkerSettings
+from shared.contract.topics import ALL_READINGS
+from shared.domain.errors import InvalidSettings
+from shared.domain.timestamps import US_PER_S
+from shared.http import health, metrics
+from shared.http.app import make_app
+from shared.http.server import Server
+from shared.http.token_file import access_by
+from shared.runtime.mqtt_client import Login
+from shared.runtime.process import FINISH_S, announce_ready, end_within, on_stop, run
+from shared.runtime.settings import WorkerSettings
 from shared.store.choice import open_store
 from shared.store.port import ReadingStore
-from shared.token_file import access_by
-from shared.topics import ALL_READINGS
 
 CLIENT_ID = "normalizer-worker"
 CACHE_KIB = 65_536

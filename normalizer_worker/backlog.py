@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from normalizer_worker.normalize import latest
 from normalizer_worker.recorder import costs
-from shared.batch import Batch, columns
-from shared.mqtt_publish import Message
-from shared.readings import Readings
+from normalizer_worker.rule.normalize import latest
+from shared.contract.batch import Batch, columns
+from shared.contract.mqtt_publish import Message
+from shared.domain.readings import Readings
 
 MAX_PART_COST = 50_000
 """Maximum cost of a part (see `recorder.costs`), and the minimum: some 50 stretches, and 5."""

@@ -6,14 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from normalizer_worker.normalize import latest
-from normalizer_worker.recompute import changes, merge, slots_within
+from normalizer_worker.neighbour_cache import Tails
 from normalizer_worker.revisits import Revisits
-from normalizer_worker.tails import Tails
-from shared.errors import Refused
-from shared.moments import US_PER_S
-from shared.readings import I64, Readings
-from shared.slots import SLOT_US, Slots
+from normalizer_worker.rule.affected_slots import changes, merge, slots_within
+from normalizer_worker.rule.normalize import latest
+from shared.domain.errors import Refused
+from shared.domain.readings import I64, Readings
+from shared.domain.slots import SLOT_US, Slots
+from shared.domain.timestamps import US_PER_S
 from shared.store.port import Neighbourhood, ReadingStore, Span
 
 TAIL_READINGS = 500_000

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from shared.readings import Readings
-from shared.sqlite_files import SqliteFile
+from shared.domain.readings import Readings
+from shared.runtime.sqlite_files import SqliteFile
 
 AFTER_S = 300.0
 """By then what another has prepared without our readings has arrived, or never will (`SETTLED_S` of the store)."""

@@ -11,23 +11,23 @@ from uuid import UUID
 
 import numpy as np
 
-from normalizer_worker import receipts
-from normalizer_worker.arrivals import arrival_key
 from normalizer_worker.backlog import Backlog
-from normalizer_worker.dead_letters import DeadLetter
-from normalizer_worker.finishing import Done
-from normalizer_worker.letter_queue import LetterQueue, Morgue
+from normalizer_worker.ledger.dead_letters import DeadLetter
+from normalizer_worker.ledger.first_seen import arrival_key
+from normalizer_worker.ledger.letter_queue import LetterQueue, Morgue
+from normalizer_worker.metrics import Vitals
+from normalizer_worker.mqtt import receipts
+from normalizer_worker.mqtt.acknowledgements import Done
 from normalizer_worker.recorder import STRETCH_COST, costs, near_us
-from normalizer_worker.vitals import Vitals
-from shared.batch import Batch, columns, decode, name_of
-from shared.clock import StrictClock
-from shared.errors import InvalidInput, Problem, Refused, Unavailable
-from shared.moments import US_PER_S
-from shared.mqtt_publish import MAX_CORRELATION_BYTES, Message
-from shared.readings import Readings
-from shared.rules import Rules
-from shared.slots import SLOT_US
-from shared.topics import MAX_RESPONSE_TOPIC_BYTES, ship_of
+from shared.contract.acceptance import Rules
+from shared.contract.batch import Batch, columns, decode, name_of
+from shared.contract.mqtt_publish import MAX_CORRELATION_BYTES, Message
+from shared.contract.topics import MAX_RESPONSE_TOPIC_BYTES, ship_of
+from shared.domain.clock import StrictClock
+from shared.domain.errors import InvalidInput, Problem, Refused, Unavailable
+from shared.domain.readings import Readings
+from shared.domain.slots import SLOT_US
+from shared.domain.timestamps import US_PER_S
 
 log = logging.getLogger(__name__)
 

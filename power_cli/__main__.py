@@ -6,8 +6,8 @@ import os
 import select
 import sys
 
-from shared.errors import PowerError
-from shared.log import log_to_stderr
+from shared.domain.errors import PowerError
+from shared.runtime.log import log_to_stderr
 
 COMMANDS = {
     "up": "run the whole service on this machine",
@@ -26,7 +26,13 @@ COMMANDS = {
     "sbom": "list the packages that the service is installed from, as CycloneDX JSON",
     "check": "run the linters and the type checker",
 }
-MODULES = {"import": "import_csv", "dead-letters": "dead_letters", "token": "tokens"}
+MODULES = {
+    "bench": "benchmarks",
+    "dead-letters": "power_cli.dead_letters",
+    "import": "power_cli.import_csv",
+    "token": "power_cli.tokens",
+}
+"""Those that are not called as their command is."""
 
 
 INTERRUPTED, UNREAD = 130, 141
@@ -60,7 +66,7 @@ def _run(arguments: list[str]) -> int:
         # Modules are loaded only for the command asked for: a quick command stays quick.
         child = commands.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.")
         if arguments[:1] == [name]:
-            module = importlib.import_module(f"power_cli.{MODULES.get(name, name)}")
+            module = importlib.import_module(MODULES.get(name, f"power_cli.{name}"))
             module.add_arguments(child)
             child.set_defaults(run=module.run)
     parsed = parser.parse_args(arguments)

@@ -22,11 +22,11 @@ from query_api.forecast.lstm import Lstm
 from query_api.forecast.lstm_net import torch_or_none
 from query_api.forecast.seasonal_naive import SeasonalNaive
 from query_api.forecast.steps import DAY, DAY_S
-from shared.errors import InvalidInput, Unavailable
-from shared.moments import US_PER_S, iso, moment_us
-from shared.readings import F64, I64
-from shared.settings import SenderSettings
-from shared.slots import SLOT_S, Slots
+from shared.domain.errors import InvalidInput, Unavailable
+from shared.domain.readings import F64, I64
+from shared.domain.slots import SLOT_S, Slots
+from shared.domain.timestamps import US_PER_S, iso, moment_us
+from shared.runtime.settings import SenderSettings
 
 HORIZONS = {"1 hour": 4, "1 day": DAY, "7 days": 7 * DAY}
 STEP = DAY + 4

@@ -11,9 +11,9 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from power_cli.broker_users import ADMIN, CONTROL, RESPONSE
-from shared.broker import Login
-from shared.errors import InvalidSettings, Unavailable
-from shared.settings import BrokerAdminSettings
+from shared.domain.errors import InvalidSettings, Unavailable
+from shared.runtime.mqtt_client import Login
+from shared.runtime.settings import BrokerAdminSettings
 
 ANSWER_S = 10.0
 

@@ -11,8 +11,8 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from shared.errors import InvalidSettings
-from shared.topics import ALL_READINGS, ALL_RECEIPTS, DROPPED, PROBE, readings_topic, receipts_topic
+from shared.contract.topics import ALL_READINGS, ALL_RECEIPTS, DROPPED, PROBE, readings_topic, receipts_topic
+from shared.domain.errors import InvalidSettings
 
 CONTROL = "$CONTROL/dynamic-security/v1"
 RESPONSE = f"{CONTROL}/response"

@@ -5,7 +5,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 
 from power_cli.up import ROOT
-from shared.errors import InvalidSettings
+from shared.domain.errors import InvalidSettings
 
 HARNESS = "tests.chaos.run"
 FAULTS = ("acknowledge-first", "gone-at-puback", "repeats-are-new")

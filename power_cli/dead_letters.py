@@ -8,14 +8,14 @@ from argparse import ArgumentParser, Namespace
 from contextlib import closing
 from pathlib import Path
 
-from normalizer_worker.app import SHOWN_DIGITS
-from normalizer_worker.dead_letters import FILE_NAME, DeadLetter, DeadLetters
+from normalizer_worker.ledger.dead_letters import FILE_NAME, DeadLetter, DeadLetters
+from normalizer_worker.routes import SHOWN_DIGITS
 from power_cli.publishing import Publisher
 from power_cli.up import ROOT
-from shared.broker import Login
-from shared.errors import InvalidInput, InvalidSettings
-from shared.moments import iso
-from shared.settings import BrokerSettings
+from shared.domain.errors import InvalidInput, InvalidSettings
+from shared.domain.timestamps import iso
+from shared.runtime.mqtt_client import Login
+from shared.runtime.settings import BrokerSettings
 
 SHOWN_BYTES = 60
 SHOWN_FAULTS = 3

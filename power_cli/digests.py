@@ -8,7 +8,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from power_cli.up import ROOT
-from shared.errors import InvalidSettings, Unavailable
+from shared.domain.errors import InvalidSettings, Unavailable
 
 FILE = "docker-compose.digests.yml"
 BASE = "BASE"

@@ -4,15 +4,15 @@ import os
 from contextlib import closing
 
 from ingest_api.gateway import gateway
-from normalizer_worker.app import routes as dead_letter_routes
-from normalizer_worker.dead_letters import DeadLetters
+from normalizer_worker.ledger.dead_letters import DeadLetters
+from normalizer_worker.routes import routes as dead_letter_routes
 from query_api.service import query_service
-from shared import health, metrics
-from shared.http import make_app
-from shared.http_server import GATEWAY_BODIES_BYTES, THREADS, Server
-from shared.process import announce_ready, on_stop, run
-from shared.settings import IngestSettings, QuerySettings
-from shared.token_file import access_by
+from shared.http import health, metrics
+from shared.http.app import make_app
+from shared.http.server import GATEWAY_BODIES_BYTES, THREADS, Server
+from shared.http.token_file import access_by
+from shared.runtime.process import announce_ready, on_stop, run
+from shared.runtime.settings import IngestSettings, QuerySettings
 
 
 def main() -> None:

@@ -15,13 +15,13 @@ import numpy as np
 from tqdm import tqdm
 
 from power_cli import sending
-from shared.batch import MAX_SLOTS, MAX_VALUE, Units
-from shared.clock import now_us
-from shared.errors import InvalidInput, InvalidSettings
-from shared.moments import US_PER_S, iso, moment_us
-from shared.rules import EVER, Period
-from shared.settings import MAX_GAP_S, ReadingSettings
-from shared.slots import count_slots
+from shared.contract.acceptance import EVER, Period
+from shared.contract.batch import MAX_SLOTS, MAX_VALUE, Units
+from shared.domain.clock import now_us
+from shared.domain.errors import InvalidInput, InvalidSettings
+from shared.domain.slots import count_slots
+from shared.domain.timestamps import US_PER_S, iso, moment_us
+from shared.runtime.settings import MAX_GAP_S, ReadingSettings
 
 BATCH_READINGS = 10_000
 NAMED_ROWS = 20

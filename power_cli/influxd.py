@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from shared.errors import Unavailable
+from shared.domain.errors import Unavailable
 
 START_LIMIT_S = 30
 STOP_LIMIT_S = 30

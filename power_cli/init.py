@@ -9,8 +9,8 @@ from pathlib import Path
 from power_cli.broker_users import FILES, made_of_passwords, missing_passwords
 from power_cli.tokens import SECRET_BYTES, token_of
 from power_cli.up import ROOT
-from shared.errors import InvalidSettings
-from shared.tokens import Role, dump
+from shared.domain.errors import InvalidSettings
+from shared.http.tokens import Role, dump
 
 SECRETS = {
     "influxdb_admin_password": "",

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from string import Template
 
-from shared.errors import InvalidSettings
-from shared.private_files import make_private, private_folder, tighten_file
+from shared.domain.errors import InvalidSettings
+from shared.runtime.private_files import make_private, private_folder, tighten_file
 
 TEMPLATE = Path(__file__).parents[1] / "mosquitto" / "local.conf"
 MAX_BYTES = 400 * 2**20

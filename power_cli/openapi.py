@@ -5,12 +5,12 @@ import sys
 import tomllib
 from argparse import ArgumentParser, Namespace
 
-import ingest_api.interface
-import normalizer_worker.app
+import ingest_api.http.schemas
+import normalizer_worker.routes
 import query_api.interface
 from power_cli.up import ROOT
-from shared import health, metrics
-from shared.openapi import Operation, document
+from shared.http import health, metrics
+from shared.http.openapi import Operation, document
 
 DESCRIPTION = "Power and energy readings in, exact 15-minute energy out."
 
@@ -21,7 +21,7 @@ def add_arguments(_parser: ArgumentParser) -> None:
 
 def operations() -> list[Operation]:
     """Give what all services together do."""
-    parts = (ingest_api.interface, query_api.interface, normalizer_worker.app, health, metrics)
+    parts = (ingest_api.http.schemas, query_api.interface, normalizer_worker.routes, health, metrics)
     return [operation for part in parts for operation in part.OPERATIONS]
 
 

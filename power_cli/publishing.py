@@ -7,8 +7,8 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
-from shared.broker import CHECK, Login
-from shared.errors import Unavailable
+from shared.domain.errors import Unavailable
+from shared.runtime.mqtt_client import CHECK, Login
 
 WITHIN_S = 10.0
 NO_SUBSCRIBER = 0x10

@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from power_cli.up import ROOT
-from shared.errors import InvalidSettings
+from shared.domain.errors import InvalidSettings
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -18,11 +18,11 @@ import urllib3
 from urllib3.exceptions import ConnectTimeoutError, HTTPError
 
 from power_cli.up import HOST
-from shared.batch import Units
-from shared.errors import InvalidInput, PowerError, Problem, Unavailable
-from shared.moments import US_PER_S
-from shared.readings import F64, I64, MAX_SHIP
-from shared.settings import SenderSettings
+from shared.contract.batch import Units
+from shared.domain.errors import InvalidInput, PowerError, Problem, Unavailable
+from shared.domain.readings import F64, I64, MAX_SHIP
+from shared.domain.timestamps import US_PER_S
+from shared.runtime.settings import SenderSettings
 
 log = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from power_cli.broker_users import ADMIN, SHIP_PREFIX, new_password, password_na
 from power_cli.deployed import with_broker
 from power_cli.sending import ship_number
 from power_cli.up import ROOT
-from shared.errors import InvalidInput, InvalidSettings, Unavailable
-from shared.settings import BrokerAdminSettings
-from shared.topics import readings_topic, receipts_topic
+from shared.contract.topics import readings_topic, receipts_topic
+from shared.domain.errors import InvalidInput, InvalidSettings, Unavailable
+from shared.runtime.settings import BrokerAdminSettings
 
 SETTING = "POWER_MQTT_ADMIN_PASSWORD"
 

@@ -15,10 +15,10 @@ import numpy as np
 from tqdm import tqdm
 
 from power_cli import sending
-from shared.batch import Units
-from shared.errors import InvalidInput
-from shared.moments import US_PER_S, iso, moment_us
-from shared.readings import F64, I64, MAX_SHIP
+from shared.contract.batch import Units
+from shared.domain.errors import InvalidInput
+from shared.domain.readings import F64, I64, MAX_SHIP
+from shared.domain.timestamps import US_PER_S, iso, moment_us
 
 CADENCES_MIN = (1, 5, 15, 60)
 UNITS: tuple[Units, ...] = ("kW", "kWh")

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from shared.errors import PowerError
-from shared.process import READY_FD, on_stop
+from shared.domain.errors import PowerError
+from shared.runtime.process import READY_FD, on_stop
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class Process:
         name: what the log calls it.
         command: the program and its arguments.
         environ: its environment.
-        is_ready: how to see that it works; None where it says so itself, by `shared.process.announce_ready`.
+        is_ready: how to see that it works; None where it says so itself, by `shared.runtime.process.announce_ready`.
         max_bytes: how much memory it may take; beyond it is killed and started again. None is no limit. Linux only.
         on_too_large: called between the two, to remove what would fill its memory again.
 

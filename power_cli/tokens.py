@@ -16,9 +16,9 @@ from typing import get_args
 
 from power_cli.sending import ship_number
 from power_cli.up import ROOT
-from shared.errors import InvalidSettings
-from shared.token_file import read
-from shared.tokens import NAME, Role, Token, digest, dump
+from shared.domain.errors import InvalidSettings
+from shared.http.token_file import read
+from shared.http.tokens import NAME, Role, Token, digest, dump
 
 FILE_NAME = "tokens.jsonl"
 SETTING = "POWER_API_TOKENS_FILE"

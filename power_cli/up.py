@@ -11,8 +11,8 @@ from typing import IO
 
 from power_cli import mosquitto
 from power_cli.supervisor import Process, supervise
-from shared.errors import InvalidSettings
-from shared.private_files import make_private, private_folder
+from shared.domain.errors import InvalidSettings
+from shared.runtime.private_files import make_private, private_folder
 
 ROOT = Path(__file__).parents[1]
 HOST = "127.0.0.1"

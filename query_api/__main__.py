@@ -3,12 +3,12 @@
 import os
 
 from query_api.service import query_service
-from shared import health, metrics
-from shared.http import make_app
-from shared.http_server import THREADS, Server
-from shared.process import announce_ready, on_stop, run
-from shared.settings import QuerySettings
-from shared.token_file import access_by
+from shared.http import health, metrics
+from shared.http.app import make_app
+from shared.http.server import THREADS, Server
+from shared.http.token_file import access_by
+from shared.runtime.process import announce_ready, on_stop, run
+from shared.runtime.settings import QuerySettings
 
 
 def main() -> None:

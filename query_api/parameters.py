@@ -7,12 +7,12 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from query_api.formats import Name
-from query_api.zones import Coarse, zone_names
-from shared.parameters import DIGITS
-from shared.readings import MAX_SHIP
-from shared.slots import Window
-from shared.validation import MOMENT_SCHEMA, moment
+from query_api.answers.calendar import Coarse, zone_names
+from query_api.answers.formats import Name
+from shared.contract.validation import MOMENT_SCHEMA, moment
+from shared.domain.readings import MAX_SHIP
+from shared.domain.slots import Window
+from shared.http.parameters import DIGITS
 
 MAX_COUNT = 100_000
 _DASHED_TIME = re.compile(r"^(\d{4}-?\d\d-?\d\dT\d\d)-(\d\d)(?:-(\d\d)|(?!:))")

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Gauge
 
-from query_api import app, forecasts, ships, slot_routes
-from query_api.heavy import PLACES, HeavyAnswers
+from query_api.answers.heavy import PLACES, HeavyAnswers
 from query_api.page import serving
-from query_api.stream import MOST, Streams
-from shared import health
-from shared.http import Routes
-from shared.settings import QuerySettings
+from query_api.routes import energy, forecast, ships, top_users
+from query_api.routes.stream import MOST, Streams
+from shared.http import health
+from shared.http.app import Routes
+from shared.runtime.settings import QuerySettings
 from shared.store.choice import open_store
 
 
@@ -45,22 +45,22 @@ def query_service(settings: QuerySettings, registry: CollectorRegistry) -> Itera
         Unavailable: it does not answer.
 
     """
-    store = open_store(settings, cache_kib=app.CACHE_KIB)
-    errors = app.store_errors(registry)
+    store = open_store(settings, cache_kib=top_users.CACHE_KIB)
+    errors = top_users.store_errors(registry)
     heavy = HeavyAnswers()
     taken = Gauge("power_query_heavy_answers", "Long answers being computed or sent.", registry=registry)
     taken.set_function(lambda: heavy.taken)
     streams = Streams(store, errors, registry)
     routes = (
-        app.routes(store, errors, heavy),
-        slot_routes.routes(store, errors, heavy),
+        top_users.routes(store, errors, heavy),
+        energy.routes(store, errors, heavy),
         streams.routes(),
         ships.routes(store, errors, heavy),
-        forecasts.routes(store, errors, settings.data_dir / forecasts.FOLDER, heavy),
+        forecast.routes(store, errors, settings.data_dir / forecast.FOLDER, heavy),
         serving.routes(),
     )
     checks = {"store": health.answers(store.ping)}
     try:
-        yield QueryService(routes, checks, MOST + PLACES, forecasts.warm_up, streams.end)
+        yield QueryService(routes, checks, MOST + PLACES, forecast.warm_up, streams.end)
     finally:
         store.close()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from ingest_api.outbox import Outbox
+from ingest_api.outbox.outbox import Outbox
 from tests.support.guarded import GuardedBroker
 from tests.support.influxdb import InfluxDb
 from tests.support.outbox import an_outbox

@@ -13,8 +13,8 @@ import numpy as np
 from query_api.forecast.fit import Model
 from query_api.forecast.forecast import Forecast, forecast
 from query_api.forecast.steps import DAY_S
-from shared.errors import Busy
-from shared.slots import Slots, Window
+from shared.domain.errors import Busy
+from shared.domain.slots import Slots, Window
 
 HISTORY_S = 731 * DAY_S
 """Older slots are not looked at."""

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from query_api.forecast.steps import DAY, DAY_S, WEEK
-from shared.errors import InvalidInput, Problem
-from shared.moments import US_PER_S, iso
-from shared.readings import F64
-from shared.slots import SLOT_S, Slots
+from shared.domain.errors import InvalidInput, Problem
+from shared.domain.readings import F64
+from shared.domain.slots import SLOT_S, Slots
+from shared.domain.timestamps import US_PER_S, iso
 
 NEEDED_S = DAY_S
 ROUNDING = 1e-9

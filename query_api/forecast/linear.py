@@ -13,8 +13,8 @@ import numpy as np
 from query_api.forecast.fit import Fit, nothing, origins_of, stretch
 from query_api.forecast.history import History
 from query_api.forecast.steps import DAY, DAY_S, WEEK
-from shared.readings import F64, I64
-from shared.slots import SLOT_S
+from shared.domain.readings import F64, I64
+from shared.domain.slots import SLOT_S
 
 WEEKS = 4
 HOUR = 4

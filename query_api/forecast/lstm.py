@@ -16,10 +16,10 @@ from query_api.forecast import lstm_net
 from query_api.forecast.fit import Fit, nothing, origins_of, stretch
 from query_api.forecast.history import History
 from query_api.forecast.steps import DAY, DAY_S, STEPS, WEEK
-from shared.errors import InvalidInput, PowerError, Problem
-from shared.private_files import make_private, private_folder
-from shared.readings import F64
-from shared.slots import SLOT_S
+from shared.domain.errors import InvalidInput, PowerError, Problem
+from shared.domain.readings import F64
+from shared.domain.slots import SLOT_S
+from shared.runtime.private_files import make_private, private_folder
 
 log = logging.getLogger(__name__)
 

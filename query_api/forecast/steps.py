@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from shared.readings import I64
-from shared.slots import SLOT_S
+from shared.domain.readings import I64
+from shared.domain.slots import SLOT_S
 
 DAY_S = 86_400
 DAY = DAY_S // SLOT_S

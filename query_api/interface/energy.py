@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
 from query_api.parameters import ShipParameters, SlotParameters, StreamParameters, TopParameters
-from shared.openapi import JSON, RETRY_AFTER, Answer, Content, Moment, Operation, problem
+from shared.http.openapi import JSON, RETRY_AFTER, Answer, Content, Moment, Operation, problem
 
 CSV, PARQUET = "text/csv", "application/vnd.apache.parquet"
 EVENTS = "text/event-stream"

@@ -12,8 +12,8 @@ from typing_extensions import TypedDict
 
 from query_api.forecast.steps import DAY_S
 from query_api.parameters import MomentUs, ShipId, WindowParameters
-from shared.moments import US_PER_S
-from shared.openapi import JSON, RETRY_AFTER, Answer, Moment, Operation, problem
+from shared.domain.timestamps import US_PER_S
+from shared.http.openapi import JSON, RETRY_AFTER, Answer, Moment, Operation, problem
 
 LONGEST_DAYS = 366
 

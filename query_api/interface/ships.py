@@ -6,8 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict  # pydantic wants it before Python 3.12
 
 from query_api.parameters import Bounds, ShipId
-from shared.openapi import JSON, Answer, Moment, Operation, problem
-from shared.parameters import DIGITS
+from shared.http.openapi import JSON, Answer, Moment, Operation, problem
+from shared.http.parameters import DIGITS
 
 MAX_SHIPS = 10_000
 MAX_READINGS = 100_000

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from flask import Response, abort, request
 
-from shared.http import OPEN, Routes
+from shared.http.app import OPEN, Routes
 
 FILES = Path(__file__).parent / "files"
 TYPES = {

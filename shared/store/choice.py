@@ -2,10 +2,10 @@
 
 import logging
 
-from shared.errors import Unavailable
-from shared.settings import StoreSettings
-from shared.store.influx_server import Account
-from shared.store.influxdb import InfluxStore
+from shared.domain.errors import Unavailable
+from shared.runtime.settings import StoreSettings
+from shared.store.influx.server import Account
+from shared.store.influx.store import InfluxStore
 from shared.store.sqlite import SqliteStore
 
 log = logging.getLogger(__name__)

@@ -5,9 +5,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from shared.moments import US_PER_S
-from shared.readings import F64, I64, Bools, Readings
-from shared.slots import Slots, Window, slot_floor_us
+from shared.domain.readings import F64, I64, Bools, Readings
+from shared.domain.slots import Slots, Window, slot_floor_us
+from shared.domain.timestamps import US_PER_S
 
 BEFORE = 2
 """How many readings before a slot decide on it, with those in it: the first only tells how long the second speaks."""

@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.moments import US_PER_S
-from shared.readings import F64, Readings
-from shared.slots import NOWHEN, SLOT_S, SLOT_US, Slots, Window, slot_floor_us
-from shared.sqlite_files import SqliteFile
+from shared.domain.readings import F64, Readings
+from shared.domain.slots import NOWHEN, SLOT_S, SLOT_US, Slots, Window, slot_floor_us
+from shared.domain.timestamps import US_PER_S
+from shared.runtime.sqlite_files import SqliteFile
 from shared.store.port import AHEAD_SLOTS, NEWEST, FleetSlots, Neighbourhood, ShipEnergy, ShipHistory, ShipPage, Span
 
 FILE_NAME = "power.sqlite"

@@ -4,8 +4,8 @@ import json
 
 import urllib3
 
-from shared.moments import US_PER_S, iso
-from shared.slots import slot_floor_us
+from shared.domain.slots import slot_floor_us
+from shared.domain.timestamps import US_PER_S, iso
 from tests.chaos.batches import Batch
 from tests.chaos.ledger import Ledger
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 from uuid import UUID
 
-from shared.moments import iso
+from shared.domain.timestamps import iso
 from tests.support.reference import Reading
 
 START_US = 1_535_068_800_000_000  # 2018-08-24T00:00:00Z

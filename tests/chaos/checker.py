@@ -12,11 +12,11 @@ from typing import Any, NamedTuple, Protocol
 
 import urllib3
 
-from normalizer_worker.dead_letters import MAX_PAYLOAD_BYTES, DeadLetters
-from normalizer_worker.normalize import DEFAULT_MAX_GAP_US
-from shared.moments import US_PER_S, iso
-from shared.settings import StoreSettings
-from shared.slots import SLOT_S, Window
+from normalizer_worker.ledger.dead_letters import MAX_PAYLOAD_BYTES, DeadLetters
+from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
+from shared.domain.slots import SLOT_S, Window
+from shared.domain.timestamps import US_PER_S, iso
+from shared.runtime.settings import StoreSettings
 from shared.store.choice import open_store
 from tests.chaos.batches import START_US
 from tests.chaos.ledger import Ledger

@@ -8,11 +8,11 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ingest_api.broker_link import Link
-from ingest_api.dispatcher import Dispatcher
-from ingest_api.fates import BatchKey
+from ingest_api.delivery.dispatcher import Dispatcher
+from ingest_api.delivery.mqtt_link import Link
+from ingest_api.outbox.batch_status import BatchKey
 from normalizer_worker import worker
-from normalizer_worker.arrivals import Arrivals
+from normalizer_worker.ledger.first_seen import Arrivals
 from normalizer_worker.worker import Source, Worker
 
 

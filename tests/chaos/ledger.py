@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from shared.moments import iso
+from shared.domain.timestamps import iso
 from tests.chaos.batches import Batch
 from tests.support import reference
 from tests.support.reference import Reading

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from power_cli import mosquitto
 from power_cli.up import HOST, ROOT
-from shared.errors import Unavailable
+from shared.domain.errors import Unavailable
 
 PORTS = range(12_000, 32_000)
 """Below those that the system gives to clients: while a server is away, one that knocks at its port could get it."""

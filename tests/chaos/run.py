@@ -16,8 +16,8 @@ from typing import NoReturn
 import urllib3
 from tqdm import tqdm
 
-from shared.errors import PowerError
-from shared.process import on_stop
+from shared.domain.errors import PowerError
+from shared.runtime.process import on_stop
 from tests.chaos.checker import Checker, check_batches
 from tests.chaos.killer import Killer
 from tests.chaos.ledger import Ledger

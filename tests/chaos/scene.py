@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from power_cli.up import HOST
-from shared.errors import Unavailable
+from shared.domain.errors import Unavailable
 from tests.chaos.checker import InInfluxDb, InSqlite, Stored
 from tests.chaos.faults import IN_GATEWAY
 from tests.chaos.processes import Victim, broker, port, service

@@ -16,7 +16,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from power_cli.up import HOST
-from shared.topics import readings_topic, receipts_topic
+from shared.contract.topics import readings_topic, receipts_topic
 from tests.chaos.asking import Asker
 from tests.chaos.batches import Author, Batch
 from tests.chaos.ledger import Ledger

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from normalizer_worker.normalize import DEFAULT_MAX_GAP_US
 from normalizer_worker.recorder import Recorder
-from shared.readings import Readings
-from shared.slots import SLOT_US, Slots, Window
+from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
+from shared.domain.readings import Readings
+from shared.domain.slots import SLOT_US, Slots, Window
 from shared.store.port import EnergyReader, FleetSlots, ReadingStore, Span
 from tests.support import reference
 from tests.support.comparing import assert_same

@@ -5,10 +5,10 @@ from fractions import Fraction
 
 import pytest
 
-from normalizer_worker.normalize import DEFAULT_MAX_GAP_US
 from normalizer_worker.recorder import Recorder
-from shared.readings import Readings
-from shared.slots import Window
+from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
+from shared.domain.readings import Readings
+from shared.domain.slots import Window
 from shared.store.port import ShipEnergy, Span
 from tests.contracts.store_contract import (
     DAY_S,

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from normalizer_worker.normalize import DEFAULT_MAX_GAP_US
 from normalizer_worker.recorder import Recorder
-from shared.moments import US_PER_S
-from shared.readings import Readings
-from shared.slots import SLOT_US, Window
+from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
+from shared.domain.readings import Readings
+from shared.domain.slots import SLOT_US, Window
+from shared.domain.timestamps import US_PER_S
 from shared.store.port import NEWEST, EnergyReader, ShipHistory
 from tests.contracts.store_contract import DAY_S, START_S, MakeStore, Store, many_histories
 from tests.support import reference

@@ -5,8 +5,8 @@ from itertools import count
 
 import pytest
 
-from shared.store.influx_server import Account
-from shared.store.influxdb import InfluxStore
+from shared.store.influx.server import Account
+from shared.store.influx.store import InfluxStore
 from tests.contracts.store_contract import MakeStore, Store, StoreContract
 from tests.contracts.store_edges import StoreEdges
 from tests.contracts.store_ships import StoreShips

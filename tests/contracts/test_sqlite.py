@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from power_cli.up import ROOT
-from shared.errors import InvalidSettings, Unavailable
-from shared.readings import Readings
-from shared.slots import Window
-from shared.sqlite_files import SqliteFile
+from shared.domain.errors import InvalidSettings, Unavailable
+from shared.domain.readings import Readings
+from shared.domain.slots import Window
+from shared.runtime.sqlite_files import SqliteFile
 from shared.store.port import ShipEnergy, Span
 from shared.store.sqlite import FILE_NAME, SqliteStore
 from tests.contracts.store_contract import DAY_S, START_S, MakeStore, Store, StoreContract, put, slots_of

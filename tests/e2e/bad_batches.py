@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from shared.batch import MAX_READINGS
-from shared.readings import MAX_SHIP
+from shared.contract.batch import MAX_READINGS
+from shared.domain.readings import MAX_SHIP
 
 SHIP = 3_000_000
 """The ship of every bad batch; it never has a slot."""

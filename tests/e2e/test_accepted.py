@@ -11,7 +11,7 @@ import psutil
 import pytest
 import urllib3
 
-from shared.moments import iso
+from shared.domain.timestamps import iso
 from tests.e2e.test_up import child
 from tests.support.servers import WatchedService, started
 from tests.support.waiting import until

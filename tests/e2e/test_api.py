@@ -12,7 +12,7 @@ from schemathesis import Case
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from power_cli.up import ROOT
-from shared.openapi import JSON
+from shared.http.openapi import JSON
 from tests.support.servers import HOST, Service
 
 DOCUMENT = json.loads((ROOT / "query_api" / "openapi.json").read_text("utf-8"))

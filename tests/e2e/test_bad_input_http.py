@@ -14,8 +14,8 @@ from uuid import UUID, uuid4
 import pytest
 import urllib3
 
-from shared.batch import MAX_BYTES, MAX_READINGS
-from shared.moments import iso, moment_us
+from shared.contract.batch import MAX_BYTES, MAX_READINGS
+from shared.domain.timestamps import iso, moment_us
 from tests.e2e.bad_batches import INVALID, MOMENT, SHIP, UNREADABLE, BadBatch, reading, readings, text
 from tests.support.servers import HOST, Service, started
 from tests.support.waiting import until

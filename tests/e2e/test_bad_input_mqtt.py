@@ -16,10 +16,10 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from normalizer_worker.dead_letters import MAX_PAYLOAD_BYTES, DeadLetter, DeadLetters, digest_of
+from normalizer_worker.ledger.dead_letters import MAX_PAYLOAD_BYTES, DeadLetter, DeadLetters, digest_of
 from power_cli.up import ROOT
-from shared.batch import ENVELOPE_BYTES, MAX_BYTES, MAX_READINGS
-from shared.moments import iso, moment_us
+from shared.contract.batch import ENVELOPE_BYTES, MAX_BYTES, MAX_READINGS
+from shared.domain.timestamps import iso, moment_us
 from tests.e2e.bad_batches import INVALID, READING, SHIP, UNREADABLE, BadBatch, reading, text
 from tests.support.servers import HOST, Broker, Service
 from tests.support.waiting import until

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from normalizer_worker.normalize import DEFAULT_MAX_GAP_US
+from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
 from tests.support.apart import Apart, Ship
 from tests.support.dying import POINTS
 from tests.support.influxdb import InfluxDb

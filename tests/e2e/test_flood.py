@@ -15,8 +15,8 @@ import urllib3
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
-from shared.batch import MAX_READINGS
-from shared.moments import iso, moment_us
+from shared.contract.batch import MAX_READINGS
+from shared.domain.timestamps import iso, moment_us
 from tests.e2e.test_accepted import process
 from tests.support.servers import HOST, WatchedService, started
 from tests.support.waiting import until

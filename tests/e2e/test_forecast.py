@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from power_cli.up import ROOT
-from shared.moments import iso
-from shared.readings import F64
-from shared.slots import SLOT_S
+from shared.domain.readings import F64
+from shared.domain.slots import SLOT_S
+from shared.domain.timestamps import iso
 from tests.support.servers import HOST, Service, free_port
 from tests.support.slots import DAY, MONDAY_S, weekly
 

@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 import pytest
 
-from shared.moments import iso
+from shared.domain.timestamps import iso
 from tests.support.apart import Apart, Ship
 from tests.support.flooding import Flood, correlation_data
 from tests.support.influxdb import InfluxDb

@@ -12,10 +12,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from shared.moments import moment_us
-from shared.readings import Readings
+from shared.domain.readings import Readings
+from shared.domain.timestamps import moment_us
+from shared.http.tokens import dump
 from shared.store.sqlite import SqliteStore
-from shared.tokens import dump
 from tests.contracts.store_contract import slots_of
 from tests.support.browser import NARROW, WIDE, Visitor, started_browser
 from tests.support.influxdb import InfluxDb

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 import urllib3
 
-from shared.moments import iso, moment_us
+from shared.domain.timestamps import iso, moment_us
 from tests.support.servers import Service, started
 from tests.support.stores import STORES, service_on
 from tests.support.waiting import until

@@ -16,7 +16,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from power_cli.up import ROOT
-from shared.moments import iso, moment_us
+from shared.domain.timestamps import iso, moment_us
 from tests.support.servers import HOST, Service
 from tests.support.waiting import DEADLINE_S, until
 

@@ -13,7 +13,7 @@ import psutil
 import pytest
 import urllib3
 
-from shared.moments import iso, moment_us
+from shared.domain.timestamps import iso, moment_us
 from tests.e2e.test_up import child
 from tests.support.influxdb import InfluxDb
 from tests.support.servers import HOST, Service

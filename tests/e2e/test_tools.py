@@ -17,8 +17,8 @@ import pytest
 
 from power_cli import sending, simulate
 from power_cli.up import ROOT
-from shared.errors import InvalidInput, Unavailable
-from shared.moments import US_PER_S, iso, moment_us
+from shared.domain.errors import InvalidInput, Unavailable
+from shared.domain.timestamps import US_PER_S, iso, moment_us
 from tests.support import reference
 from tests.support.servers import HOST, Service, free_port
 from tests.support.waiting import until

@@ -14,11 +14,11 @@ import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from normalizer_worker.normalize import DEFAULT_MAX_GAP_US
+from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
 from power_cli.up import ROOT
-from shared.slots import Slots, Window
-from shared.store.influx_server import Account
-from shared.store.influxdb import InfluxStore
+from shared.domain.slots import Slots, Window
+from shared.store.influx.server import Account
+from shared.store.influx.store import InfluxStore
 from tests.contracts.store_contract import assert_roll_ups
 from tests.e2e.test_worker_killed import SHIPS, batches, wire
 from tests.support import reference
@@ -31,7 +31,7 @@ from tests.support.waiting import until, until_holds
 PROGRAM = """
 from normalizer_worker import revisits
 from normalizer_worker.__main__ import main
-from shared.process import run
+from shared.runtime.process import run
 
 revisits.AFTER_S = 15.0
 run(main)

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from normalizer_worker.normalize import DEFAULT_MAX_GAP_US
+from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
 from tests.support.apart import Apart, Ship
 from tests.support.between import CUTS, DOWN, SWALLOWS, UP, Wire
 from tests.support.influxdb import InfluxDb

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from normalizer_worker.normalize import DEFAULT_MAX_GAP_US
-from shared.moments import iso
-from shared.settings import StoreSettings
-from shared.slots import Slots, Window
+from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
+from shared.domain.slots import Slots, Window
+from shared.domain.timestamps import iso
+from shared.runtime.settings import StoreSettings
 from shared.store.choice import open_store
 from tests.e2e.test_golden import send_mqtt
 from tests.e2e.test_up import child

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from paho.mqtt.client import topic_matches_sub
 from paho.mqtt.enums import MQTTProtocolVersion
 
-from normalizer_worker.finishing import Done
-from normalizer_worker.subscriber import Connection
+from normalizer_worker.mqtt.acknowledgements import Done
+from normalizer_worker.mqtt.session import Connection
 from power_cli.broker_control import carry_out
 from power_cli.broker_users import OPTIONS_FILE, ship_client, ship_role
 from power_cli.up import ROOT
-from shared.broker import Login
-from shared.settings import BrokerAdminSettings
-from shared.topics import ALL_READINGS, DROPPED, PROBE
+from shared.contract.topics import ALL_READINGS, DROPPED, PROBE
+from shared.runtime.mqtt_client import Login
+from shared.runtime.settings import BrokerAdminSettings
 from tests.support.guarded import GuardedBroker, Somebody
 from tests.support.servers import HOST
 from tests.support.waiting import until

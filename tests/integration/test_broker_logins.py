@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from normalizer_worker import receipts, subscriber
-from normalizer_worker.finishing import Done
-from normalizer_worker.subscriber import Connection
-from shared.broker import Login
-from shared.errors import InvalidSettings, Unavailable
-from shared.topics import ALL_READINGS
+from normalizer_worker.mqtt import receipts, session
+from normalizer_worker.mqtt.acknowledgements import Done
+from normalizer_worker.mqtt.session import Connection
+from shared.contract.topics import ALL_READINGS
+from shared.domain.errors import InvalidSettings, Unavailable
+from shared.runtime.mqtt_client import Login
 from tests.support.guarded import GuardedBroker
 from tests.support.outbox import an_outbox, dispatching, entry
 from tests.support.servers import HOST, free_port
@@ -116,7 +116,7 @@ def test_what_comes_in_one_record_of_tls_is_not_waited_for_one_by_one(
     guarded: GuardedBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once a record is decrypted, the socket has no more to show: this one holds 100 messages and the confirmation."""
-    monkeypatch.setattr(subscriber, "HANDSHAKE_S", 2)
+    monkeypatch.setattr(session, "HANDSHAKE_S", 2)
     topic = b"ships/7/readings"
     message = bytes([0x30, 2 + len(topic) + 1 + 1, 0, len(topic)]) + topic + b"\0x"
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

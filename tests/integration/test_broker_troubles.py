@@ -14,17 +14,17 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 from prometheus_client import CollectorRegistry
 
-from ingest_api import dispatcher as dispatcher_module
-from ingest_api.outbox import Outbox
-from normalizer_worker import probe
-from normalizer_worker.finishing import Done
-from normalizer_worker.receipts import Receipt
-from normalizer_worker.subscriber import Connection
+from ingest_api.delivery import dispatcher as dispatcher_module
+from ingest_api.outbox.outbox import Outbox
+from normalizer_worker.mqtt import canary
+from normalizer_worker.mqtt.acknowledgements import Done
+from normalizer_worker.mqtt.receipts import Receipt
+from normalizer_worker.mqtt.session import Connection
 from power_cli.broker_control import carry_out
-from shared.broker import Login
-from shared.settings import BrokerAdminSettings
+from shared.contract.topics import ALL_READINGS, PROBE
+from shared.runtime.mqtt_client import Login
+from shared.runtime.settings import BrokerAdminSettings
 from shared.store.sqlite import SqliteStore
-from shared.topics import ALL_READINGS, PROBE
 from tests.integration.test_receipts import has_come
 from tests.support.guarded import GuardedBroker, Somebody
 from tests.support.outbox import SHIP, dispatching, entry, stored
@@ -83,8 +83,8 @@ def worker(broker: Broker, store: SqliteStore, tmp_path: Path) -> Iterator[tuple
 @pytest.fixture
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is quiet soon, and what does not come back soon never does."""
-    monkeypatch.setattr(probe, "QUIET_S", 0.05)
-    monkeypatch.setattr(probe, "BACK_WITHIN_S", 0.5)
+    monkeypatch.setattr(canary, "QUIET_S", 0.05)
+    monkeypatch.setattr(canary, "BACK_WITHIN_S", 0.5)
 
 
 def accept(outbox: Outbox) -> UUID:
@@ -231,13 +231,13 @@ def test_a_worker_that_may_not_send_to_itself_works_all_the_same(
     rights.take("publishClientSend", PROBE)
     with closing(Connection(HOST, guarded.port, "worker", ALL_READINGS, 9, login=rights.login)) as connection:
         until(lambda: connection.receive(0.01) or "does not let the worker publish" in caplog.text, "it says so")
-        assert connection._probe._due_s == probe._NEVER_S
+        assert connection._probe._due_s == canary._NEVER_S
         with Somebody(guarded.port, "gateway", guarded.password("gateway")) as gateway:
             gateway.connect()
             gateway.publish(f"ships/{SHIP}/readings")
         until(lambda: connection.receive(0.01), "what is sent reaches it")
         assert connection.receive(0.01) is None
-        assert connection._probe._due_s == probe._NEVER_S
+        assert connection._probe._due_s == canary._NEVER_S
 
 
 def test_a_message_behind_one_to_itself_is_not_overlooked(broker: RuledBroker) -> None:
@@ -260,7 +260,7 @@ def test_it_sends_nothing_to_itself_while_the_broker_confirms_nothing(broker: Ru
         try:
             connection.finish([Done(message, Receipt("ships/1/receipts", b"{}", None, "stored"))])
             for _ in range(10):
-                assert connection.receive(probe.QUIET_S) is None
+                assert connection.receive(canary.QUIET_S) is None
                 assert not connection._probe._is_out
         finally:
             broker.send_signal(signal.SIGCONT)

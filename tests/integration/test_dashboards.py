@@ -13,15 +13,15 @@ import numpy as np
 import paho.mqtt.publish as paho
 import pytest
 
-from normalizer_worker.normalize import DEFAULT_MAX_GAP_US, normalize
 from normalizer_worker.recorder import Recorder
+from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US, normalize
 from power_cli.simulate import DAY_S, Ship, deliveries
-from shared.moments import US_PER_S, moment_us
-from shared.readings import Readings
-from shared.slots import SLOT_S, Slots
-from shared.store.influx_server import Account
-from shared.store.influxdb import InfluxStore
-from shared.tokens import dump
+from shared.domain.readings import Readings
+from shared.domain.slots import SLOT_S, Slots
+from shared.domain.timestamps import US_PER_S, moment_us
+from shared.http.tokens import dump
+from shared.store.influx.server import Account
+from shared.store.influx.store import InfluxStore
 from tests.e2e.test_up import child
 from tests.support import grafana
 from tests.support.grafana import Json, Query

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from normalizer_worker import letter_queue
-from normalizer_worker.arrivals import Arrivals
-from normalizer_worker.dead_letters import DeadLetters
-from normalizer_worker.normalize import DEFAULT_MAX_GAP_US
+from normalizer_worker.ledger import letter_queue
+from normalizer_worker.ledger.dead_letters import DeadLetters
+from normalizer_worker.ledger.first_seen import Arrivals
+from normalizer_worker.metrics import Vitals
 from normalizer_worker.recorder import Recorder
-from normalizer_worker.vitals import Vitals
+from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
 from normalizer_worker.worker import Worker
 from shared.store.sqlite import SqliteStore
 from tests.integration.test_outbox_disk import fill_up, tmpfs

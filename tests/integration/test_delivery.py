@@ -19,19 +19,19 @@ from hypothesis import strategies as st
 from hypothesis.errors import Flaky
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from ingest_api.dispatcher import Dispatcher
-from ingest_api.fates import BatchKey
-from ingest_api.outbox import Outbox
+from ingest_api.delivery.dispatcher import Dispatcher
+from ingest_api.outbox.batch_status import BatchKey
+from ingest_api.outbox.outbox import Outbox
 from normalizer_worker import worker as worker_module
 from normalizer_worker.worker import Worker
-from shared.batch import columns
-from shared.moments import iso
-from shared.mqtt_publish import Message
-from shared.readings import Readings
-from shared.rules import OLDEST_US
-from shared.slots import Slots, Window
-from shared.store.influx_server import Account
-from shared.store.influxdb import InfluxStore
+from shared.contract.acceptance import OLDEST_US
+from shared.contract.batch import columns
+from shared.contract.mqtt_publish import Message
+from shared.domain.readings import Readings
+from shared.domain.slots import Slots, Window
+from shared.domain.timestamps import iso
+from shared.store.influx.server import Account
+from shared.store.influx.store import InfluxStore
 from shared.store.port import Span
 from shared.store.sqlite import SqliteStore
 from tests.contracts.store_contract import assert_roll_ups

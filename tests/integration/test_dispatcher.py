@@ -11,16 +11,16 @@ from uuid import UUID
 import pytest
 from prometheus_client import CollectorRegistry
 
-from ingest_api import broker_link, window
-from ingest_api import dispatcher as dispatcher_module
-from ingest_api.app import routes
-from ingest_api.dispatcher import Dispatcher
+from ingest_api.delivery import dispatcher as dispatcher_module
+from ingest_api.delivery import in_flight, mqtt_link
+from ingest_api.delivery.dispatcher import Dispatcher
+from ingest_api.delivery.in_flight import AGAIN_S, LATEST_S, MAX_BATCHES, SHIP_BATCHES
+from ingest_api.http.routes import routes
 from ingest_api.metrics import IngestMetrics
-from ingest_api.outbox import Outbox
-from ingest_api.window import AGAIN_S, LATEST_S, MAX_BATCHES, SHIP_BATCHES
-from shared.http import make_app
-from shared.tokens import anybody
-from shared.topics import readings_topic
+from ingest_api.outbox.outbox import Outbox
+from shared.contract.topics import readings_topic
+from shared.http.app import make_app
+from shared.http.tokens import anybody
 from tests.e2e.bad_batches import text
 from tests.support.outbox import SHIP, Worker, dispatching, entry, stored
 from tests.support.servers import Broker, ForgetfulBroker, started
@@ -51,8 +51,8 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short pauses."""
     monkeypatch.setattr(dispatcher_module, "LOOK_S", 0.02)
     monkeypatch.setattr(dispatcher_module, "LAST_PAUSE_S", 0.1)
-    monkeypatch.setattr(window, "REFUSED_AGAIN_S", 0.05)
-    monkeypatch.setattr(window, "REFUSED_LATEST_S", 0.2)
+    monkeypatch.setattr(in_flight, "REFUSED_AGAIN_S", 0.05)
+    monkeypatch.setattr(in_flight, "REFUSED_LATEST_S", 0.2)
 
 
 def accept(outbox: Outbox, dispatcher: Dispatcher | None = None, **more: object) -> UUID:
@@ -318,7 +318,7 @@ def test_no_more_than_a_window_is_under_way(outbox: Outbox, broker: Broker) -> N
 
 def test_of_large_ones_fewer_are_under_way(outbox: Outbox, broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     """As many bytes as the window has, and one in any case."""
-    monkeypatch.setattr(window, "MAX_BYTES", 1_000_000)
+    monkeypatch.setattr(in_flight, "MAX_BYTES", 1_000_000)
     silent = Worker(broker.port, lambda _: None)
     for _ in range(20):
         made = entry()
@@ -368,7 +368,7 @@ def test_it_ends_though_the_broker_hangs(
     outbox: Outbox, broker: Broker, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     """With nothing on its way, and with much that the broker does not read."""
-    monkeypatch.setattr(broker_link, "KEEPALIVE_S", NEVER_S)
+    monkeypatch.setattr(mqtt_link, "KEEPALIVE_S", NEVER_S)
     worker = Worker(broker.port, lambda _: None)
     with dispatching(outbox, broker.port) as dispatcher:
         until(dispatcher.is_connected, "connected")
@@ -387,8 +387,8 @@ def test_it_ends_though_the_broker_hangs(
 def test_it_ends_though_the_broker_does_not_even_greet(
     outbox: Outbox, broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(broker_link, "HANDSHAKE_S", NEVER_S)
-    monkeypatch.setattr(broker_link, "KEEPALIVE_S", NEVER_S)
+    monkeypatch.setattr(mqtt_link, "HANDSHAKE_S", NEVER_S)
+    monkeypatch.setattr(mqtt_link, "KEEPALIVE_S", NEVER_S)
     broker.send_signal(signal.SIGSTOP)
     try:
         with dispatching(outbox, broker.port) as dispatcher:

@@ -9,15 +9,15 @@ import paho.mqtt.publish as paho
 import pytest
 from prometheus_client import CollectorRegistry
 
-from ingest_api.dispatcher import Dispatcher
+from ingest_api.delivery.dispatcher import Dispatcher
+from ingest_api.delivery.in_flight import AGAIN_S, JITTER
 from ingest_api.metrics import IngestMetrics
-from ingest_api.outbox import Outbox
-from ingest_api.window import AGAIN_S, JITTER
-from normalizer_worker.broker_vitals import DROPS_SHOW_S, BrokerVitals
-from normalizer_worker.subscriber import Connection
+from ingest_api.outbox.outbox import Outbox
+from normalizer_worker.mqtt.broker_metrics import DROPS_SHOW_S, BrokerVitals
+from normalizer_worker.mqtt.session import Connection
 from power_cli import mosquitto
-from shared.mqtt_publish import Message
-from shared.topics import ALL_READINGS, DROPPED
+from shared.contract.mqtt_publish import Message
+from shared.contract.topics import ALL_READINGS, DROPPED
 from tests.support.outbox import Worker, dispatching, entry, stored
 from tests.support.servers import HOST, Broker, started
 from tests.support.waiting import until

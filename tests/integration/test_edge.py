@@ -14,7 +14,7 @@ import pytest
 import urllib3
 
 from power_cli.up import ROOT
-from shared.batch import MAX_BYTES
+from shared.contract.batch import MAX_BYTES
 from tests.support.edge import Apart, Edge
 from tests.support.servers import HOST, Broker, free_port
 from tests.support.waiting import until

@@ -6,7 +6,7 @@ import pytest
 import urllib3
 
 from power_cli import influxd
-from shared.errors import Unavailable
+from shared.domain.errors import Unavailable
 from tests.support.influxdb import influxd_program
 from tests.support.servers import HOST, free_port
 

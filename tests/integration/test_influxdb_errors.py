@@ -16,19 +16,19 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from normalizer_worker.normalize import DEFAULT_MAX_GAP_US
+from normalizer_worker.metrics import Vitals
 from normalizer_worker.recorder import Recorder
 from normalizer_worker.revisits import AFTER_S, Revisits
-from normalizer_worker.vitals import Vitals
+from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
 from normalizer_worker.worker import Worker
 from power_cli.up import ROOT
-from shared.batch import Batch, columns
-from shared.errors import InvalidSettings, Refused, Unavailable
-from shared.moments import iso
-from shared.readings import Readings
-from shared.slots import Slots, Window
-from shared.store.influx_server import Account
-from shared.store.influxdb import InfluxStore
+from shared.contract.batch import Batch, columns
+from shared.domain.errors import InvalidSettings, Refused, Unavailable
+from shared.domain.readings import Readings
+from shared.domain.slots import Slots, Window
+from shared.domain.timestamps import iso
+from shared.store.influx.server import Account
+from shared.store.influx.store import InfluxStore
 from tests.contracts.store_contract import assert_roll_ups
 from tests.support import reference
 from tests.support.between import CUTS, HANGS, SWALLOWS, Between

@@ -15,13 +15,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from normalizer_worker.normalize import DEFAULT_MAX_GAP_US
 from normalizer_worker.revisits import AFTER_S
-from shared.slots import Slots, Window
-from shared.store.influx_presence import SHOWN_S
-from shared.store.influx_server import Account, Server
-from shared.store.influx_sums import KINDS, read_stale
-from shared.store.influxdb import InfluxStore
+from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
+from shared.domain.slots import Slots, Window
+from shared.store.influx.presence import SHOWN_S
+from shared.store.influx.roll_ups import KINDS, read_stale
+from shared.store.influx.server import Account, Server
+from shared.store.influx.store import InfluxStore
 from tests.contracts.store_contract import assert_roll_ups
 from tests.contracts.store_ships import assert_ships
 from tests.support import reference

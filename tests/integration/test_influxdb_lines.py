@@ -2,8 +2,8 @@
 
 import pytest
 
-from shared.errors import Refused
-from shared.store.influx_server import LINES, Account, Server
+from shared.domain.errors import Refused
+from shared.store.influx.server import LINES, Account, Server
 from tests.support.influxdb import InfluxDb
 
 

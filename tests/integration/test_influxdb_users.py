@@ -7,8 +7,8 @@ from urllib.parse import urlencode
 import pytest
 import urllib3
 
-from shared.errors import InvalidSettings
-from shared.store.influx_server import Account, Server
+from shared.domain.errors import InvalidSettings
+from shared.store.influx.server import Account, Server
 from tests.support.grafana import shown_to_influxdb
 from tests.support.influxdb import InfluxDb
 from tests.support.servers import started

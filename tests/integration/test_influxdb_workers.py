@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 
 from normalizer_worker import recorder
-from normalizer_worker.normalize import DEFAULT_MAX_GAP_US
 from normalizer_worker.recorder import Recorder
 from normalizer_worker.revisits import AFTER_S
-from shared.errors import Refused, Unavailable
-from shared.readings import Readings
-from shared.slots import Window
-from shared.store import influx_requests, influx_rollups
-from shared.store.influx_presence import HELD_S, LEARNT_S, SETTLED_S, SHOWN_S, WATCHED_S
-from shared.store.influx_server import Account, Table
-from shared.store.influx_sums import FLEET, PINNED_S, SHIPS, read_stale, ships_in
-from shared.store.influxdb import InfluxStore
+from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
+from shared.domain.errors import Refused, Unavailable
+from shared.domain.readings import Readings
+from shared.domain.slots import Window
+from shared.store.influx import requests, roll_up_writer
+from shared.store.influx.presence import HELD_S, LEARNT_S, SETTLED_S, SHOWN_S, WATCHED_S
+from shared.store.influx.roll_ups import FLEET, PINNED_S, SHIPS, read_stale, ships_in
+from shared.store.influx.server import Account, Table
+from shared.store.influx.store import InfluxStore
 from shared.store.port import Neighbourhood, Span
 from tests.integration.test_influxdb_interleavings import World
 from tests.support.influxdb import InfluxDb
@@ -95,7 +95,7 @@ def test_sums_that_are_made_in_one_transaction_are_remembered_until_its_end(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many are remembered: two far parts of one ship are put one after the other, on top of what was there."""
-    monkeypatch.setattr(influx_rollups, "REMEMBERED", 0)
+    monkeypatch.setattr(roll_up_writer, "REMEMBERED", 0)
     one = world.life([])
     record(world, one, reading(0), reading(60 * 24 * 9))
     record(world, one, reading(5), reading(60 * 24 * 9 + 5))
@@ -109,7 +109,7 @@ def test_a_kill_between_the_sums_of_two_parts_leaves_no_wrong_sum(world: World) 
     roll_ups = one.worker.store._roll_ups
     make, made = roll_ups.make, []
 
-    def killed_after_the_first(pending: influx_rollups.Pending) -> None:
+    def killed_after_the_first(pending: roll_up_writer.Pending) -> None:
         make(pending)
         made.append(pending)
         raise Killed
@@ -370,7 +370,7 @@ def test_readings_of_a_batch_that_is_refused_are_visited_again(world: World, too
 
 def test_who_is_slow_stays_in_sight(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Marks, slots and sums are many: between their requests, too, others are shown that somebody is at work."""
-    monkeypatch.setattr(influx_requests, "LINES", 1)
+    monkeypatch.setattr(requests, "LINES", 1)
     one = world.life([])
     server = one.worker.store._server
     write = server._write
@@ -411,8 +411,8 @@ def test_who_never_looks_round_writes_nothing(world: World) -> None:
 def test_a_part_that_is_refused_keeps_no_other_from_being_written(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(influx_requests, "LINES", 1)
-    held = influx_requests.Held(world.server, lambda: None)
+    monkeypatch.setattr(requests, "LINES", 1)
+    held = requests.Held(world.server, lambda: None)
     good = [f"energy,ship=1 kwh=1.0 {at}" for at in range(4)]
     held.write(good[:1])
     with pytest.raises(Refused):

@@ -12,10 +12,10 @@ from uuid import UUID
 
 import pytest
 
-from ingest_api.outbox import Outbox
-from ingest_api.outbox_file import FILE_NAME
+from ingest_api.outbox.file import FILE_NAME
+from ingest_api.outbox.outbox import Outbox
 from power_cli.up import ROOT
-from shared.errors import InvalidSettings, Unavailable
+from shared.domain.errors import InvalidSettings, Unavailable
 from tests.support.outbox import ROOM, an_outbox, decide, entry, stored
 
 SIZE = 100_000
@@ -24,7 +24,7 @@ QUOTA_BYTES = 20 * 1024 * 1024
 ACCEPTING = """
 import sys
 from pathlib import Path
-from ingest_api.outbox import Outbox
+from ingest_api.outbox.outbox import Outbox
 from tests.support.outbox import entry
 outbox = Outbox(Path(sys.argv[1]), 1 << 30)
 while True:
@@ -35,8 +35,8 @@ while True:
 WITH_QUOTA = """
 import resource, sys
 from pathlib import Path
-from ingest_api.outbox import Outbox
-from shared.errors import Unavailable
+from ingest_api.outbox.outbox import Outbox
+from shared.domain.errors import Unavailable
 from tests.support.outbox import decide, entry
 quota = int(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_FSIZE, (quota, quota))
@@ -173,7 +173,7 @@ def test_a_disk_that_is_full_in_the_midst_of_a_commit_keeps_nothing_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where looking beforehand was not enough: SQLite's own error, and not half of a batch."""
-    monkeypatch.setattr("ingest_api.outbox.has_disk_for", lambda *_: True)
+    monkeypatch.setattr("ingest_api.outbox.outbox.has_disk_for", lambda *_: True)
     with tmpfs(tmp_path / "disk", f"size={DISK_BYTES}") as disk:
         with an_outbox(disk) as outbox:
             made = fill(outbox)

@@ -9,12 +9,12 @@ import paho.mqtt.publish as paho
 import pytest
 
 from ingest_api.gateway import OLD_S, is_well
-from ingest_api.outbox import ENTRY_BYTES, LARGEST_BYTES
-from ingest_api.outbox_file import FILE_NAME as OUTBOX_FILE
-from shared import health
-from shared.http import make_app
+from ingest_api.outbox.file import FILE_NAME as OUTBOX_FILE
+from ingest_api.outbox.outbox import ENTRY_BYTES, LARGEST_BYTES
+from shared.http import health
+from shared.http.app import make_app
+from shared.http.tokens import anybody
 from shared.store.sqlite import FILE_NAME, SqliteStore
-from shared.tokens import anybody
 from tests.support.outbox import an_outbox, decide, dispatching, entry
 from tests.support.servers import HOST, Broker
 from tests.support.waiting import until
@@ -44,7 +44,7 @@ def test_the_gateway_follows_the_broker(broker: Broker, tmp_path: Path) -> None:
 
 def test_the_gateway_follows_its_outbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Red where it is full, where what it has gets old, and where its file cannot be written."""
-    monkeypatch.setattr("ingest_api.outbox.PROBE_S", BUSY_S)
+    monkeypatch.setattr("ingest_api.outbox.outbox.PROBE_S", BUSY_S)
     now_us = 1_000_000
     room = 2 * LARGEST_BYTES - 1
     with an_outbox(tmp_path, room, now_us=lambda: now_us) as outbox:

@@ -16,17 +16,17 @@ from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from prometheus_client import CollectorRegistry
 
-from normalizer_worker import finishing
-from normalizer_worker.broker_vitals import BrokerVitals
-from normalizer_worker.finishing import Done
-from normalizer_worker.receipts import Receipt
-from normalizer_worker.subscriber import Connection
+from normalizer_worker.mqtt import acknowledgements
+from normalizer_worker.mqtt.acknowledgements import Done
+from normalizer_worker.mqtt.broker_metrics import BrokerVitals
+from normalizer_worker.mqtt.receipts import Receipt
+from normalizer_worker.mqtt.session import Connection
 from power_cli.up import ROOT
-from shared.broker import Login
-from shared.errors import Unavailable
-from shared.slots import Window
+from shared.contract.topics import ALL_READINGS, MAX_RESPONSE_TOPIC_BYTES, answer_topic
+from shared.domain.errors import Unavailable
+from shared.domain.slots import Window
+from shared.runtime.mqtt_client import Login
 from shared.store.sqlite import SqliteStore
-from shared.topics import ALL_READINGS, MAX_RESPONSE_TOPIC_BYTES, answer_topic
 from tests.integration.test_subscriber import Worker, publish, receive, worker  # noqa: F401  # a fixture
 from tests.support.guarded import GuardedBroker
 from tests.support.servers import HOST, Broker, started
@@ -147,7 +147,7 @@ def test_a_broker_that_makes_no_room_is_left(narrow: Broker, monkeypatch: pytest
     connection._finishing.room = 0
     connection.finish([Done(each, to("gateways/1")) for each in receive(connection, 1)])
     assert connection.receive(0.01) is None
-    monkeypatch.setattr(finishing, "CONFIRMED_WITHIN_S", -1.0)
+    monkeypatch.setattr(acknowledgements, "CONFIRMED_WITHIN_S", -1.0)
     with pytest.raises(Unavailable, match="confirmed no receipt"):
         connection.receive(0.01)
     connection.close()

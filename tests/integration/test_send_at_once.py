@@ -3,9 +3,9 @@
 import socket
 from contextlib import closing
 
-from ingest_api.broker_link import Link
-from normalizer_worker.subscriber import Connection
-from shared.topics import ALL_READINGS
+from ingest_api.delivery.mqtt_link import Link
+from normalizer_worker.mqtt.session import Connection
+from shared.contract.topics import ALL_READINGS
 from tests.integration.test_broker_link import Ear
 from tests.support.servers import HOST, Broker
 

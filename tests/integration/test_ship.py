@@ -10,7 +10,7 @@ import pytest
 from power_cli import broker_control, ship
 from power_cli.__main__ import main
 from power_cli.broker_control import carry_out
-from shared.settings import BrokerAdminSettings
+from shared.runtime.settings import BrokerAdminSettings
 from tests.support.guarded import GuardedBroker, Somebody
 from tests.support.servers import Broker, free_port, started
 from tests.support.waiting import until

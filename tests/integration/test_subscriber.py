@@ -11,13 +11,13 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersi
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from normalizer_worker import attendant, subscriber
-from normalizer_worker.finishing import Done
-from normalizer_worker.receipts import Receipt
-from normalizer_worker.subscriber import Connection
-from shared.errors import Unavailable
-from shared.mqtt_publish import Message
-from shared.topics import ALL_READINGS
+from normalizer_worker.mqtt import keepalive, session
+from normalizer_worker.mqtt.acknowledgements import Done
+from normalizer_worker.mqtt.receipts import Receipt
+from normalizer_worker.mqtt.session import Connection
+from shared.contract.mqtt_publish import Message
+from shared.contract.topics import ALL_READINGS
+from shared.domain.errors import Unavailable
 from tests.support.servers import HOST, Broker
 from tests.support.waiting import until
 
@@ -183,7 +183,7 @@ def test_a_worker_that_only_looks_and_never_waits_gives_signs_of_life_too(
         return send(client)
 
     monkeypatch.setattr(Client, "_send_pingreq", pinging)
-    monkeypatch.setattr(subscriber, "KEEPALIVE_S", 1)
+    monkeypatch.setattr(session, "KEEPALIVE_S", 1)
     connection = worker.connect()
     until(lambda: connection.receive(0) or len(pings) > 1, "signs of life")
 
@@ -192,7 +192,7 @@ def test_not_all_that_waits_is_taken_before_the_subscription_is_answered(
     broker: Broker, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It comes first, and may be a lot; what the broker then answers still counts."""
-    monkeypatch.setattr(subscriber, "HANDSHAKE_BYTES", 3_000_000)
+    monkeypatch.setattr(session, "HANDSHAKE_BYTES", 3_000_000)
     worker.connect().close()
     publish(broker, *[b"x" * 1_000_000] * 20)
     connection = worker.connect()
@@ -231,15 +231,15 @@ def test_a_worker_that_is_busy_for_long_keeps_its_connection(
     broker: Broker, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The broker would end it, and the load that takes so long would come again, and so for ever."""
-    monkeypatch.setattr(subscriber, "KEEPALIVE_S", 1)
+    monkeypatch.setattr(session, "KEEPALIVE_S", 1)
     busy(worker, broker)
 
 
 def test_a_worker_that_hangs_loses_its_connection(
     broker: Broker, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(subscriber, "KEEPALIVE_S", 1)
-    monkeypatch.setattr(attendant, "MAX_BUSY_S", 0.5)
+    monkeypatch.setattr(session, "KEEPALIVE_S", 1)
+    monkeypatch.setattr(keepalive, "MAX_BUSY_S", 0.5)
     with pytest.raises(Unavailable, match="lost"):
         busy(worker, broker)
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from normalizer_worker import subscriber
-from normalizer_worker.subscriber import Connection
-from shared.errors import InvalidSettings, Unavailable
-from shared.topics import ALL_READINGS
+from normalizer_worker.mqtt import session
+from normalizer_worker.mqtt.session import Connection
+from shared.contract.topics import ALL_READINGS
+from shared.domain.errors import InvalidSettings, Unavailable
 from tests.integration.test_subscriber import Worker, payloads, publish, receive, worker  # noqa: F401  # a fixture
 from tests.support.servers import HOST, Broker
 from tests.support.waiting import until
@@ -63,7 +63,7 @@ def test_a_refusal_for_good_is_a_wrong_setting_and_any_other_is_tried_again(
 
 def test_a_broker_that_never_answers_is_given_up_and_left(listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
     """The connection is closed at once, not whenever somebody tidies up."""
-    monkeypatch.setattr(subscriber, "HANDSHAKE_S", 0.2)
+    monkeypatch.setattr(session, "HANDSHAKE_S", 0.2)
     with pytest.raises(Unavailable, match="did not answer the connection"):
         connect(listener.port)
     assert listener.ended.wait(1)
@@ -71,7 +71,7 @@ def test_a_broker_that_never_answers_is_given_up_and_left(listener: Listener, mo
 
 def test_an_idle_connection_gives_signs_of_life(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     """The broker ends one that says nothing for one and a half times the keepalive."""
-    monkeypatch.setattr(subscriber, "KEEPALIVE_S", 1)
+    monkeypatch.setattr(session, "KEEPALIVE_S", 1)
     connection = worker.connect()
     said: list[str] = []
     connection._client.on_log = lambda _client, _userdata, _level, text: said.append(text)

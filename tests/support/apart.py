@@ -14,11 +14,11 @@ import urllib3
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
-from normalizer_worker.dead_letters import DeadLetter, DeadLetters
+from normalizer_worker.ledger.dead_letters import DeadLetter, DeadLetters
 from power_cli.up import ROOT
-from shared.readings import Readings
-from shared.settings import StoreSettings
-from shared.slots import Slots, Window
+from shared.domain.readings import Readings
+from shared.domain.slots import Slots, Window
+from shared.runtime.settings import StoreSettings
 from shared.store.choice import open_store
 from shared.store.port import Span
 from tests.contracts.store_contract import assert_roll_ups

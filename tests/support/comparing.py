@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.slots import Slots
+from shared.domain.slots import Slots
 from tests.support.reference import Slot
 
 RELATIVE = 1e-9

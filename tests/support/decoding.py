@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from shared import batch
-from shared.batch import Batch, Received
-from shared.moments import LAST_US
-from shared.rules import Rules
+from shared.contract import batch
+from shared.contract.acceptance import Rules
+from shared.contract.batch import Batch, Received
+from shared.domain.timestamps import LAST_US
 
 NOW_US = 1_750_000_000_000_000
 """2025-06-15T15:06:40Z."""

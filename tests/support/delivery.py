@@ -12,28 +12,28 @@ from typing import Any, NamedTuple, Self, cast
 
 from werkzeug.test import TestResponse
 
-from ingest_api.app import routes
-from ingest_api.broker_link import Link, Listener
-from ingest_api.dispatcher import Dispatcher
-from ingest_api.fates import BatchKey
+from ingest_api.delivery.dispatcher import Dispatcher
+from ingest_api.delivery.mqtt_link import Link, Listener
 from ingest_api.gateway import new_receipts_topic
+from ingest_api.http.routes import routes
 from ingest_api.metrics import IngestMetrics
-from ingest_api.outbox import Outbox
-from normalizer_worker.arrivals import Arrivals
-from normalizer_worker.dead_letters import DeadLetter, DeadLetters
-from normalizer_worker.finishing import Done
+from ingest_api.outbox.batch_status import BatchKey
+from ingest_api.outbox.outbox import Outbox
+from normalizer_worker.ledger.dead_letters import DeadLetter, DeadLetters
+from normalizer_worker.ledger.first_seen import Arrivals
+from normalizer_worker.metrics import Vitals
+from normalizer_worker.mqtt.acknowledgements import Done
 from normalizer_worker.recorder import Recorder
 from normalizer_worker.revisits import Revisits
-from normalizer_worker.vitals import Vitals
 from normalizer_worker.worker import Worker
-from shared import metrics
-from shared.errors import Unavailable
-from shared.http import make_app
-from shared.mqtt_publish import Message
-from shared.rules import Rules
-from shared.store.influxdb import InfluxStore
+from shared.contract.acceptance import Rules
+from shared.contract.mqtt_publish import Message
+from shared.domain.errors import Unavailable
+from shared.http import metrics
+from shared.http.app import make_app
+from shared.http.token_file import access_by
+from shared.store.influx.store import InfluxStore
 from shared.store.sqlite import SqliteStore
-from shared.token_file import access_by
 from tests.support.outbox import ROOM
 from tests.support.stepping import Clock, Killed
 

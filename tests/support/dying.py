@@ -20,24 +20,24 @@ from typing import Any, NamedTuple
 
 from paho.mqtt.client import Client
 
-from ingest_api import outbox_file
-from ingest_api.broker_link import Link
-from ingest_api.dispatcher import Dispatcher
-from ingest_api.outbox import Outbox
+from ingest_api.delivery.dispatcher import Dispatcher
+from ingest_api.delivery.mqtt_link import Link
+from ingest_api.outbox import file
+from ingest_api.outbox.outbox import Outbox
 from normalizer_worker import __main__ as worker_main
 from normalizer_worker import revisits
-from normalizer_worker.finishing import Finishing
-from normalizer_worker.probe import Probe
+from normalizer_worker.mqtt.acknowledgements import Finishing
+from normalizer_worker.mqtt.canary import Probe
+from normalizer_worker.mqtt.session import Connection
 from normalizer_worker.recorder import Recorder
 from normalizer_worker.revisits import Revisits
-from normalizer_worker.subscriber import Connection
 from normalizer_worker.worker import Worker
-from shared.process import run
-from shared.sqlite_files import SqliteFile
-from shared.store.influx_presence import Presence
-from shared.store.influx_rollups import RollUps
-from shared.store.influx_server import Server
-from shared.store.influxdb import InfluxStore
+from shared.runtime.process import run
+from shared.runtime.sqlite_files import SqliteFile
+from shared.store.influx.presence import Presence
+from shared.store.influx.roll_up_writer import RollUps
+from shared.store.influx.server import Server
+from shared.store.influx.store import InfluxStore
 from shared.store.sqlite import SqliteStore
 
 REVISITED_AFTER_S = 0.5
@@ -119,7 +119,7 @@ class Point(NamedTuple):
 
 
 GATEWAY = {
-    "outbox made, not checked": Point(before(outbox_file, "_check")),
+    "outbox made, not checked": Point(before(file, "_check")),
     "outbox open, not connected": Point(before(Dispatcher, "start")),
     "checked, not written": Point(before(Outbox, "accept")),
     "written, not committed": Point(after(Outbox, "_insert")),

@@ -10,8 +10,8 @@ import pytest
 from influxdb_client.client.influxdb_client import InfluxDBClient
 from testcontainers.core.container import DockerContainer
 
-from shared.errors import InvalidSettings, Unavailable
-from shared.store.influx_server import Account, Server
+from shared.domain.errors import InvalidSettings, Unavailable
+from shared.store.influx.server import Account, Server
 from tests.support.waiting import until
 
 IMAGE = "influxdb:2.9.1"

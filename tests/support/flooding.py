@@ -8,7 +8,7 @@ from typing import Self
 
 from paho.mqtt.properties import VariableByteIntegers
 
-from shared.topics import readings_topic
+from shared.contract.topics import readings_topic
 from tests.support.servers import HOST
 
 CONNECT = b"\x00\x04MQTT\x05\x02\x00\x00\x00"

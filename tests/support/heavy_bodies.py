@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from shared.batch import MAX_BYTES
+from shared.contract.batch import MAX_BYTES
 
 _GOOD = '{"datetime":"2019-01-05T04:37:00Z","value":1}'
 _START = datetime(2019, 1, 1)  # noqa: DTZ001  # what is written of it has the zone

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
 
-from shared.moments import iso
+from shared.domain.timestamps import iso
 from tests.support.apart import Apart, Ship
 from tests.support.reference import Reading
 from tests.support.strategies import START_US

@@ -4,8 +4,8 @@ import json
 import random
 from typing import Any
 
-from shared.clock import now_us
-from shared.moments import iso
+from shared.domain.clock import now_us
+from shared.domain.timestamps import iso
 
 SECOND_US = 1_000_000
 _UUID = "6f1c2a3e-5b7d-4c1e-9a70-0d4b5f6e7a81"

@@ -13,14 +13,14 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from ingest_api.broker_link import Link, Listener
-from ingest_api.dispatcher import Dispatcher
-from ingest_api.fates import Fate
+from ingest_api.delivery.dispatcher import Dispatcher
+from ingest_api.delivery.mqtt_link import Link, Listener
 from ingest_api.gateway import new_receipts_topic
-from ingest_api.outbox import Entry, Outbox
-from shared.broker import ANONYMOUS, Login
-from shared.tokens import EVERYTHING, Access
-from shared.topics import ALL_READINGS, ship_of
+from ingest_api.outbox.batch_status import Fate
+from ingest_api.outbox.outbox import Entry, Outbox
+from shared.contract.topics import ALL_READINGS, ship_of
+from shared.http.tokens import EVERYTHING, Access
+from shared.runtime.mqtt_client import ANONYMOUS, Login
 from tests.support.servers import HOST
 from tests.support.waiting import until
 

@@ -11,7 +11,7 @@ US_PER_HOUR = 3_600_000_000
 
 
 class Reading(NamedTuple):
-    """One reading, in the order of the columns of `shared.readings.Readings`."""
+    """One reading, in the order of the columns of `shared.domain.readings.Readings`."""
 
     ship: int
     moment_us: int

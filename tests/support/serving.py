@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from flask import Flask
 
-from shared.http_server import Server
+from shared.http.server import Server
 from tests.support.servers import HOST, free_port
 
 

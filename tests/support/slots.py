@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from shared.readings import F64
-from shared.slots import SLOT_S, Slots
+from shared.domain.readings import F64
+from shared.domain.slots import SLOT_S, Slots
 
 DAY = 96
 MONDAY_S = 1_704_067_200  # 2024-01-01T00:00:00Z

@@ -14,11 +14,11 @@ import urllib3
 
 from normalizer_worker.recorder import Recorder
 from normalizer_worker.revisits import Revisits
-from shared.errors import Unavailable
-from shared.readings import Readings
-from shared.store.influx_presence import SHOWN_S
-from shared.store.influx_server import TIMEOUT_S, Account
-from shared.store.influxdb import InfluxStore
+from shared.domain.errors import Unavailable
+from shared.domain.readings import Readings
+from shared.store.influx.presence import SHOWN_S
+from shared.store.influx.server import TIMEOUT_S, Account
+from shared.store.influx.store import InfluxStore
 from tests.support.influxdb import InfluxDb
 from tests.support.reference import Reading
 

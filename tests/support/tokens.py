@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from hashlib import sha256
 
-from shared.tokens import Role, Token
+from shared.http.tokens import Role, Token
 
 
 def secret_of(name: str) -> str:

@@ -8,19 +8,19 @@ from pathlib import Path
 from flask.testing import FlaskClient
 from prometheus_client import CollectorRegistry
 
-from normalizer_worker.arrivals import Arrivals
-from normalizer_worker.dead_letters import DeadLetters
-from normalizer_worker.normalize import DEFAULT_MAX_GAP_US
+from normalizer_worker.ledger.dead_letters import DeadLetters
+from normalizer_worker.ledger.first_seen import Arrivals
+from normalizer_worker.metrics import Vitals
+from normalizer_worker.mqtt.session import Connection
 from normalizer_worker.recorder import Recorder
-from normalizer_worker.subscriber import Connection
-from normalizer_worker.vitals import Vitals
+from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
 from normalizer_worker.worker import Worker
-from shared import health
-from shared.broker import ANONYMOUS, Login
-from shared.http import make_app
+from shared.contract.topics import ALL_READINGS
+from shared.http import health
+from shared.http.app import make_app
+from shared.http.tokens import anybody
+from shared.runtime.mqtt_client import ANONYMOUS, Login
 from shared.store.sqlite import SqliteStore
-from shared.tokens import anybody
-from shared.topics import ALL_READINGS
 from tests.support.servers import HOST, Broker
 from tests.support.waiting import until
 

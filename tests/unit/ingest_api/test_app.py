@@ -12,20 +12,20 @@ from flask.testing import FlaskClient
 from prometheus_client import CollectorRegistry
 from werkzeug.test import TestResponse
 
-from ingest_api.app import routes
-from ingest_api.body import LARGE_AT_A_TIME
-from ingest_api.fates import Fate
-from ingest_api.intake import NAMED_SHIPS
+from ingest_api.http.body import LARGE_AT_A_TIME
+from ingest_api.http.intake import NAMED_SHIPS
+from ingest_api.http.routes import routes
 from ingest_api.metrics import IngestMetrics
-from ingest_api.outbox import Entry, Outbox
-from shared.batch import MAX_BYTES, Received, receive
-from shared.clock import now_us
-from shared.errors import Unavailable
-from shared.http import make_app
-from shared.json_text import SMALL_BYTES
-from shared.moments import iso, moment_us
-from shared.rules import Rules
-from shared.tokens import Access, anybody
+from ingest_api.outbox.batch_status import Fate
+from ingest_api.outbox.outbox import Entry, Outbox
+from shared.contract.acceptance import Rules
+from shared.contract.batch import MAX_BYTES, Received, receive
+from shared.contract.json_text import SMALL_BYTES
+from shared.domain.clock import now_us
+from shared.domain.errors import Unavailable
+from shared.domain.timestamps import iso, moment_us
+from shared.http.app import make_app
+from shared.http.tokens import Access, anybody
 from tests.e2e.bad_batches import INVALID, MOMENT, SHIP, UNREADABLE, BadBatch, reading, readings, text
 from tests.e2e.bad_batches import UUID as UUID_TEXT
 from tests.support.decoding import decode
@@ -272,7 +272,7 @@ def test_one_large_batch_is_decoded_at_a_time(monkeypatch: pytest.MonkeyPatch, o
                 here -= 1
         return receive(payload, rules, now_us)
 
-    monkeypatch.setattr("ingest_api.intake.receive", counted)
+    monkeypatch.setattr("ingest_api.http.intake.receive", counted)
     app = client(outbox).application
     large = text(note=f'"{"x" * SMALL_BYTES}"')
     with ThreadPoolExecutor(LARGE_AT_A_TIME) as senders:

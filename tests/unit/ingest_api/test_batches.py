@@ -12,15 +12,15 @@ from flask import Flask
 from prometheus_client import CollectorRegistry
 from werkzeug.test import TestResponse
 
-from ingest_api.app import LONGEST_WAIT_S, SENDER_WAITERS, WAITERS, routes
-from ingest_api.body import Room
-from ingest_api.fates import BatchKey
+from ingest_api.http.body import Room
+from ingest_api.http.routes import LONGEST_WAIT_S, SENDER_WAITERS, WAITERS, routes
 from ingest_api.metrics import IngestMetrics
-from ingest_api.outbox import Outbox
-from shared.errors import Problem, Unavailable
-from shared.http import make_app
-from shared.json_text import SMALL_BYTES
-from shared.tokens import access, anybody
+from ingest_api.outbox.batch_status import BatchKey
+from ingest_api.outbox.outbox import Outbox
+from shared.contract.json_text import SMALL_BYTES
+from shared.domain.errors import Problem, Unavailable
+from shared.http.app import make_app
+from shared.http.tokens import access, anybody
 from tests.e2e.bad_batches import SHIP, reading, readings, text
 from tests.support.tokens import bearer, token
 from tests.support.waiting import until
@@ -235,9 +235,9 @@ def test_who_waits_for_a_receipt_keeps_no_other_body_waiting(
     app: Flask, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """There may be room for one of them only, and a receipt may take half a minute."""
-    monkeypatch.setattr("ingest_api.body.TURN_S", 0)
+    monkeypatch.setattr("ingest_api.http.body.TURN_S", 0)
     large = named(note=f'"{"x" * SMALL_BYTES}"')
-    monkeypatch.setattr("ingest_api.body.Room.of", Room(len(large)).of)
+    monkeypatch.setattr("ingest_api.http.body.Room.of", Room(len(large)).of)
     with ThreadPoolExecutor(1) as sender:
         waiting = sender.submit(post, app, large, Prefer="wait=20")
         until(lambda: outbox._waiters, "it waits")

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.test import EnvironBuilder
 
-from ingest_api import body
-from ingest_api.body import GZIP_MEMBERS, LARGE_AT_A_TIME, Room, gunzip
-from shared.batch import MAX_BYTES
-from shared.errors import TooLargeInput, Unavailable, UnreadableInput, UnsupportedInput
-from shared.json_text import SMALL_BYTES
+from ingest_api.http import body
+from ingest_api.http.body import GZIP_MEMBERS, LARGE_AT_A_TIME, Room, gunzip
+from shared.contract.batch import MAX_BYTES
+from shared.contract.json_text import SMALL_BYTES
+from shared.domain.errors import TooLargeInput, Unavailable, UnreadableInput, UnsupportedInput
 
 
 def request(body: bytes | io.BytesIO, length: int | None = None, **headers: str) -> Request:

@@ -8,13 +8,13 @@ from typing import cast
 
 import pytest
 
-from ingest_api import dispatcher as dispatcher_module
-from ingest_api.broker_link import Link, Listener
-from ingest_api.dispatcher import Dispatcher
-from ingest_api.fates import BatchKey
-from ingest_api.outbox import Outbox
-from ingest_api.window import AGAIN_S, JITTER, MAX_BATCHES, SHIP_BATCHES
-from shared.errors import Unavailable
+from ingest_api.delivery import dispatcher as dispatcher_module
+from ingest_api.delivery.dispatcher import Dispatcher
+from ingest_api.delivery.in_flight import AGAIN_S, JITTER, MAX_BATCHES, SHIP_BATCHES
+from ingest_api.delivery.mqtt_link import Link, Listener
+from ingest_api.outbox.batch_status import BatchKey
+from ingest_api.outbox.outbox import Outbox
+from shared.domain.errors import Unavailable
 from tests.support.outbox import decide, entry
 from tests.support.waiting import until
 

@@ -9,13 +9,14 @@ from unittest.mock import patch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest_api import dispatcher as dispatcher_module
-from ingest_api import fresh, window
-from ingest_api.broker_link import Link, Listener
-from ingest_api.dispatcher import Dispatcher
-from ingest_api.fates import BatchKey
-from ingest_api.outbox import Entry, Outbox
-from ingest_api.window import SHIP_BATCHES, SHIP_BYTES
+from ingest_api.delivery import dispatcher as dispatcher_module
+from ingest_api.delivery import in_flight
+from ingest_api.delivery.dispatcher import Dispatcher
+from ingest_api.delivery.in_flight import SHIP_BATCHES, SHIP_BYTES
+from ingest_api.delivery.mqtt_link import Link, Listener
+from ingest_api.outbox import recent_entries
+from ingest_api.outbox.batch_status import BatchKey
+from ingest_api.outbox.outbox import Entry, Outbox
 from tests.support.outbox import an_outbox, decide, entry
 
 MANY, OTHER = 1, 2
@@ -184,8 +185,8 @@ def test_every_batch_is_published_once_in_its_ships_order(
     with (
         TemporaryDirectory() as folder,
         an_outbox(Path(folder)) as outbox,
-        patch.object(window, "SHIP_BATCHES", 3),
-        patch.object(fresh, "MAX_BYTES", fresh_bytes),
+        patch.object(in_flight, "SHIP_BATCHES", 3),
+        patch.object(recent_entries, "MAX_BYTES", fresh_bytes),
         patch.object(dispatcher_module, "PART", 4),
     ):
         run, share = Steps(outbox, receive_maximum), min(max(receive_maximum // 2, 1), 3)

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest_api import fresh
-from ingest_api.fresh import Fresh, Waiting
+from ingest_api.outbox import recent_entries
+from ingest_api.outbox.recent_entries import Fresh, Waiting
 
 LIMIT, LIMIT_BYTES = 10, 1000
 
@@ -56,7 +56,7 @@ STEPS = st.lists(
 @given(STEPS)
 def test_memory_says_what_the_disk_would_or_nothing(steps: list[tuple[str, int]]) -> None:
     """Whatever comes, goes and is asked for, and however little memory there is."""
-    before, fresh.MAX_BYTES = fresh.MAX_BYTES, 40
+    before, recent_entries.MAX_BYTES = recent_entries.MAX_BYTES, 40
     try:
         known, disk, last = Fresh(last=0), dict[int, Waiting](), 0
         for step, argument in steps:
@@ -73,4 +73,4 @@ def test_memory_says_what_the_disk_would_or_nothing(steps: list[tuple[str, int]]
                 assert numbers(found) in (None, [number for number in disk if number > argument][:LIMIT])
             assert known._bytes == sum(len(each.payload) for each in known._waiting.values()) <= 40
     finally:
-        fresh.MAX_BYTES = before
+        recent_entries.MAX_BYTES = before

@@ -9,13 +9,13 @@ import os
 import numpy as np
 import pytest
 
-from ingest_api.intake import Intake
-from ingest_api.outbox import Entry
-from shared.batch import MAX_BYTES, Batch, decode, receive
-from shared.clock import now_us
-from shared.errors import InvalidInput, TooLargeInput, UnreadableInput
-from shared.rules import Rules
-from shared.tokens import EVERYTHING
+from ingest_api.http.intake import Intake
+from ingest_api.outbox.outbox import Entry
+from shared.contract.acceptance import Rules
+from shared.contract.batch import MAX_BYTES, Batch, decode, receive
+from shared.domain.clock import now_us
+from shared.domain.errors import InvalidInput, TooLargeInput, UnreadableInput
+from shared.http.tokens import EVERYTHING
 from tests.support.odd_batches import OddBatches
 
 CASES = int(os.environ.get("POWER_FUZZ_CASES", "4000"))

@@ -6,9 +6,9 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from ingest_api.gateway import gateway
-from shared.http import make_app
-from shared.settings import IngestSettings
-from shared.tokens import anybody
+from shared.http.app import make_app
+from shared.http.tokens import anybody
+from shared.runtime.settings import IngestSettings
 from tests.e2e.bad_batches import text
 from tests.support.servers import free_port
 from tests.support.waiting import until

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from ingest_api.app import routes
+from ingest_api.http.routes import routes
 from ingest_api.metrics import IngestMetrics
-from ingest_api.outbox import Outbox
-from shared.errors import Unavailable
-from shared.http import make_app
-from shared.tokens import anybody
+from ingest_api.outbox.outbox import Outbox
+from shared.domain.errors import Unavailable
+from shared.http.app import make_app
+from shared.http.tokens import anybody
 from tests.e2e.bad_batches import reading, readings, text
 from tests.support.outbox import ROOM, an_outbox
 from tests.support.waiting import until

@@ -8,10 +8,10 @@ from uuid import uuid4
 
 import pytest
 
-from ingest_api.fates import FORGOTTEN_BESIDES, KEPT_US, Fate
-from ingest_api.outbox import ENTRY_BYTES, Outbox
-from shared.errors import Conflict, InvalidSettings, Problem, Unavailable
-from shared.sqlite_files import SqliteFile
+from ingest_api.outbox.batch_status import FORGOTTEN_BESIDES, KEPT_US, Fate
+from ingest_api.outbox.outbox import ENTRY_BYTES, Outbox
+from shared.domain.errors import Conflict, InvalidSettings, Problem, Unavailable
+from shared.runtime.sqlite_files import SqliteFile
 from tests.support.outbox import ROOM, SHIP, an_outbox, decide, entry
 from tests.support.waiting import until
 
@@ -229,7 +229,7 @@ def test_the_disk_has_to_have_room_for_all_that_is_written_with_a_commit(
         asked.append(size)
         return answers.pop(0)
 
-    monkeypatch.setattr("ingest_api.outbox.has_disk_for", has_disk_for)
+    monkeypatch.setattr("ingest_api.outbox.outbox.has_disk_for", has_disk_for)
     old, new, another = entry(payload=b"x" * 1000), entry(payload=b"x" * 1000), entry(payload=b"x" * 500)
     outbox.accept(old)
     with ThreadPoolExecutor(4) as senders:
@@ -373,7 +373,7 @@ def test_what_waits_is_given_in_order_and_in_parts(outbox: Outbox) -> None:
 
 
 def test_a_disk_that_takes_long_can_accept_nothing_now(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ingest_api.outbox.PROBE_S", 0.01)
+    monkeypatch.setattr("ingest_api.outbox.outbox.PROBE_S", 0.01)
     holds = threading.Event()
     outbox._writer.do(lambda _: holds.wait(20))
     assert not outbox.can_accept()

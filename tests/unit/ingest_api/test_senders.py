@@ -8,13 +8,13 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from ingest_api.fates import BatchKey, Fate
-from ingest_api.fresh import Waiting
-from ingest_api.outbox import ENTRY_BYTES, LARGEST_BYTES, Entry, Outbox
-from ingest_api.outbox_file import FILE_NAME
-from ingest_api.usage import QuotaFull
-from shared.errors import Conflict, Problem, Unavailable
-from shared.tokens import EVERYTHING, Access
+from ingest_api.outbox.batch_status import BatchKey, Fate
+from ingest_api.outbox.capacity import QuotaFull
+from ingest_api.outbox.file import FILE_NAME
+from ingest_api.outbox.outbox import ENTRY_BYTES, LARGEST_BYTES, Entry, Outbox
+from ingest_api.outbox.recent_entries import Waiting
+from shared.domain.errors import Conflict, Problem, Unavailable
+from shared.http.tokens import EVERYTHING, Access
 from tests.support.outbox import SHIP, an_outbox, decide, entry
 from tests.support.waiting import until
 

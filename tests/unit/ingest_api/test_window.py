@@ -2,8 +2,8 @@
 
 import pytest
 
-from ingest_api.fates import BatchKey
-from ingest_api.window import AGAIN_S, GROWTH, JITTER, REFUSED_AGAIN_S, REFUSED_LATEST_S, SOONER, Window
+from ingest_api.delivery.in_flight import AGAIN_S, GROWTH, JITTER, REFUSED_AGAIN_S, REFUSED_LATEST_S, SOONER, Window
+from ingest_api.outbox.batch_status import BatchKey
 
 A = BatchKey(7, "a")
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
-from normalizer_worker.app import routes
-from normalizer_worker.dead_letters import DeadLetter, DeadLetters
-from shared.errors import InvalidInput, Problem
-from shared.http import make_app
-from shared.tokens import access, anybody
+from normalizer_worker.ledger.dead_letters import DeadLetter, DeadLetters
+from normalizer_worker.routes import routes
+from shared.domain.errors import InvalidInput, Problem
+from shared.http.app import make_app
+from shared.http.tokens import access, anybody
 from tests.support.tokens import bearer, token
 
 BAD = InvalidInput("the batch is not valid", (Problem("data[0].value", "is missing"),))

@@ -6,9 +6,9 @@ from uuid import UUID
 
 import pytest
 
-from normalizer_worker.arrivals import FILE_NAME, FORGOTTEN_BESIDES, KEPT_US, Arrivals, arrival_key
-from shared.errors import Unavailable
-from shared.moments import US_PER_S
+from normalizer_worker.ledger.first_seen import FILE_NAME, FORGOTTEN_BESIDES, KEPT_US, Arrivals, arrival_key
+from shared.domain.errors import Unavailable
+from shared.domain.timestamps import US_PER_S
 
 ONE, OTHER = UUID(int=1), UUID(int=2)
 DAY_US = 86_400 * US_PER_S

@@ -9,14 +9,14 @@ from prometheus_client import CollectorRegistry
 
 from normalizer_worker import backlog
 from normalizer_worker.backlog import Backlog, Part, Room
-from normalizer_worker.normalize import DEFAULT_MAX_GAP_US
+from normalizer_worker.metrics import Vitals
 from normalizer_worker.recorder import costs
-from normalizer_worker.vitals import Vitals
+from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
 from normalizer_worker.worker import Limits, Worker
-from shared.errors import Refused, Unavailable
-from shared.moments import iso
-from shared.mqtt_publish import Message
-from shared.readings import Readings
+from shared.contract.mqtt_publish import Message
+from shared.domain.errors import Refused, Unavailable
+from shared.domain.readings import Readings
+from shared.domain.timestamps import iso
 from tests.support.decoding import decode
 from tests.support.strategies import DAY_US, START_US
 from tests.unit.normalizer_worker.test_worker import Bench, message

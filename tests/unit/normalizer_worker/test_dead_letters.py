@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from normalizer_worker.dead_letters import (
+from normalizer_worker.ledger.dead_letters import (
     _NEWEST,
     FILE_NAME,
     LETTER_BYTES,
@@ -17,7 +17,7 @@ from normalizer_worker.dead_letters import (
     DeadLetters,
     _row,
 )
-from shared.errors import InvalidInput, Problem, Unavailable
+from shared.domain.errors import InvalidInput, Problem, Unavailable
 
 BAD = InvalidInput("the batch is not valid", (Problem("data[0].value", "is missing"),))
 

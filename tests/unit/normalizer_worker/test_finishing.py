@@ -9,11 +9,11 @@ from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
-from normalizer_worker import finishing
-from normalizer_worker.finishing import Done, Finishing
-from normalizer_worker.receipts import Receipt
-from shared.errors import Unavailable
-from shared.mqtt_publish import Message
+from normalizer_worker.mqtt import acknowledgements
+from normalizer_worker.mqtt.acknowledgements import Done, Finishing
+from normalizer_worker.mqtt.receipts import Receipt
+from shared.contract.mqtt_publish import Message
+from shared.domain.errors import Unavailable
 
 
 class FakeClient:
@@ -81,7 +81,7 @@ def test_what_the_broker_has_no_room_for_waits_with_its_acknowledgement_and_what
 
 def test_room_is_of_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """A Response Topic, Correlation Data and a hundred faults may be a lot, ten thousand times."""
-    monkeypatch.setattr(finishing, "MAX_UNCONFIRMED_BYTES", 1000)
+    monkeypatch.setattr(acknowledgements, "MAX_UNCONFIRMED_BYTES", 1000)
     one = Finisher()
     assert not one.finish(done(7, correlation=b"x" * 999), done(8), done(9))
     one.confirm(1)
@@ -123,7 +123,7 @@ def test_a_broker_that_confirms_nothing_any_more_is_left(monkeypatch: pytest.Mon
     one.finishing.check()
     one.finish(done(7), done(8))
     one.finishing.check()
-    monkeypatch.setattr(finishing, "CONFIRMED_WITHIN_S", -1.0)
+    monkeypatch.setattr(acknowledgements, "CONFIRMED_WITHIN_S", -1.0)
     with pytest.raises(Unavailable, match="confirmed no receipt"):
         one.finishing.check()
     one.confirm(1)

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from normalizer_worker import letter_queue
-from normalizer_worker.vitals import Vitals
+from normalizer_worker.ledger import letter_queue
+from normalizer_worker.metrics import Vitals
 from normalizer_worker.worker import Limits, Worker
-from shared.errors import Unavailable
-from shared.mqtt_publish import Message
+from shared.contract.mqtt_publish import Message
+from shared.domain.errors import Unavailable
 from tests.unit.normalizer_worker.test_worker import Bench, message
 from tests.unit.normalizer_worker.test_worker_receipts import batch
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from normalizer_worker.normalize import DEFAULT_MAX_GAP_US, intervals, latest, normalize
-from shared.moments import moment_us
-from shared.readings import Readings
-from shared.slots import SLOT_US, Slots
+from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US, intervals, latest, normalize
+from shared.domain.readings import Readings
+from shared.domain.slots import SLOT_US, Slots
+from shared.domain.timestamps import moment_us
 from tests.support import golden, reference
 from tests.support.comparing import assert_same
 from tests.support.reference import Reading

@@ -7,9 +7,9 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 from prometheus_client import CollectorRegistry
 
-from normalizer_worker.broker_vitals import BrokerVitals
-from normalizer_worker.probe import BACK_WITHIN_S, QUIET_S, Probe
-from shared.errors import Unavailable
+from normalizer_worker.mqtt.broker_metrics import BrokerVitals
+from normalizer_worker.mqtt.canary import BACK_WITHIN_S, QUIET_S, Probe
+from shared.domain.errors import Unavailable
 
 
 class Quiet:

@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from normalizer_worker.normalize import DEFAULT_MAX_GAP_US, latest, normalize
-from normalizer_worker.recompute import changes as differences
-from normalizer_worker.recompute import merge, slots_within
-from shared.moments import moment_us
-from shared.readings import Readings
-from shared.slots import SLOT_US, Slots, Window
+from normalizer_worker.rule.affected_slots import changes as differences
+from normalizer_worker.rule.affected_slots import merge, slots_within
+from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US, latest, normalize
+from shared.domain.readings import Readings
+from shared.domain.slots import SLOT_US, Slots, Window
+from shared.domain.timestamps import moment_us
 from tests.support.reference import Reading
 from tests.support.strategies import readings
 

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from normalizer_worker import recorder
-from normalizer_worker.normalize import DEFAULT_MAX_GAP_US, latest
 from normalizer_worker.recorder import NEAR_US, Recorder, stretches, transactions
-from shared.errors import Unavailable
-from shared.readings import Readings
-from shared.slots import Slots, Window
+from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US, latest
+from shared.domain.errors import Unavailable
+from shared.domain.readings import Readings
+from shared.domain.slots import Slots, Window
 from shared.store.port import Neighbourhood, Span
 from shared.store.sqlite import SqliteStore
 from tests.support.reference import Reading

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from normalizer_worker.normalize import DEFAULT_MAX_GAP_US
+from normalizer_worker.neighbour_cache import READINGS_PER_SHIP, Tails
 from normalizer_worker.recorder import Recorder
-from normalizer_worker.tails import READINGS_PER_SHIP, Tails
-from shared.errors import Unavailable
-from shared.moments import moment_us
-from shared.readings import Readings
-from shared.slots import Window
+from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
+from shared.domain.errors import Unavailable
+from shared.domain.readings import Readings
+from shared.domain.slots import Window
+from shared.domain.timestamps import moment_us
 from shared.store.port import Neighbourhood, Span
 from shared.store.sqlite import SqliteStore
 from tests.support import reference

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from normalizer_worker.revisits import AFTER_S, Revisits
-from shared.readings import Readings
+from shared.domain.readings import Readings
 from tests.support.strategies import START_US
 
 

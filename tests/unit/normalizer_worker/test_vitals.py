@@ -3,11 +3,11 @@
 import pytest
 from prometheus_client import CollectorRegistry
 
-from normalizer_worker.vitals import STALLED_S, Vitals
+from normalizer_worker.metrics import STALLED_S, Vitals
 from normalizer_worker.worker import Worker
-from shared.errors import Unavailable
-from shared.moments import LAST_US
-from shared.rules import Rules
+from shared.contract.acceptance import Rules
+from shared.domain.errors import Unavailable
+from shared.domain.timestamps import LAST_US
 from tests.unit.normalizer_worker.test_worker import Bench, message
 
 

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from normalizer_worker.dead_letters import DeadLetter
-from normalizer_worker.finishing import Done
-from normalizer_worker.receipts import Receipt
-from normalizer_worker.vitals import Vitals
+from normalizer_worker.ledger.dead_letters import DeadLetter
+from normalizer_worker.metrics import Vitals
+from normalizer_worker.mqtt.acknowledgements import Done
+from normalizer_worker.mqtt.receipts import Receipt
 from normalizer_worker.worker import Limits, Worker
-from shared.errors import Unavailable
-from shared.mqtt_publish import Message
-from shared.readings import Readings
+from shared.contract.mqtt_publish import Message
+from shared.domain.errors import Unavailable
+from shared.domain.readings import Readings
 
 
 class Bench:

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from normalizer_worker.vitals import MAX_DEAD_IN_A_ROW, Vitals
+from normalizer_worker.metrics import MAX_DEAD_IN_A_ROW, Vitals
 from normalizer_worker.worker import Limits, Worker
-from shared.errors import Refused, Unavailable
-from shared.mqtt_publish import Message
-from shared.readings import Readings
+from shared.contract.mqtt_publish import Message
+from shared.domain.errors import Refused, Unavailable
+from shared.domain.readings import Readings
 from tests.unit.normalizer_worker.test_worker import Bench, message, worker
 
 ID = "6f1c2a3e-5b7d-4c1e-9a70-0d4b5f6e7a81"

@@ -20,7 +20,7 @@ from power_cli.broker_users import (
     ship_client,
     ship_role,
 )
-from shared.errors import InvalidSettings
+from shared.domain.errors import InvalidSettings
 
 PASSWORDS = {user: f"of {user}" for user in USERS}
 

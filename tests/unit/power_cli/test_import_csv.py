@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from power_cli import import_csv
 from power_cli.import_csv import BATCH_READINGS, NAMED_ROWS, Row, Table, Tally, find_columns, parcels, rows
-from shared.batch import MAX_VALUE
-from shared.errors import InvalidInput
-from shared.moments import LAST_US, US_PER_S, iso, moment_us
-from shared.rules import Rules
-from shared.settings import MAX_GAP_S
+from shared.contract.acceptance import Rules
+from shared.contract.batch import MAX_VALUE
+from shared.domain.errors import InvalidInput
+from shared.domain.timestamps import LAST_US, US_PER_S, iso, moment_us
+from shared.runtime.settings import MAX_GAP_S
 from tests.support.decoding import decode
 
 KW = Table("kW")

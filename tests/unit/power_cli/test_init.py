@@ -8,9 +8,9 @@ import pytest
 from power_cli.__main__ import main
 from power_cli.init import API_TOKENS, SECRETS, make
 from power_cli.up import ROOT
-from shared.errors import InvalidSettings
-from shared.token_file import read
-from shared.tokens import Access, access
+from shared.domain.errors import InvalidSettings
+from shared.http.token_file import read
+from shared.http.tokens import Access, access
 
 
 def _contents(root: Path) -> dict[str, str]:

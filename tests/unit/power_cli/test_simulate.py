@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from power_cli import simulate
 from power_cli.simulate import CADENCES_MIN, DAY_S, UNITS, Delivery, Ship, deliveries
-from shared.errors import InvalidInput
-from shared.moments import LAST_US, US_PER_S, moment_us
-from shared.readings import MAX_SHIP
+from shared.domain.errors import InvalidInput
+from shared.domain.readings import MAX_SHIP
+from shared.domain.timestamps import LAST_US, US_PER_S, moment_us
 from tests.support.decoding import decode
 
 SEED = 7

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from power_cli.__main__ import main
-from shared.token_file import read
-from shared.tokens import Access, access
+from shared.http.token_file import read
+from shared.http.tokens import Access, access
 
 
 @pytest.fixture

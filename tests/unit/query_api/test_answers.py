@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from query_api.answers import Row, number, text, top_rows
-from query_api.formats import FORMATS
-from query_api.tables import Heading, Table, fleet_table, ship_table
-from shared.slots import Slots, Window, no_slots
+from query_api.answers.columns import Heading, Table, fleet_table, ship_table
+from query_api.answers.formats import FORMATS
+from query_api.answers.rows import Row, number, text, top_rows
+from shared.domain.slots import Slots, Window, no_slots
 from shared.store.port import FleetSlots, ShipEnergy
 
 START_S = 1_535_068_800  # 2018-08-24T00:00:00Z

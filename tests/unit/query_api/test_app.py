@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from query_api import slot_routes
-from query_api.app import routes, store_errors
-from shared.errors import Unavailable
-from shared.http import make_app
-from shared.slots import Slots, Window
+from query_api.routes import energy
+from query_api.routes.top_users import routes, store_errors
+from shared.domain.errors import Unavailable
+from shared.domain.slots import Slots, Window
+from shared.http.app import make_app
+from shared.http.tokens import anybody
 from shared.store.sqlite import SqliteStore
-from shared.tokens import anybody
 
 
 def test_what_the_store_does_not_answer_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,7 +21,7 @@ def test_what_the_store_does_not_answer_is_counted(tmp_path: Path, monkeypatch: 
     store, registry = SqliteStore(tmp_path), CollectorRegistry()
     monkeypatch.setattr(store, "slots", away)
     errors = store_errors(registry)
-    asking = make_app(routes(store, errors), slot_routes.routes(store, errors), access=anybody).test_client()
+    asking = make_app(routes(store, errors), energy.routes(store, errors), access=anybody).test_client()
     day = "start=2020-01-01T00:00Z&end=2020-01-02T00:00Z"
     paths = [f"/data?spaceship_id=1&{day}", "/data?spaceship_id=x", "/data/fleet", "/topusers"]
     assert [asking.get(path).status_code for path in paths] == [503, 422, 200, 200]

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from query_api.app import routes, store_errors
-from shared.http import make_app
-from shared.readings import Readings
-from shared.slots import Slots, Window, no_slots
+from query_api.routes.top_users import routes, store_errors
+from shared.domain.readings import Readings
+from shared.domain.slots import Slots, Window, no_slots
+from shared.http.app import make_app
+from shared.http.tokens import anybody
 from shared.store.port import FleetSlots, ShipEnergy, ShipPage
-from shared.tokens import anybody
 
 START_S = 1_535_068_800  # 2018-08-24T00:00:00Z
 HOUR_S = 3600

@@ -2,10 +2,10 @@
 
 import json
 
-from query_api.answers import number
-from shared.readings import MAX_SHIP
-from shared.slots import Window
-from shared.topics import readings_topic, ship_of
+from query_api.answers.rows import number
+from shared.contract.topics import readings_topic, ship_of
+from shared.domain.readings import MAX_SHIP
+from shared.domain.slots import Window
 from tests.unit.query_api.test_answers import ship_rows, slots
 from tests.unit.query_api.test_parameters import START_US, window
 

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from query_api.buckets import in_buckets
-from query_api.formats import FORMATS
-from query_api.tables import Heading, Table, fleet_table, ship_table
-from query_api.zones import Buckets, Coarse
-from shared.moments import moment_us
-from shared.readings import I64
-from shared.slots import Slots, Window
+from query_api.answers.buckets import in_buckets
+from query_api.answers.calendar import Buckets, Coarse
+from query_api.answers.columns import Heading, Table, fleet_table, ship_table
+from query_api.answers.formats import FORMATS
+from shared.domain.readings import I64
+from shared.domain.slots import Slots, Window
+from shared.domain.timestamps import moment_us
 from shared.store.port import FleetSlots
 
 SLOT_S = 900

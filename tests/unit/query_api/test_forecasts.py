@@ -9,16 +9,16 @@ import pytest
 from flask.testing import FlaskClient
 from prometheus_client import CollectorRegistry
 
-from query_api import forecasts
-from query_api.app import store_errors
 from query_api.forecast import lstm_net
 from query_api.forecast.lstm import BeingTrained
-from shared.errors import Busy, PowerError, Unavailable
-from shared.http import make_app
-from shared.moments import iso
-from shared.slots import SLOT_S
+from query_api.routes import forecast
+from query_api.routes.top_users import store_errors
+from shared.domain.errors import Busy, PowerError, Unavailable
+from shared.domain.slots import SLOT_S
+from shared.domain.timestamps import iso
+from shared.http.app import make_app
+from shared.http.tokens import anybody
 from shared.store.sqlite import SqliteStore
-from shared.tokens import anybody
 from tests.support.slots import DAY, MONDAY_S, slots_from
 
 END_S = MONDAY_S + 8 * DAY * SLOT_S
@@ -43,7 +43,7 @@ def registry() -> CollectorRegistry:
 
 @pytest.fixture
 def asking(store: SqliteStore, registry: CollectorRegistry, tmp_path: Path) -> FlaskClient:
-    return make_app(forecasts.routes(store, store_errors(registry), tmp_path / "f"), access=anybody).test_client()
+    return make_app(forecast.routes(store, store_errors(registry), tmp_path / "f"), access=anybody).test_client()
 
 
 def query(start: int = 0, end: int = 4, ship: int = 7, **more: str) -> str:

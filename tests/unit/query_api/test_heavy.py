@@ -12,15 +12,15 @@ from prometheus_client import CollectorRegistry
 from waitress.channel import ClientDisconnected
 from werkzeug.test import EnvironBuilder
 
-from query_api import app, ships, slot_routes
-from query_api.app import store_errors
-from query_api.heavy import HeavyAnswers
-from shared.errors import Busy
-from shared.http import make_app
-from shared.readings import Readings
-from shared.slots import Slots, Window
+from query_api.answers.heavy import HeavyAnswers
+from query_api.routes import energy, ships, top_users
+from query_api.routes.top_users import store_errors
+from shared.domain.errors import Busy
+from shared.domain.readings import Readings
+from shared.domain.slots import Slots, Window
+from shared.http.app import make_app
+from shared.http.tokens import anybody
 from shared.store.sqlite import SqliteStore
-from shared.tokens import anybody
 from tests.contracts.store_contract import put, slots_of
 from tests.support.servers import HOST
 from tests.support.serving import serving
@@ -58,7 +58,7 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
 def asking(store: SqliteStore, heavy: HeavyAnswers) -> Flask:
     """Make an app of all that asks the store."""
     errors = store_errors(CollectorRegistry())
-    made = (app.routes(store, errors, heavy), slot_routes.routes(store, errors, heavy))
+    made = (top_users.routes(store, errors, heavy), energy.routes(store, errors, heavy))
     return make_app(*made, ships.routes(store, errors, heavy), access=anybody)
 
 

@@ -7,9 +7,9 @@ import pytest
 from flask.testing import FlaskClient
 
 from query_api.page.serving import FILES, POLICY, routes
-from shared.errors import Unauthenticated
-from shared.http import make_app
-from shared.tokens import Access
+from shared.domain.errors import Unauthenticated
+from shared.http.app import make_app
+from shared.http.tokens import Access
 
 
 def nobody(_header: str | None) -> Access:

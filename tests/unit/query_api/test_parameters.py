@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 from werkzeug.datastructures import MultiDict
 
 from query_api.parameters import MAX_COUNT, ShipParameters, TopParameters, WindowParameters
-from shared.errors import InvalidInput
-from shared.moments import LAST_US, iso, moment_us
-from shared.parameters import parse
-from shared.readings import MAX_SHIP
-from shared.slots import SLOT_S, Window
+from shared.domain.errors import InvalidInput
+from shared.domain.readings import MAX_SHIP
+from shared.domain.slots import SLOT_S, Window
+from shared.domain.timestamps import LAST_US, iso, moment_us
+from shared.http.parameters import parse
 
 MODELS: list[type[WindowParameters]] = [ShipParameters, TopParameters, WindowParameters]
 START_US = moment_us("2018-08-24T00:00:00Z")

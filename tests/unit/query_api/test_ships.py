@@ -8,13 +8,13 @@ import pytest
 from flask.testing import FlaskClient
 from prometheus_client import CollectorRegistry
 
-from query_api import ships
-from query_api.app import store_errors
-from shared.http import make_app
-from shared.readings import Readings
-from shared.slots import Slots
+from query_api.routes import ships
+from query_api.routes.top_users import store_errors
+from shared.domain.readings import Readings
+from shared.domain.slots import Slots
+from shared.http.app import make_app
+from shared.http.tokens import anybody
 from shared.store.sqlite import SqliteStore
-from shared.tokens import anybody
 from tests.contracts.store_contract import put, slots_of
 from tests.support.strategies import START_US
 

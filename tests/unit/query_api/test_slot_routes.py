@@ -21,14 +21,15 @@ from prometheus_client import CollectorRegistry
 from pyarrow import parquet
 from werkzeug.test import TestResponse
 
-from query_api import exchange, slot_routes, tables
-from query_api.app import store_errors
-from query_api.heavy import HeavyAnswers
-from shared.errors import Unavailable
-from shared.http import make_app
-from shared.slots import SLOT_S, Slots, Window
+from query_api.answers import columns, negotiation
+from query_api.answers.heavy import HeavyAnswers
+from query_api.routes import energy
+from query_api.routes.top_users import store_errors
+from shared.domain.errors import Unavailable
+from shared.domain.slots import SLOT_S, Slots, Window
+from shared.http.app import make_app
+from shared.http.tokens import anybody
 from shared.store.sqlite import SqliteStore
-from shared.tokens import anybody
 from tests.contracts.store_contract import START_S, put
 from tests.support.servers import HOST
 from tests.support.serving import serving
@@ -67,7 +68,7 @@ class Asking:
 @pytest.fixture
 def asking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Asking]:
     store, registry = SqliteStore(tmp_path), CollectorRegistry()
-    app = make_app(slot_routes.routes(store, store_errors(registry)), access=anybody)
+    app = make_app(energy.routes(store, store_errors(registry)), access=anybody)
     asking = Asking(store, app.test_client(), registry)
     slots = store.slots
 
@@ -148,22 +149,22 @@ def test_format_wins_over_accept(asking: Asking) -> None:
 # --- in parts
 
 
-@pytest.mark.parametrize("first", [0, 7, tables.PART - 1])
+@pytest.mark.parametrize("first", [0, 7, columns.PART - 1])
 def test_long_answers_are_those_of_one_part(asking: Asking, first: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """No slot twice, none left out, wherever the parts meet; and buckets as of one part."""
     asking.put(many(25_000, first))
-    asking.put(many(3, 60 * tables.PART))
+    asking.put(many(3, 60 * columns.PART))
     paths = [SHIP, f"{SHIP}&resolution=1mo&tz=Asia/Kathmandu&detail=true", f"{SHIP}&resolution=1d", "/data/fleet"]
     paths.append(f"{SHIP}&start={datetime.fromtimestamp(START_S, UTC).isoformat()[:19]}&format=csv&resolution=1h")
     in_parts = [asking.get(path).data for path in paths]
-    monkeypatch.setattr(tables, "PART", 10**6)
+    monkeypatch.setattr(columns, "PART", 10**6)
     assert [asking.get(path).data for path in paths] == in_parts
     assert len(json.loads(in_parts[0])["data"]) == 25_003
 
 
 def test_empty_years_cost_nothing(asking: Asking) -> None:
     asking.put(many(1))
-    asking.put(many(1, 100 * tables.PART))
+    asking.put(many(1, 100 * columns.PART))
     asking.read.clear()
     asking.get(SHIP)
     assert len(asking.read) == 5, "at the beginning of time, and at and after each of the two"
@@ -293,7 +294,7 @@ def fetch(asking: Asking) -> Iterator[Fetch]:
 @pytest.fixture
 def asking_years(asking: Asking, monkeypatch: pytest.MonkeyPatch) -> Asking:
     """So much that it is sent as it comes."""
-    monkeypatch.setattr(exchange, "WHOLE_BYTES", 2**16)
+    monkeypatch.setattr(negotiation, "WHOLE_BYTES", 2**16)
     asking.put(many(MANY))
     return asking
 
@@ -314,7 +315,7 @@ def test_what_fails_in_the_middle_is_seen_to_be_cut(
     asking_years: Asking, fetch: Fetch, monkeypatch: pytest.MonkeyPatch, form: str, headers: dict[str, str]
 ) -> None:
     """Never a short 200 that looks whole; and it is counted."""
-    _fails_from(asking_years, monkeypatch, START_S + SLOT_S * (MANY - tables.PART))
+    _fails_from(asking_years, monkeypatch, START_S + SLOT_S * (MANY - columns.PART))
     response, body = fetch(f"{SHIP}&format={form}", **headers)
     assert (response.status, body) == (200, None)
     assert asking_years.registry.get_sample_value("power_query_store_errors_total") == 1
@@ -323,7 +324,7 @@ def test_what_fails_in_the_middle_is_seen_to_be_cut(
 def test_what_fails_in_the_middle_is_a_problem_where_a_cut_could_not_be_seen(
     asking_years: Asking, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _fails_from(asking_years, monkeypatch, START_S + SLOT_S * (MANY - tables.PART))
+    _fails_from(asking_years, monkeypatch, START_S + SLOT_S * (MANY - columns.PART))
     response, _ = fetch(SHIP, version=10)
     assert response.status == 503
     assert asking_years.registry.get_sample_value("power_query_store_errors_total") == 1
@@ -332,7 +333,7 @@ def test_what_fails_in_the_middle_is_a_problem_where_a_cut_could_not_be_seen(
 def test_few_heavy_answers_are_sent_at_a_time(asking_years: Asking) -> None:
     """Who takes them slowly keeps nobody from light ones, nor from others once they are at their end or given up."""
     heavy = HeavyAnswers(places=1)
-    app = make_app(slot_routes.routes(asking_years.store, store_errors(CollectorRegistry()), heavy), access=anybody)
+    app = make_app(energy.routes(asking_years.store, store_errors(CollectorRegistry()), heavy), access=anybody)
     client = app.test_client()
     first = client.get(SHIP)
     assert (first.status_code, first.is_streamed) == (200, True)
@@ -348,8 +349,8 @@ def test_few_heavy_answers_are_sent_at_a_time(asking_years: Asking) -> None:
 
 def test_months_of_too_many_slots_are_refused(asking_years: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
     """The answer would be small and its work large; it says what can be asked for, and does not begin."""
-    monkeypatch.setattr(slot_routes, "SUMMED", MANY - 1)
-    monkeypatch.setattr(exchange, "WHOLE_BYTES", 100)
+    monkeypatch.setattr(energy, "SUMMED", MANY - 1)
+    monkeypatch.setattr(negotiation, "WHOLE_BYTES", 100)
     for resolution in ("1d", "1mo"):
         refused = asking_years.get(f"{SHIP}&resolution={resolution}&format=csv")
         assert refused.status_code == 422
@@ -363,7 +364,7 @@ def test_months_of_too_many_slots_are_refused(asking_years: Asking, monkeypatch:
 def test_an_answer_over_http_1_0_is_not_longer_than_its_file_may_be(
     fetch: Fetch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exchange, "FILE_BYTES", 2**18)
+    monkeypatch.setattr(negotiation, "FILE_BYTES", 2**18)
     response, body = fetch(SHIP, version=10)
     assert (response.status, b"HTTP/1.1" in (body or b"")) == (422, True)
     assert fetch(SHIP)[0].status == 200
@@ -383,8 +384,8 @@ def test_an_answer_whose_client_has_gone_is_computed_no_further(
         return found
 
     monkeypatch.setattr(asking_years.store, "slots", one_by_one)
-    monkeypatch.setattr(tables, "PART", 500)
-    app = make_app(slot_routes.routes(asking_years.store, store_errors(CollectorRegistry()), heavy), access=anybody)
+    monkeypatch.setattr(columns, "PART", 500)
+    app = make_app(energy.routes(asking_years.store, store_errors(CollectorRegistry()), heavy), access=anybody)
     with serving(app) as port:
         connection = socket.create_connection((HOST, port))
         connection.sendall(f"GET {SHIP}&resolution={resolution} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
@@ -400,7 +401,7 @@ def test_what_fails_before_the_first_row_is_a_problem(
     asking_years: Asking, fetch: Fetch, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     """A month's sums are a few rows: they fail as a whole, however far they had come."""
-    _fails_from(asking_years, monkeypatch, START_S if path == SHIP else START_S + SLOT_S * (MANY - tables.PART))
+    _fails_from(asking_years, monkeypatch, START_S if path == SHIP else START_S + SLOT_S * (MANY - columns.PART))
     response, body = fetch(path)
     assert response.status == 503
     assert json.loads(body or b"")["status"] == 503

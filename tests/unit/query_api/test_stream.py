@@ -11,14 +11,14 @@ import pytest
 from flask import Flask
 from prometheus_client import CollectorRegistry
 
-from query_api.app import store_errors
-from query_api.stream import REACH_S, Pace, Streams
-from shared.errors import Unavailable
-from shared.http import make_app
-from shared.moments import LAST_US, US_PER_S, iso
-from shared.slots import SLOT_S
+from query_api.routes.stream import REACH_S, Pace, Streams
+from query_api.routes.top_users import store_errors
+from shared.domain.errors import Unavailable
+from shared.domain.slots import SLOT_S
+from shared.domain.timestamps import LAST_US, US_PER_S, iso
+from shared.http.app import make_app
+from shared.http.tokens import Access, Role, Token, access, anybody
 from shared.store.sqlite import SqliteStore
-from shared.tokens import Access, Role, Token, access, anybody
 from tests.contracts.store_contract import DAY_S, START_S, put, slots_of
 from tests.support.servers import HOST
 from tests.support.serving import serving

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared import batch
-from shared.batch import ENVELOPE_BYTES, MAX_BYTES, MAX_READINGS, MAX_VALUE, Batch, InvalidBatch, columns
-from shared.errors import MAX_PROBLEMS, InvalidInput, TooLargeInput, UnreadableInput
-from shared.moments import EPOCH, LAST_US, ONE_US
-from shared.readings import MAX_SHIP
-from shared.rules import Rules
+from shared.contract import batch
+from shared.contract.acceptance import Rules
+from shared.contract.batch import ENVELOPE_BYTES, MAX_BYTES, MAX_READINGS, MAX_VALUE, Batch, InvalidBatch, columns
+from shared.domain.errors import MAX_PROBLEMS, InvalidInput, TooLargeInput, UnreadableInput
+from shared.domain.readings import MAX_SHIP
+from shared.domain.timestamps import EPOCH, LAST_US, ONE_US
 from tests.e2e.bad_batches import INVALID, MOMENT, READING, SHIP, UNREADABLE, BadBatch, reading, readings, text
 from tests.e2e.bad_batches import UUID as UUID_TEXT
 from tests.support.decoding import NOW_US, decode

@@ -16,9 +16,9 @@ _COST = """
 import sys, time
 from pathlib import Path
 from uuid import UUID
-from shared.batch import MAX_BYTES, receive
-from shared.errors import InvalidInput
-from shared.rules import Rules
+from shared.contract.batch import MAX_BYTES, receive
+from shared.domain.errors import InvalidInput
+from shared.contract.acceptance import Rules
 from tests.support.decoding import NOW_US
 from tests.support.heavy_bodies import heavy_body
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from shared.batch import MAX_READINGS
-from shared.errors import InvalidInput
+from shared.contract.batch import MAX_READINGS
+from shared.domain.errors import InvalidInput
 from tests.e2e.bad_batches import reading, readings
 from tests.support.decoding import decode
 

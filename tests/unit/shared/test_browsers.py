@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from shared.browsers import Browsers, Told
-from shared.errors import InvalidSettings
-from shared.http import Routes, make_app
-from shared.settings import ListenerSettings
-from shared.tokens import anybody
+from shared.domain.errors import InvalidSettings
+from shared.http.app import Routes, make_app
+from shared.http.browsers import Browsers, Told
+from shared.http.tokens import anybody
+from shared.runtime.settings import ListenerSettings
 
 FLEET = "https://fleet.example"
 HOST = "127.0.0.1:5000"

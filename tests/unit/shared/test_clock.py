@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from shared.clock import StrictClock
+from shared.domain.clock import StrictClock
 
 
 def test_it_is_the_wall_clock() -> None:
@@ -21,7 +21,7 @@ def test_it_is_the_wall_clock() -> None:
 def test_it_rises_where_the_wall_clock_does_not(monkeypatch: pytest.MonkeyPatch, wall_ns: list[int]) -> None:
     """Of two batches the later one must count, also after the wall clock was set back."""
     looks = iter(wall_ns)
-    monkeypatch.setattr("shared.clock.time.time_ns", lambda: next(looks))
+    monkeypatch.setattr("shared.domain.clock.time.time_ns", lambda: next(looks))
     strict = StrictClock()
     assert [strict.now_us() for _ in wall_ns] == [5000, 5001, 5002]
 

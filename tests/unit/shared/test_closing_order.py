@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from shared.closing_order import Waiting, closing_order
+from shared.http.closing_order import Waiting, closing_order
 
 
 class Connection(NamedTuple):

@@ -5,10 +5,10 @@ from functools import partial
 import pytest
 from flask.testing import FlaskClient
 
-from shared import health
-from shared.errors import Unavailable
-from shared.http import make_app
-from shared.tokens import anybody
+from shared.domain.errors import Unavailable
+from shared.http import health
+from shared.http.app import make_app
+from shared.http.tokens import anybody
 
 
 def client(**held: bool) -> FlaskClient:

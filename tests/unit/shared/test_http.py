@@ -9,16 +9,16 @@ from flask import Flask
 from prometheus_client import CollectorRegistry
 from werkzeug.test import TestResponse
 
-from ingest_api.app import routes as ingest_routes
+from ingest_api.http.routes import routes as ingest_routes
 from ingest_api.metrics import IngestMetrics
-from ingest_api.outbox import Outbox
-from normalizer_worker.app import routes as dead_letter_routes
-from normalizer_worker.dead_letters import DeadLetters
+from ingest_api.outbox.outbox import Outbox
+from normalizer_worker.ledger.dead_letters import DeadLetters
+from normalizer_worker.routes import routes as dead_letter_routes
 from query_api.service import query_service
-from shared import health, metrics
-from shared.http import OPEN, Routes, make_app
-from shared.settings import QuerySettings
-from shared.tokens import access, anybody
+from shared.http import health, metrics
+from shared.http.app import OPEN, Routes, make_app
+from shared.http.tokens import access, anybody
+from shared.runtime.settings import QuerySettings
 from tests.e2e.bad_batches import SHIP, text
 from tests.support.tokens import bearer, secret_of, token
 from tests.unit.ingest_api.test_app import kept

@@ -1,6 +1,6 @@
 """What is read of InfluxDB's answers while somebody writes."""
 
-from shared.store.influx_server import Table, complete
+from shared.store.influx.server import Table, complete
 
 
 def test_a_point_that_lacks_a_field_is_not_there_yet() -> None:

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared import json_text
-from shared.errors import InvalidInput, UnreadableInput
-from shared.json_text import MAX_CONTAINERS, MAX_ELEMENTS, SMALL_BYTES, read_json
+from shared.contract import json_text
+from shared.contract.json_text import MAX_CONTAINERS, MAX_ELEMENTS, SMALL_BYTES, read_json
+from shared.domain.errors import InvalidInput, UnreadableInput
 
 pieces = st.lists(st.sampled_from(["[", "{", ",", '"', "\\", "\\\\", '\\"', "]", "}", "x", "\N{ROCKET}"]), max_size=12)
 documents = st.recursive(

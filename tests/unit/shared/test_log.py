@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from shared.log import BURST, WITHIN_S, Sparing
+from shared.runtime.log import BURST, WITHIN_S, Sparing
 
 log = logging.getLogger("tests.log")
 

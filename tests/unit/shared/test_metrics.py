@@ -6,9 +6,9 @@ from collections.abc import Callable
 from flask.testing import FlaskClient
 from prometheus_client import CollectorRegistry
 
-from shared import metrics
-from shared.http import Routes, make_app
-from shared.tokens import Access, access, anybody
+from shared.http import metrics
+from shared.http.app import Routes, make_app
+from shared.http.tokens import Access, access, anybody
 from tests.support.metrics import samples
 from tests.support.tokens import bearer, token
 

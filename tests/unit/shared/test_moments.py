@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.moments import EPOCH, LAST_US, NOT_A_MOMENT, ONE_US, iso, moment_us
+from shared.domain.timestamps import EPOCH, LAST_US, NOT_A_MOMENT, ONE_US, iso, moment_us
 
 offsets = st.integers(-23 * 60 - 59, 23 * 60 + 59).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 

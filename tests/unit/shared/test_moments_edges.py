@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.moments import FEW, LAST_US, iso, moment_us, moments_us
+from shared.domain.timestamps import FEW, LAST_US, iso, moment_us, moments_us
 
 USUAL = ["2019-01-05T04:37:00Z"] * FEW
 USUAL_US = [moment_us(USUAL[0])] * FEW

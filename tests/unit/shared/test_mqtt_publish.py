@@ -8,7 +8,7 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from shared.mqtt_publish import answer_properties, answer_wanted, read_publish
+from shared.contract.mqtt_publish import answer_properties, answer_wanted, read_publish
 
 TEXT = st.text(st.characters(exclude_characters="\0\ufeff", exclude_categories=["Cs"]), max_size=300)
 TOPICS = st.text(st.characters(exclude_characters="\0+#\ufeff", exclude_categories=["Cs"]), min_size=1, max_size=300)

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from shared.open_files import SELECT_LIMIT, connection_limit, moved_up, raise_limit
+from shared.http.open_files import SELECT_LIMIT, connection_limit, moved_up, raise_limit
 
 
 @pytest.mark.parametrize(

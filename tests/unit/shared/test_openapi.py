@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from power_cli import openapi
 from power_cli.up import ROOT
-from shared.openapi import JSON, Answer, Operation, document
+from shared.http.openapi import JSON, Answer, Operation, document
 from tests.unit.shared.test_http import app  # noqa: F401  # a fixture: both services in one app
 
 PAGES = {"/", "/docs", "/openapi.json", "/page/<version>/<name>"}

@@ -7,11 +7,11 @@ from stat import S_IMODE
 
 import pytest
 
-from ingest_api.outbox import Outbox
+from ingest_api.outbox.outbox import Outbox
 from power_cli import mosquitto
 from power_cli.up import _locked
-from shared.private_files import make_private, private_folder
-from shared.sqlite_files import SqliteFile
+from shared.runtime.private_files import make_private, private_folder
+from shared.runtime.sqlite_files import SqliteFile
 
 SCHEMA = "CREATE TABLE notes (text TEXT);\n"
 

@@ -2,7 +2,7 @@
 
 import signal
 
-from shared.process import end_within
+from shared.runtime.process import end_within
 
 
 def test_who_is_told_to_end_twice_gets_no_more_time_for_it() -> None:

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from normalizer_worker.normalize import DEFAULT_MAX_GAP_US, normalize
-from shared.batch import MAX_SLOTS, InvalidBatch, decode, receive
-from shared.moments import LAST_US, iso, moment_us
-from shared.readings import Readings
-from shared.rules import CLOCKS_APART_US, OLDEST_US, Rules, judged_at
-from shared.slots import SLOT_US, count_slots
+from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US, normalize
+from shared.contract.acceptance import CLOCKS_APART_US, OLDEST_US, Rules, judged_at
+from shared.contract.batch import MAX_SLOTS, InvalidBatch, decode, receive
+from shared.domain.readings import Readings
+from shared.domain.slots import SLOT_US, count_slots
+from shared.domain.timestamps import LAST_US, iso, moment_us
 from tests.support.decoding import NOW_US
 
 SECOND_US = 1_000_000

@@ -10,16 +10,16 @@ import pytest
 from flask import Flask, Response
 from urllib3 import HTTPConnectionPool
 
-from shared import http_channel, http_request, http_server
-from shared.http import OPEN, Routes, make_app
-from shared.tokens import anybody
+from shared.http import channel, request, server
+from shared.http.app import OPEN, Routes, make_app
+from shared.http.tokens import anybody
 from tests.support.servers import HOST
 from tests.support.serving import serving
 from tests.support.waiting import until
 
 
 def test_a_client_that_takes_nothing_of_a_long_answer_keeps_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_channel, "STALLED_S", 0.2)
+    monkeypatch.setattr(channel, "STALLED_S", 0.2)
     routes, began, ended = Routes("long", __name__, needs=OPEN), threading.Event(), threading.Event()
 
     @routes.get("/endless")
@@ -87,7 +87,7 @@ def _short(port: int, address: str = "127.0.0.2") -> int:
 
 def test_where_all_connections_are_taken_another_gets_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who waits longest goes, of the address with the most; who is being answered stays."""
-    monkeypatch.setattr(http_server, "MOST_CONNECTIONS", 8)
+    monkeypatch.setattr(server, "MOST_CONNECTIONS", 8)
     began, held = threading.Event(), threading.Event()
     with serving(_app(began=began, held=held)) as port, ExitStack() as all_of_them:
         answered = all_of_them.enter_context(_connected(port, b"GET /held HTTP/1.1\r\nHost: localhost\r\n\r\n"))
@@ -104,7 +104,7 @@ def test_where_all_connections_are_taken_another_gets_in(monkeypatch: pytest.Mon
 
 def test_bodies_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """The slowest go, with their files."""
-    monkeypatch.setattr(http_server, "BODIES_BYTES", 400_000)
+    monkeypatch.setattr(server, "BODIES_BYTES", 400_000)
     half = POST + b"Content-Length: 200000\r\n\r\n" + bytes(100_000)
     with serving(_app()) as port, ExitStack() as all_of_them:
         crowd = [all_of_them.enter_context(_connected(port, half)) for _ in range(12)]
@@ -114,7 +114,7 @@ def test_bodies_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_body_that_there_is_no_room_for_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "BODIES_BYTES", 400_000)
+    monkeypatch.setattr(server, "BODIES_BYTES", 400_000)
     head = POST + b"Content-Length: 900000\r\n\r\n"
     with serving(_app()) as port, _connected(port, head) as large:
         large.sendall(bytes(400_001))
@@ -133,7 +133,7 @@ def test_a_body_that_there_is_no_room_for_is_answered(monkeypatch: pytest.Monkey
     ids=["headers", "body", "nothing"],
 )
 def test_who_is_late_is_closed(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
-    for module, name in ((http_request, "HEADER_S"), (http_request, "BODY_S"), (http_channel, "IDLE_S")):
+    for module, name in ((request, "HEADER_S"), (request, "BODY_S"), (channel, "IDLE_S")):
         monkeypatch.setattr(module, name, 0.1)
     with serving(_app()) as port, _connected(port, sent) as slow:
         assert _is_closed(slow)
@@ -149,7 +149,7 @@ def test_what_stands_between_chunks_is_bounded(endless: bytes) -> None:
 
 def test_answers_that_nobody_takes_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever takes nothing is cut off, and not who takes what there is."""
-    monkeypatch.setattr(http_server, "ANSWERS_BYTES", 20_000_000)
+    monkeypatch.setattr(server, "ANSWERS_BYTES", 20_000_000)
     routes = Routes("large", __name__, needs=OPEN)
 
     @routes.get("/large")

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from pydantic import Field
 
-from shared.broker import ANONYMOUS, Login
-from shared.errors import InvalidSettings
-from shared.moments import moment_us
-from shared.rules import Rules
-from shared.settings import (
+from shared.contract.acceptance import Rules
+from shared.domain.errors import InvalidSettings
+from shared.domain.timestamps import moment_us
+from shared.runtime.mqtt_client import ANONYMOUS, Login
+from shared.runtime.settings import (
     IngestSettings,
     QuerySettings,
     Secret,

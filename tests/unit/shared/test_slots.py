@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.slots import NOWHEN, Window
+from shared.domain.slots import NOWHEN, Window
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import InvalidSettings, Unavailable
-from shared.sqlite_files import SqliteFile
+from shared.domain.errors import InvalidSettings, Unavailable
+from shared.runtime.sqlite_files import SqliteFile
 
 SCHEMA = "CREATE TABLE notes (text TEXT);\n"
 

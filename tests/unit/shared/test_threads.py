@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from shared.threads import Threads
+from shared.http.threads import Threads
 from tests.support.waiting import until
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import InvalidSettings, Unauthenticated
-from shared.token_file import LOOK_S, TokenFile, access_by
-from shared.tokens import EVERYTHING, dump
+from shared.domain.errors import InvalidSettings, Unauthenticated
+from shared.http.token_file import LOOK_S, TokenFile, access_by
+from shared.http.tokens import EVERYTHING, dump
 from tests.support.tokens import bearer, token
 
 ROOT, READER = token("root", "admin"), token("console", "read")

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from shared.errors import Forbidden, InvalidSettings, Unauthenticated
-from shared.readings import MAX_SHIP
-from shared.tokens import EVERYTHING, Access, Right, Role, Token, access, digest, dump, parse
+from shared.domain.errors import Forbidden, InvalidSettings, Unauthenticated
+from shared.domain.readings import MAX_SHIP
+from shared.http.tokens import EVERYTHING, Access, Right, Role, Token, access, digest, dump, parse
 from tests.support.tokens import secret_of, token
 
 SENDER, READER, ADMIN = token("ship-42", "ingest", 42, 43), token("console", "read"), token("root", "admin")

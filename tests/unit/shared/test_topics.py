@@ -4,8 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.readings import MAX_SHIP
-from shared.topics import ALL_READINGS, MAX_RESPONSE_TOPIC_BYTES, answer_topic, readings_topic, receipts_topic, ship_of
+from shared.contract.topics import (
+    ALL_READINGS,
+    MAX_RESPONSE_TOPIC_BYTES,
+    answer_topic,
+    readings_topic,
+    receipts_topic,
+    ship_of,
+)
+from shared.domain.readings import MAX_SHIP
 
 
 @given(st.integers(0, MAX_SHIP))

@@ -11,8 +11,8 @@ from query_api.forecast.answers import GOOD_FOR_S, HISTORY_S, WAITING, Forecasts
 from query_api.forecast.fit import Fit
 from query_api.forecast.history import History
 from query_api.forecast.seasonal_naive import SeasonalNaive
-from shared.errors import Busy, InvalidInput
-from shared.slots import SLOT_S, Slots, Window
+from shared.domain.errors import Busy, InvalidInput
+from shared.domain.slots import SLOT_S, Slots, Window
 from tests.support.slots import DAY, MONDAY_S, slots_from
 from tests.support.waiting import until
 

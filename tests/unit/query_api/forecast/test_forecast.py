@@ -13,7 +13,7 @@ from query_api.forecast.history import history_of
 from query_api.forecast.linear import Linear
 from query_api.forecast.seasonal_naive import SeasonalNaive
 from query_api.forecast.steps import modelled
-from shared.slots import SLOT_S, Slots
+from shared.domain.slots import SLOT_S, Slots
 from tests.support.slots import DAY, MONDAY_S, slots_from, weekly
 
 MODELS: list[Model] = [Linear(), SeasonalNaive()]

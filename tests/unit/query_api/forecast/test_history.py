@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from query_api.forecast.history import History, history_of
-from shared.errors import InvalidInput
-from shared.slots import SLOT_S, no_slots
+from shared.domain.errors import InvalidInput
+from shared.domain.slots import SLOT_S, no_slots
 from tests.support.slots import DAY, MONDAY_S, slots_from, weekly
 
 DAY_S = 86_400

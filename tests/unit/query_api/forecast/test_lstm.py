@@ -13,8 +13,8 @@ from query_api.forecast.forecast import forecast
 from query_api.forecast.history import History, history_of
 from query_api.forecast.lstm import UNDER_WAY, BeingTrained, Lstm, Trained, train
 from query_api.forecast.seasonal_naive import SeasonalNaive
-from shared.errors import InvalidInput
-from shared.slots import SLOT_S
+from shared.domain.errors import InvalidInput
+from shared.domain.slots import SLOT_S
 from tests.support.slots import DAY, MONDAY_S, slots_from, weekly
 from tests.support.waiting import until
 

@@ -1,0 +1,128 @@
+"""The embedded store under measurement: SQLite, beside bare SQLite."""
+
+import itertools
+import json
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.databases import Goals
+from benchmarks.load import A_DAY, Batch, readings_of
+from normalizer_worker.rule.normalize import normalize
+from normalizer_worker.worker import Limits
+from shared.store.sqlite import FILE_NAME, SqliteStore
+
+PUT_READINGS = "INSERT OR REPLACE INTO readings (ship, time_us, value, unit, sent_at_us) VALUES (?, ?, ?, ?, ?)"
+PUT_SLOTS = "INSERT OR REPLACE INTO energy (ship, start_s, kwh, covered_s, provisional) VALUES (?, ?, ?, ?, ?)"
+
+Rows = list[tuple[Any, ...]]
+
+
+class EmbeddedDatabase:
+    """SQLite, a file for each store."""
+
+    kind = "embedded"
+    goals = Goals(
+        mqtt_per_s=100_000,
+        http_per_s=60_000,
+        share=0,
+        year_ms=150,
+        fleet_ms=300,
+        ships_ms=300,
+        top_of_month=False,
+        growth=1.5,
+    )
+    name = f"SQLite {sqlite3.sqlite_version}"
+
+    def new_place(self, folder: Path) -> "EmbeddedPlace":
+        """See `Database`."""
+        return EmbeddedPlace(folder)
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedPlace:
+    """One file."""
+
+    folder: Path
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """See `Place`."""
+        return {"POWER_STORE": "embedded", "POWER_DATA_DIR": str(self.folder)}
+
+    def look(self) -> "_Look":
+        """See `Place`."""
+        return _Look(self.folder)
+
+    def bare(self) -> "_Bare":
+        """See `Place`."""
+        return _Bare(self.folder)
+
+
+class _Look:
+    pause_s = 0.005
+
+    def __init__(self, folder: Path) -> None:
+        self._file = sqlite3.connect(f"file:{folder / FILE_NAME}?mode=ro", uri=True, isolation_level=None)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def missing(self, batches: Sequence[Batch]) -> Sequence[Batch]:
+        """Look for one at a time; a transaction shows whole or not at all."""
+        return list(itertools.dropwhile(self._is_there, batches))
+
+    def _is_there(self, batch: Batch) -> bool:
+        key = (batch.ship, batch.last_us)
+        found = self._file.execute("SELECT 1 FROM readings WHERE ship = ? AND time_us = ?", key).fetchone()
+        return found is not None
+
+
+class _Bare:
+    """The tables of the store, without what keeps its roll-ups."""
+
+    writes = "bare SQLite upserts of the same readings and slots"
+    reads = "bare SQLite SELECT and json.dumps of the same rows"
+
+    def __init__(self, folder: Path) -> None:
+        SqliteStore(folder).close()
+        self._connection = sqlite3.connect(folder / FILE_NAME, isolation_level=None)
+        self._connection.execute("PRAGMA synchronous=FULL")
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def year(self) -> None:
+        rows = self._connection.execute("SELECT start_s, kwh FROM energy WHERE ship = 0 ORDER BY start_s")
+        json.dumps(rows.fetchall())
+
+    def prepared(self, batches: Sequence[Batch]) -> Callable[[], None]:
+        """Prepare transactions as large as the worker's."""
+        for (name,) in self._connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall():
+            self._connection.execute(f'DROP TRIGGER "{name}"')
+        per_transaction = max(Limits().readings // A_DAY, 1)
+        starts = range(0, len(batches), per_transaction)
+        transactions = [_table_rows(batches[i : i + per_transaction]) for i in starts]
+
+        def write() -> None:
+            for readings, slots in transactions:
+                self._connection.execute("BEGIN IMMEDIATE")
+                self._connection.executemany(PUT_READINGS, readings)
+                self._connection.executemany(PUT_SLOTS, slots)
+                self._connection.execute("COMMIT")
+
+        return write
+
+
+def _table_rows(batches: Sequence[Batch]) -> tuple[Rows, Rows]:
+    """Give what the two tables will hold of batches, as the rows that SQLite takes."""
+    readings = readings_of(batches)
+    slots = normalize(readings)
+    moments, values = readings.moment_us.tolist(), readings.value.tolist()
+    of_slots = (slots.ship, slots.start_s, slots.kwh, slots.covered_s, slots.provisional)
+    return (
+        [(ship, *row, "kW", 0) for ship, *row in zip(readings.ship.tolist(), moments, values, strict=True)],
+        list(zip(*(column.tolist() for column in of_slots), strict=True)),
+    )

@@ -1,0 +1,257 @@
+"""The store in InfluxDB under measurement, beside bare writes to and queries of the same server."""
+
+import json
+import os
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import urllib3
+from influxdb_client.client.influxdb_client import InfluxDBClient
+from influxdb_client.rest import ApiException
+
+from benchmarks.databases import Goals
+from benchmarks.load import STEP_S, Batch, readings_of
+from benchmarks.service import free_port
+from normalizer_worker.rule.normalize import normalize
+from power_cli import influxd
+from power_cli.up import HOST
+from shared.domain.errors import Unavailable
+from shared.domain.slots import SLOT_S
+from shared.domain.timestamps import US_PER_S
+from shared.runtime.settings import StoreSettings
+from shared.store.influx.roll_ups import ships_of
+from shared.store.influx.server import LINES, NS_PER_S, NS_PER_US, Account, Server
+
+OK = 200
+FEW_S = 3600
+"""Slots less than this apart are looked for together."""
+
+
+@contextmanager
+def influx_database(folder: Path) -> Iterator["InfluxDatabase"]:
+    """Use the InfluxDB of INFLUXDB_URL, else start one in a folder; what is made there is dropped at the end.
+
+    Raises:
+        Unavailable: it does not answer, or does not start.
+
+    """
+    given = os.environ.get("INFLUXDB_URL")
+    with nullcontext(given) if given else influxd.running(folder, HOST, free_port()) as url:
+        environ = {**os.environ, "POWER_STORE": "influxdb", "INFLUXDB_URL": url}
+        database = InfluxDatabase(StoreSettings.load(environ))
+        try:
+            yield database
+        finally:
+            database.drop()
+
+
+class _Client:
+    """A client of InfluxDB without any store, on one connection."""
+
+    def __init__(self, settings: StoreSettings, database: str = "") -> None:
+        user, is_pair, password = (settings.influxdb_token or "").partition(":")
+        who = urllib3.make_headers(basic_auth=f"{user}:{password}") if is_pair else {"Authorization": f"Token {user}"}
+        self._http = urllib3.PoolManager(num_pools=1, maxsize=1, retries=False, headers=who if user else None)
+        self._url, self._database = settings.influxdb_url.rstrip("/"), database
+
+    def close(self) -> None:
+        self._http.clear()
+
+    def version(self) -> str:
+        return self._request("GET", "/ping").headers.get("X-Influxdb-Version", "?").removeprefix("v")
+
+    def write(self, body: bytes) -> None:
+        self._request("POST", f"/write?db={self._database}", body=body)
+
+    def ask(self, influxql: str) -> Any:
+        fields = {"db": self._database, "epoch": "s", "q": influxql}
+        return json.loads(self._request("POST", "/query", fields=fields, encode_multipart=False).data)
+
+    def _request(self, method: str, path: str, **rest: Any) -> urllib3.BaseHTTPResponse:
+        try:
+            response = self._http.request(method, self._url + path, **rest)
+        except urllib3.exceptions.HTTPError as error:
+            raise Unavailable(f"InfluxDB at {self._url} does not answer: {error}") from error
+        if response.status // 100 * 100 != OK:
+            raise Unavailable(f"InfluxDB at {self._url} answers {response.status}: {response.data[:200]!r}")
+        return response
+
+
+class InfluxDatabase:
+    """A server, with a database for each store: on 2.x a bucket, which the token must be allowed to make."""
+
+    kind = "influxdb"
+    goals = Goals(
+        mqtt_per_s=40_000,
+        http_per_s=40_000,
+        share=0.4,
+        year_ms=250,
+        fleet_ms=300,
+        ships_ms=700,
+        top_of_month=True,
+        growth=None,
+    )
+
+    def __init__(self, settings: StoreSettings) -> None:
+        """Use the server of some settings."""
+        self._settings = settings
+        client = _Client(settings)
+        self._version = client.version()
+        client.close()
+        self._drops: list[Callable[[], object]] = []
+
+    @property
+    def name(self) -> str:
+        """See `Database`."""
+        return f"InfluxDB {self._version}"
+
+    def new_place(self, folder: Path) -> "InfluxPlace":
+        """See `Database`."""
+        bucket = f"power_bench_{secrets.token_hex(4)}"
+        (self._make_database if self._version.startswith("1.") else self._make_bucket)(bucket)
+        return InfluxPlace(folder, self._settings.model_copy(update={"influxdb_bucket": bucket}))
+
+    def drop(self) -> None:
+        """Drop all that was made."""
+        for drop in self._drops:
+            with suppress(Unavailable, ApiException, urllib3.exceptions.HTTPError):
+                drop()
+
+    def _make_database(self, name: str) -> None:
+        client = _Client(self._settings)
+        client.ask(f"CREATE DATABASE {name}")
+        self._drops.append(lambda: client.ask(f"DROP DATABASE {name}"))
+
+    def _make_bucket(self, name: str) -> None:
+        url, token, org = self._settings.influxdb_url, self._settings.influxdb_token, self._settings.influxdb_org
+        api: Any = InfluxDBClient(url, token=token or "", org=org).buckets_api()
+        try:
+            bucket = api.create_bucket(bucket_name=name, org=org)
+        except ApiException as error:
+            raise Unavailable(
+                f"InfluxDB at {url} makes no bucket for the bench: {error.status} {error.body}"
+            ) from error
+        self._drops.append(lambda: api.delete_bucket(bucket))
+
+
+@dataclass(frozen=True, slots=True)
+class InfluxPlace:
+    """One database of a server."""
+
+    folder: Path
+    settings: StoreSettings
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """See `Place`."""
+        return {
+            "POWER_STORE": "influxdb",
+            "POWER_DATA_DIR": str(self.folder),
+            "INFLUXDB_URL": self.settings.influxdb_url,
+            "INFLUXDB_BUCKET": self.settings.influxdb_bucket,
+        }
+
+    def look(self) -> "_Look":
+        """See `Place`."""
+        return _Look(self.settings)
+
+    def bare(self) -> "_Bare":
+        """See `Place`."""
+        return _Bare(self.settings)
+
+
+class _Look:
+    """Looks for slots: they come after their readings."""
+
+    pause_s = 0.02
+
+    def __init__(self, settings: StoreSettings) -> None:
+        account = Account(
+            settings.influxdb_url, settings.influxdb_bucket, settings.influxdb_token or "", settings.influxdb_org
+        )
+        self._server = Server(account, connections=1)
+
+    def close(self) -> None:
+        self._server.close()
+
+    def missing(self, batches: Sequence[Batch]) -> Sequence[Batch]:
+        """Look for the first alone, and once it is there for all at once."""
+        return batches if not batches or self._lacking(batches[:1]) else self._lacking(batches)
+
+    def _lacking(self, batches: Sequence[Batch]) -> list[Batch]:
+        slots = [(batch, *_last_slot(batch)) for batch in batches]
+        which = f" AND ship = '{batches[0].ship}'" if len(batches) == 1 else ""
+        covered_s = self._covered_s(sorted({start_s for _, start_s, _ in slots}), which)
+        return [batch for batch, start_s, needs_s in slots if covered_s.get((batch.ship, start_s), 0) < needs_s]
+
+    def _covered_s(self, starts_s: Sequence[int], which: str) -> dict[tuple[int, int], float]:
+        """Give the cover of slots, by ship and start."""
+        cuts = [i for i, start_s in enumerate(starts_s) if i == 0 or start_s - starts_s[i - 1] > FEW_S]
+        runs = [(starts_s[i], starts_s[j - 1]) for i, j in pairwise([*cuts, len(starts_s)])]
+        statements = [
+            f"SELECT covered_s FROM energy WHERE time >= {start_s * NS_PER_S} AND time <= {end_s * NS_PER_S}{which}"  # noqa: S608  # all are ours
+            " GROUP BY ship"
+            for start_s, end_s in runs
+        ]
+        return {
+            (ship, int(time_ns) // NS_PER_S): float(covered_s)
+            for table in self._server.query(statements, {})
+            for ship, time_ns, covered_s in zip(ships_of(table), table["time"], table["covered_s"], strict=True)
+        }
+
+
+def _last_slot(batch: Batch) -> tuple[int, int]:
+    """Give the start of the slot of a batch's last reading, and the cover it has once the batch is stored."""
+    last_s = batch.last_us // US_PER_S
+    start_s = last_s // SLOT_S * SLOT_S
+    return start_s, min(last_s + STEP_S - start_s, SLOT_S)
+
+
+class _Bare:
+    """Writes ready-made lines, in requests as large as are quickest, on one connection."""
+
+    writes = "bare InfluxDB writes of the same points (readings and slots), their lines made beforehand"
+    reads = "bare InfluxQL SELECT and json.dumps of the same rows"
+
+    def __init__(self, settings: StoreSettings) -> None:
+        self._client = _Client(settings, settings.influxdb_bucket)
+
+    def close(self) -> None:
+        self._client.close()
+
+    def prepared(self, batches: Sequence[Batch]) -> Callable[[], None]:
+        lines = _lines(batches)
+        bodies = ["\n".join(lines[i : i + LINES]).encode() for i in range(0, len(lines), LINES)]
+
+        def write() -> None:
+            for body in bodies:
+                self._client.write(body)
+
+        return write
+
+    def year(self) -> None:
+        (result,) = self._client.ask("SELECT kwh FROM energy WHERE ship = '0'")["results"]
+        json.dumps(result["series"][0]["values"])
+
+
+def _lines(batches: Sequence[Batch]) -> list[str]:
+    """Give what the store will hold of batches, as line protocol."""
+    readings = readings_of(batches)
+    slots = normalize(readings)
+    of_readings = (readings.ship, readings.value, readings.moment_us * NS_PER_US)
+    of_slots = (slots.ship, slots.kwh, slots.covered_s, slots.provisional, slots.start_s * NS_PER_S)
+    return [
+        *(
+            f'readings,ship={ship} value={value!r},unit="kW",sent_at=0i {time_ns}'
+            for ship, value, time_ns in zip(*(column.tolist() for column in of_readings), strict=True)
+        ),
+        *(
+            f"energy,ship={ship} kwh={kwh!r},covered_s={covered_s!r},provisional={provisional} {time_ns}"
+            for ship, kwh, covered_s, provisional, time_ns in zip(*(each.tolist() for each in of_slots), strict=True)
+        ),
+    ]

@@ -1,0 +1,160 @@
+"""The load generator: batches encoded beforehand, sent by a process of its own over MQTT or HTTP."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from http.client import HTTPConnection
+from multiprocessing import get_context
+from multiprocessing.synchronize import Event, Semaphore
+from typing import TypeVar
+
+import numpy as np
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion
+
+from power_cli.up import HOST
+from shared.contract.acceptance import Rules
+from shared.contract.batch import columns, decode
+from shared.contract.topics import readings_topic
+from shared.domain.clock import now_us
+from shared.domain.errors import Unavailable
+from shared.domain.readings import I64, Readings
+from shared.domain.timestamps import US_PER_S
+
+START_S = 1_704_067_200
+"""2024-01-01T00:00:00Z."""
+STEP_S = 300
+DAY_S = 86_400
+A_DAY = DAY_S // STEP_S
+HTTP_CONNECTIONS = 16
+IN_FLIGHT = 1000
+GIVE_UP_S = 120.0
+UNAVAILABLE = 503
+ACCEPTED = 202
+
+Seconds = TypeVar("Seconds", int, I64)
+Parts = Sequence[Sequence["Batch"]]
+Send = Callable[[int, Parts, Event, Semaphore], None]
+
+
+def offset_s(ship: Seconds) -> Seconds:
+    """Give the second within the five minutes at which a ship takes its readings: real ships share none."""
+    return ship * 37 % STEP_S
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Readings of one ship, five minutes apart; `step` counts these since `START_S`."""
+
+    ship: int
+    step: int
+    readings: int = A_DAY
+
+    @property
+    def last_us(self) -> int:
+        """The moment of the last reading."""
+        return (START_S + (self.step + self.readings - 1) * STEP_S + offset_s(self.ship)) * US_PER_S
+
+    def payload(self) -> bytes:
+        """Encode it as a ship does."""
+        steps = np.arange(self.step, self.step + self.readings)
+        moments = (START_S + steps * STEP_S + offset_s(self.ship)).astype("datetime64[s]").astype(str)
+        values = (self.ship * 31 + steps * 17) % 9973 / 10
+        rows = zip(moments.tolist(), values.tolist(), strict=True)
+        data = ", ".join(f'{{"datetime": "{moment}Z", "value": {value}}}' for moment, value in rows)
+        return f'{{"spaceship_id": {self.ship}, "units": "kW", "data": [{data}]}}'.encode()
+
+
+def readings_of(batches: Sequence[Batch]) -> Readings:
+    """Give what the service makes of batches, as columns."""
+    rules, moment_us = Rules(), now_us()
+    return columns([decode(batch.payload(), rules, moment_us)._replace(sent_at_us=0) for batch in batches])
+
+
+@contextmanager
+def generator(send: Send, port: int, *parts: Sequence[Batch]) -> Iterator[Callable[[], None]]:
+    """Have parts of a load sent by a process of its own.
+
+    Args:
+        send: `publish` or `post`.
+        port: where to.
+        parts: what to send at a time.
+
+    Yields:
+        What starts the next part. The first is encoded by then, and the connections stand; at the end, all that was
+        started has been sent and confirmed.
+
+    Raises:
+        Unavailable: the process has failed.
+
+    """
+    context = get_context("spawn")
+    ready, turn = context.Event(), context.Semaphore(0)
+    process = context.Process(target=send, args=(port, parts, ready, turn), daemon=True)
+    process.start()
+    try:
+        while not ready.wait(0.1):
+            if process.exitcode is not None:
+                raise Unavailable("the load generator failed before it began")
+        yield turn.release
+        process.join(GIVE_UP_S)
+        if process.exitcode != 0:
+            raise Unavailable("the load generator did not get to its end")
+    finally:
+        process.kill()
+        process.join()
+
+
+def publish(port: int, parts: Parts, ready: Event, turn: Semaphore, room: str = "ships") -> None:
+    """Publish with QoS 1 on one connection; `room` takes the place of `ships` in the topics."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started us ends us
+    client = Client(CallbackAPIVersion.VERSION2)
+    client.max_inflight_messages_set(IN_FLIGHT)
+    client.connect(HOST, port)
+    client.loop_start()
+    for part in parts:
+        messages = [(readings_topic(each.ship).replace("ships", room), each.payload()) for each in part]
+        ready.set()
+        turn.acquire()
+        for sent in [client.publish(topic, payload, qos=1) for topic, payload in messages]:
+            sent.wait_for_publish(GIVE_UP_S)
+    client.disconnect()
+    client.loop_stop()
+
+
+def post(port: int, parts: Parts, ready: Event, turn: Semaphore) -> None:
+    """POST on `HTTP_CONNECTIONS` connections that stay open, each with one request at a time."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    local = threading.local()
+
+    def connect() -> None:
+        local.connection = HTTPConnection(HOST, port, timeout=GIVE_UP_S)
+        local.connection.connect()
+
+    with ThreadPoolExecutor(HTTP_CONNECTIONS, initializer=connect) as pool:
+        for part in parts:
+            bodies = [each.payload() for each in part]
+            ready.set()
+            turn.acquire()
+            for _ in pool.map(partial(_post, local), bodies):
+                pass
+
+
+def _post(local: threading.local, body: bytes) -> None:
+    """Send one body until it is taken: a service may say that it is busy."""
+    connection: HTTPConnection = local.connection
+    status = UNAVAILABLE
+    while status == UNAVAILABLE:
+        connection.request("POST", "/data", body, {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        response.read()
+        status = response.status
+        if status == UNAVAILABLE:
+            time.sleep(0.05)
+    if status != ACCEPTED:
+        raise Unavailable(f"a POST was answered with {status}")

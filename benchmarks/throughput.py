@@ -1,0 +1,75 @@
+"""Batches of a day from many ships, over MQTT and over HTTP, until stored; beside bare writes to the same database."""
+
+import itertools
+import time
+from collections.abc import Sequence
+from statistics import median
+
+from benchmarks.databases import Bare
+from benchmarks.load import A_DAY, HTTP_CONNECTIONS, Batch, Send, generator, post, publish
+from benchmarks.rounds import Options, in_turn
+from benchmarks.service import Service
+from benchmarks.table import Row
+
+
+def measure(options: Options) -> list[Row]:
+    """Measure readings per second, over MQTT, over HTTP, and written by a bare client."""
+    ships = options.size(1000, 200)
+    days, bare_days = itertools.count(), itertools.count()
+    bare = options.new_place().bare()
+    with Service(options.new_place()) as service:
+
+        def sent(send: Send, port: int) -> float:
+            return _sent(service, send, port, _a_day(ships, next(days)))
+
+        samples = in_turn(
+            options.size(5, 2),
+            lambda: sent(publish, service.mqtt_port),
+            lambda: sent(post, service.port),
+            lambda: _written(bare, _a_day(ships, next(bare_days))),
+        )
+    bare.close()
+    mqtt, http, written = (median(each) for each in samples)
+    goals = options.database.goals
+    return [
+        Row(
+            f"batches of {A_DAY} from {ships:,} ships over MQTT, until stored",
+            f"{mqtt:,.0f} readings/s",
+            f"{bare.writes}: {written:,.0f} readings/s",
+            mqtt / written,
+            f"{goals.mqtt_per_s:,} readings/s" + (f", {goals.share:.0%} of the baseline" if goals.share else ""),
+            holds=mqtt >= goals.mqtt_per_s and mqtt >= goals.share * written,
+            samples={"readings/s": samples[0], "bare readings/s": samples[2]},
+        ),
+        Row(
+            f"the same over HTTP POST, {HTTP_CONNECTIONS} connections",
+            f"{http:,.0f} readings/s",
+            f"the same over MQTT: {mqtt:,.0f} readings/s",
+            http / mqtt,
+            f"{goals.http_per_s:,} readings/s",
+            holds=http >= goals.http_per_s,
+            samples={"readings/s": samples[1], "over MQTT readings/s": samples[0]},
+        ),
+    ]
+
+
+def _a_day(ships: int, day: int) -> list[Batch]:
+    return [Batch(ship, day * A_DAY) for ship in range(ships)]
+
+
+def _sent(service: Service, send: Send, port: int, batches: Sequence[Batch]) -> float:
+    """Give the rate from the first byte sent until the last batch is visible; a batch is stored whole or not at all."""
+    with generator(send, port, batches) as start:
+        began_s = time.perf_counter()
+        start()
+        service.await_stored(batches[::-1])
+        took_s = time.perf_counter() - began_s
+    return sum(batch.readings for batch in batches) / took_s
+
+
+def _written(bare: Bare, batches: Sequence[Batch]) -> float:
+    """Give the rate of a bare client that writes the same readings and slots."""
+    write = bare.prepared(batches)
+    began_s = time.perf_counter()
+    write()
+    return sum(batch.readings for batch in batches) / (time.perf_counter() - began_s)

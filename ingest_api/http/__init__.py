@@ -1,0 +1,1 @@
+"""The gateway's HTTP interface: routes, schemas, and reading what is posted."""

@@ -1,0 +1,1 @@
+"""What the gateway has accepted and not yet seen stored, on disk."""

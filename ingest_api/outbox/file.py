@@ -1,0 +1,122 @@
+"""Opening the outbox's file: by one process at a time, and not if it is damaged."""
+
+import fcntl
+import os
+import resource
+import sqlite3
+from pathlib import Path
+from typing import IO
+
+from shared.contract.batch import MAX_BYTES
+from shared.domain.errors import InvalidSettings, Unavailable
+from shared.runtime.private_files import make_private, private_folder
+from shared.runtime.sqlite_files import SqliteFile
+
+FILE_NAME = "outbox.sqlite"
+LOCK_NAME = "outbox.lock"
+_SCHEMA = Path(__file__).with_name("schema.sql")
+_FROM_1 = Path(__file__).with_name("from_1.sql")
+_VERSION = 2
+CHECKPOINT_PAGES = 1000
+LOG_BYTES = CHECKPOINT_PAGES * 4096 + MAX_BYTES
+"""How long the log gets, however large the batches: until the checkpoint, and by one of full size."""
+MARGIN_BYTES = 2 * 1024 * 1024
+PLENTY_BYTES = 256 * 1024 * 1024
+CACHE_KIB = 1024
+"""For each connection, of which there may be as many as threads."""
+
+
+def locked(folder: Path) -> IO[str]:
+    """Take the outbox of a folder for this process alone: of two, neither would know how much the other has in it.
+
+    Raises:
+        InvalidSettings: the folder cannot be written, or another process has it.
+
+    """
+    try:
+        private_folder(folder)
+        make_private(folder / LOCK_NAME)
+        lock = (folder / LOCK_NAME).open("w", encoding="utf-8")
+    except OSError as error:
+        raise InvalidSettings(f"cannot keep accepted batches in {folder}: {error.strerror}") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise InvalidSettings(f"the outbox in {folder} is in use by another gateway") from None
+    return lock
+
+
+def opened(folder: Path) -> SqliteFile:
+    """Open the file, or make it.
+
+    Raises:
+        InvalidSettings: it cannot be used, or is damaged; it is left as it is.
+        Unavailable: the disk is full, or another program is writing it.
+
+    """
+    path = folder / FILE_NAME
+    upgrades = {1: _FROM_1.read_text("utf-8")}
+    file = SqliteFile(path, _SCHEMA.read_text("utf-8"), _VERSION, upgrades=upgrades, cache_kib=CACHE_KIB)
+    try:
+        _check(file)
+    except sqlite3.DatabaseError as error:
+        file.close()
+        why = " ".join(str(error).split())
+        raise InvalidSettings(
+            f"{path} is damaged ({why}), and accepted batches may be in it: to start without them,"
+            " move it away together with its -wal and -shm"
+        ) from None
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _check(file: SqliteFile) -> None:
+    """Look for damage, but only where batches wait: what became of the others may be millions of rows."""
+    with file.errors():
+        found = str(file.connection().execute("PRAGMA quick_check(outbox)").fetchone()[0])
+    if found != "ok":
+        raise sqlite3.DatabaseError(found)
+
+
+def write_nothing_new(connection: sqlite3.Connection) -> None:
+    """Write what the file says already, to find out whether it can be written."""
+    connection.execute(f"PRAGMA user_version={_VERSION}")
+
+
+def has_disk_for(file: SqliteFile, folder: Path, size: int) -> bool:
+    """Tell whether so many bytes can be written, and all that has to be written after them to take them out again.
+
+    They go to the file's log, which stays as long as it once was, and then to the file, where they take unused pages
+    before it grows; it may have to grow for what is in the log already, too.
+
+    Raises:
+        Unavailable: the file cannot be read, is gone, or another one is in its place.
+
+    """
+    try:
+        found, is_in_place = os.statvfs(folder / FILE_NAME), file.is_in_place()
+    except OSError as error:
+        raise Unavailable(f"the outbox is out of reach: {error}") from None
+    if not is_in_place:
+        raise Unavailable(f"the outbox is out of reach: another file is in the place of {folder / FILE_NAME}")
+    free, longest = found.f_bavail * found.f_frsize, resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    if free >= 2 * size + PLENTY_BYTES and longest == resource.RLIM_INFINITY:
+        return True
+    with file.errors(), file.reading() as connection:
+        page, pages, unused = (
+            int(connection.execute(f"PRAGMA {name}").fetchone()[0])
+            for name in ("page_size", "page_count", "freelist_count")
+        )
+    grown = pages * page + max(size - unused * page, 0)
+    if longest != resource.RLIM_INFINITY and max(grown, LOG_BYTES) + MARGIN_BYTES > longest:
+        return False
+    file_grows = max(grown - _size(folder / FILE_NAME), 0)
+    log_grows = max(LOG_BYTES + max(size - MAX_BYTES, 0) - _size(folder / f"{FILE_NAME}-wal"), 0)
+    return free >= file_grows + log_grows + MARGIN_BYTES
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

@@ -1,0 +1,329 @@
+"""Messages that can never be stored, kept with the reason, in an SQLite file of their own, within bounds."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from sqlite3 import Connection
+from typing import NamedTuple
+
+from shared.contract.topics import ship_of
+from shared.domain.errors import InvalidInput, Problem
+from shared.runtime.sqlite_files import SqliteFile
+
+FILE_NAME = "dead-letters.sqlite"
+MAX_PAYLOAD_BYTES = 64 * 1024
+"""So much is kept of a payload; the rest is cut off."""
+LETTER_BYTES = 512
+"""What a letter takes besides what is in it."""
+OLD_AT_ONCE = 100
+"""How many letters of an older version's file are brought forward in one transaction."""
+BUSY_S = 1.0
+"""How long the worker waits for another process that is writing, before it goes on with what can be stored."""
+NO_SHIP = -1
+"""Stands for all topics that name no ship."""
+_ALL = -2
+_VERSION = 2
+_SCHEMA = """
+CREATE TABLE dead_letters (
+    digest BLOB PRIMARY KEY,
+    topic TEXT NOT NULL,
+    payload BLOB NOT NULL,
+    payload_bytes INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    problems TEXT NOT NULL,
+    first_us INTEGER NOT NULL,
+    last_us INTEGER NOT NULL,
+    times INTEGER NOT NULL,
+    ship INTEGER NOT NULL,
+    kept_bytes INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX letters_by_last ON dead_letters (last_us DESC, digest);
+CREATE INDEX letters_by_ship ON dead_letters (ship, last_us, digest);
+CREATE TABLE totals (ship INTEGER PRIMARY KEY, letters INTEGER NOT NULL, kept_bytes INTEGER NOT NULL) STRICT;
+CREATE TRIGGER letter_added AFTER INSERT ON dead_letters BEGIN
+    INSERT INTO totals VALUES (new.ship, 1, new.kept_bytes), (-2, 1, new.kept_bytes)
+    ON CONFLICT DO UPDATE SET letters = letters + 1, kept_bytes = kept_bytes + excluded.kept_bytes;
+END;
+CREATE TRIGGER letter_removed AFTER DELETE ON dead_letters BEGIN
+    UPDATE totals SET letters = letters - 1, kept_bytes = kept_bytes - old.kept_bytes WHERE ship IN (old.ship, -2);
+    DELETE FROM totals WHERE ship = old.ship AND letters = 0;
+END;
+"""
+"""In `totals` the ship -2 stands for all."""
+_FROM_1 = f"ALTER TABLE dead_letters RENAME TO old_letters;\nDROP INDEX IF EXISTS dead_letters_by_last;\n{_SCHEMA}"
+"""The letters themselves are brought forward a few at a time: there may be very many."""
+_KEEP = """
+INSERT INTO dead_letters VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET
+    first_us = min(first_us, excluded.first_us),
+    last_us = max(last_us, excluded.last_us),
+    times = times + excluded.times
+"""
+_COLUMNS = "topic, payload, payload_bytes, reason, problems, first_us, last_us, times, digest"
+_NEWEST = """
+SELECT digest, topic, payload_bytes, reason, problems, first_us, last_us, times
+FROM dead_letters ORDER BY last_us DESC, digest LIMIT ?
+"""
+_OLD = f"""
+SELECT
+    topic, substr(payload, 1, {MAX_PAYLOAD_BYTES}), length(payload), reason, problems, first_us, last_us, times, digest
+FROM old_letters ORDER BY digest LIMIT ?
+"""  # noqa: S608  # put together from constants
+
+
+class Bounds(NamedTuple):
+    """How much is kept; beyond it the letters that came last the longest ago go first."""
+
+    letters_of_ship: int = 1000
+    bytes_of_ship: int = 16 * 1024 * 1024
+    bytes_of_all: int = 256 * 1024 * 1024
+
+
+def digest_of(topic: str, payload: bytes) -> bytes:
+    """Give what the same message again has in common with a letter, however much of it is kept."""
+    digest = hashlib.sha256(topic.encode() + b"\0")
+    digest.update(payload)
+    return digest.digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A dead letter without its payload, which may be long and is a stranger's.
+
+    Attributes:
+        digest: of topic and payload.
+        payload_bytes: the payload's length, as it came.
+
+    The others are those of `DeadLetter`.
+
+    """
+
+    digest: bytes
+    topic: str
+    payload_bytes: int
+    reason: str
+    problems: tuple[Problem, ...]
+    first_us: int
+    last_us: int
+    times: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """One message and why it is dead.
+
+    Attributes:
+        topic: where it came from.
+        payload: its bytes, as they came; of a long one the first `MAX_PAYLOAD_BYTES`.
+        payload_bytes: how many bytes came.
+        reason: one line.
+        problems: the places of its faults, up to 100.
+        first_us: when it came first, microseconds since 1970.
+        last_us: when it came last.
+        times: how often the same bytes came on the topic, redelivery included.
+        digest: of topic and whole payload: what the same message again has in common with it.
+
+    """
+
+    topic: str
+    payload: bytes
+    payload_bytes: int
+    reason: str
+    problems: tuple[Problem, ...]
+    first_us: int
+    last_us: int
+    times: int
+    digest: bytes
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether only the beginning of its payload is kept."""
+        return len(self.payload) < self.payload_bytes
+
+    def why(self, most: int) -> str:
+        """Say it in one line: the reason, and the first faults, where it does not name them itself."""
+        named = [each for each in self.problems[:most] if each.problem not in self.reason]
+        faults = "; ".join(f"{each.at} {each.problem}" for each in named)
+        return f"{self.reason}: {faults}" if faults else self.reason
+
+    @classmethod
+    def of(cls, topic: str, payload: bytes, error: InvalidInput, now_us: int) -> "DeadLetter":
+        """Keep a message for the error that it caused."""
+        kept, digest = payload[:MAX_PAYLOAD_BYTES], digest_of(topic, payload)
+        return cls(topic, kept, len(payload), error.summary, error.problems, now_us, now_us, 1, digest)
+
+
+class DeadLetters:
+    """The dead letters of one data folder; the same message again is counted, not kept again."""
+
+    def __init__(self, folder: Path, bounds: Bounds = Bounds()) -> None:  # noqa: B008  # it cannot be changed
+        """Open `dead-letters.sqlite` in a folder, and make it where it is missing.
+
+        Raises:
+            InvalidSettings: the file cannot be used.
+
+        """
+        upgrades = {1: _FROM_1}
+        path = folder / FILE_NAME
+        self._file = SqliteFile(path, _SCHEMA, _VERSION, upgrades=upgrades, cache_kib=1024, busy_s=BUSY_S)
+        self._bounds = bounds
+        with self._file.errors():
+            old = "SELECT count(*) FROM sqlite_schema WHERE name = 'old_letters'"
+            self._has_old = bool(self._file.connection().execute(old).fetchone()[0])
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def keep(self, letters: Sequence[DeadLetter]) -> int:
+        """Make letters durable; give how many letters were dropped because there are too many.
+
+        Raises:
+            Unavailable: the file cannot be written now; none of them was kept.
+
+        """
+        if not letters:
+            return 0
+        with self._file.transaction() as connection:
+            return self._insert(connection, letters)
+
+    def tidy(self) -> None:
+        """Bring a few letters of an older version's file forward, if there are any left; `has_old` tells.
+
+        Raises:
+            Unavailable: the file cannot be written now.
+
+        """
+        if not self._has_old:
+            return
+        with self._file.transaction() as connection:
+            rows = connection.execute(_OLD, (OLD_AT_ONCE,)).fetchall()
+            if rows:
+                self._insert(connection, [_letter(*row) for row in rows])
+                connection.execute("DELETE FROM old_letters WHERE digest <= ?", (rows[-1][-1],))
+            else:
+                connection.execute("DROP TABLE old_letters")
+        self._has_old = bool(rows)
+
+    @property
+    def has_old(self) -> bool:
+        """Whether letters of an older version's file are still to be brought forward, by `tidy`."""
+        return self._has_old
+
+    def _insert(self, connection: Connection, letters: Sequence[DeadLetter]) -> int:
+        rows = [_row(letter) for letter in letters]
+        connection.executemany(_KEEP, rows)
+        dropped = 0
+        for ship in {row[-2] for row in rows}:
+            dropped += self._drop(connection, ship, self._bounds.letters_of_ship, self._bounds.bytes_of_ship)
+        return dropped + self._drop(connection, _ALL, None, self._bounds.bytes_of_all)
+
+    def _drop(self, connection: Connection, ship: int, max_letters: int | None, max_bytes: int) -> int:
+        """Drop the oldest letters of a ship, or of `_ALL`, as far as they are too many; give how many those were."""
+        total = connection.execute("SELECT letters, kept_bytes FROM totals WHERE ship = ?", (ship,)).fetchone()
+        letters, kept_bytes = total or (0, 0)
+        dropped: list[tuple[bytes]] = []
+        which = "ORDER BY last_us, digest DESC" if ship == _ALL else "WHERE ship = ? ORDER BY last_us, digest"
+        query = f"SELECT digest, kept_bytes FROM dead_letters {which}"  # noqa: S608  # put together from constants
+        with closing(connection.execute(query, () if ship == _ALL else (ship,))) as oldest:
+            while (max_letters is not None and letters > max_letters) or kept_bytes > max_bytes:
+                digest, size_bytes = oldest.fetchone()
+                dropped.append((digest,))
+                letters, kept_bytes = letters - 1, kept_bytes - size_bytes
+        connection.executemany("DELETE FROM dead_letters WHERE digest = ?", dropped)
+        return len(dropped)
+
+    def all(self) -> Iterator[DeadLetter]:
+        """Give every letter, the one that came last first."""
+        return self._select("ORDER BY last_us DESC, digest")
+
+    def count(self) -> int:
+        """Tell how many there are.
+
+        Raises:
+            Unavailable: the file cannot be read now.
+
+        """
+        with self._file.errors():
+            total = self._file.connection().execute("SELECT letters FROM totals WHERE ship = ?", (_ALL,)).fetchone()
+            return int(total[0]) if total else 0
+
+    def newest(self, limit: int) -> list[Summary]:
+        """Give those that came last, the last of them first; what it costs depends on `limit` alone.
+
+        Raises:
+            Unavailable: the file cannot be read now.
+
+        """
+        with self._file.errors():
+            rows = self._file.connection().execute(_NEWEST, (limit,)).fetchall()
+        return [_summary(*row) for row in rows]
+
+    def between(self, first: bytes, last: bytes) -> Iterator[DeadLetter]:
+        """Give the letters whose digests lie between two, these included."""
+        return self._select("WHERE digest BETWEEN ? AND ? ORDER BY digest", first, last)
+
+    def _select(self, which: str, *bound: bytes) -> Iterator[DeadLetter]:
+        with self._file.errors():
+            query = f"SELECT {_COLUMNS} FROM dead_letters {which}"  # noqa: S608  # put together from constants
+            for row in self._file.connection().execute(query, bound):
+                yield _letter(*row)
+
+    def remove(self, letter: DeadLetter) -> bool:
+        """Remove a letter, unless its message has come once more since it was read; tell whether it is removed.
+
+        Raises:
+            Unavailable: the file cannot be written now.
+
+        """
+        with self._file.transaction() as connection:
+            found = connection.execute(
+                "DELETE FROM dead_letters WHERE digest = ? AND times = ?", (letter.digest, letter.times)
+            )
+            return found.rowcount == 1
+
+
+def _summary(digest: bytes, topic: str, size: int, reason: str, problems: str, *numbers: int) -> Summary:
+    first_us, last_us, times = numbers
+    return Summary(digest, topic, size, reason, _faults(problems), first_us, last_us, times)
+
+
+def _faults(problems: str) -> tuple[Problem, ...]:
+    return tuple(Problem(**problem) for problem in json.loads(problems))
+
+
+def _letter(  # noqa: PLR0913, PLR0917  # the columns of one
+    topic: str,
+    payload: bytes,
+    payload_bytes: int,
+    reason: str,
+    problems: str,
+    first_us: int,
+    last_us: int,
+    times: int,
+    digest: bytes,
+) -> DeadLetter:
+    return DeadLetter(topic, payload, payload_bytes, reason, _faults(problems), first_us, last_us, times, digest)
+
+
+def _row(letter: DeadLetter) -> tuple[bytes, str, bytes, int, str, str, int, int, int, int, int]:
+    problems = json.dumps([{"at": each.at, "problem": each.problem} for each in letter.problems])
+    texts = letter.topic, letter.reason, problems
+    kept_bytes = LETTER_BYTES + len(letter.payload) + sum(len(each.encode()) for each in texts)
+    ship = ship_of(letter.topic)
+    return (
+        letter.digest,
+        letter.topic,
+        letter.payload,
+        letter.payload_bytes,
+        letter.reason,
+        problems,
+        letter.first_us,
+        letter.last_us,
+        letter.times,
+        NO_SHIP if ship is None else ship,
+        kept_bytes,
+    )

@@ -1,0 +1,1 @@
+"""The worker's MQTT connection: session, acknowledgements, receipts and canary."""

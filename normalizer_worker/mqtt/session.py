@@ -1,0 +1,284 @@
+"""The worker's end of MQTT: one object per connection, read and acknowledged from one thread."""
+
+import select
+import ssl
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+from prometheus_client import CollectorRegistry
+
+from normalizer_worker.mqtt.acknowledgements import LOST, MAX_UNCONFIRMED, Done, Finishing
+from normalizer_worker.mqtt.broker_metrics import BrokerVitals
+from normalizer_worker.mqtt.canary import Probe
+from normalizer_worker.mqtt.keepalive import Attendant
+from shared.contract.mqtt_publish import Message, read_publish
+from shared.contract.topics import DROPPED, PROBE
+from shared.domain.errors import InvalidSettings, Unavailable
+from shared.runtime.mqtt_client import ANONYMOUS, CHECK, Login, send_at_once
+
+FOREVER_S = 0xFFFFFFFF
+KEEPALIVE_S = 60
+HANDSHAKE_S = 10
+HANDSHAKE_BYTES = 16 * 1024 * 1024
+"""So much may come before the broker's answer: all that waits in the session, otherwise, would be in memory at once."""
+_NEVER_WILL = {"Bad user name or password", "Not authorized", "Client identifier not valid"}
+
+
+class _Client(Client):
+    """paho's client, but for how it reads a PUBLISH: what stands in its properties must not be able to stop us.
+
+    paho ends the connection over a property that it finds malformed though the broker passed it on; the message would
+    come again, and nothing behind it ever.
+    """
+
+    def __init__(self, client_id: str, came: Callable[[Message], None]) -> None:
+        super().__init__(CallbackAPIVersion.VERSION2, client_id, protocol=MQTTProtocolVersion.MQTTv5, manual_ack=True)
+        self._came = came
+
+    def _handle_publish(self) -> MQTTErrorCode:
+        self._came(read_publish(self._in_packet["command"], bytes(self._in_packet["packet"])))
+        return MQTTErrorCode.MQTT_ERR_AGAIN  # ends `loop_read`, which would take as many as there are receipts out
+
+
+class Connection:
+    """One connection to the broker, on a session that outlives it; an attendant keeps it while its owner is busy.
+
+    Whoever loses a connection opens another one: what was not acknowledged on the first comes again on the second, and
+    nothing of the first can acknowledge anything there. (Packet identifiers are used again: a late acknowledgement
+    would delete a different, new message.)
+    """
+
+    def __init__(  # noqa: PLR0913  # what a connection is made of
+        self,
+        host: str,
+        port: int,
+        client_id: str,
+        topic: str,
+        receive_maximum: int,
+        *,
+        login: Login = ANONYMOUS,
+        told: BrokerVitals | None = None,
+    ) -> None:
+        """Connect, take up the session, and subscribe with QoS 1.
+
+        Args:
+            host: the broker's.
+            port: the broker's.
+            client_id: the name of the session; a second connection under it ends the first.
+            topic: the topic filter.
+            receive_maximum: how many messages the broker may send before the first is acknowledged.
+            login: how this client gets in.
+            told: hears of what the broker loses, drops and refuses.
+
+        Raises:
+            Unavailable: the broker does not answer, or not in time.
+            InvalidSettings: the broker refuses this client for good.
+
+        """
+        self._inbox: deque[Message] = deque()
+        self._inbox_bytes = 0
+        self._awaited = ""
+        """What the broker has still to answer, where it sends messages first."""
+        self._answers: list[ReasonCode] = []
+        self._asides = 0
+        """How many messages came that are for us, and not for the worker."""
+        self._told = told or BrokerVitals(CollectorRegistry())
+        self._client = self._make(client_id)
+        self._finishing = Finishing(self._client, receive_maximum, self._told.refused)
+        self._probe = Probe(self._client, self._told)
+        self._attendant = Attendant(self._ping, KEEPALIVE_S / 4)
+        login.apply_to(self._client)
+        send_at_once(self._client)
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho leaves it so
+        properties.SessionExpiryInterval = FOREVER_S
+        properties.ReceiveMaximum = receive_maximum
+        try:
+            self._client.connect(host, port, KEEPALIVE_S, clean_start=False, properties=properties)
+        except OSError as error:
+            raise Unavailable(f"no broker at {host}:{port}: {error}") from None
+        try:
+            self._await_answer("connection")
+            # Retained messages come once, with the subscription, not again with every connection; what the broker has
+            # dropped comes with each. Where that is refused nothing else changes.
+            readings, dropped = SubscribeOptions(qos=1, retainHandling=1), SubscribeOptions(qos=0)
+            self._client.subscribe([(topic, readings), (DROPPED, dropped)])
+            self._await_answer("subscription")
+        except BaseException:
+            self.close()
+            raise
+        self._attendant.start()
+
+    def _make(self, client_id: str) -> Client:
+        client = _Client(client_id, self._came)
+        client.max_inflight_messages_set(0)  # it is for `Finishing` to say
+
+        def connected(
+            _c: Client, _u: Any, flags: ConnectFlags, code: ReasonCode, properties: Properties | None
+        ) -> None:
+            self._answers.append(code)
+            if not code.is_failure:
+                self._told.session(is_known=flags.session_present)
+            self._finishing.room = min(getattr(properties, "ReceiveMaximum", MAX_UNCONFIRMED), MAX_UNCONFIRMED)
+
+        def subscribed(_c: Client, _u: Any, _mid: int, codes: list[ReasonCode], _p: Properties | None) -> None:
+            self._answers.append(codes[0])
+
+        def published(_c: Client, _u: Any, mid: int, code: ReasonCode, _p: Properties | None) -> None:
+            if not self._probe.confirmed(mid, code):
+                self._finishing.confirmed(mid, code)
+
+        def disconnected(_c: Client, _u: Any, _f: DisconnectFlags, code: ReasonCode, _p: Properties | None) -> None:
+            self._answers.append(code)
+
+        client.on_connect, client.on_subscribe = connected, subscribed
+        client.on_publish, client.on_disconnect = published, disconnected
+        return client
+
+    def _came(self, message: Message) -> None:
+        if message.topic == DROPPED:
+            self._asides += 1
+            with suppress(ValueError):
+                self._told.dropped(float(message.payload))
+            return
+        self._probe.heard()
+        if message.topic == PROBE:
+            self._asides += 1
+            self._client.ack(message.mid, message.qos)
+        else:
+            self._inbox.append(message)
+            self._inbox_bytes += message.size_bytes
+
+    def _await_answer(self, to: str) -> None:
+        deadline = time.monotonic() + HANDSHAKE_S
+        while not self._answers:
+            if time.monotonic() > deadline:
+                raise Unavailable(f"the broker did not answer the {to} in {HANDSHAKE_S} s")
+            if self._inbox_bytes > HANDSHAKE_BYTES:
+                self._awaited = to
+                return
+            self._await(0.1)
+            try:
+                self._read()
+            except Unavailable:
+                if not self._answers:  # paho calls a refusal a protocol error; the broker's reason stands here
+                    raise
+        self._judge(to)
+
+    def _judge(self, to: str) -> None:
+        """Look at the broker's answer."""
+        code = self._answers.pop(0)
+        if code.is_failure:
+            if code.getName() in _NEVER_WILL:
+                raise InvalidSettings(f"the broker refuses the {to}: {code}; {CHECK}")
+            raise Unavailable(f"the broker refuses the {to}: {code}")
+
+    def receive(self, wait_s: float) -> Message | None:
+        """Give the next message, None where none comes in time; who waits has finished all that came before.
+
+        Raises:
+            Unavailable: the connection is lost, or the subscription.
+
+        """
+        with self._attendant:
+            return self._receive(wait_s)
+
+    def _receive(self, wait_s: float) -> Message | None:
+        if self._finishing.waiting:
+            self._finishing.go_on()
+        if not self._inbox:
+            self._read_on()
+            if not self._inbox:
+                self._await_message(wait_s)
+            if not self._inbox and wait_s:
+                self._finishing.check()
+                if self._finishing.is_idle:
+                    self._probe.go_on()
+        if not self._inbox:
+            return None
+        message = self._inbox.popleft()
+        self._inbox_bytes -= message.size_bytes
+        return message
+
+    def _await_message(self, wait_s: float) -> None:
+        """Wait for a message, which may come in pieces; or for room for receipts, where messages wait for that."""
+        deadline_s = time.monotonic() + wait_s
+        left_s = wait_s
+        while True:
+            self._await(left_s)  # also for no time at all: who only looks has to give signs of life, too
+            self._read_on()
+            left_s = deadline_s - time.monotonic()
+            if self._inbox or left_s <= 0 or self._finishing.waiting:
+                return
+
+    def _read_on(self) -> None:
+        """Take packets up to a message: what else there is must not look as if there were none."""
+        while True:
+            before = self._finishing.unconfirmed, self._asides
+            self._read()
+            if self._inbox or before == (self._finishing.unconfirmed, self._asides):
+                return
+
+    def _read(self) -> None:
+        """Take from the socket what has come: one message, or as many packets as there are receipts to be confirmed."""
+        code = self._client.loop_read()
+        if code != MQTTErrorCode.MQTT_ERR_SUCCESS or self._client.socket() is None:
+            why = self._answers[-1] if self._answers else code.name
+            raise Unavailable(f"{LOST}: {why}")
+        if self._awaited and self._answers:
+            to, self._awaited = self._awaited, ""
+            self._judge(to)
+
+    def _await(self, wait_s: float) -> None:
+        """Wait for something to read; meanwhile send what is due: what is left of acknowledgements, a sign of life."""
+        sock = self._client.socket()
+        if sock is None:
+            return  # what reads next will say that the connection is lost
+        if isinstance(sock, ssl.SSLSocket) and sock.pending():
+            return  # it has come, and is decrypted: select does not see it
+        select.select([sock], [sock] if self._client.want_write() else [], [], wait_s)
+        if self._client.want_write():
+            self._client.loop_write()
+        self._client.loop_misc()
+
+    def finish(self, done: Sequence[Done]) -> None:
+        """Send receipts, and tell the broker that their messages are done for good.
+
+        That is soon, and at once where the broker has room for the receipts. A message is not acknowledged before its
+        receipt has been sent: whatever happens between, the message comes again, and gives its receipt again.
+
+        Raises:
+            Unavailable: the connection is lost; the messages will come again.
+
+        """
+        with self._attendant:
+            self._finishing.add(done)
+            while not self._finishing.go_on():
+                unconfirmed = self._finishing.unconfirmed
+                self._read()
+                if self._finishing.unconfirmed == unconfirmed:
+                    return
+
+    def _ping(self) -> None:
+        """Send a sign of life, whatever there is to read: paho's own are sent only by who reads the answers."""
+        if self._client.want_write():
+            self._client.loop_write()
+        else:
+            self._client._send_pingreq()  # noqa: SLF001  # paho has no other way to send one
+
+    def close(self) -> None:
+        """End the connection; the session stays."""
+        self._attendant.stop()
+        self._client.disconnect()
+        sock = self._client.socket()
+        if sock is not None:
+            self._client.loop_write()
+            sock.close()

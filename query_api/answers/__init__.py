@@ -1,0 +1,1 @@
+"""How long answers are built and sent: columns, calendar, formats, negotiation."""

@@ -1,0 +1,1 @@
+"""One module per question: its route and how it is answered."""

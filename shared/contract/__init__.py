@@ -1,0 +1,1 @@
+"""The wire format: batches, topics, and which readings are accepted."""

@@ -1,0 +1,1 @@
+"""Readings, slots, timestamps and errors."""

@@ -1,0 +1,1 @@
+"""What every HTTP service needs: app, access, problems, health, metrics and the server."""

@@ -1,0 +1,93 @@
+"""Requests on their way in: waitress's parser, with bounds on all that it keeps."""
+
+import io
+import os
+import tempfile
+from typing import Any
+
+from waitress.buffers import OverflowableBuffer, TempfileBasedBuffer
+from waitress.parser import HTTPRequestParser
+from waitress.receiver import ChunkedReceiver
+from waitress.utilities import BadRequest, Error
+
+from shared.contract.batch import MAX_BYTES
+from shared.http.open_files import moved_up
+
+MAX_READ_BYTES = 4 * MAX_BYTES
+"""Up to here a body that is too large is read all the same, so that its sender gets to see the answer."""
+MAX_HEADER_BYTES = 32 * 1024
+IN_MEMORY_BYTES = 64 * 1024
+"""Of a body; what is larger lies in a temporary file."""
+MAX_CHUNK_LINE_BYTES = 1024
+MAX_TRAILER_BYTES = 8 * 1024
+HEADER_S = 15.0
+"""So long a request's line and headers may take to arrive."""
+BODY_S = 30.0
+BODY_BYTES_PER_S = 1024
+"""A body may take `BODY_S`, and a second more for each so many of its bytes that are there."""
+
+
+class TooBusy(Error):
+    """What a request is answered for whose body there is no room."""
+
+    code = 503
+    reason = "Service Unavailable"
+
+
+class Request(HTTPRequestParser):
+    """A request, of which at least the first byte has arrived."""
+
+    def __init__(self, adj: Any) -> None:
+        """Begin to read one."""
+        super().__init__(adj)
+        self.began_s: float | None = None
+
+    def received(self, data: bytes) -> int:
+        """See waitress; there, chunk lines and trailers of any length are kept in memory."""
+        consumed: int = super().received(data)
+        body: Any = self.body_rcv
+        if isinstance(body, ChunkedReceiver) and not self.completed and _is_too_long(body):
+            self.error: Error | None = BadRequest("a chunk's line, or the trailer, is too long")
+            self.completed = True
+        return consumed
+
+    def parse_header(self, header_plus: bytes) -> None:
+        """See waitress; the body's file gets a number that `select()` need not take."""
+        super().parse_header(header_plus)
+        body: Any = self.body_rcv
+        if body is not None:
+            body.buf = _Body(IN_MEMORY_BYTES)
+
+    @property
+    def body_bytes(self) -> int:
+        """Tell how much of the body is kept, in memory or in a file."""
+        body: Any = self.body_rcv
+        return 0 if body is None else len(body)
+
+    def is_late(self, now_s: float) -> bool:
+        """Tell whether it should have arrived by now."""
+        if self.began_s is None:
+            return False
+        limit_s = BODY_S + self.body_bytes / BODY_BYTES_PER_S if self.headers_finished else HEADER_S
+        return now_s - self.began_s > limit_s
+
+
+def _is_too_long(body: ChunkedReceiver) -> bool:
+    return len(body.control_line) > MAX_CHUNK_LINE_BYTES or len(body.trailer) > MAX_TRAILER_BYTES
+
+
+class _Body(OverflowableBuffer):
+    def _set_large_buffer(self) -> None:
+        kept: Any = self.buf
+        file: Any = _BodyFile(kept)
+        self.buf = file
+        if kept is not None:
+            kept.close()
+        self.overflowed = True
+
+
+class _BodyFile(TempfileBasedBuffer):
+    def newfile(self) -> Any:
+        with tempfile.TemporaryFile("w+b", buffering=0) as low:
+            number = moved_up(low.fileno())
+        return os.fdopen(number, "w+b", buffering=io.DEFAULT_BUFFER_SIZE)
