@@ -52,11 +52,14 @@ Ship = Annotated[int, Field(strict=True, ge=0, le=MAX_SHIP)]
 class _Judge:
     """What a batch is judged by, beyond itself: what validators get as their context."""
 
-    __slots__ = ("_latest_us", "_now_us", "_raw", "rules", "topic_ship")
+    __slots__ = ("_latest_us", "_now_us", "raw", "rules", "topic_ship")
 
-    def __init__(self, rules: Rules, now_us: int, topic_ship: int | None, raw: object) -> None:
-        self.rules, self.topic_ship = rules, topic_ship
-        self._now_us, self._raw = now_us, raw
+    def __init__(self, rules: Rules, now_us: int, topic_ship: int | None) -> None:
+        self.rules = rules
+        self.topic_ship = topic_ship
+        self.raw: object = None
+        """The batch as it was parsed."""
+        self._now_us = now_us
         self._latest_us = now_us + rules.max_ahead_us
 
     def holds(self, first_us: int, last_us: int) -> bool:
@@ -68,7 +71,7 @@ class _Judge:
 
         That is looked at only where something seems to be ahead of the clock, which is hardly ever so.
         """
-        accepted_us = None if self.topic_ship is None else _accepted_us(self._raw)
+        accepted_us = None if self.topic_ship is None else _accepted_us(self.raw)
         return self.rules.period(judged_at(self._now_us, accepted_us))
 
 
@@ -137,6 +140,11 @@ class TopicBatch(WireBatch):
         return ship
 
 
+_VALIDATE = {
+    True: WireBatch.__pydantic_validator__.validate_python,
+    False: TopicBatch.__pydantic_validator__.validate_python,
+}
+"""By whether the batch itself names the ship. What `model_validate` adds to these takes longer than a short batch."""
 _BATCH_ID: TypeAdapter[UUID | None] = TypeAdapter(UUID | None)
 _READING: dict[bool, TypeAdapter[Any]] = {False: TypeAdapter(CheckedReading), True: TypeAdapter(CheckedSignedReading)}
 
@@ -162,6 +170,10 @@ class Batch(NamedTuple):
     received: int
     batch_id: UUID | None
     sent_at_us: int | None
+
+
+_Parts = tuple[Batch, list[str], I64, list[float]]
+"""The members of `Received`."""
 
 
 def columns(batches: Sequence[Batch]) -> Readings:
@@ -226,7 +238,7 @@ class InvalidBatch(InvalidInput):
 
 def decode(payload: bytes, rules: Rules, now_us: int, *, topic_ship: int | None = None) -> Batch:
     """Read a batch from JSON, as `receive` does, for one that needs only what it means."""
-    return receive(payload, rules, now_us, topic_ship=topic_ship).batch
+    return _read(payload, _Judge(rules, now_us, topic_ship))[0]
 
 
 def receive(payload: bytes, rules: Rules, now_us: int, *, topic_ship: int | None = None) -> Received:
@@ -245,15 +257,7 @@ def receive(payload: bytes, rules: Rules, now_us: int, *, topic_ship: int | None
         InvalidBatch: JSON, but no valid batch; its problems say where and why.
 
     """
-    if len(payload) > MAX_BYTES + ENVELOPE_BYTES:
-        raise TooLargeInput(f"a batch may have at most {MAX_BYTES} bytes, this has {len(payload)}")
-    try:
-        raw = read_json(payload)
-    except UnreadableInput:
-        raise
-    except InvalidInput as error:
-        raise InvalidBatch(error.problems, _named_in(payload)) from None
-    return _checked(raw, _Judge(rules, now_us, topic_ship, raw))
+    return Received(*_read(payload, _Judge(rules, now_us, topic_ship)))
 
 
 def name_of(error: InvalidInput, payload: bytes) -> UUID | None:
@@ -277,42 +281,49 @@ def _accepted_us(raw: object) -> int | None:
         return None
 
 
-def _checked(raw: object, judge: _Judge) -> Received:
-    model = WireBatch if judge.topic_ship is None else TopicBatch
+def _read(payload: bytes, judge: _Judge) -> _Parts:
+    if len(payload) > MAX_BYTES + ENVELOPE_BYTES:
+        raise TooLargeInput(f"a batch may have at most {MAX_BYTES} bytes, this has {len(payload)}")
+    try:
+        judge.raw = raw = read_json(payload)
+    except UnreadableInput:
+        raise
+    except InvalidInput as error:
+        raise InvalidBatch(error.problems, _named_in(payload)) from None
     members = raw if isinstance(raw, dict) else {}
     data = members.get("data")
     rows = data if isinstance(data, list) and 1 <= len(data) <= MAX_READINGS else []
-    found: list[Problem] = []
-    if rows:  # checked in columns, which takes less time and memory than a model of each
+    if len(rows) > FEW:  # checked in columns, which takes less time and memory than a model of each
         members["data"] = rows[:1]
     try:
-        wire = model.model_validate(raw, context=judge)
-        return _received(wire, rows, judge)
+        return _parts(_VALIDATE[judge.topic_ship is None](raw, context=judge), rows, judge)
     except _FAULTS as error:
+        found: list[Problem] = []
         if isinstance(error, ValidationError):
             found = [each for each in problems(error) if not (rows and each.at.startswith("data["))]
         found += islice(_faults(rows, judge), MAX_PROBLEMS - len(found))
         raise InvalidBatch(tuple(found), _batch_id(members)) from None
 
 
-def _received(wire: WireBatch, rows: list[Any], judge: _Judge) -> Received:
-    texts, numbers, moments, values = _columns(rows, judge)
+def _parts(wire: WireBatch, rows: list[Any], judge: _Judge) -> _Parts:
+    texts, numbers, moments, values = (_columns if len(rows) > FEW else _few)(rows, judge)
     kept = _last_of_each_moment(moments)
+    topic_ship = judge.topic_ship
     batch = Batch(
-        ship=wire.spaceship_id if judge.topic_ship is None else judge.topic_ship,
-        units=wire.units,
-        moment_us=moments[kept],
-        value=values[kept] + 0.0,  # -0.0 becomes 0.0
-        received=len(rows),
-        batch_id=wire.batch_id,
-        sent_at_us=wire.sent_at,
+        wire.spaceship_id if topic_ship is None else topic_ship,
+        wire.units,
+        moments if kept is None else moments[kept],
+        values if kept is None else values[kept],
+        len(rows),
+        wire.batch_id,
+        wire.sent_at,
     )
     first_us, last_us = int(batch.moment_us[0]), int(batch.moment_us[-1])
     if not judge.holds(first_us, last_us):
         raise InvalidBatch(_outside(moments, judge.period()), wire.batch_id)
     if last_us - first_us >= FEW_SLOTS_US:
         _check_slots(batch, judge.rules)
-    return Received(batch, texts, moments, numbers)
+    return batch, texts, moments, numbers
 
 
 def _check_slots(batch: Batch, rules: Rules) -> None:
@@ -333,14 +344,20 @@ def _columns(rows: list[Any], judge: _Judge) -> tuple[list[str], list[float], I6
     numbers = [each["value"] for each in rows]
     if not (set(map(type, texts)) == {str} and set(map(type, numbers)) <= {int, float}):
         raise TypeError("a member is of another type")
-    values, least = np.array(numbers, np.float64), -MAX_VALUE if judge.rules.allow_negative else 0.0
-    if len(numbers) <= FEW:
-        are_in_bounds = all([least <= each <= MAX_VALUE for each in numbers])  # noqa: C419  # a generator takes longer
-    else:
-        are_in_bounds = values.min() >= least and values.max() <= MAX_VALUE
-    if not are_in_bounds:  # nor is one NaN
+    values = np.array(numbers, np.float64)
+    least = -MAX_VALUE if judge.rules.allow_negative else 0.0
+    if not (values.min() >= least and values.max() <= MAX_VALUE):  # nor is one NaN
         raise ValueError("a value is out of bounds")
-    return texts, numbers, moments_us(texts), values
+    return texts, numbers, moments_us(texts), values + 0.0  # -0.0 becomes 0.0
+
+
+def _few(rows: list[Any], judge: _Judge) -> tuple[list[str], list[float], I64, F64]:
+    """Do what `_columns` does for rows that `WireReading` has checked."""
+    texts = [each["datetime"] for each in rows]
+    numbers = [each["value"] for each in rows]
+    if min(numbers) < 0 and not judge.rules.allow_negative:
+        raise ValueError("a value is out of bounds")
+    return texts, numbers, moments_us(texts), np.array([each + 0.0 for each in numbers])
 
 
 def _faults(rows: list[Any], judge: _Judge) -> Iterator[Problem]:
@@ -372,10 +389,10 @@ def _batch_id(members: dict[str, Any]) -> UUID | None:
         return None
 
 
-def _last_of_each_moment(moments: I64) -> slice | I64:
-    """Give the rows to keep, in the order of time."""
+def _last_of_each_moment(moments: I64) -> I64 | None:
+    """Give the rows to keep, in the order of time; None where that is all of them, as they are."""
     if len(moments) == 1 or (moments[1:] > moments[:-1]).all():
-        return slice(None)
+        return None
     order = np.argsort(moments, kind="stable")
     ordered = moments[order]
     last = np.append(ordered[1:] != ordered[:-1], [True])
