@@ -10,8 +10,8 @@ from typing import Any
 
 from benchmarks.databases import Goals
 from benchmarks.load import A_DAY, Batch, readings_of
+from normalizer_worker.load import Limits
 from normalizer_worker.rule.normalize import normalize
-from normalizer_worker.worker import Limits
 from shared.store.sqlite import FILE_NAME, SqliteStore
 
 PUT_READINGS = "INSERT OR REPLACE INTO readings (ship, time_us, value, unit, sent_at_us) VALUES (?, ?, ?, ?, ?)"

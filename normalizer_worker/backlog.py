@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from normalizer_worker.load import Item
 from normalizer_worker.recorder import costs
 from normalizer_worker.rule.normalize import latest
-from shared.contract.batch import Batch, columns
-from shared.contract.mqtt_publish import Message
+from shared.contract.batch import columns
 from shared.domain.readings import Readings
 
 MAX_PART_COST = 50_000
@@ -42,33 +42,19 @@ GROUP_READINGS = 50_000
 what another holds."""
 
 
-class Waiting(NamedTuple):
-    """A message in the backlog, and its batch, which has its `sent_at_us`."""
-
-    message: Message
-    batch: Batch
-
-
-class Shed(NamedTuple):
-    """A message that there is no room for: acknowledged, not stored, and without a receipt."""
-
-    ship: int
-    message: Message
-
-
 class Part(NamedTuple):
     """What is recorded in one go.
 
     Attributes:
         ship: whose batches they are.
-        waiting: one or more batches.
+        items: one or more batches.
         readings: some of theirs.
         is_last: whether nothing is left of the batches afterwards.
 
     """
 
     ship: int
-    waiting: Sequence[Waiting]
+    items: Sequence[Item]
     readings: Readings
     is_last: bool
 
@@ -77,9 +63,9 @@ class _Share:
     """What one ship has in the backlog."""
 
     def __init__(self) -> None:
-        self.waiting: deque[Waiting] = deque()
+        self.waiting: deque[Item] = deque()
         self.size_bytes = 0
-        self.group: Sequence[Waiting] = ()
+        self.group: Sequence[Item] = ()
         """The first ones, which are being recorded together."""
         self.readings = Readings.from_rows([])
         """What is left to be recorded of them, by time."""
@@ -90,13 +76,13 @@ class _Share:
         return len(self.waiting) > room.messages or self.size_bytes > room.size_bytes
 
     def begin_group(self) -> None:
-        group, count = list[Waiting](), 0
+        group, count = list[Item](), 0
         for each in islice(self.waiting, GROUP_MESSAGES):
-            count += len(each.batch.moment_us)
+            count += len(each.valid.moment_us)
             if group and count > GROUP_READINGS:
                 break
             group.append(each)
-        self.group, self.readings = group, latest(columns([each.batch for each in group]))
+        self.group, self.readings = group, latest(columns([each.valid for each in group]))
 
     def end_group(self) -> None:
         for each in self.group:
@@ -139,33 +125,37 @@ class Backlog:
         """Forget everything."""
         self._shares.clear()
 
-    def add(self, message: Message, batch: Batch) -> list[Shed]:
-        """Take a batch; give what has to be shed for it, which may be itself."""
-        share = self._shares.setdefault(batch.ship, _Share())
-        share.waiting.append(Waiting(message, batch))
-        share.size_bytes += message.size_bytes
+    def add(self, item: Item) -> list[Item]:
+        """Take a batch; give those that are shed for it, which may be itself.
+
+        What is shed is not stored: its message is to be acknowledged without a receipt.
+        """
+        ship = item.valid.ship
+        share = self._shares.setdefault(ship, _Share())
+        share.waiting.append(item)
+        share.size_bytes += item.message.size_bytes
         shed = []
         if len(share.waiting) > 1 and share.exceeds(self._of_a_ship):
-            shed.append(self._shed(batch.ship))
+            shed.append(self._shed(ship))
         while self._is_too_much():
             # A batch is not shed once it is partly recorded, so that large ones get done in the end.
-            sheddable = [ship for ship, each in self._shares.items() if len(each.waiting) > len(each.group)]
-            shed.append(self._shed(max(sheddable, key=lambda ship: self._shares[ship].size_bytes)))
+            sheddable = [number for number, each in self._shares.items() if len(each.waiting) > len(each.group)]
+            shed.append(self._shed(max(sheddable, key=lambda each: self._shares[each].size_bytes)))
         return shed
 
     def _is_too_much(self) -> bool:
         size_bytes = sum(share.size_bytes for share in self._shares.values())
         return len(self) > self._of_all.messages or size_bytes > self._of_all.size_bytes
 
-    def _shed(self, ship: int) -> Shed:
+    def _shed(self, ship: int) -> Item:
         """Give up the newest message of a ship."""
         share = self._shares[ship]
         share.is_closed = True
-        message = share.waiting.pop().message
-        share.size_bytes -= message.size_bytes
+        item = share.waiting.pop()
+        share.size_bytes -= item.message.size_bytes
         if not share.waiting:
             del self._shares[ship]
-        return Shed(ship, message)
+        return item
 
     def next_part(self) -> Part:
         """Give what is to be recorded next, of the ship whose turn it is; it stays here until `done`."""

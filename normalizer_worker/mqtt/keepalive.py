@@ -1,28 +1,31 @@
-"""Gives signs of life over a connection while the thread that owns it is busy, for instance in the store."""
+"""Pings the broker while the thread that owns the connection is busy elsewhere, for instance in the store."""
 
 import threading
 import time
 from collections.abc import Callable
 
 MAX_BUSY_S = 600.0
-"""A thread that is busy for longer hangs: the broker should miss it, and end its connection."""
+"""An owner that is busy for longer hangs: the broker should miss it, and end its connection."""
+TURN_S = 1.0
+"""How long a ping that is due waits for the owner to be busy elsewhere."""
 
 
-class Attendant:
-    """A thread that pings for the owner of a connection. As a context manager it spans the owner's own use of it."""
+class Keepalive:
+    """A thread that pings. As a context manager it spans the time in which its owner leaves the connection alone."""
 
     def __init__(self, ping: Callable[[], object], every_s: float) -> None:
-        """Prepare; `ping` is called `every_s` from when the owner has left the connection alone for so long."""
+        """Prepare; `ping` is called `every_s`, while the owner is busy elsewhere."""
         self._ping = ping
         self._every_s = every_s
-        self._in_use = threading.Lock()
-        self._left_s = time.monotonic()
+        self._connection = threading.Lock()
+        """Held by who uses the connection: the owner, but within the context."""
+        self._connection.acquire()
+        self._busy_since_s = time.monotonic()
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="attendant", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="keepalive", daemon=True)
 
     def start(self) -> None:
-        """Begin to look after the connection."""
-        self._left_s = time.monotonic()
+        """Begin to ping."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -32,19 +35,19 @@ class Attendant:
             self._thread.join()
 
     def __enter__(self) -> None:
-        """Use the connection, and keep the attendant from doing so."""
-        self._in_use.acquire()
+        """Leave the connection to the thread."""
+        self._busy_since_s = time.monotonic()
+        self._connection.release()
 
     def __exit__(self, *_: object) -> None:
-        """Leave the connection to the attendant."""
-        self._left_s = time.monotonic()
-        self._in_use.release()
+        """Take the connection back."""
+        self._connection.acquire()
 
     def _run(self) -> None:
         while not self._stopped.wait(self._every_s):
-            if self._in_use.acquire(blocking=False):
+            if self._connection.acquire(timeout=min(TURN_S, self._every_s)):
                 try:
-                    if self._every_s <= time.monotonic() - self._left_s <= MAX_BUSY_S:
+                    if time.monotonic() - self._busy_since_s <= MAX_BUSY_S:
                         self._ping()
                 finally:
-                    self._in_use.release()
+                    self._connection.release()

@@ -5,7 +5,7 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry
 from normalizer_worker.mqtt.acknowledgements import LOST, MAX_UNCONFIRMED, Done, Finishing
 from normalizer_worker.mqtt.broker_metrics import BrokerVitals
 from normalizer_worker.mqtt.canary import Probe
-from normalizer_worker.mqtt.keepalive import Attendant
+from normalizer_worker.mqtt.keepalive import Keepalive
 from shared.contract.mqtt_publish import Message, read_publish
 from shared.contract.topics import DROPPED, PROBE
 from shared.domain.errors import InvalidSettings, Unavailable
@@ -50,7 +50,7 @@ class _Client(Client):
 
 
 class Connection:
-    """One connection to the broker, on a session that outlives it; an attendant keeps it while its owner is busy.
+    """One connection to the broker, on a session that outlives it.
 
     Whoever loses a connection opens another one: what was not acknowledged on the first comes again on the second, and
     nothing of the first can acknowledge anything there. (Packet identifiers are used again: a late acknowledgement
@@ -95,7 +95,7 @@ class Connection:
         self._client = self._make(client_id)
         self._finishing = Finishing(self._client, receive_maximum, self._told.refused)
         self._probe = Probe(self._client, self._told)
-        self._attendant = Attendant(self._ping, KEEPALIVE_S / 4)
+        self._keepalive = Keepalive(self._ping, KEEPALIVE_S / 4)
         login.apply_to(self._client)
         send_at_once(self._client)
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho leaves it so
@@ -115,7 +115,7 @@ class Connection:
         except BaseException:
             self.close()
             raise
-        self._attendant.start()
+        self._keepalive.start()
 
     def _make(self, client_id: str) -> Client:
         client = _Client(client_id, self._came)
@@ -188,10 +188,6 @@ class Connection:
             Unavailable: the connection is lost, or the subscription.
 
         """
-        with self._attendant:
-            return self._receive(wait_s)
-
-    def _receive(self, wait_s: float) -> Message | None:
         if self._finishing.waiting:
             self._finishing.go_on()
         if not self._inbox:
@@ -213,7 +209,7 @@ class Connection:
         deadline_s = time.monotonic() + wait_s
         left_s = wait_s
         while True:
-            self._await(left_s)  # also for no time at all: who only looks has to give signs of life, too
+            self._await(left_s)  # also for no time at all: who only polls has to send pings, too
             self._read_on()
             left_s = deadline_s - time.monotonic()
             if self._inbox or left_s <= 0 or self._finishing.waiting:
@@ -238,7 +234,7 @@ class Connection:
             self._judge(to)
 
     def _await(self, wait_s: float) -> None:
-        """Wait for something to read; meanwhile send what is due: what is left of acknowledgements, a sign of life."""
+        """Wait for something to read; meanwhile send what is due: what is left of acknowledgements, a ping."""
         sock = self._client.socket()
         if sock is None:
             return  # what reads next will say that the connection is lost
@@ -259,16 +255,19 @@ class Connection:
             Unavailable: the connection is lost; the messages will come again.
 
         """
-        with self._attendant:
-            self._finishing.add(done)
-            while not self._finishing.go_on():
-                unconfirmed = self._finishing.unconfirmed
-                self._read()
-                if self._finishing.unconfirmed == unconfirmed:
-                    return
+        self._finishing.add(done)
+        while not self._finishing.go_on():
+            unconfirmed = self._finishing.unconfirmed
+            self._read()
+            if self._finishing.unconfirmed == unconfirmed:
+                return
+
+    def kept_alive(self) -> AbstractContextManager[None]:
+        """Span what takes long and leaves the connection alone: the broker is sent pings meanwhile."""
+        return self._keepalive
 
     def _ping(self) -> None:
-        """Send a sign of life, whatever there is to read: paho's own are sent only by who reads the answers."""
+        """Send a ping. paho's own are sent only by who reads the answers."""
         if self._client.want_write():
             self._client.loop_write()
         else:
@@ -276,7 +275,7 @@ class Connection:
 
     def close(self) -> None:
         """End the connection; the session stays."""
-        self._attendant.stop()
+        self._keepalive.stop()
         self._client.disconnect()
         sock = self._client.socket()
         if sock is not None:

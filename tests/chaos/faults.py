@@ -11,7 +11,6 @@ from typing import Any
 from ingest_api.delivery.dispatcher import Dispatcher
 from ingest_api.delivery.mqtt_link import Link
 from ingest_api.outbox.batch_status import BatchKey
-from normalizer_worker import worker
 from normalizer_worker.ledger.first_seen import Arrivals
 from normalizer_worker.worker import Source, Worker
 
@@ -21,11 +20,11 @@ def acknowledge_first() -> None:
 
     def step(self: Worker, source: Source) -> int:
         load = self._gather(source)
-        if load.messages:
-            source.finish([*worker._done(load, load.batches).values()])
+        if load.items:
+            source.finish([each.done() for each in load.items])
             self._store(load)
         self._sink.tidy()
-        return len(load.messages)
+        return len(load.items)
 
     Worker.step = step  # type: ignore[method-assign]  # it is replaced on purpose
 

@@ -407,10 +407,10 @@ def forgotten_at_the_start(patch: pytest.MonkeyPatch) -> None:
 def said_before_it_is_stored(patch: pytest.MonkeyPatch) -> None:
     def faulty(worker: Any, source: Any) -> int:
         load = worker._gather(source)
-        if load.messages:
-            source.finish([*worker_module._done(load, load.batches).values()])
+        if load.items:
+            source.finish([each.done() for each in load.items])
             worker._store(load)
-        return len(load.messages)
+        return len(load.items)
 
     patch.setattr(Worker, "step", faulty)
 

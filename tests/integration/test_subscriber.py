@@ -171,9 +171,7 @@ def test_no_property_of_a_message_stops_those_behind_it(broker: Broker, worker: 
     connection.finish(done(messages))
 
 
-def test_a_worker_that_only_looks_and_never_waits_gives_signs_of_life_too(
-    worker: Worker, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_worker_that_polls_and_never_waits_sends_pings_too(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     """So it does while it has revisits to do; the broker would end the connection."""
     pings: list[Client] = []
     send = Client._send_pingreq
@@ -203,7 +201,7 @@ def test_not_all_that_waits_is_taken_before_the_subscription_is_answered(
 
 
 SILENT = b"\x10\x11\x00\x04MQTT\x05\x02\x00\x01\x00\x00\x04mute"
-"""A CONNECT of a client that promises a sign of life each second."""
+"""A CONNECT of a client that promises a ping each second."""
 
 
 def await_end_of_a_silent_connection(broker: Broker) -> None:
@@ -220,7 +218,8 @@ def busy(worker: Worker, broker: Broker) -> None:
     publish(broker, b"a")
     taken = receive(connection, 1)
     publish(broker, *[b"x" * 1_000_000] * 20)  # what comes meanwhile is not read
-    await_end_of_a_silent_connection(broker)
+    with connection.kept_alive():
+        await_end_of_a_silent_connection(broker)
     connection.finish(done(taken))
     assert payloads(receive(connection, 20)) == [b"x" * 1_000_000] * 20
     for _ in range(3):

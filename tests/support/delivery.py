@@ -6,6 +6,7 @@ Nothing happens by itself: whoever holds these says who does what next, what arr
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from pathlib import Path
 from typing import Any, NamedTuple, Self, cast
@@ -224,6 +225,10 @@ class Source:
         """See `worker.Source`."""
         self._check()
         return self._given.pop(0) if self._given else None
+
+    def kept_alive(self) -> AbstractContextManager[None]:
+        """See `worker.Source`."""
+        return nullcontext()
 
     def finish(self, done: Sequence[Done]) -> None:
         """See `worker.Source`."""

@@ -9,10 +9,11 @@ from prometheus_client import CollectorRegistry
 
 from normalizer_worker import backlog
 from normalizer_worker.backlog import Backlog, Part, Room
+from normalizer_worker.load import Item, Limits
 from normalizer_worker.metrics import Vitals
 from normalizer_worker.recorder import costs
 from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
-from normalizer_worker.worker import Limits, Worker
+from normalizer_worker.worker import Worker
 from shared.contract.mqtt_publish import Message
 from shared.domain.errors import Refused, Unavailable
 from shared.domain.readings import Readings
@@ -161,7 +162,8 @@ def test_what_has_no_room_is_shed_undecoded_without_a_receipt(monkeypatch: pytes
 def add(one: Backlog, each: Message) -> list[tuple[int, int]]:
     """Add a message; give ships and packet identifiers of what is shed."""
     ship = int(each.topic.split("/")[1])
-    return [(shed.ship, shed.message.mid) for shed in one.add(each, decode(each.payload, topic_ship=ship))]
+    item = Item(each, decode(each.payload, topic_ship=ship))
+    return [(shed.valid.ship, shed.message.mid) for shed in one.add(item)]
 
 
 def test_a_ship_has_so_many_messages_and_bytes_but_always_one() -> None:

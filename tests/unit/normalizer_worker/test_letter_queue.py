@@ -6,8 +6,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from normalizer_worker.ledger import letter_queue
+from normalizer_worker.load import Limits
 from normalizer_worker.metrics import Vitals
-from normalizer_worker.worker import Limits, Worker
+from normalizer_worker.worker import Worker
 from shared.contract.mqtt_publish import Message
 from shared.domain.errors import Unavailable
 from tests.unit.normalizer_worker.test_worker import Bench, message

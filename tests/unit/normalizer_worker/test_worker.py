@@ -3,16 +3,18 @@
 import json
 from collections import deque
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from normalizer_worker.ledger.dead_letters import DeadLetter
+from normalizer_worker.load import Limits
 from normalizer_worker.metrics import Vitals
 from normalizer_worker.mqtt.acknowledgements import Done
 from normalizer_worker.mqtt.receipts import Receipt
-from normalizer_worker.worker import Limits, Worker
+from normalizer_worker.worker import Worker
 from shared.contract.mqtt_publish import Message
 from shared.domain.errors import Unavailable
 from shared.domain.readings import Readings
@@ -45,6 +47,9 @@ class Bench:
 
     def receive(self, wait_s: float) -> Message | None:  # noqa: ARG002  # nothing ever comes later
         return self.waiting.popleft() if self.waiting else None
+
+    def kept_alive(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def finish(self, done: Sequence[Done]) -> None:
         self._do("finish")

@@ -6,6 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from normalizer_worker import worker as worker_module
+from normalizer_worker.load import Limits
 from normalizer_worker.metrics import Vitals
 from normalizer_worker.worker import IDLE_S, Worker
 from shared.contract.acceptance import Rules
@@ -95,13 +96,13 @@ def test_a_message_of_many_readings_fills_a_transaction() -> None:
         "data": [{"datetime": f"2018-08-24T00:0{i}:00Z", "value": 1} for i in range(3)],
     }
     bench = Bench(message(1, many), message(2))
-    assert worker(bench, worker_module.Limits(readings=3)).step(bench) == 1
+    assert worker(bench, Limits(readings=3)).step(bench) == 1
 
 
 def test_who_is_told_to_end_finishes_what_it_has_in_hand() -> None:
     """What is stored by then is acknowledged, and nothing more is taken."""
     bench = Bench(message(1), message(2))
-    worker(bench, worker_module.Limits(messages=1)).run(lambda: "record" in bench.happened, lambda: None)
+    worker(bench, Limits(messages=1)).run(lambda: "record" in bench.happened, lambda: None)
     assert bench.happened == ["connect", "record", "finish", "close"]
     assert bench.acknowledged == [1]
 

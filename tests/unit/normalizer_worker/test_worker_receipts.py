@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
+from normalizer_worker.load import Limits
 from normalizer_worker.metrics import MAX_DEAD_IN_A_ROW, Vitals
-from normalizer_worker.worker import Limits, Worker
+from normalizer_worker.worker import Worker
 from shared.contract.mqtt_publish import Message
 from shared.domain.errors import Refused, Unavailable
 from shared.domain.readings import Readings

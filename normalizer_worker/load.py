@@ -1,0 +1,195 @@
+"""A load: the messages that one transaction stores, and what becomes of each."""
+
+from collections import Counter as CountOf
+from dataclasses import dataclass
+from uuid import UUID
+
+import numpy as np
+
+from normalizer_worker.ledger.dead_letters import DeadLetter
+from normalizer_worker.ledger.first_seen import arrival_key
+from normalizer_worker.mqtt import receipts
+from normalizer_worker.mqtt.acknowledgements import Done
+from normalizer_worker.recorder import STRETCH_COST, costs, near_us
+from shared.contract.acceptance import Rules
+from shared.contract.batch import Batch, decode, name_of
+from shared.contract.mqtt_publish import MAX_CORRELATION_BYTES, Message
+from shared.contract.topics import MAX_RESPONSE_TOPIC_BYTES, ship_of
+from shared.domain.errors import InvalidInput, Problem, Refused
+from shared.domain.slots import SLOT_US
+from shared.domain.timestamps import US_PER_S
+
+FREE_COST = 10
+"""Cost up to which a reading is ordinary: at that rate, a sender's bandwidth is its limit (see `recorder.costs`)."""
+MAX_EXCESS = 20_000
+"""Cost beyond that which the batches of one ship may have in a load; the others go to the backlog."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one load takes at most; it takes less as soon as nothing more has arrived."""
+
+    messages: int = 5_000
+    readings: int = 50_000
+    size_bytes: int = 16 * 1024 * 1024
+    excess: int = 5 * MAX_EXCESS
+    seconds: float = 0.25
+
+
+class Item:
+    """One message."""
+
+    batch: Batch | None = None
+    """What it holds, with its `sent_at_us`; None where it is not valid."""
+    batch_id: UUID | None = None
+    """Of the batch, valid or not, if it has one."""
+    letter: DeadLetter | None = None
+    """What is kept of a message that can never be stored."""
+    first_seen_key: bytes | None = None
+    """The key of its first-seen time, where it came without a `sent_at`, and may be a repeat."""
+    lag_s: float | None = None
+    """From `sent_at` to its arrival, where it has one."""
+    goes_to_backlog = False
+    """Whether it is recorded in parts."""
+
+    def __init__(self, message: Message, batch: Batch | None = None) -> None:
+        """Begin with a message as it came from the broker, and its batch, if that is known."""
+        self.message = message
+        self.batch = batch
+
+    @property
+    def valid(self) -> Batch:
+        """Give the batch of an item that has one."""
+        if self.batch is None:
+            raise AssertionError("a message without a batch is not recorded")
+        return self.batch
+
+    def reject(self, error: InvalidInput | Refused, now_us: int) -> None:
+        """Make it a dead letter."""
+        self.letter = DeadLetter.of(self.message.topic, self.message.payload, error, now_us)
+
+    def done(self) -> Done:
+        """Give the message and its receipt, if it gets one."""
+        message = self.message
+        if self.letter is not None:
+            return Done(message, receipts.rejected(message, self.batch_id, self.letter.problems))
+        if self.batch_id is None:
+            return Done(message)
+        batch = self.valid
+        return Done(message, receipts.stored(message, batch.ship, self.batch_id, batch.received))
+
+
+def read_item(message: Message, rules: Rules, now_us: int) -> Item:
+    """Decode a message; one that is not valid becomes a dead letter.
+
+    A batch without a `sent_at` gets that of its arrival. A retained message may be of any age: without a `sent_at` it
+    gets time 0, so that it fills holes but corrects nothing.
+    """
+    item = Item(message)
+    try:
+        batch = decode(message.payload, rules, now_us, topic_ship=_ship(message.topic))
+        if batch.batch_id is not None:
+            item.batch_id = batch.batch_id
+        if message.correlation or message.response_topic:
+            _check_reply_properties(message)
+    except InvalidInput as error:
+        item.batch_id = item.batch_id or name_of(error, message.payload)
+        item.reject(error, now_us)
+        return item
+    if batch.sent_at_us is not None:
+        item.lag_s = (now_us - batch.sent_at_us) / US_PER_S
+        item.batch = batch
+        return item
+    item.batch = batch._replace(sent_at_us=0 if message.retained else now_us)
+    if batch.batch_id is not None:
+        item.first_seen_key = arrival_key(batch.ship, batch.batch_id, message.payload)
+    return item
+
+
+def _ship(topic: str) -> int:
+    ship = ship_of(topic)
+    if ship is None:
+        raise InvalidInput("the topic names no ship", (Problem("topic", "names no ship"),))
+    return ship
+
+
+def _check_reply_properties(message: Message) -> None:
+    """Refuse properties that would go back with the receipt and are too long: the broker does not bound them."""
+    correlation, topic = message.correlation, message.response_topic
+    for name, size, most in (
+        ("Correlation Data", len(correlation) if correlation else 0, MAX_CORRELATION_BYTES),
+        ("Response Topic", len(topic.encode()) if topic else 0, MAX_RESPONSE_TOPIC_BYTES),
+    ):
+        if size > most:
+            raise InvalidInput(f"the {name} is too long", (Problem(name, f"has {size} bytes, more than {most}"),))
+
+
+class Load:
+    """Items in the order of their arrival, as many as fit into one transaction.
+
+    Attributes:
+        items: all of them, also those that go to the backlog.
+        shed: how many messages were shed, by ship.
+
+    """
+
+    def __init__(self, limits: Limits, max_gap_us: int) -> None:
+        """Begin empty; `max_gap_us` as in `normalize`."""
+        self.items: list[Item] = []
+        self.shed = CountOf[int]()
+        self._limits = limits
+        self._max_gap_us = max_gap_us
+        self._near_us = near_us(max_gap_us)
+        self._readings = 0
+        self._size_bytes = 0
+        self._excess = CountOf[int]()
+        """By ship: what its batches cost beyond `FREE_COST` a reading, but for those that go to the backlog."""
+        self._total_excess = 0
+        self._last: dict[int, tuple[int, int]] = {}
+        """The first and the last timestamp of each ship's last batch."""
+
+    def is_full(self) -> bool:
+        """Tell whether it is as much as one transaction may take."""
+        limits = self._limits
+        return (
+            len(self.items) >= limits.messages
+            or self._readings >= limits.readings
+            or self._size_bytes >= limits.size_bytes
+            or self._total_excess >= limits.excess
+        )
+
+    def add(self, item: Item, *, is_in_backlog: bool) -> None:
+        """Add an item; its batch goes to the backlog where it costs much and its ship has others there.
+
+        It does so, too, where the batches of its ship would cost too much together.
+        """
+        self.items.append(item)
+        self._size_bytes += item.message.size_bytes
+        batch = item.batch
+        if batch is None:
+            return
+        excess = self._excess_of(batch)
+        if excess and (is_in_backlog or self._excess[batch.ship] + excess > MAX_EXCESS):
+            item.goes_to_backlog = True
+            return
+        self._readings += len(batch.moment_us)
+        if excess:
+            self._excess[batch.ship] += excess
+            self._total_excess += excess
+
+    def _excess_of(self, batch: Batch) -> int:
+        """Give what a batch costs beyond `FREE_COST` a reading, next to the batch before it."""
+        moment_us, near, excess = batch.moment_us, self._near_us, 0
+        first_us = last_us = int(moment_us[0])
+        if len(moment_us) > 1:
+            last_us = int(moment_us[-1])
+            if last_us - first_us > near and (moment_us[1:] - moment_us[:-1]).max() > near:
+                cost = costs(np.full(len(moment_us), batch.ship), moment_us, self._max_gap_us).sum()
+                excess = max(int(cost) - FREE_COST * len(moment_us), 0)
+        before = self._last.get(batch.ship)
+        self._last[batch.ship] = first_us, last_us
+        if before is not None:
+            apart_us = max(first_us - before[1], before[0] - last_us)
+            if apart_us > near:
+                excess += STRETCH_COST + min(apart_us, self._max_gap_us) // SLOT_US
+        return excess
