@@ -1,4 +1,4 @@
-"""Batches that cost much to record: recorded in parts, one ship after the other, between the loads of everybody."""
+"""The backlog: expensive batches, recorded in parts, one ship after the other, between the loads of all ships."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -18,15 +18,15 @@ MAX_PART_COST = 50_000
 """Maximum cost of a part (see `recorder.costs`), and the minimum: some 50 stretches, and 5."""
 MIN_PART_COST = 5_000
 SHORT_S, LONG_S = 0.1, 0.25
-"""A part that takes less time is followed by larger ones, one that takes more by smaller ones."""
+"""Parts grow after one that took less than `SHORT_S`, and shrink after one that took more than `LONG_S`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
     """How many messages a backlog holds, and of how many bytes.
 
-    They are not acknowledged, and the broker sends no more than a certain number and size of unacknowledged messages:
-    a backlog without this bound would leave no room for anybody else's.
+    These messages are not acknowledged, and the broker sends only a certain number and size of unacknowledged messages:
+    without this limit the backlog would block the messages of all other ships.
     """
 
     messages: int
@@ -38,18 +38,18 @@ OF_ALL = Room(18_000, 48 * 1024 * 1024)
 """Less than the broker sends unacknowledged: 20,000 messages, 64 MiB (`mosquitto/*.conf`)."""
 GROUP_MESSAGES = 5_000
 GROUP_READINGS = 50_000
-"""So much of a ship is put in the order of time and recorded together: what is far apart in one message may be close to
-what another holds."""
+"""So much of a ship is sorted by time and recorded together: readings far apart in one message may be close to those of
+another."""
 
 
 class Part(NamedTuple):
-    """What is recorded in one go.
+    """Readings that are recorded in one transaction.
 
     Attributes:
-        ship: whose batches they are.
-        items: one or more batches.
-        readings: some of theirs.
-        is_last: whether nothing is left of the batches afterwards.
+        ship: the batches' ship.
+        items: one or more batches of a group.
+        readings: some of the batches' readings.
+        is_last: whether these are the group's last readings.
 
     """
 
@@ -60,17 +60,17 @@ class Part(NamedTuple):
 
 
 class _Share:
-    """What one ship has in the backlog."""
+    """The backlog of one ship."""
 
     def __init__(self) -> None:
         self.waiting: deque[Item] = deque()
         self.size_bytes = 0
         self.group: Sequence[Item] = ()
-        """The first ones, which are being recorded together."""
+        """The first items, which are being recorded together."""
         self.readings = Readings.from_rows([])
-        """What is left to be recorded of them, by time."""
+        """The group's readings that are not recorded yet, by time."""
         self.is_closed = False
-        """Whether messages are shed: from the first that found no room until there is some room again."""
+        """Whether messages are shed: from the first that found no room until a quarter is free again."""
 
     def exceeds(self, room: Room) -> bool:
         return len(self.waiting) > room.messages or self.size_bytes > room.size_bytes
@@ -92,7 +92,7 @@ class _Share:
 
 
 class Backlog:
-    """Holds batches in memory until all their parts are recorded; after a reconnect they come again from the broker."""
+    """Holds batches in memory until all their parts are recorded; after a reconnect the broker redelivers them."""
 
     def __init__(self, max_gap_us: int, of_a_ship: Room = OF_A_SHIP, of_all: Room = OF_ALL) -> None:
         """Begin empty; `max_gap_us` as in `normalize`."""
@@ -102,22 +102,22 @@ class Backlog:
         self._reopening = Room(of_a_ship.messages * 3 // 4, of_a_ship.size_bytes * 3 // 4)
         self._part_cost = MIN_PART_COST
         self._shares: dict[int, _Share] = {}
-        """By ship; the one whose turn it is comes first."""
+        """By ship; the next to be recorded comes first."""
 
     def __len__(self) -> int:
-        """Count the messages."""
+        """Return the number of messages."""
         return sum(len(share.waiting) for share in self._shares.values())
 
     def __bool__(self) -> bool:
-        """Tell whether there are any."""
+        """Return whether there are any."""
         return bool(self._shares)
 
     def __contains__(self, ship: int) -> bool:
-        """Tell whether a ship has batches here."""
+        """Return whether a ship has any."""
         return ship in self._shares
 
     def is_full(self, ship: int) -> bool:
-        """Tell whether nothing more of a ship is taken for now; it need not even be decoded."""
+        """Return whether messages of a ship are shed; they need not be decoded."""
         share = self._shares.get(ship)
         return share is not None and share.is_closed
 
@@ -126,9 +126,9 @@ class Backlog:
         self._shares.clear()
 
     def add(self, item: Item) -> list[Item]:
-        """Take a batch; give those that are shed for it, which may be itself.
+        """Add a batch; return those that are shed for it, perhaps itself.
 
-        What is shed is not stored: its message is to be acknowledged without a receipt.
+        The messages of shed batches are not stored; acknowledge them without a receipt.
         """
         ship = item.valid.ship
         share = self._shares.setdefault(ship, _Share())
@@ -138,7 +138,7 @@ class Backlog:
         if len(share.waiting) > 1 and share.exceeds(self._of_a_ship):
             shed.append(self._shed(ship))
         while self._is_too_much():
-            # A batch is not shed once it is partly recorded, so that large ones get done in the end.
+            # A partly recorded batch is not shed, so that large batches do finish.
             sheddable = [number for number, each in self._shares.items() if len(each.waiting) > len(each.group)]
             shed.append(self._shed(max(sheddable, key=lambda each: self._shares[each].size_bytes)))
         return shed
@@ -148,7 +148,7 @@ class Backlog:
         return len(self) > self._of_all.messages or size_bytes > self._of_all.size_bytes
 
     def _shed(self, ship: int) -> Item:
-        """Give up the newest message of a ship."""
+        """Remove the newest batch of a ship."""
         share = self._shares[ship]
         share.is_closed = True
         item = share.waiting.pop()
@@ -158,7 +158,7 @@ class Backlog:
         return item
 
     def next_part(self) -> Part:
-        """Give what is to be recorded next, of the ship whose turn it is; it stays here until `done`."""
+        """Return the next part of the next ship; it stays in the backlog until `done`."""
         ship, share = next(iter(self._shares.items()))
         if not share.group:
             share.begin_group()
@@ -168,7 +168,7 @@ class Backlog:
         return Part(ship, share.group, left[:end], is_last=end >= len(left))
 
     def done(self, part: Part, took_s: float) -> None:
-        """Note that a part needs nothing more, and how long it took; have it be the next ship's turn."""
+        """Remove a recorded part, note how long it took, and go on to the next ship."""
         if took_s > LONG_S:
             self._part_cost = max(self._part_cost // 2, MIN_PART_COST)
         elif took_s < SHORT_S:

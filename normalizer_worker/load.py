@@ -1,4 +1,4 @@
-"""A load: the messages that one transaction stores, and what becomes of each."""
+"""A load: the messages that are stored in one transaction, and the outcome of each."""
 
 from collections import Counter as CountOf
 from dataclasses import dataclass
@@ -42,11 +42,11 @@ class Item:
     batch: Batch | None = None
     """What it holds, with its `sent_at_us`; None where it is not valid."""
     batch_id: UUID | None = None
-    """Of the batch, valid or not, if it has one."""
+    """The batch's identifier, if it has one; also of a batch that is not valid."""
     letter: DeadLetter | None = None
-    """What is kept of a message that can never be stored."""
+    """Set where the message can never be stored."""
     first_seen_key: bytes | None = None
-    """The key of its first-seen time, where it came without a `sent_at`, and may be a repeat."""
+    """The key of its first-seen time; set where it has a `batch_id` and no `sent_at`."""
     lag_s: float | None = None
     """From `sent_at` to its arrival, where it has one."""
     goes_to_backlog = False
@@ -59,7 +59,7 @@ class Item:
 
     @property
     def valid(self) -> Batch:
-        """Give the batch of an item that has one."""
+        """Return the batch of an item that has one."""
         if self.batch is None:
             raise AssertionError("a message without a batch is not recorded")
         return self.batch
@@ -69,7 +69,7 @@ class Item:
         self.letter = DeadLetter.of(self.message.topic, self.message.payload, error, now_us)
 
     def done(self) -> Done:
-        """Give the message and its receipt, if it gets one."""
+        """Return the message with its receipt, if it gets one."""
         message = self.message
         if self.letter is not None:
             return Done(message, receipts.rejected(message, self.batch_id, self.letter.problems))
@@ -114,7 +114,7 @@ def _ship(topic: str) -> int:
 
 
 def _check_reply_properties(message: Message) -> None:
-    """Refuse properties that would go back with the receipt and are too long: the broker does not bound them."""
+    """Refuse properties that are too long to be sent back with the receipt: the broker does not limit them."""
     correlation, topic = message.correlation, message.response_topic
     for name, size, most in (
         ("Correlation Data", len(correlation) if correlation else 0, MAX_CORRELATION_BYTES),
@@ -125,7 +125,7 @@ def _check_reply_properties(message: Message) -> None:
 
 
 class Load:
-    """Items in the order of their arrival, as many as fit into one transaction.
+    """Items in order of arrival, as many as fit into one transaction.
 
     Attributes:
         items: all of them, also those that go to the backlog.
@@ -143,13 +143,13 @@ class Load:
         self._readings = 0
         self._size_bytes = 0
         self._excess = CountOf[int]()
-        """By ship: what its batches cost beyond `FREE_COST` a reading, but for those that go to the backlog."""
+        """By ship: cost beyond `FREE_COST` a reading of the batches that do not go to the backlog."""
         self._total_excess = 0
         self._last: dict[int, tuple[int, int]] = {}
         """The first and the last timestamp of each ship's last batch."""
 
     def is_full(self) -> bool:
-        """Tell whether it is as much as one transaction may take."""
+        """Return whether it has reached a limit."""
         limits = self._limits
         return (
             len(self.items) >= limits.messages
@@ -159,9 +159,10 @@ class Load:
         )
 
     def add(self, item: Item, *, is_in_backlog: bool) -> None:
-        """Add an item; its batch goes to the backlog where it costs much and its ship has others there.
+        """Add an item.
 
-        It does so, too, where the batches of its ship would cost too much together.
+        An expensive batch goes to the backlog if others of its ship are there, or if the batches of its ship in this
+        load would cost too much together.
         """
         self.items.append(item)
         self._size_bytes += item.message.size_bytes
@@ -178,7 +179,7 @@ class Load:
             self._total_excess += excess
 
     def _excess_of(self, batch: Batch) -> int:
-        """Give what a batch costs beyond `FREE_COST` a reading, next to the batch before it."""
+        """Return what a batch costs beyond `FREE_COST` a reading, given the previous batch of its ship."""
         moment_us, near, excess = batch.moment_us, self._near_us, 0
         first_us = last_us = int(moment_us[0])
         if len(moment_us) > 1:

@@ -1,4 +1,4 @@
-"""What the worker tells of itself: how much it did, and whether it can work now."""
+"""The worker's metrics and readiness checks."""
 
 import logging
 import time
@@ -9,41 +9,43 @@ from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from normalizer_worker.mqtt.broker_metrics import BrokerVitals
+from normalizer_worker.mqtt.broker_metrics import BrokerMetrics
 from shared.http.health import Check
 
 log = logging.getLogger(__name__)
 
 STALLED_S = 30.0
-"""Without a sign of progress for longer than this, the worker counts as stuck."""
+"""A worker that has made no progress for longer than this counts as stuck."""
 MAX_DEAD_IN_A_ROW = 100
-"""So many messages are not all their senders' fault: something is wrong with us."""
+"""With so many, the fault is probably ours and not the senders'."""
 TRANSACTION_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 LAG_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 15, 60, 300, 3600, 86_400)
 
 
-class Vitals:
-    """Written by the worker's one thread, read by any; nothing here waits for a reader.
+class WorkerMetrics:
+    """Written by the worker's thread, read by any.
 
     Attributes:
-        broker: what it tells of the broker.
+        broker: metrics of the broker.
 
     """
 
     def __init__(self, registry: CollectorRegistry, now_s: Callable[[], float] = time.monotonic) -> None:
-        """Begin at 0, and not ready; `now_s` is a clock that only rises."""
-        self.broker = BrokerVitals(registry, now_s)
+        """Begin at 0, and not ready; `now_s` is a monotonic clock."""
+        self.broker = BrokerMetrics(registry, now_s)
         self._now_s = now_s
         self._sessions = 0
         self._connected = False
         self._stored = True
         self._progress_s = now_s()
-        self._messages = Counter("power_worker_messages", "MQTT messages stored or set aside.", registry=registry)
+        self._messages = Counter(
+            "power_worker_messages", "MQTT messages stored or kept as dead letters.", registry=registry
+        )
         self._readings = Counter("power_worker_readings", "Readings stored.", registry=registry)
         self._dead = Counter("power_worker_dead_letters", "Messages that can never be stored.", registry=registry)
         self._dropped = Counter(
             "power_worker_dead_letters_dropped",
-            "Dead letters that are not kept, or no longer: beyond their bounds, or not written to the disk.",
+            "Dead letters that were dropped: over their limits, or not written to the disk.",
             ["reason"],
             registry=registry,
         )
@@ -51,7 +53,7 @@ class Vitals:
             self._dropped.labels(reason)
         self._shed = Counter(
             "power_worker_messages_shed",
-            "Messages acknowledged and not stored: too many of their ship's that take long to record wait.",
+            "Messages acknowledged and not stored: the backlog of their ship was full.",
             registry=registry,
         )
         self._dead_in_a_row = 0
@@ -61,26 +63,26 @@ class Vitals:
         self._receipts = Counter("power_worker_receipts", "Receipts sent.", ["status"], registry=registry)
         for status in ("stored", "rejected"):
             self._receipts.labels(status)
-        self._reconnects = Counter("power_worker_reconnects", "Sessions taken up after the first.", registry=registry)
+        self._reconnects = Counter("power_worker_reconnects", "Connections after the first.", registry=registry)
         self._seconds = Histogram(
             "power_worker_transaction_seconds",
-            "How long it takes to make durable what has arrived.",
+            "Duration of one store transaction.",
             registry=registry,
             buckets=TRANSACTION_BUCKETS_S,
         )
         self._lag_s = Histogram(
             "power_worker_batch_lag_seconds",
-            "From a batch's sent_at, where it names one, to its arrival.",
+            "From a batch's sent_at, if it has one, to its arrival.",
             registry=registry,
             buckets=LAG_BUCKETS_S,
         )
         self._progress = Gauge(
-            "power_worker_last_progress_timestamp_seconds", "When the worker last got on.", registry=registry
+            "power_worker_last_progress_timestamp_seconds", "When the worker last made progress.", registry=registry
         )
 
     @contextmanager
     def session(self) -> Iterator[None]:
-        """Span the life of one connection to the broker."""
+        """Context of one connection to the broker."""
         self._reconnects.inc(1 if self._sessions else 0)
         self._sessions += 1
         self.progressed()
@@ -92,7 +94,7 @@ class Vitals:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Span what makes messages durable; left by an error, the store has not accepted them."""
+        """Context of one store transaction; on an exception nothing was stored."""
         began_s = self._now_s()
         try:
             yield
@@ -103,26 +105,25 @@ class Vitals:
         self._seconds.observe(self._now_s() - began_s)
 
     def stored(self, *, messages: int, readings: int, dead: int, dead_at_end: int, lags_s: Iterable[float]) -> None:
-        """Count what one transaction made durable; `dead_at_end` is how many dead letters came after all else."""
+        """Count what one transaction stored; `dead_at_end` counts the dead letters after the last stored message."""
         self._dead_in_a_row = dead_at_end if dead_at_end < messages else self._dead_in_a_row + dead
         self._row.set(self._dead_in_a_row)
         self._messages.inc(messages)
         self._readings.inc(readings)
         self._dead.inc(dead)
         for lag_s in lags_s:
-            self._lag_s.observe(max(lag_s, 0.0))  # a sender's clock may be ahead of ours
+            self._lag_s.observe(max(lag_s, 0.0))  # a sender's clock may be ahead
 
     def dropped_letters(self, reason: Literal["bounds", "disk"], count: int) -> None:
-        """Count dead letters that are not kept, or no longer."""
+        """Count dead letters that were dropped."""
         self._dropped.labels(reason).inc(count)
 
     def shed(self, by_ship: Mapping[int, int]) -> None:
-        """Count messages that were not stored, and log whose they were."""
+        """Count and log messages that were not stored, by ship."""
         for ship, count in by_ship.items():
             self._shed.inc(count)
             log.warning(
-                "shed %d messages of ship %d: too many of its batches wait that take long to record; it has to repeat"
-                " what it gets no receipt for",
+                "shed %d messages of ship %d: its backlog is full; it has to resend what it got no receipt for",
                 count,
                 ship,
             )
@@ -133,12 +134,12 @@ class Vitals:
             self._receipts.labels(status).inc(count)
 
     def progressed(self) -> None:
-        """Note that something was stored, or that the connection lives and has nothing to give."""
+        """Note that something was stored, or that the connection works and is quiet."""
         self._progress_s = self._now_s()
         self._progress.set_to_current_time()
 
     def checks(self) -> Mapping[str, Check]:
-        """Give what has to hold for the worker to be ready."""
+        """Return the checks that have to hold for the worker to be ready."""
         return {
             "broker": lambda: self._connected,
             **self.broker.checks(),

@@ -1,4 +1,4 @@
-"""The worker's loop: take what has arrived, store it, and only then say so and acknowledge it."""
+"""The worker's loop: receive messages, store them, and only then send receipts and acknowledge."""
 
 import logging
 import time
@@ -9,7 +9,7 @@ from typing import Protocol
 from normalizer_worker.backlog import Backlog
 from normalizer_worker.ledger.letter_queue import LetterQueue, Morgue
 from normalizer_worker.load import Item, Limits, Load, read_item
-from normalizer_worker.metrics import Vitals
+from normalizer_worker.metrics import WorkerMetrics
 from normalizer_worker.mqtt.acknowledgements import Done
 from shared.contract.acceptance import Rules
 from shared.contract.batch import columns
@@ -23,26 +23,26 @@ log = logging.getLogger(__name__)
 
 IDLE_S = 0.25
 SHEDDING_S = 1.0
-"""How long to go on while messages are shed: others' messages are behind them, and should not wait for the store."""
+"""How long a load is gathered while messages are shed: other ships' messages are queued behind them."""
 NEXT_S = 0.1
-"""How long to wait then for the next message, which may be large."""
+"""How long to wait for the next message then; it may be large."""
 FIRST_RETRY_S = 0.25
 LAST_RETRY_S = 15.0
 
 
 class Source(Protocol):
-    """Where messages come from, as `subscriber.Connection` gives them."""
+    """Where messages come from; see `mqtt.session.Connection`."""
 
     def receive(self, wait_s: float) -> Message | None:
-        """Give the next message, None where none comes in time."""
+        """Return the next message, or None after `wait_s`."""
         ...
 
     def finish(self, done: Sequence[Done]) -> None:
-        """Send receipts, and have the messages not delivered again."""
+        """Send receipts and acknowledge the messages."""
         ...
 
     def kept_alive(self) -> AbstractContextManager[None]:
-        """Span what takes long: the connection lives on, and is not used meanwhile."""
+        """Context for slow work: keeps the connection alive, which is not used meanwhile."""
         ...
 
     def close(self) -> None:
@@ -51,14 +51,14 @@ class Source(Protocol):
 
 
 class Sink(Protocol):
-    """Where readings go, as `recorder.Recorder` takes them."""
+    """Where readings go; see `recorder.Recorder`."""
 
     def record(self, readings: Readings) -> None:
-        """Make readings and what follows from them durable."""
+        """Store readings and the slots they change."""
         ...
 
     def tidy(self) -> bool:
-        """Do a little of what can wait; tell whether more of it is left."""
+        """Do some background work; return whether more is left."""
         ...
 
 
@@ -71,7 +71,7 @@ class Memory(Protocol):
 
 
 class Worker:
-    """Moves messages from a source into a sink; nothing is acknowledged before it is durable."""
+    """Moves messages from a source into a sink; acknowledges nothing before it is durable."""
 
     def __init__(  # noqa: PLR0913  # the parts are put together in one place
         self,
@@ -79,17 +79,17 @@ class Worker:
         sink: Sink,
         morgue: Morgue,
         memory: Memory,
-        vitals: Vitals,
+        metrics: WorkerMetrics,
         *,
         rules: Rules | None = None,
         limits: Limits | None = None,
     ) -> None:
-        """Put the parts together; `connect` opens a new connection, and raises `Unavailable` while it cannot."""
+        """Keep the parts; `connect` opens a new connection, or raises `Unavailable`."""
         self._connect = connect
         self._sink = sink
-        self._letters = LetterQueue(morgue, vitals)
+        self._letters = LetterQueue(morgue, metrics)
         self._memory = memory
-        self._vitals = vitals
+        self._metrics = metrics
         self._rules = rules or Rules()
         self._backlog = Backlog(self._rules.max_gap_us)
         self._limits = limits or Limits()
@@ -97,15 +97,15 @@ class Worker:
         self._untidy = False
 
     def run(self, stopping: Callable[[], bool], ready: Callable[[], None]) -> None:
-        """Work until told to stop; what is in hand then is finished first.
+        """Work until `stopping`; the step under way is finished.
 
-        Whatever is away, broker or store: the connection is dropped and, after a while, another one opened. What was
-        not acknowledged comes again.
+        When broker or store is unavailable, the connection is closed and another one opened after a pause. The broker
+        then redelivers what was not acknowledged.
         """
         retry_s = FIRST_RETRY_S
         while not stopping():
             try:
-                with closing(self._connect()) as source, self._vitals.session():
+                with closing(self._connect()) as source, self._metrics.session():
                     log.info("connected to the broker")
                     ready()
                     while not stopping():
@@ -120,10 +120,10 @@ class Worker:
         """Store what has arrived and a part of the backlog; send receipts and acknowledge what is stored.
 
         Returns:
-            How much was done: messages taken, and parts.
+            How many messages and parts were handled.
 
         Raises:
-            Unavailable: broker or store is away; nothing was said or acknowledged of what is not stored.
+            Unavailable: broker or store is unavailable; nothing that is not stored was acknowledged.
 
         """
         try:
@@ -133,33 +133,33 @@ class Worker:
                 self._untidy = self._sink.tidy()
             self._finish(source, finished)
         except BaseException:
-            # All that is not acknowledged comes again, on another connection.
+            # The broker redelivers all of it on the next connection.
             self._backlog.clear()
             self._letters.clear()
             raise
-        self._vitals.progressed()
+        self._metrics.progressed()
         return done
 
     def _do_load(self, source: Source) -> int:
-        """Store what has arrived; put aside what is to be recorded in parts."""
+        """Gather a load and store it, but for what goes to the backlog."""
         load = self._gather(source)
         if load.items:
             with source.kept_alive():
                 done = self._store(load)
             self._finish(source, done)
-        self._vitals.shed(load.shed)
+        self._metrics.shed(load.shed)
         return len(load.items) + load.shed.total()
 
     def _do_part(self, source: Source) -> int:
-        """Store a part of the backlog."""
+        """Store the next part of the backlog."""
         if not self._backlog:
             return 0
         part = self._backlog.next_part()
         began_s = time.monotonic()
-        with source.kept_alive(), self._vitals.transaction():
+        with source.kept_alive(), self._metrics.transaction():
             self._record(part.items, part.readings)
         if any(each.letter for each in part.items):
-            part = part._replace(is_last=True)  # the rest of a refused batch is not recorded
+            part = part._replace(is_last=True)  # of a refused batch nothing more is recorded
         self._backlog.done(part, time.monotonic() - began_s)
         if part.is_last:
             self._finish(source, self._settle(part.items))
@@ -168,12 +168,12 @@ class Worker:
     def _finish(self, source: Source, done: Sequence[Done]) -> None:
         if done:
             source.finish(done)
-            self._vitals.answered(each.receipt.status for each in done if each.receipt)
+            self._metrics.answered(each.receipt.status for each in done if each.receipt)
 
     def _store(self, load: Load) -> list[Done]:
-        """Make a load durable, but for what goes to the backlog; give the messages that need nothing more."""
+        """Store a load, but for what goes to the backlog; return the messages that are done."""
         now = [each for each in load.items if not each.goes_to_backlog]
-        with self._vitals.transaction():
+        with self._metrics.transaction():
             self._date(load.items)
             self._record([each for each in now if each.batch])
         done = self._settle(now)
@@ -185,7 +185,7 @@ class Worker:
         return done
 
     def _date(self, items: Sequence[Item]) -> None:
-        """Give batches without a `sent_at` the time at which they were first seen."""
+        """Give batches without a `sent_at` their first-seen time."""
         undated = [(each, each.first_seen_key) for each in items if each.first_seen_key]
         if not undated:
             return
@@ -194,9 +194,9 @@ class Worker:
             each.batch = each.valid._replace(sent_at_us=sent_at_us)
 
     def _record(self, items: Sequence[Item], part: Readings | None = None) -> None:
-        """Record batches. Those that the store refuses become dead letters: halving finds them.
+        """Record batches, or only a `part` of their readings.
 
-        It may be only a `part` of the batches that is recorded, as long as nothing of it is refused.
+        Batches that the store refuses become dead letters. They are found by halving.
         """
         if not items:
             return
@@ -211,10 +211,10 @@ class Worker:
             self._record(items[half:])
 
     def _settle(self, items: Sequence[Item]) -> list[Done]:
-        """Count what is stored, and keep dead letters; give the messages that need nothing more."""
+        """Count what is stored and keep dead letters; return the messages that are done."""
         done = [each.done() for each in items]
         letters = [(of, each.letter) for of, each in zip(done, items, strict=True) if each.letter]
-        self._vitals.stored(
+        self._metrics.stored(
             messages=len(items),
             readings=sum(each.valid.received for each in items if not each.letter),
             dead=len(letters),
@@ -225,7 +225,7 @@ class Worker:
             return done
         for _, letter in letters:
             log.warning("dead letter on %r: %s", letter.topic, letter.why(1))
-        # While letters cannot be written, their messages are not acknowledged. Some may be of earlier loads.
+        # A message is not done before its dead letter is written. Letters of earlier loads may be written now, too.
         waiting = {id(of) for of, _ in letters}
         finished = self._letters.keep(letters)
         ours = waiting.intersection(map(id, finished))
@@ -233,7 +233,7 @@ class Worker:
         return earlier + [each for each in done if id(each) not in waiting or id(each) in ours]
 
     def _gather(self, source: Source) -> Load:
-        """Take what has arrived. Of a ship whose share of the backlog is full nothing more is even decoded."""
+        """Receive a load. Messages of a ship whose backlog is full are shed without being decoded."""
         backlog, rules, clock = self._backlog, self._rules, self._clock
         load = Load(self._limits, rules.max_gap_us)
         has_backlog = bool(backlog)
@@ -253,7 +253,7 @@ class Worker:
 
 
 def _wait(seconds: float, stopping: Callable[[], bool]) -> None:
-    # In slices: a sleep goes on after a signal, and its handler could not set an Event that it has interrupted.
+    # In slices: a sleep resumes after a signal, and the handler could not set an Event that it interrupted.
     deadline = time.monotonic() + seconds
     while not stopping() and time.monotonic() < deadline:
         time.sleep(min(0.1, seconds))

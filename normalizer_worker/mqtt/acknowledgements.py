@@ -1,4 +1,4 @@
-"""Finishing messages on one connection: first the receipt, then the acknowledgement, in the order they are given."""
+"""Sends receipts and acknowledges messages on one connection: the receipt first, in the given order."""
 
 import logging
 import time
@@ -25,26 +25,26 @@ LOST = "the connection to the broker is lost"
 
 
 class Done(NamedTuple):
-    """A message that is stored or set aside for good, and the receipt that its sender gets, if any."""
+    """A message that is stored or kept as a dead letter, and the receipt for its sender, if any."""
 
     message: Message
     receipt: Receipt | None = None
 
 
-class Finishing:
-    """Sends receipts as far as the broker has room for them, and acknowledges no message before its receipt is sent.
+class Acknowledgements:
+    """Sends receipts within the broker's Receive Maximum, and acknowledges no message before its receipt is sent.
 
-    paho sends whatever it is told to: the broker's Receive Maximum is kept here. What waits for room is not
-    acknowledged, so that the broker holds back more, and nothing grows without a bound. Nothing here waits.
+    paho does not keep the Receive Maximum, so it is kept here. Messages whose receipts wait are not acknowledged, so
+    the broker holds back further messages and the queue is bounded. No method blocks.
     """
 
     def __init__(self, client: Client, max_waiting: int, refused: Callable[[int], None]) -> None:
-        """Work on a client, which must leave its limit of messages in flight to us (`max_inflight_messages` 0).
+        """Use a client whose own in-flight limit is off (`max_inflight_messages` 0).
 
         Args:
             client: the connection's.
-            max_waiting: how many messages the broker sends before the first is acknowledged.
-            refused: told how many receipts will not arrive.
+            max_waiting: how many unacknowledged messages the broker sends at most.
+            refused: called with the number of receipts that will not arrive.
 
         """
         self.room = MAX_UNCONFIRMED
@@ -56,7 +56,7 @@ class Finishing:
         self._unconfirmed: dict[int, Receipt] = {}
         self._unconfirmed_bytes = 0
         self._progress_s = time.monotonic()
-        self._told = False
+        self._has_warned = False
 
     @property
     def unconfirmed(self) -> int:
@@ -65,19 +65,19 @@ class Finishing:
 
     @property
     def waiting(self) -> int:
-        """How many messages wait to be finished."""
+        """How many messages wait to be acknowledged."""
         return len(self._waiting)
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is left to be finished or confirmed."""
+        """Whether no message and no receipt waits."""
         return not self._waiting and not self._unconfirmed
 
     def add(self, done: Sequence[Done]) -> None:
-        """Have messages finished, now or as soon as there is room, by `go_on`."""
+        """Queue messages for `go_on`."""
         lost = 0
         for each in done:
-            # The broker holds back no message of QoS 0, which nobody acknowledges.
+            # The broker holds back no QoS 0 message: those are not acknowledged.
             if each.message.qos == 0 and each.receipt and len(self._waiting) >= self._max_waiting:
                 lost += 1
             else:
@@ -87,7 +87,7 @@ class Finishing:
             log.warning("%d receipts of messages with QoS 0 are not sent: the broker has no room for them", lost)
 
     def go_on(self) -> bool:
-        """Finish messages as far as there is room; tell whether all of them are finished.
+        """Send receipts and acknowledge while there is room; return whether the queue is empty.
 
         Raises:
             Unavailable: the connection is lost; what is not acknowledged comes again.
@@ -105,10 +105,10 @@ class Finishing:
         return True
 
     def check(self) -> None:
-        """Look whether the broker makes room at all; asked when there is nothing to read from it.
+        """Check that the broker confirms receipts; called when there is nothing to read.
 
         Raises:
-            Unavailable: it has confirmed no receipt for long.
+            Unavailable: no receipt has been confirmed for `CONFIRMED_WITHIN_S`.
 
         """
         if self._waiting and time.monotonic() - self._progress_s > CONFIRMED_WITHIN_S:
@@ -131,15 +131,15 @@ class Finishing:
         self._unconfirmed_bytes += _size(receipt)
 
     def confirmed(self, mid: int, code: ReasonCode) -> None:
-        """Note what the broker says to a receipt; to refuse one is its right (an access rule), and ends nothing."""
+        """Handle the PUBACK of a receipt. A refusal (an access rule, say) is counted and ends nothing."""
         receipt = self._unconfirmed.pop(mid)
         self._unconfirmed_bytes -= _size(receipt)
         self._progress_s = time.monotonic()
         if code.is_failure:
             self._refused(1)
-            if not self._told:  # one rule may refuse thousands in a second
+            if not self._has_warned:  # one rule may refuse thousands in a second
                 log.warning("the broker refuses a receipt on %r: %s (more are only counted)", receipt.topic, code)
-            self._told = True
+            self._has_warned = True
 
 
 def _size(receipt: Receipt) -> int:

@@ -1,4 +1,4 @@
-"""Receipts: the worker's word on one batch, stored or rejected and why."""
+"""Receipts: tell a batch's sender that it was stored, or rejected and why."""
 
 import json
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ class Receipt(NamedTuple):
     """One receipt, ready to be sent.
 
     Attributes:
-        topic: where to.
+        topic: where it is published.
         payload: UTF-8 JSON.
-        correlation: the message's Correlation Data, which goes back with it.
-        status: what it says.
+        correlation: the message's Correlation Data, sent back with it.
+        status: stored or rejected.
 
     """
 
@@ -30,12 +30,12 @@ class Receipt(NamedTuple):
 
 
 def stored(message: Message, ship: int, batch_id: UUID, readings: int) -> Receipt:
-    """Make the receipt of a batch whose readings and slots are committed."""
+    """Return the receipt of a batch whose readings and slots are committed."""
     return _receipt(message, ship, batch_id, "stored", readings, ())
 
 
 def rejected(message: Message, batch_id: UUID | None, problems: Sequence[Problem]) -> Receipt | None:
-    """Make the receipt of what has become a dead letter; None where it names no ship or has no `batch_id`."""
+    """Return the receipt of a dead letter; None if it names no ship or has no `batch_id`."""
     ship = ship_of(message.topic)
     if ship is None or batch_id is None:
         return None

@@ -1,4 +1,4 @@
-"""The wire format: what one POST body or one MQTT message carries, checked and turned into columns."""
+"""The wire format: decodes and checks the batch in one POST body or MQTT message, and turns it into columns."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -32,25 +32,25 @@ MAX_BYTES = 8 * 1024 * 1024
 MAX_READINGS = 100_000
 MAX_VALUE = 1e12
 ENVELOPE_BYTES = 256
-"""Room beyond `MAX_BYTES` for what a message may have besides a body of the full size."""
+"""Bytes that an MQTT message may have beyond a body of the full size."""
 MAX_SLOTS = 200_000
 """How many slots one batch may make: a year of hourly readings makes 35,000."""
 FEW_SLOTS_US = MAX_SLOTS * SLOT_US // 2
-"""A batch that is shorter cannot make so many, and they are not counted: no longest gap is half of this."""
+"""A batch that spans less cannot make `MAX_SLOTS`, and is not counted: no maximum gap is half as long."""
 NOT_VALID = "the batch is not valid"
 CHUNK = 256
-"""How many readings are looked through for faults at a time."""
+"""How many readings are searched for faults at a time."""
 _NAMED = re.compile(rb'"batch_id"\s*:\s*"([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})"')
 _FAULTS = (ValueError, TypeError, LookupError, OverflowError)
-"""What reading a batch raises where it is not valid; pydantic's error is a ValueError."""
+"""Errors that decoding raises for a batch that is not valid; pydantic's is a ValueError."""
 
-VALUE = "in `units`; less than 0 only where the service's owner allows that"
+VALUE = "in `units`; negative only where the service allows it"
 Units = Literal["kW", "kWh"]
 Ship = Annotated[int, Field(strict=True, ge=0, le=MAX_SHIP)]
 
 
 class _Judge:
-    """What a batch is judged by, beyond itself: what validators get as their context."""
+    """The context of the validators: rules, clock and the topic's ship."""
 
     __slots__ = ("_latest_us", "_now_us", "raw", "rules", "topic_ship")
 
@@ -58,18 +58,18 @@ class _Judge:
         self.rules = rules
         self.topic_ship = topic_ship
         self.raw: object = None
-        """The batch as it was parsed."""
+        """The parsed JSON."""
         self._now_us = now_us
         self._latest_us = now_us + rules.max_ahead_us
 
     def holds(self, first_us: int, last_us: int) -> bool:
-        """Tell whether all moments from one to another are taken."""
+        """Return whether all timestamps from `first_us` to `last_us` are accepted."""
         return first_us >= self.rules.oldest_us and (last_us <= self._latest_us or last_us <= self.period().latest_us)
 
     def period(self) -> Period:
-        """Give the moments that are taken: from MQTT it counts when the gateway accepted the batch, too.
+        """Return the accepted period; for a batch over MQTT it depends on when the gateway accepted it.
 
-        That is looked at only where something seems to be ahead of the clock, which is hardly ever so.
+        `accepted_at` is read only when a timestamp seems to be ahead of the clock, which is rare.
         """
         accepted_us = None if self.topic_ship is None else _accepted_us(self.raw)
         return self.rules.period(judged_at(self._now_us, accepted_us))
@@ -94,7 +94,7 @@ SignedValue = Annotated[float, Field(strict=True, ge=-MAX_VALUE, le=MAX_VALUE, a
 
 
 class WireReading(TypedDict):
-    """One reading as it is sent, checked as far as needs no Python call a reading: the rest is checked in columns."""
+    """One reading as it is sent, checked as far as pydantic can without calling Python for each reading."""
 
     datetime: Annotated[str, Field(strict=True, examples=["2018-08-24T00:00:00Z"]), MOMENT_SCHEMA]
     value: Annotated[SignedValue, Field(description=VALUE, examples=[12])]
@@ -129,7 +129,7 @@ class WireBatch(BaseModel):
 class TopicBatch(WireBatch):
     """A batch whose topic already names the ship."""
 
-    spaceship_id: Ship = -1  # stands for "the topic's"; no sender can give it
+    spaceship_id: Ship = -1  # means the topic's ship; no sender can send it
 
     @field_validator("spaceship_id")
     @classmethod
@@ -144,20 +144,20 @@ _VALIDATE = {
     True: WireBatch.__pydantic_validator__.validate_python,
     False: TopicBatch.__pydantic_validator__.validate_python,
 }
-"""By whether the batch itself names the ship. What `model_validate` adds to these takes longer than a short batch."""
+"""By whether the batch must name its ship. `model_validate` itself would take longer than a short batch."""
 _BATCH_ID: TypeAdapter[UUID | None] = TypeAdapter(UUID | None)
 _READING: dict[bool, TypeAdapter[Any]] = {False: TypeAdapter(CheckedReading), True: TypeAdapter(CheckedSignedReading)}
 
 
 class Batch(NamedTuple):
-    """One batch, valid, with at most one value a moment (of two in one batch the later in its list counts).
+    """A valid batch, with one value for each timestamp: the last one in its list.
 
     Attributes:
         ship: `spaceship_id`.
         units: `kW` or `kWh`.
         moment_us: microseconds since 1970, ascending, int64[n].
         value: in `units`, float64[n].
-        received: how many readings were sent, repeated moments included.
+        received: how many readings were sent, repeated timestamps included.
         batch_id: None where it was left out.
         sent_at_us: None where it was left out.
 
@@ -177,7 +177,7 @@ _Parts = tuple[Batch, list[str], I64, list[float]]
 
 
 def columns(batches: Sequence[Batch]) -> Readings:
-    """Put batches, each with its `sent_at_us`, into columns one after the other."""
+    """Return the readings of batches, each of which has a `sent_at_us`, as columns."""
     counts = [len(batch.moment_us) for batch in batches]
     return Readings(
         np.repeat(np.array([batch.ship for batch in batches], np.int64), counts),
@@ -189,13 +189,13 @@ def columns(batches: Sequence[Batch]) -> Readings:
 
 
 class Received(NamedTuple):
-    """A batch, and its readings as they were sent: in their order, repeated moments included.
+    """A batch, and its readings as they were sent: in their order, repeated timestamps included.
 
     Attributes:
-        batch: what they mean.
-        texts: their moments, as they were written.
-        moment_us: their moments, int64[n].
-        numbers: their values.
+        batch: the decoded batch.
+        texts: the timestamps as they were written.
+        moment_us: the timestamps, int64[n].
+        numbers: the values.
 
     """
 
@@ -205,16 +205,16 @@ class Received(NamedTuple):
     numbers: list[float]
 
     def message(self, batch_id: UUID, sent_at_us: int, accepted_us: int) -> bytes:
-        """Write it anew as JSON: what it means, and nothing else that its sender wrote.
+        """Return the batch as JSON with known members only.
 
-        However it came, 100,000 readings take less than `MAX_BYTES`.
+        100,000 readings take less than `MAX_BYTES`, however they were written.
         """
         texts = self.texts
         if set(map(len, texts)) != {USUAL_LENGTH}:  # a fraction, which is cut, may have any length
             pairs = zip(texts, self.moment_us.tolist(), strict=True)
             texts = [text if len(text) == USUAL_LENGTH else iso(us) for text, us in pairs]
         numbers = to_json(self.numbers).decode()[1:-1].split(",")
-        # Moments need no escapes: joined as texts, readings take half the time and memory of a list of objects.
+        # Timestamps need no escapes. Joining texts takes half the time and memory of encoding a list of objects.
         data = '},{"datetime":"'.join(map('","value":'.join, zip(texts, numbers, strict=True)))
         return (
             f'{{"spaceship_id":{self.batch.ship},"units":"{self.batch.units}","batch_id":"{batch_id}",'
@@ -223,10 +223,10 @@ class Received(NamedTuple):
 
 
 class InvalidBatch(InvalidInput):
-    """No valid batch, but perhaps with a name.
+    """A batch that is not valid.
 
     Attributes:
-        batch_id: its name; None where it has no valid one, or none can be found.
+        batch_id: None where it has no valid one, or none was found.
 
     """
 
@@ -237,44 +237,44 @@ class InvalidBatch(InvalidInput):
 
 
 def decode(payload: bytes, rules: Rules, now_us: int, *, topic_ship: int | None = None) -> Batch:
-    """Read a batch from JSON, as `receive` does, for one that needs only what it means."""
+    """Decode a batch as `receive` does, and return only the batch."""
     return _read(payload, _Judge(rules, now_us, topic_ship))[0]
 
 
 def receive(payload: bytes, rules: Rules, now_us: int, *, topic_ship: int | None = None) -> Received:
-    """Read a batch from JSON.
+    """Decode a batch.
 
     Args:
         payload: UTF-8 JSON.
-        rules: which readings are taken.
-        now_us: the moment to judge it by, microseconds since 1970.
-        topic_ship: the ship that the MQTT topic names; `spaceship_id` may then be left out, and must agree if given,
-            and `accepted_at` says when the gateway accepted the batch.
+        rules: which readings are accepted.
+        now_us: the current time, microseconds since 1970.
+        topic_ship: the ship in the MQTT topic. `spaceship_id` may then be missing, and must be the same if present;
+            `accepted_at` says when the gateway accepted the batch.
 
     Raises:
-        TooLargeInput: more bytes than a batch may have.
+        TooLargeInput: too many bytes.
         UnreadableInput: not JSON.
-        InvalidBatch: JSON, but no valid batch; its problems say where and why.
+        InvalidBatch: not a valid batch; its problems say where and why.
 
     """
     return Received(*_read(payload, _Judge(rules, now_us, topic_ship)))
 
 
 def name_of(error: InvalidInput, payload: bytes) -> UUID | None:
-    """Give the `batch_id` of what is no valid batch, for reasons that reading it gave."""
+    """Return the `batch_id` of a batch that decoding refused with `error`."""
     if isinstance(error, InvalidBatch):
         return error.batch_id
     return _named_in(payload) if isinstance(error, TooLargeInput) else None
 
 
 def _named_in(payload: bytes) -> UUID | None:
-    """Find the `batch_id` of what is not parsed: None where there are several, or none."""
+    """Find the `batch_id` in JSON that is not parsed; None if there are several, or none."""
     names = {each[1] for each in islice(_NAMED.finditer(payload[: MAX_BYTES + ENVELOPE_BYTES]), 2)}
     return UUID(names.pop().decode()) if len(names) == 1 else None
 
 
 def _accepted_us(raw: object) -> int | None:
-    """Give the `accepted_at` of a batch; one that is wrong counts for nothing, like any member that is not known."""
+    """Return the `accepted_at` of a batch; None if it has none, or a wrong one."""
     try:
         return moment(raw.get("accepted_at")) if isinstance(raw, dict) else None
     except PydanticCustomError:
@@ -293,7 +293,7 @@ def _read(payload: bytes, judge: _Judge) -> _Parts:
     members = raw if isinstance(raw, dict) else {}
     data = members.get("data")
     rows = data if isinstance(data, list) and 1 <= len(data) <= MAX_READINGS else []
-    if len(rows) > FEW:  # checked in columns, which takes less time and memory than a model of each
+    if len(rows) > FEW:  # checked in columns, which takes less time and memory than one model each
         members["data"] = rows[:1]
     try:
         return _parts(_VALIDATE[judge.topic_ship is None](raw, context=judge), rows, judge)
@@ -339,7 +339,7 @@ def _outside(moments: I64, period: Period) -> tuple[Problem, ...]:
 
 
 def _columns(rows: list[Any], judge: _Judge) -> tuple[list[str], list[float], I64, F64]:
-    """Give texts, numbers, moments and values; or one of `_FAULTS`, which need not say where."""
+    """Return texts, numbers, timestamps and values. Raises one of `_FAULTS`, without a place."""
     texts = [each["datetime"] for each in rows]
     numbers = [each["value"] for each in rows]
     if not (set(map(type, texts)) == {str} and set(map(type, numbers)) <= {int, float}):
@@ -352,7 +352,7 @@ def _columns(rows: list[Any], judge: _Judge) -> tuple[list[str], list[float], I6
 
 
 def _few(rows: list[Any], judge: _Judge) -> tuple[list[str], list[float], I64, F64]:
-    """Do what `_columns` does for rows that `WireReading` has checked."""
+    """As `_columns`, for rows that `WireReading` has checked."""
     texts = [each["datetime"] for each in rows]
     numbers = [each["value"] for each in rows]
     if min(numbers) < 0 and not judge.rules.allow_negative:
@@ -361,7 +361,7 @@ def _few(rows: list[Any], judge: _Judge) -> tuple[list[str], list[float], I64, F
 
 
 def _faults(rows: list[Any], judge: _Judge) -> Iterator[Problem]:
-    """Check again what is not valid: in columns, and only where these have a fault one reading at a time."""
+    """Find the faults of rows: in columns, and one by one only where the columns have a fault."""
     reading = _READING[judge.rules.allow_negative]
     for start in range(0, len(rows), CHUNK):
         chunk = rows[start : start + CHUNK]
@@ -390,7 +390,7 @@ def _batch_id(members: dict[str, Any]) -> UUID | None:
 
 
 def _last_of_each_moment(moments: I64) -> I64 | None:
-    """Give the rows to keep, in the order of time; None where that is all of them, as they are."""
+    """Return the rows to keep, by time; None for all of them in their order."""
     if len(moments) == 1 or (moments[1:] > moments[:-1]).all():
         return None
     order = np.argsort(moments, kind="stable")

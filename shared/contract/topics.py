@@ -8,7 +8,7 @@ ALL_READINGS = "ships/+/readings"
 ALL_RECEIPTS = "ships/+/receipts"
 DROPPED = "$SYS/broker/publish/messages/dropped"
 """How many messages the broker has dropped since it started: because a queue was full, mostly."""
-PROBE = "ships/probe/readings"
+CANARY = "ships/probe/readings"
 """On it the worker sends to itself: among `ALL_READINGS`, and no ship's."""
 MAX_RESPONSE_TOPIC_BYTES = 128
 """Far from where Mosquitto ends the connection of whoever publishes: at more than 200 levels."""

@@ -22,7 +22,7 @@ from ingest_api.outbox.batch_status import BatchKey
 from ingest_api.outbox.outbox import Outbox
 from normalizer_worker.ledger.dead_letters import DeadLetter, DeadLetters
 from normalizer_worker.ledger.first_seen import Arrivals
-from normalizer_worker.metrics import Vitals
+from normalizer_worker.metrics import WorkerMetrics
 from normalizer_worker.mqtt.acknowledgements import Done
 from normalizer_worker.recorder import Recorder
 from normalizer_worker.revisits import Revisits
@@ -267,8 +267,8 @@ class WorkerProcess:
         self.steps.count(self.store, "put_readings", "put_slots")
         self.steps.count(recorder, "record")
         self.steps.count(self._letters, "keep")
-        vitals = Vitals(metrics.new_registry())
-        self._worker = Worker(self._connect, recorder, self._letters, self._arrivals, vitals)
+        worker_metrics = WorkerMetrics(metrics.new_registry())
+        self._worker = Worker(self._connect, recorder, self._letters, self._arrivals, worker_metrics)
         self.source: Source | None = None
 
     def _connect(self) -> Source:

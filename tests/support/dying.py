@@ -26,8 +26,8 @@ from ingest_api.outbox import file
 from ingest_api.outbox.outbox import Outbox
 from normalizer_worker import __main__ as worker_main
 from normalizer_worker import revisits
-from normalizer_worker.mqtt.acknowledgements import Finishing
-from normalizer_worker.mqtt.canary import Probe
+from normalizer_worker.mqtt.acknowledgements import Acknowledgements
+from normalizer_worker.mqtt.canary import Canary
 from normalizer_worker.mqtt.session import Connection
 from normalizer_worker.recorder import Recorder
 from normalizer_worker.revisits import Revisits
@@ -137,7 +137,7 @@ WORKER = {
     "gap pinned, not connected": Point(before(Client, "connect")),
     "session taken up, not subscribed": Point(before(Client, "subscribe")),
     "subscribed, nothing received": Point(after(Connection, "__init__")),
-    "heard of itself, not acknowledged": Point(before(Probe, "heard")),
+    "heard of itself, not acknowledged": Point(before(Canary, "heard")),
     "received, nothing written": Point(before(Worker, "_store")),
     "arrival written, not committed": Point(committing("arrivals.sqlite")),
     "arrival committed, nothing stored": Point(before(Recorder, "record")),
@@ -146,8 +146,8 @@ WORKER = {
     "stored, dead letters not": Point(after(Recorder, "record")),
     "dead letters written, not committed": Point(committing("dead-letters.sqlite")),
     "dead letters committed, nothing said": Point(committing("dead-letters.sqlite", is_after=True)),
-    "all durable, nothing said": Point(before(Finishing, "add")),
-    "receipt sent, not acknowledged": Point(after(Finishing, "_send")),
+    "all durable, nothing said": Point(before(Acknowledgements, "add")),
+    "receipt sent, not acknowledged": Point(after(Acknowledgements, "_send")),
     "acknowledged, the next receipt not sent": Point(after(Client, "ack")),
     "all acknowledged": Point(after(Connection, "finish")),
 }

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from normalizer_worker.ledger.dead_letters import DeadLetter
 from normalizer_worker.load import Limits
-from normalizer_worker.metrics import Vitals
+from normalizer_worker.metrics import WorkerMetrics
 from normalizer_worker.mqtt.acknowledgements import Done
 from normalizer_worker.mqtt.receipts import Receipt
 from normalizer_worker.worker import Worker
@@ -82,7 +82,7 @@ def message(mid: int, batch: Any = None, *, topic: str = "ships/1/readings", ret
 
 
 def worker(bench: Bench, limits: Limits | None = None) -> Worker:
-    return Worker(bench.connect, bench, bench, bench, Vitals(CollectorRegistry()), limits=limits)
+    return Worker(bench.connect, bench, bench, bench, WorkerMetrics(CollectorRegistry()), limits=limits)
 
 
 def test_acknowledgement_comes_after_everything_is_durable() -> None:

@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry
 
 from normalizer_worker import worker as worker_module
 from normalizer_worker.load import Limits
-from normalizer_worker.metrics import Vitals
+from normalizer_worker.metrics import WorkerMetrics
 from normalizer_worker.worker import IDLE_S, Worker
 from shared.contract.acceptance import Rules
 from shared.contract.mqtt_publish import Message
@@ -85,7 +85,7 @@ def test_values_below_0_are_taken_only_where_they_are_allowed() -> None:
     for allow in (True, False):
         bench = Bench(below)
         rules = Rules(allow_negative=allow)
-        Worker(bench.connect, bench, bench, bench, Vitals(CollectorRegistry()), rules=rules).step(bench)
+        Worker(bench.connect, bench, bench, bench, WorkerMetrics(CollectorRegistry()), rules=rules).step(bench)
         assert (len(bench.readings), len(bench.letters)) == (allow, not allow)
 
 
