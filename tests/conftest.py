@@ -7,7 +7,7 @@ import pytest
 from hypothesis import settings
 
 from ingest_api.outbox.outbox import Outbox
-from tests.support.guarded import GuardedBroker
+from tests.support.authenticated_broker import GuardedBroker
 from tests.support.influxdb import InfluxDb
 from tests.support.outbox import an_outbox
 from tests.support.servers import Broker, Service, WatchedService, started
