@@ -13,7 +13,7 @@ from power_cli import mosquitto
 from power_cli.up import HOST, ROOT
 from shared.domain.errors import Unavailable
 
-PORTS = range(12_000, 32_000)
+PORTS = range(20_000, 32_000)
 """Below those that the system gives to clients: while a server is away, one that knocks at its port could get it."""
 STOP_S = 30
 LAST_WORDS = 600
