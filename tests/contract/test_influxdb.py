@@ -7,11 +7,11 @@ import pytest
 
 from shared.store.influx.server import Account
 from shared.store.influx.store import InfluxStore
-from tests.contract.store_contract import MakeStore, Store, StoreContract
-from tests.contract.store_edges import StoreEdges
-from tests.contract.store_ships import StoreShips
 from tests.support.influxdb import InfluxDb
 from tests.support.influxdb2 import InfluxDb2, influxdb2
+from tests.support.store_contract import MakeStore, Store, StoreContract
+from tests.support.store_edges import StoreEdges
+from tests.support.store_ships import StoreShips
 
 _databases = count()
 

@@ -18,9 +18,9 @@ from shared.domain.slots import Window
 from shared.runtime.sqlite_files import SqliteFile
 from shared.store.port import ShipEnergy, Span
 from shared.store.sqlite import FILE_NAME, SqliteStore
-from tests.contract.store_contract import DAY_S, START_S, MakeStore, Store, StoreContract, put, slots_of
-from tests.contract.store_edges import StoreEdges
-from tests.contract.store_ships import EVER, MINUTE_US, StoreShips
+from tests.support.store_contract import DAY_S, START_S, MakeStore, Store, StoreContract, put, slots_of
+from tests.support.store_edges import StoreEdges
+from tests.support.store_ships import EVER, MINUTE_US, StoreShips
 from tests.support.strategies import START_US
 
 ONE = Readings.from_rows([(1, START_US, 1.0, False, 0)])

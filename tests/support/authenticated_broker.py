@@ -6,7 +6,6 @@ import subprocess
 from pathlib import Path
 from typing import Any, Self
 
-import pytest
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
@@ -14,6 +13,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from power_cli.broker_users import STATE_FILE, password_name
 from power_cli.init import make
 from power_cli.up import ROOT
+from tests.support.programs import need
 from tests.support.servers import HOST, Broker, broker_program, free_port
 from tests.support.waiting import until
 
@@ -61,8 +61,7 @@ class GuardedBroker(Broker):
 
     def add_tls(self) -> None:
         """Give it a certificate of its own and a listener with TLS."""
-        if shutil.which("openssl") is None:
-            (pytest.fail if os.environ.get("CI") else pytest.skip)("openssl is not installed")
+        need("openssl")
         tls = self.folder / "tls"
         names = ["-subj", "/CN=localhost", "-addext", f"subjectAltName=IP:{HOST}"]
         files = ["-keyout", str(tls / "server.key"), "-out", str(self.certificate)]

@@ -21,13 +21,13 @@ from shared.domain.slots import Slots, Window
 from shared.runtime.settings import StoreSettings
 from shared.store.choice import open_store
 from shared.store.port import Span
-from tests.contract.store_contract import assert_roll_ups
 from tests.support import reference
 from tests.support.comparing import assert_same
 from tests.support.crash_points import SAID, TOLD
 from tests.support.metrics import samples
 from tests.support.reference import Reading
 from tests.support.servers import HOST, Broker, free_port
+from tests.support.store_contract import assert_roll_ups
 from tests.support.strategies import DAY_US, START_US
 from tests.support.waiting import until
 

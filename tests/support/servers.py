@@ -4,7 +4,6 @@ import itertools
 import json
 import os
 import random
-import shutil
 import signal
 import socket
 import subprocess
@@ -14,12 +13,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-import pytest
+import paho.mqtt.publish as paho
 import urllib3
 
 from power_cli import mosquitto
 from power_cli.up import ROOT
 from tests.support.metrics import samples
+from tests.support.programs import need
 from tests.support.waiting import until
 
 HOST = "127.0.0.1"
@@ -46,10 +46,7 @@ def free_port() -> int:
 
 def broker_program() -> str:
     """Give the path of Mosquitto; without it, skip on a laptop and fail in CI."""
-    program = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
-    if program is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("Mosquitto is not installed")
-    return program
+    return need("mosquitto")
 
 
 class Broker:
@@ -225,3 +222,8 @@ def started(server: Server) -> Iterator[Server]:
     finally:
         status = server.stop()
     assert not status, f"ended with status {status}"
+
+
+def send_mqtt(service: Service, batch: dict[str, Any]) -> None:
+    topic = f"ships/{batch['spaceship_id']}/readings"
+    paho.single(topic, json.dumps(batch), qos=1, hostname=HOST, port=service.mqtt_port)

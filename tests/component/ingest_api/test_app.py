@@ -16,8 +16,7 @@ from ingest_api.http.body import LARGE_AT_A_TIME
 from ingest_api.http.intake import NAMED_SHIPS
 from ingest_api.http.routes import routes
 from ingest_api.metrics import IngestMetrics
-from ingest_api.outbox.batch_status import Fate
-from ingest_api.outbox.outbox import Entry, Outbox
+from ingest_api.outbox.outbox import Outbox
 from shared.contract.acceptance import Rules
 from shared.contract.batch import MAX_BYTES, Received, receive
 from shared.contract.json_text import SMALL_BYTES
@@ -29,29 +28,15 @@ from shared.http.tokens import Access, anybody
 from tests.support.bad_batches import INVALID, MOMENT, SHIP, UNREADABLE, BadBatch, reading, readings, text
 from tests.support.bad_batches import UUID as UUID_TEXT
 from tests.support.decoding import decode
+from tests.support.posting import failing, kept, problem
 
 BAD = [*((bad, 422) for bad in INVALID), *((bad, 400) for bad in UNREADABLE)]
-
-
-def kept(outbox: Outbox) -> list[tuple[int, bytes]]:
-    """Give ship and payload of all that waits."""
-    return [(each.ship, each.payload) for each in outbox.waiting(0, 1000, 1 << 30)]
 
 
 def only(outbox: Outbox) -> tuple[int, dict[str, Any]]:
     """Give ship and members of the only batch that waits."""
     ((ship, payload),) = kept(outbox)
     return ship, json.loads(payload)
-
-
-def failing(outbox: Outbox, error: Exception, monkeypatch: pytest.MonkeyPatch) -> Outbox:
-    """Make an outbox fail."""
-
-    def accept(_: Entry) -> tuple[Fate, bool]:
-        raise error
-
-    monkeypatch.setattr(outbox, "accept", accept)
-    return outbox
 
 
 def client(outbox: Outbox, *, allow_negative: bool = False) -> FlaskClient:
@@ -64,16 +49,6 @@ def post(outbox: Outbox, payload: str | bytes, **headers: str) -> TestResponse:
     """POST one body."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return client(outbox).post("/data", data=payload, headers={"Content-Type": "application/json", **named})
-
-
-def problem(response: TestResponse) -> dict[str, Any]:
-    """Give what a refusal says, which must be a problem of RFC 9457."""
-    assert response.mimetype == "application/problem+json"
-    said = response.json
-    assert isinstance(said, dict)
-    assert said["status"] == response.status_code
-    assert said["title"]
-    return said
 
 
 def test_a_good_batch_is_kept_for_its_ship_and_answered_202(outbox: Outbox) -> None:

@@ -4,7 +4,6 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -21,8 +20,8 @@ from shared.contract.json_text import SMALL_BYTES
 from shared.domain.errors import Problem, Unavailable
 from shared.http.app import make_app
 from shared.http.tokens import access, anybody
-from tests.component.ingest_api.test_app import kept, problem
 from tests.support.bad_batches import SHIP, reading, readings, text
+from tests.support.posting import decide, kept, problem
 from tests.support.tokens import bearer, token
 from tests.support.waiting import until
 
@@ -48,14 +47,6 @@ def named(**members: str) -> str:
 
 def post(app: Flask, payload: str, **headers: str) -> TestResponse:
     return app.test_client().post("/data", data=payload, headers={**JSON, **headers})
-
-
-def decide(outbox: Outbox, status: Any = "stored", *problems: Problem) -> None:
-    """Have the worker speak of all that waits, and wait until that is durable."""
-    for each in outbox.waiting(0, 100, 1 << 30):
-        done = threading.Event()
-        outbox.decide(each.key, each.digest, status, problems, done.set)
-        assert done.wait(20)
 
 
 @pytest.fixture

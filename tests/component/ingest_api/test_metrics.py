@@ -12,10 +12,9 @@ from ingest_api.outbox.outbox import Outbox
 from shared.domain.errors import Unavailable
 from shared.http.app import make_app
 from shared.http.tokens import anybody
-from tests.component.ingest_api.test_app import failing
-from tests.component.ingest_api.test_batches import decide
 from tests.support.bad_batches import reading, readings, text
 from tests.support.outbox import ROOM, an_outbox
+from tests.support.posting import decide, failing
 from tests.support.waiting import until
 
 UUID = "6f1c2a3e-5b7d-4c1e-9a70-0d4b5f6e7a81"

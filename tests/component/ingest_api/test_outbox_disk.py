@@ -5,8 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID
 
@@ -16,6 +14,7 @@ from ingest_api.outbox.file import FILE_NAME
 from ingest_api.outbox.outbox import Outbox
 from power_cli.up import ROOT
 from shared.domain.errors import InvalidSettings, Unavailable
+from tests.support.disks import fill_up, tmpfs
 from tests.support.outbox import ROOM, an_outbox, decide, entry, stored
 
 SIZE = 100_000
@@ -70,19 +69,6 @@ def run(program: str, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-@contextmanager
-def tmpfs(folder: Path, options: str) -> Iterator[Path]:
-    """A small disk of its own, where tests may have one."""
-    folder.mkdir(exist_ok=True)
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], check=False)
-    if mounted.returncode != 0:
-        pytest.skip("no file system can be mounted here")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
-
-
 def fill(outbox: Outbox) -> list[UUID]:
     """Have batches accepted until no more are."""
     made: list[UUID] = []
@@ -93,14 +79,6 @@ def fill(outbox: Outbox) -> list[UUID]:
         except Unavailable:
             return made
         made.append(each.batch_id)
-
-
-def fill_up(disk: Path) -> Path:
-    """Take all of a disk that is left."""
-    ballast = disk / "ballast"
-    with ballast.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, os.statvfs(disk).f_bavail * 4096)
-    return ballast
 
 
 def waiting(outbox: Outbox) -> list[UUID]:

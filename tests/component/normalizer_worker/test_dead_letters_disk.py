@@ -16,8 +16,8 @@ from normalizer_worker.recorder import Recorder
 from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
 from normalizer_worker.worker import Worker
 from shared.store.sqlite import SqliteStore
-from tests.component.ingest_api.test_outbox_disk import fill_up, tmpfs
-from tests.unit.normalizer_worker.test_worker import Bench, message
+from tests.support.disks import fill_up, tmpfs
+from tests.support.worker_bench import Bench, message
 
 DISK_BYTES = 4 * 1024 * 1024
 

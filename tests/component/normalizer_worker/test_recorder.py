@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,9 +16,7 @@ from shared.domain.slots import Slots, Window
 from shared.store.port import Neighbourhood, Span
 from shared.store.sqlite import SqliteStore
 from tests.support.reference import Reading
-from tests.support.strategies import DAY_US, START_US, readings
-
-FIVE_MINUTES_US = 300_000_000
+from tests.support.strategies import DAY_US, FIVE_MINUTES_US, START_US, every_five_minutes, readings
 
 
 class WatchedStore(SqliteStore):
@@ -44,11 +41,6 @@ class WatchedStore(SqliteStore):
 @pytest.fixture
 def store(tmp_path: Path) -> WatchedStore:
     return WatchedStore(tmp_path)
-
-
-def every_five_minutes(start: int, count: int, ship: int = 1, value: float = 6.0) -> Readings:
-    moments = START_US + FIVE_MINUTES_US * np.arange(start, start + count)
-    return Readings.from_rows([(ship, moment, value, False, 1) for moment in moments.tolist()])
 
 
 def test_a_stream_in_order_reads_nothing_back(store: WatchedStore) -> None:

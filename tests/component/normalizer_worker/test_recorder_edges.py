@@ -15,11 +15,10 @@ from shared.domain.slots import Window
 from shared.domain.timestamps import moment_us
 from shared.store.port import Neighbourhood, Span
 from shared.store.sqlite import SqliteStore
-from tests.component.normalizer_worker.test_recorder import every_five_minutes
 from tests.support import reference
 from tests.support.comparing import assert_same
 from tests.support.reference import Reading
-from tests.support.strategies import START_US
+from tests.support.strategies import START_US, every_five_minutes
 
 
 class CommitFails(SqliteStore):

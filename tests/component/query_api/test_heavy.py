@@ -21,9 +21,9 @@ from shared.domain.slots import Slots, Window
 from shared.http.app import make_app
 from shared.http.tokens import anybody
 from shared.store.sqlite import SqliteStore
-from tests.contract.store_contract import put, slots_of
 from tests.support.servers import HOST
 from tests.support.serving import serving
+from tests.support.store_contract import put, slots_of
 from tests.support.strategies import START_US
 from tests.support.waiting import until
 

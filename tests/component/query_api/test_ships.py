@@ -15,7 +15,7 @@ from shared.domain.slots import Slots
 from shared.http.app import make_app
 from shared.http.tokens import anybody
 from shared.store.sqlite import SqliteStore
-from tests.contract.store_contract import put, slots_of
+from tests.support.store_contract import put, slots_of
 from tests.support.strategies import START_US
 
 MINUTE_US = 60_000_000

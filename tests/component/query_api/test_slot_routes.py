@@ -30,9 +30,9 @@ from shared.domain.slots import SLOT_S, Slots, Window
 from shared.http.app import make_app
 from shared.http.tokens import anybody
 from shared.store.sqlite import SqliteStore
-from tests.contract.store_contract import START_S, put
 from tests.support.servers import HOST
 from tests.support.serving import serving
+from tests.support.store_contract import START_S, put
 from tests.support.waiting import until
 
 MANY = 45_000

@@ -19,9 +19,9 @@ from shared.domain.timestamps import LAST_US, US_PER_S, iso
 from shared.http.app import make_app
 from shared.http.tokens import Access, Role, Token, access, anybody
 from shared.store.sqlite import SqliteStore
-from tests.contract.store_contract import DAY_S, START_S, put, slots_of
 from tests.support.servers import HOST
 from tests.support.serving import serving
+from tests.support.store_contract import DAY_S, START_S, put, slots_of
 from tests.support.strategies import START_US
 from tests.support.tokens import bearer, token
 from tests.support.waiting import until

@@ -1,7 +1,5 @@
 """Who is let in: every route of an app is covered, whether it thought of it or not."""
 
-from collections.abc import Iterator
-from contextlib import closing
 from functools import partial
 
 import pytest
@@ -12,44 +10,16 @@ from werkzeug.test import TestResponse
 from ingest_api.http.routes import routes as ingest_routes
 from ingest_api.metrics import IngestMetrics
 from ingest_api.outbox.outbox import Outbox
-from normalizer_worker.ledger.dead_letters import DeadLetters
-from normalizer_worker.routes import routes as dead_letter_routes
-from query_api.service import query_service
-from shared.http import health, metrics
 from shared.http.app import OPEN, Routes, make_app
 from shared.http.tokens import access, anybody
-from shared.runtime.settings import QuerySettings
-from tests.component.ingest_api.test_app import kept
 from tests.support.bad_batches import SHIP, text
-from tests.support.tokens import bearer, secret_of, token
+from tests.support.posting import kept
+from tests.support.tokens import TOKENS, bearer, secret_of
 
-TOKENS = (
-    token("all-ships", "ingest"),
-    token("own-ship", "ingest", SHIP, SHIP + 1),
-    token("other-ship", "ingest", SHIP + 1),
-    token("console", "read"),
-    token("root", "admin"),
-)
 QUESTIONS = ["/data?spaceship_id=1", "/data/fleet", "/topusers", "/metrics", "/data/stream?spaceship_id=1"]
 FORECAST = "/forecast?spaceship_id=1&start=2024-01-01T00:00:00Z&end=2024-01-02T00:00:00Z"
 OPEN_PATHS = ["/healthz", "/readyz"]
 OPEN_ROUTES = {"health", "page"}
-
-
-@pytest.fixture
-def app(outbox: Outbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
-    """Both services in one app that asks for tokens."""
-    registry = CollectorRegistry()
-    settings = QuerySettings.load({"POWER_DATA_DIR": str(tmp_path_factory.mktemp("store"))})
-    with query_service(settings, registry) as queries, closing(DeadLetters(settings.data_dir)) as letters:
-        yield make_app(
-            metrics.routes(registry),
-            health.routes(queries.checks),
-            ingest_routes(outbox, IngestMetrics(registry)),
-            *queries.routes,
-            dead_letter_routes(letters),
-            access=partial(access, TOKENS),
-        )
 
 
 def _post(app: Flask, name: str, body: str) -> TestResponse:

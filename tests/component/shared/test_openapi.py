@@ -9,7 +9,6 @@ from pydantic import BaseModel, Field
 from power_cli import openapi
 from power_cli.up import ROOT
 from shared.http.openapi import JSON, Answer, Operation, document
-from tests.component.shared.test_http import app  # noqa: F401  # a fixture: both services in one app
 
 PAGES = {"/", "/docs", "/openapi.json", "/page/<version>/<name>"}
 """What is for browsers, and no part of the interface."""
@@ -38,7 +37,7 @@ def test_the_committed_document_is_what_the_code_says() -> None:
     assert committed == openapi.text(), "run ./power openapi > query_api/openapi.json"
 
 
-def test_every_route_is_documented_or_a_page(app: Flask) -> None:  # noqa: F811
+def test_every_route_is_documented_or_a_page(app: Flask) -> None:
     documented = {(each.path, each.method) for each in openapi.operations()}
     served = {(rule.rule, method) for rule in app.url_map.iter_rules() for method in rule.methods or ()}
     served = {(rule, method) for rule, method in served if rule not in PAGES and method not in {"HEAD", "OPTIONS"}}

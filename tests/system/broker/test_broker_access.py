@@ -1,6 +1,5 @@
 """Who may do what at the broker, tried out on a real one: what is not granted is refused."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -22,6 +21,7 @@ from shared.contract.topics import ALL_READINGS, DROPPED, PROBE
 from shared.runtime.mqtt_client import Login
 from shared.runtime.settings import BrokerAdminSettings
 from tests.support.authenticated_broker import GuardedBroker, Somebody
+from tests.support.programs import need
 from tests.support.servers import HOST
 from tests.support.waiting import until
 
@@ -253,8 +253,7 @@ def test_the_health_check_gets_in_and_its_command_tells_nobody_the_password(guar
     command = re.search(r"(?m)^ +test: (XDG_CONFIG_HOME=/run/secrets mosquitto_sub .+)$", text)
     assert command
     assert "{source: mqtt_monitor_options, target: mosquitto_sub}" in text
-    if shutil.which("mosquitto_sub") is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("mosquitto_sub is not installed (mosquitto-clients)")
+    need("mosquitto-clients")
     mounted = guarded.folder / "run" / "secrets"
     mounted.mkdir(parents=True)
     shutil.copy(guarded.secrets / OPTIONS_FILE, mounted / "mosquitto_sub")

@@ -11,31 +11,12 @@ import pytest
 from ingest_api.delivery.mqtt_link import Link, LinkRefused
 from ingest_api.outbox.batch_status import BatchKey
 from shared.domain.errors import Unavailable
+from tests.support.outbox import Ear
 from tests.support.servers import HOST, free_port
 from tests.support.waiting import until
 
 CONNACK = b"\x20\x03\x00\x00\x00"
 BATCH = BatchKey(7, "a batch")
-
-
-class Ear:
-    """Keeps what a link tells."""
-
-    def __init__(self) -> None:
-        self.refusals: list[tuple[BatchKey, str]] = []
-        self.is_lost = False
-
-    def refused(self, key: BatchKey, why: str) -> None:
-        self.refusals.append((key, why))
-
-    def receipt(self, payload: bytes, correlation: bytes) -> None:
-        """See `Listener`."""
-
-    def dropped(self, count: float) -> None:
-        """See `Listener`."""
-
-    def lost(self) -> None:
-        self.is_lost = True
 
 
 def serve(server: socket.socket, code: int, connack: bytes = CONNACK, suback: int = 1) -> None:

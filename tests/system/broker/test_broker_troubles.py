@@ -28,9 +28,9 @@ from shared.store.sqlite import SqliteStore
 from tests.support.authenticated_broker import GuardedBroker, Somebody
 from tests.support.outbox import SHIP, dispatching, entry, stored
 from tests.support.servers import HOST, Broker, ForgetfulBroker, started
+from tests.support.session import has_come
 from tests.support.waiting import until
 from tests.support.worker import CLIENT_ID, await_ready, await_red, running
-from tests.system.broker.test_receipts import has_come
 
 BATCH = {"units": "kW", "data": [{"datetime": "2018-08-24T00:00:00Z", "value": 1}]}
 MAY_ALL = "topic readwrite ships/#\ntopic readwrite gateways/#\n"

@@ -3,11 +3,9 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +27,14 @@ from shared.runtime.mqtt_client import Login
 from shared.store.sqlite import SqliteStore
 from tests.support.authenticated_broker import GuardedBroker
 from tests.support.servers import HOST, Broker, started
+from tests.support.session import Worker, has_come, publish, receive
 from tests.support.waiting import until
-from tests.system.broker.test_subscriber import Worker, publish, receive, worker  # noqa: F401  # a fixture
 
 ROOM = 3
 UUID = "6f1c2a3e-5b7d-4c1e-9a70-0d4b5f6e7a81"
 DEADLY = (
-    "import os, signal; from normalizer_worker import __main__, finishing;"
-    "finishing.Finishing.add = lambda *_: os.kill(os.getpid(), signal.SIGKILL); __main__.main()"
+    "import os, signal; from normalizer_worker import __main__; from normalizer_worker.mqtt import acknowledgements;"
+    "acknowledgements.Finishing.add = lambda *_: os.kill(os.getpid(), signal.SIGKILL); __main__.main()"
 )
 """A worker that is killed when all is durable and nothing of it has been said."""
 
@@ -73,22 +71,13 @@ def to(topic: str, payload: bytes = b"{}", correlation: bytes | None = None) -> 
     return Receipt(topic, payload, correlation, "stored")
 
 
-def has_come(connection: Connection, what: bytes) -> bool:
-    """Look at what waits in the socket, without taking it."""
-    sock = connection._client.socket()
-    assert isinstance(sock, socket.socket)
-    with suppress(BlockingIOError):
-        return what in sock.recv(65536, socket.MSG_PEEK)
-    return False
-
-
 @pytest.fixture
 def narrow(tmp_path: Path) -> Iterator[Broker]:
     with started(NarrowBroker(tmp_path / "narrow")) as broker:
         yield broker
 
 
-def test_a_receipt_arrives_with_its_correlation_data(broker: Broker, worker: Worker) -> None:  # noqa: F811
+def test_a_receipt_arrives_with_its_correlation_data(broker: Broker, worker: Worker) -> None:
     listener, connection = Listener(broker, "gateways/#"), worker.connect()
     publish(broker, b"a", b"b")
     first, second = receive(connection, 2)
@@ -153,7 +142,7 @@ def test_a_broker_that_makes_no_room_is_left(narrow: Broker, monkeypatch: pytest
     connection.close()
 
 
-def test_confirmations_do_not_hide_the_messages_behind_them(broker: Broker, worker: Worker) -> None:  # noqa: F811
+def test_confirmations_do_not_hide_the_messages_behind_them(broker: Broker, worker: Worker) -> None:
     """A transaction takes all that has come: it must not end at what the broker says between."""
     connection = worker.connect()
     publish(broker, *[b"%d" % i for i in range(30)])
@@ -168,7 +157,7 @@ def test_confirmations_do_not_hide_the_messages_behind_them(broker: Broker, work
 @pytest.mark.parametrize("fill", ["/", "a/", "x", "\N{SNOWMAN}"])
 def test_no_response_topic_that_is_honoured_ends_the_connection(
     broker: Broker,
-    worker: Worker,  # noqa: F811
+    worker: Worker,
     fill: str,
 ) -> None:
     """Its message would come again, and end the next connection, for ever."""
@@ -203,7 +192,7 @@ def test_a_refusal_by_the_brokers_rules_is_counted_and_ends_nothing(tmp_path: Pa
     guarded.stop()
 
 
-def test_a_lost_connection_is_said_while_receipts_are_sent(broker: Broker, worker: Worker) -> None:  # noqa: F811
+def test_a_lost_connection_is_said_while_receipts_are_sent(broker: Broker, worker: Worker) -> None:
     connection = worker.connect()
     publish(broker, b"a")
     messages = receive(connection, 1)

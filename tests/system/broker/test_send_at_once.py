@@ -6,8 +6,8 @@ from contextlib import closing
 from ingest_api.delivery.mqtt_link import Link
 from normalizer_worker.mqtt.session import Connection
 from shared.contract.topics import ALL_READINGS
+from tests.support.outbox import Ear
 from tests.support.servers import HOST, Broker
-from tests.system.broker.test_broker_link import Ear
 
 
 def sends_at_once(sock: object) -> bool:

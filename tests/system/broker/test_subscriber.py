@@ -2,9 +2,7 @@
 
 import signal
 import socket
-from collections.abc import Iterator
 
-import paho.mqtt.publish as paho
 import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
@@ -14,64 +12,17 @@ from paho.mqtt.properties import Properties
 from normalizer_worker.mqtt import keepalive, session
 from normalizer_worker.mqtt.acknowledgements import Done
 from normalizer_worker.mqtt.receipts import Receipt
-from normalizer_worker.mqtt.session import Connection
 from shared.contract.mqtt_publish import Message
-from shared.contract.topics import ALL_READINGS
 from shared.domain.errors import Unavailable
 from tests.support.servers import HOST, Broker
+from tests.support.session import Worker, payloads, publish, receive
 from tests.support.waiting import until
 
 NOTHING_COMES_S = 0.3
 
 
-class Worker:
-    """Opens connections of one session, and closes what is still open at the end."""
-
-    def __init__(self, broker: Broker) -> None:
-        self._broker = broker
-        self._open: list[Connection] = []
-
-    def connect(self, receive_maximum: int = 100) -> Connection:
-        connection = Connection(HOST, self._broker.port, "test-worker", ALL_READINGS, receive_maximum)
-        self._open.append(connection)
-        return connection
-
-    def close(self) -> None:
-        for connection in self._open:
-            connection.close()
-
-
-@pytest.fixture
-def worker(broker: Broker) -> Iterator[Worker]:
-    worker = Worker(broker)
-    yield worker
-    worker.close()
-
-
-def publish(broker: Broker, *payloads: bytes, topic: str = "ships/1/readings", retain: bool = False) -> None:
-    for payload in payloads:
-        paho.single(topic, payload, qos=1, retain=retain, hostname=HOST, port=broker.port)
-
-
-def receive(connection: Connection, count: int) -> list[Message]:
-    received: list[Message] = []
-
-    def enough() -> bool:
-        message = connection.receive(0.05)
-        if message is not None:
-            received.append(message)
-        return len(received) >= count
-
-    until(enough, f"{count} messages")
-    return received
-
-
 def done(messages: list[Message]) -> list[Done]:
     return [Done(message) for message in messages]
-
-
-def payloads(messages: list[Message]) -> list[bytes]:
-    return [message.payload for message in messages]
 
 
 def test_messages_come_in_order_and_once_acknowledged_never_again(broker: Broker, worker: Worker) -> None:

@@ -11,8 +11,8 @@ from normalizer_worker.mqtt.session import Connection
 from shared.contract.topics import ALL_READINGS
 from shared.domain.errors import InvalidSettings, Unavailable
 from tests.support.servers import HOST, Broker
+from tests.support.session import Worker, payloads, publish, receive
 from tests.support.waiting import until
-from tests.system.broker.test_subscriber import Worker, payloads, publish, receive, worker  # noqa: F401  # a fixture
 
 NOT_AUTHORIZED, BUSY = 0x87, 0x89
 
@@ -69,7 +69,7 @@ def test_a_broker_that_never_answers_is_given_up_and_left(listener: Listener, mo
     assert listener.ended.wait(1)
 
 
-def test_an_idle_connection_gives_signs_of_life(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_an_idle_connection_gives_signs_of_life(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     """The broker ends one that says nothing for one and a half times the keepalive."""
     monkeypatch.setattr(session, "KEEPALIVE_S", 1)
     connection = worker.connect()
@@ -82,14 +82,14 @@ def test_an_idle_connection_gives_signs_of_life(worker: Worker, monkeypatch: pyt
     )
 
 
-def test_the_session_never_expires(worker: Worker) -> None:  # noqa: F811
+def test_the_session_never_expires(worker: Worker) -> None:
     """A worker that is away for a month misses nothing."""
     properties = worker.connect()._client._connect_properties
     assert properties is not None
     assert vars(properties)["SessionExpiryInterval"] == 2**32 - 1
 
 
-def test_what_waited_comes_in_the_order_in_which_it_was_sent(broker: Broker, worker: Worker) -> None:  # noqa: F811
+def test_what_waited_comes_in_the_order_in_which_it_was_sent(broker: Broker, worker: Worker) -> None:
     """The first of it comes before the subscription is confirmed: of values without `sent_at` the last must count."""
     worker.connect().close()
     sent = [b"%d" % i for i in range(60)]

@@ -29,7 +29,6 @@ from shared.domain.slots import Slots, Window
 from shared.domain.timestamps import iso
 from shared.store.influx.server import Account
 from shared.store.influx.store import InfluxStore
-from tests.contract.store_contract import assert_roll_ups
 from tests.support import reference
 from tests.support.comparing import assert_same
 from tests.support.decoding import decode
@@ -37,9 +36,10 @@ from tests.support.fault_proxy import CUTS, HANGS, SWALLOWS, Between
 from tests.support.influxdb import ADMIN, PASSWORD, InfluxDb
 from tests.support.reference import Reading
 from tests.support.servers import HOST, free_port, started
+from tests.support.store_contract import assert_roll_ups
 from tests.support.strategies import START_US
 from tests.support.waiting import until
-from tests.unit.normalizer_worker.test_worker import Bench, message
+from tests.support.worker_bench import Bench, message
 
 TIMEOUT_S = 10
 SHORT_S = 0.3

@@ -22,13 +22,13 @@ from shared.store.influx.presence import SHOWN_S
 from shared.store.influx.roll_ups import KINDS, read_stale
 from shared.store.influx.server import Account, Server
 from shared.store.influx.store import InfluxStore
-from tests.contract.store_contract import assert_roll_ups
-from tests.contract.store_ships import assert_ships
 from tests.support import reference
 from tests.support.comparing import assert_same
 from tests.support.influxdb import InfluxDb
 from tests.support.interleaving import KILLS, Clock, Fate, Life, Stage, SteppedWorker, Turn, pass_time
 from tests.support.reference import Reading
+from tests.support.store_contract import assert_roll_ups
+from tests.support.store_ships import assert_ships
 from tests.support.strategies import START_US
 
 SHIPS = (1, 2)

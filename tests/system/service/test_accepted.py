@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import psutil
 import pytest
 import urllib3
 
 from shared.domain.timestamps import iso
 from tests.support.servers import WatchedService, started
+from tests.support.service_processes import process
 from tests.support.waiting import until
-from tests.system.service.test_up import child
 
 START_US = 1_535_068_800_000_000
 SLOT_US = 900_000_000
@@ -25,12 +24,6 @@ def batch(ship: int, slot: int) -> dict[str, Any]:
     """Make one of one reading, which fills a slot."""
     reading = {"datetime": iso(START_US + slot * SLOT_US), "value": 4}
     return {"spaceship_id": ship, "units": "kWh", "batch_id": str(uuid4()), "data": [reading]}
-
-
-def process(service: WatchedService, name: str) -> psutil.Process:
-    found = until(lambda: child(service, name), name)
-    assert found is not None
-    return found
 
 
 def slots(service: WatchedService, ship: int) -> int:

@@ -27,9 +27,9 @@ from tests.support.grafana import Json, Query
 from tests.support.influxdb import InfluxDb, Series
 from tests.support.prometheus import CONFIGURATION, Prometheus, prometheus_program
 from tests.support.servers import HOST, WatchedService
+from tests.support.service_processes import child
 from tests.support.tokens import bearer, secret_of, token
 from tests.support.waiting import until
-from tests.system.service.test_up import child
 
 ALL = grafana.dashboards()
 QUERIES = [query for name, dashboard in ALL.items() for query in grafana.queries(name, dashboard)]

@@ -34,7 +34,6 @@ from shared.store.influx.server import Account
 from shared.store.influx.store import InfluxStore
 from shared.store.port import Span
 from shared.store.sqlite import SqliteStore
-from tests.contract.store_contract import assert_roll_ups
 from tests.support import reference
 from tests.support.comparing import assert_same
 from tests.support.delivery import MAX_GAP_US, Broker, FakeLink, Gateway, OpenStore, Receipt, WorkerProcess, die, named
@@ -42,6 +41,7 @@ from tests.support.influxdb import InfluxDb
 from tests.support.interleaving import Clock, Killed
 from tests.support.processes import counting, stored_rows
 from tests.support.reference import Reading
+from tests.support.store_contract import assert_roll_ups
 from tests.support.strategies import START_US
 
 SHIPS = (1, 2)

@@ -18,8 +18,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from shared.contract.batch import MAX_READINGS
 from shared.domain.timestamps import iso, moment_us
 from tests.support.servers import HOST, WatchedService, started
+from tests.support.service_processes import process
 from tests.support.waiting import until
-from tests.system.service.test_accepted import process
 
 START_US = 1_535_068_800_000_000
 APART_US = 2 * 86_400_000_000

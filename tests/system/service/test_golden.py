@@ -1,13 +1,11 @@
 """The worked cases of the rule through the whole service, over HTTP and over MQTT."""
 
-import json
 from typing import Any
 
-import paho.mqtt.publish as paho
 import pytest
 
 from tests.support import golden
-from tests.support.servers import HOST, Service
+from tests.support.servers import Service, send_mqtt
 from tests.support.waiting import until
 
 Sender = str
@@ -16,11 +14,6 @@ Sender = str
 def send_http(service: Service, batch: dict[str, Any]) -> None:
     response = service.post(batch)
     assert response.status == 202, response.data
-
-
-def send_mqtt(service: Service, batch: dict[str, Any]) -> None:
-    topic = f"ships/{batch['spaceship_id']}/readings"
-    paho.single(topic, json.dumps(batch), qos=1, hostname=HOST, port=service.mqtt_port)
 
 
 @pytest.mark.parametrize("send", [send_http, send_mqtt], ids=["http", "mqtt"])

@@ -8,8 +8,8 @@ import paho.mqtt.publish as paho
 import urllib3
 
 from tests.support.servers import HOST, WatchedService
+from tests.support.service_processes import HOURLY, child, run
 from tests.support.waiting import until
-from tests.system.service.test_up import HOURLY, child, run
 
 JSON = {"Content-Type": "application/json"}
 

@@ -16,10 +16,10 @@ from shared.domain.readings import Readings
 from shared.domain.timestamps import moment_us
 from shared.http.tokens import dump
 from shared.store.sqlite import SqliteStore
-from tests.contract.store_contract import slots_of
 from tests.support.browser import NARROW, WIDE, Visitor, started_browser
 from tests.support.influxdb import InfluxDb
 from tests.support.servers import HOST, Service, started
+from tests.support.store_contract import slots_of
 from tests.support.tokens import secret_of, token
 from tests.support.waiting import until
 

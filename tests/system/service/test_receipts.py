@@ -1,10 +1,8 @@
 """Receipts through the whole service, to ships of both versions; and docs/mqtt.md, whose very lines are run."""
 
 import json
-import os
 import queue
 import re
-import shutil
 import subprocess
 import sys
 from typing import Any, Self
@@ -17,6 +15,7 @@ from paho.mqtt.properties import Properties
 
 from power_cli.up import ROOT
 from shared.domain.timestamps import iso, moment_us
+from tests.support.programs import need
 from tests.support.servers import HOST, Service
 from tests.support.waiting import DEADLINE_S, until
 
@@ -173,8 +172,7 @@ def blocks(language: str) -> list[tuple[str, str]]:
 
 def test_the_page_shows_it_with_the_tools_of_mosquitto(own: Service) -> None:
     """On MQTT 3.1.1 and, where a Response Topic is named, on 5."""
-    if not all(map(shutil.which, TOOLS)):
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("mosquitto-clients is not installed")
+    need("mosquitto-clients")
     shown = blocks("sh")
     assert len(shown) == 3
     assert all(any(tool in block for block, _ in shown) for tool in TOOLS)

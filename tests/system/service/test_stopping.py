@@ -16,8 +16,8 @@ import urllib3
 from shared.domain.timestamps import iso, moment_us
 from tests.support.influxdb import InfluxDb
 from tests.support.servers import HOST, Service
+from tests.support.service_processes import child
 from tests.support.waiting import until
-from tests.system.service.test_up import child
 
 START_US = 1_535_068_800_000_000
 APART_US = 2 * 86_400_000_000

@@ -19,12 +19,12 @@ from power_cli.up import ROOT
 from shared.domain.slots import Slots, Window
 from shared.store.influx.server import Account
 from shared.store.influx.store import InfluxStore
-from tests.contract.store_contract import assert_roll_ups
 from tests.support import reference
 from tests.support.comparing import assert_same
 from tests.support.influxdb import InfluxDb
 from tests.support.reference import Reading
 from tests.support.servers import HOST, Broker
+from tests.support.store_contract import assert_roll_ups
 from tests.support.waiting import until, until_holds
 from tests.system.service.test_worker_killed import SHIPS, batches, wire
 

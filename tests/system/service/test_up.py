@@ -13,13 +13,9 @@ import urllib3
 
 from tests.support.flooding import Flood, user_properties
 from tests.support.servers import HOST, Service
+from tests.support.service_processes import HOURLY, child, run
 from tests.support.waiting import until
 
-HOURLY = {
-    "spaceship_id": 1,
-    "units": "kWh",
-    "data": [{"datetime": "2018-08-24T00:00:00Z", "value": 12}, {"datetime": "2018-08-24T01:00:00Z", "value": 26}],
-}
 ALL = "/data?spaceship_id=1"
 
 
@@ -29,21 +25,6 @@ def own(tmp_path: Path) -> Iterator[Service]:
     service = Service(tmp_path / "data")
     yield service
     service.stop()
-
-
-def child(service: Service, name: str) -> psutil.Process | None:
-    """Find one of its processes, if it runs, by what its command line names."""
-    for each in psutil.Process(service.pid).children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):  # a zombie too
-            if name in " ".join(each.cmdline()):
-                return each
-    return None
-
-
-def run(service: Service, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run a service that is expected to end by itself."""
-    command, environment = service.command(), {**service._environ, **environ}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -16,11 +16,10 @@ from shared.store.choice import open_store
 from tests.support import reference
 from tests.support.comparing import assert_same
 from tests.support.reference import Reading
-from tests.support.servers import Service, started
+from tests.support.servers import Service, send_mqtt, started
+from tests.support.service_processes import child
 from tests.support.stores import STORES, service_on
 from tests.support.waiting import until, until_holds
-from tests.system.service.test_golden import send_mqtt
-from tests.system.service.test_up import child
 
 SHIPS = (1, 2, 3)
 BATCHES = 300

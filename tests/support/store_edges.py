@@ -10,7 +10,8 @@ from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
 from shared.domain.readings import Readings
 from shared.domain.slots import Window
 from shared.store.port import ShipEnergy, Span
-from tests.contract.store_contract import (
+from tests.support.reference import Slot
+from tests.support.store_contract import (
     DAY_S,
     START_S,
     MakeStore,
@@ -20,7 +21,6 @@ from tests.contract.store_contract import (
     put,
     slots_of,
 )
-from tests.support.reference import Slot
 from tests.support.strategies import START_US
 
 MINUTE_US = 60_000_000

@@ -13,9 +13,9 @@ from shared.domain.readings import Readings
 from shared.domain.slots import SLOT_US, Window
 from shared.domain.timestamps import US_PER_S
 from shared.store.port import NEWEST, EnergyReader, ShipHistory
-from tests.contract.store_contract import DAY_S, START_S, MakeStore, Store, many_histories
 from tests.support import reference
 from tests.support.reference import Reading
+from tests.support.store_contract import DAY_S, START_S, MakeStore, Store, many_histories
 from tests.support.strategies import START_US, histories
 
 MINUTE_US = 60_000_000
