@@ -8,7 +8,7 @@ import pytest
 from hypothesis import settings
 
 from ingest_api.outbox.outbox import Outbox
-from tests.support.authenticated_broker import GuardedBroker
+from tests.support.authenticated_broker import AuthenticatedBroker
 from tests.support.influxdb import InfluxDb
 from tests.support.outbox import an_outbox
 from tests.support.programs import missing_package, told
@@ -60,9 +60,9 @@ def own(tmp_path: Path) -> Iterator[WatchedService]:
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedBroker]:
+def authenticated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AuthenticatedBroker]:
     """A broker that asks who is there, with a listener for TLS, too, for the tests of one file."""
-    broker = GuardedBroker(tmp_path_factory.mktemp("guarded"))
+    broker = AuthenticatedBroker(tmp_path_factory.mktemp("authenticated"))
     broker.add_tls()
     with started(broker):
         yield broker

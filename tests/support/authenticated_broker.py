@@ -23,7 +23,7 @@ PLUGIN_FOLDERS = ("/usr/lib", "/usr/lib64", "/usr/local/lib", "/opt/homebrew/lib
 PERSISTENCE_2_0 = "persistence true\npersistence_location /mosquitto/data/\n"
 
 
-class GuardedBroker(Broker):
+class AuthenticatedBroker(Broker):
     """A real Mosquitto, configured as in docker-compose.yml but for paths, ports and, on 2.0, its storage."""
 
     def __init__(self, folder: Path) -> None:
@@ -89,7 +89,7 @@ def _plugin_folder() -> Path:
     return found.parent
 
 
-class Somebody:
+class BrokerClient:
     """A client that keeps what the broker answers and sends; each method gives the broker's word, such as `Success`."""
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The services apart, each in a process of its own, and nginx in front of them as docker-compose.yml sets it up."""
+"""The services services, each in a process of its own, and nginx in front of them as docker-compose.yml sets it up."""
 
 import os
 import re
@@ -27,7 +27,7 @@ def nginx_program() -> str:
     return need("nginx")
 
 
-class Apart:
+class Services:
     """Gateway, worker and query service, each by itself."""
 
     def __init__(self, data: Path, mqtt_port: int, **environ: str) -> None:

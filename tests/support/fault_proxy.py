@@ -1,4 +1,4 @@
-"""What stands between a client and a server: `Wire`, whatever they speak; `Between`, which knows HTTP and InfluxDB."""
+"""Proxies that break connections: `FaultProxy` for any protocol; `HttpFaultProxy`, which knows HTTP and InfluxDB."""
 
 import socket
 import threading
@@ -20,7 +20,7 @@ CHUNK_BYTES = 65_536
 _PASSED_ON = ("Authorization", "Content-Type", "Accept", "Content-Encoding")
 
 
-class Wire:
+class FaultProxy:
     """Passes on what comes on TCP, late or not at all, and cuts connections, where it is told to."""
 
     def __init__(self, port: int) -> None:
@@ -130,7 +130,7 @@ def _shut(sock: socket.socket) -> None:
         sock.shutdown(socket.SHUT_RDWR)
 
 
-class Between:
+class HttpFaultProxy:
     """Stands in for InfluxDB; `fault` says how it answers, and to what."""
 
     def __init__(self, url: str = "") -> None:
@@ -207,7 +207,7 @@ class Between:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    between: ClassVar[Between]
+    between: ClassVar[HttpFaultProxy]
     protocol_version = "HTTP/1.1"
     wbufsize = -1  # one packet an answer: the client delays what acknowledges the first of several
     disable_nagle_algorithm = True

@@ -159,7 +159,7 @@ class Ship:
         self._client.loop_stop()
 
 
-class Apart:
+class Processes:
     """All of them, on one data folder, with a store of their own."""
 
     def __init__(

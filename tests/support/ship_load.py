@@ -6,7 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 from shared.domain.timestamps import iso
-from tests.support.processes import Apart, Ship
+from tests.support.processes import Processes, Ship
 from tests.support.reference import Reading
 from tests.support.strategies import START_US
 from tests.support.waiting import until
@@ -34,8 +34,8 @@ def rows(sent: dict[str, Any], minutes: Sequence[int], order: int) -> list[Readi
 class Load:
     """What ships send until they know that they may stop: on HTTP until the answer, on MQTT until the receipt."""
 
-    def __init__(self, apart: Apart, ship: Ship) -> None:
-        self._apart, self._ship = apart, ship
+    def __init__(self, processes: Processes, ship: Ship) -> None:
+        self._processes, self._ship = processes, ship
         self._unanswered: list[dict[str, Any]] = []
         self._posted: list[dict[str, Any]] = []
         self._published: dict[str, dict[str, Any]] = {}
@@ -57,9 +57,9 @@ class Load:
             for sent in self._without_receipt():
                 self._ship.send(sent)
         for sent in list(self._unanswered):
-            if self._apart.post(sent):
+            if self._processes.post(sent):
                 self._unanswered.remove(sent)
-                self._apart.gateway.let_die()
+                self._processes.gateway.let_die()
 
     def _without_receipt(self) -> list[dict[str, Any]]:
         return [sent for name, sent in self._published.items() if name not in self._ship.receipts]
@@ -68,9 +68,9 @@ class Load:
         """Send until all is answered, stored or rejected, whoever dies on the way."""
 
         def is_settled() -> bool:
-            have_died = self._apart.gateway.revive() & self._apart.worker.revive()
+            have_died = self._processes.gateway.revive() & self._processes.worker.revive()
             self.send()
-            decided = all(self._apart.fate(sent) in {"stored", "rejected"} for sent in self._posted)
-            return have_died and decided and not self._without_receipt() and self._apart.outbox_batches() == 0
+            decided = all(self._processes.fate(sent) in {"stored", "rejected"} for sent in self._posted)
+            return have_died and decided and not self._without_receipt() and self._processes.outbox_batches() == 0
 
         until(is_settled, "all is stored, and whoever was to die has died", 60)

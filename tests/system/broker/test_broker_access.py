@@ -20,7 +20,7 @@ from power_cli.up import ROOT
 from shared.contract.topics import ALL_READINGS, DROPPED, PROBE
 from shared.runtime.mqtt_client import Login
 from shared.runtime.settings import BrokerAdminSettings
-from tests.support.authenticated_broker import GuardedBroker, Somebody
+from tests.support.authenticated_broker import AuthenticatedBroker, BrokerClient
 from tests.support.programs import need
 from tests.support.servers import HOST
 from tests.support.waiting import until
@@ -84,10 +84,10 @@ FILTERS = [
 
 
 @pytest.fixture(scope="module")
-def guarded(guarded: GuardedBroker) -> GuardedBroker:
+def authenticated(authenticated: AuthenticatedBroker) -> AuthenticatedBroker:
     """With two ships."""
     admin = BrokerAdminSettings.load(
-        {"POWER_MQTT_PORT": str(guarded.port), "POWER_MQTT_ADMIN_PASSWORD": guarded.password("admin")}
+        {"POWER_MQTT_PORT": str(authenticated.port), "POWER_MQTT_ADMIN_PASSWORD": authenticated.password("admin")}
     )
     for ship in SHIPS:
         answers = carry_out(
@@ -95,16 +95,18 @@ def guarded(guarded: GuardedBroker) -> GuardedBroker:
             [{"command": "createRole", **ship_role(ship)}, {"command": "createClient", **ship_client(ship, PASSWORD)}],
         )
         assert not [each for each in answers if "error" in each]
-    return guarded
+    return authenticated
 
 
 @pytest.fixture
-def enter(guarded: GuardedBroker) -> Iterator[Callable[[str], Somebody]]:
+def enter(authenticated: AuthenticatedBroker) -> Iterator[Callable[[str], BrokerClient]]:
     """Let users in, whose connections end with the test."""
-    inside: list[Somebody] = []
+    inside: list[BrokerClient] = []
 
-    def enter(user: str) -> Somebody:
-        somebody = Somebody(guarded.port, user, PASSWORD if user.startswith("ship-") else guarded.password(user))
+    def enter(user: str) -> BrokerClient:
+        somebody = BrokerClient(
+            authenticated.port, user, PASSWORD if user.startswith("ship-") else authenticated.password(user)
+        )
         inside.append(somebody)
         assert somebody.connect() == "Success"
         return somebody
@@ -123,7 +125,7 @@ def _covers(granted: str, wanted: str) -> bool:
 
 
 @pytest.mark.parametrize("user", RIGHTS)
-def test_a_user_may_publish_what_it_must_and_nothing_else(user: str, enter: Callable[[str], Somebody]) -> None:
+def test_a_user_may_publish_what_it_must_and_nothing_else(user: str, enter: Callable[[str], BrokerClient]) -> None:
     somebody, allowed = enter(user), RIGHTS[user].publish
     for topic in TOPICS:
         granted = any(topic_matches_sub(each, topic) for each in allowed)
@@ -131,7 +133,7 @@ def test_a_user_may_publish_what_it_must_and_nothing_else(user: str, enter: Call
 
 
 @pytest.mark.parametrize("user", RIGHTS)
-def test_a_user_may_subscribe_to_what_it_must_and_nothing_else(user: str, enter: Callable[[str], Somebody]) -> None:
+def test_a_user_may_subscribe_to_what_it_must_and_nothing_else(user: str, enter: Callable[[str], BrokerClient]) -> None:
     somebody, allowed = enter(user), RIGHTS[user].subscribe
     for topic_filter in FILTERS:
         granted = any(_covers(each, topic_filter) or topic_matches_sub(each, topic_filter) for each in allowed)
@@ -147,10 +149,10 @@ def test_a_user_may_subscribe_to_what_it_must_and_nothing_else(user: str, enter:
     ).map("/".join),
     tail=st.sampled_from(["", "", "/#"]),
 )
-def test_no_other_topic_is_a_ships(guarded: GuardedBroker, topic: str, tail: str) -> None:
+def test_no_other_topic_is_a_ships(authenticated: AuthenticatedBroker, topic: str, tail: str) -> None:
     """Whatever it is made of."""
     topic_filter = topic + tail
-    with Somebody(guarded.port, "ship-43", PASSWORD) as ship:
+    with BrokerClient(authenticated.port, "ship-43", PASSWORD) as ship:
         assert ship.connect() == "Success"
         if is_filter(topic_filter):
             allowed = topic_filter == "ships/43/receipts"
@@ -185,24 +187,29 @@ def is_filter(text: str) -> bool:
     ],
 )
 def test_nobody_gets_in_without_a_password_that_is_right(
-    guarded: GuardedBroker, protocol: MQTTProtocolVersion, username: str | None, password: str | None
+    authenticated: AuthenticatedBroker, protocol: MQTTProtocolVersion, username: str | None, password: str | None
 ) -> None:
-    with Somebody(guarded.port, username, password, client_id="ship-42") as stranger:
+    with BrokerClient(authenticated.port, username, password, client_id="ship-42") as stranger:
         stranger.protocol = protocol
         assert stranger.connect() in (REFUSED, "Bad user name or password")
 
 
 @pytest.mark.parametrize("client_id", ["normalizer-worker", "ship-43", "", "ship-42 "])
 def test_a_ship_cannot_take_anothers_session(
-    guarded: GuardedBroker, enter: Callable[[str], Somebody], client_id: str
+    authenticated: AuthenticatedBroker, enter: Callable[[str], BrokerClient], client_id: str
 ) -> None:
     """Under the worker's client identifier it would end the worker's connection, and what waits there would be lost."""
     worker = Connection(
-        HOST, guarded.port, "normalizer-worker", ALL_READINGS, 100, login=Login("worker", guarded.password("worker"))
+        HOST,
+        authenticated.port,
+        "normalizer-worker",
+        ALL_READINGS,
+        100,
+        login=Login("worker", authenticated.password("worker")),
     )
     try:
         assert enter("ship-43").publish("ships/43/readings", b"precious") == "Success"
-        with Somebody(guarded.port, "ship-42", PASSWORD, client_id=client_id) as ship:
+        with BrokerClient(authenticated.port, "ship-42", PASSWORD, client_id=client_id) as ship:
             assert ship.connect() == REFUSED
         message = until(lambda: worker.receive(0.05), "the message")
         assert message.payload == b"precious"
@@ -211,7 +218,7 @@ def test_a_ship_cannot_take_anothers_session(
         worker.close()
 
 
-def test_a_ship_is_told_of_its_own_batches_alone(enter: Callable[[str], Somebody]) -> None:
+def test_a_ship_is_told_of_its_own_batches_alone(enter: Callable[[str], BrokerClient]) -> None:
     worker, ship, other = enter("worker"), enter("ship-42"), enter("ship-43")
     for each, number in ((ship, 42), (other, 43)):
         assert each.subscribe(f"ships/{number}/receipts") == GRANTED
@@ -222,13 +229,15 @@ def test_a_ship_is_told_of_its_own_batches_alone(enter: Callable[[str], Somebody
         assert each.received == [(f"ships/{number}/receipts", b"%d" % number)]
 
 
-def test_what_is_refused_reaches_nobody(guarded: GuardedBroker, enter: Callable[[str], Somebody]) -> None:
+def test_what_is_refused_reaches_nobody(
+    authenticated: AuthenticatedBroker, enter: Callable[[str], BrokerClient]
+) -> None:
     """Over MQTT 3.1.1 the sender is not told, and a last will nobody confirms: what counts is that nothing comes."""
     gateway, worker = enter("gateway"), enter("worker")
     assert gateway.subscribe("ships/+/receipts") == GRANTED
     assert gateway.subscribe("gateways/#") == GRANTED
     assert worker.subscribe("ships/+/readings") == GRANTED
-    ship = Somebody(guarded.port, "ship-42", PASSWORD).with_will("ships/42/receipts", b"forged by will")
+    ship = BrokerClient(authenticated.port, "ship-42", PASSWORD).with_will("ships/42/receipts", b"forged by will")
     ship.protocol = MQTTProtocolVersion.MQTTv311
     assert ship.connect() == "Success"
     assert ship.subscribe("#") == "Unspecified error"
@@ -239,7 +248,7 @@ def test_what_is_refused_reaches_nobody(guarded: GuardedBroker, enter: Callable[
     ship.publish("ships/42/readings", b"its own")
     until(lambda: worker.alive() and worker.received, "what it may send")
     ship.close(politely=False)
-    with Somebody(guarded.port, "ship-42", PASSWORD) as again:
+    with BrokerClient(authenticated.port, "ship-42", PASSWORD) as again:
         assert again.connect() == "Success", "and with it the broker has noticed the loss"
     assert worker.publish("ships/42/receipts", b"true") == "Success"
     until(lambda: gateway.alive() and gateway.received, "the receipt")
@@ -247,17 +256,17 @@ def test_what_is_refused_reaches_nobody(guarded: GuardedBroker, enter: Callable[
     assert worker.received == [("ships/42/readings", b"its own")]
 
 
-def test_the_health_check_gets_in_and_its_command_tells_nobody_the_password(guarded: GuardedBroker) -> None:
+def test_the_health_check_gets_in_and_its_command_tells_nobody_the_password(authenticated: AuthenticatedBroker) -> None:
     """The very command of docker-compose.yml, with the secret where compose would mount it."""
     text = (ROOT / "docker-compose.yml").read_text("utf-8")
     command = re.search(r"(?m)^ +test: (XDG_CONFIG_HOME=/run/secrets mosquitto_sub .+)$", text)
     assert command
     assert "{source: mqtt_monitor_options, target: mosquitto_sub}" in text
     need("mosquitto-clients")
-    mounted = guarded.folder / "run" / "secrets"
+    mounted = authenticated.folder / "run" / "secrets"
     mounted.mkdir(parents=True)
-    shutil.copy(guarded.secrets / OPTIONS_FILE, mounted / "mosquitto_sub")
-    check = command[1].replace("$$", "$").replace("/run/secrets", str(mounted)) + f" -h {HOST} -p {guarded.port}"
+    shutil.copy(authenticated.secrets / OPTIONS_FILE, mounted / "mosquitto_sub")
+    check = command[1].replace("$$", "$").replace("/run/secrets", str(mounted)) + f" -h {HOST} -p {authenticated.port}"
 
     def run() -> subprocess.CompletedProcess[str]:
         return subprocess.run(["sh", "-c", check], capture_output=True, text=True, timeout=20, check=False)

@@ -25,7 +25,7 @@ from shared.contract.topics import ALL_READINGS, PROBE
 from shared.runtime.mqtt_client import Login
 from shared.runtime.settings import BrokerAdminSettings
 from shared.store.sqlite import SqliteStore
-from tests.support.authenticated_broker import GuardedBroker, Somebody
+from tests.support.authenticated_broker import AuthenticatedBroker, BrokerClient
 from tests.support.outbox import SHIP, dispatching, entry, stored
 from tests.support.servers import HOST, Broker, ForgetfulBroker, started
 from tests.support.session import has_come
@@ -61,9 +61,9 @@ def broker(tmp_path: Path) -> Iterator[RuledBroker]:
 
 
 @pytest.fixture
-def guarded(tmp_path: Path) -> Iterator[GuardedBroker]:
+def authenticated(tmp_path: Path) -> Iterator[AuthenticatedBroker]:
     """A broker with users."""
-    with started(GuardedBroker(tmp_path)) as broker:
+    with started(AuthenticatedBroker(tmp_path)) as broker:
         yield broker
 
 
@@ -188,7 +188,7 @@ def test_a_quiet_subscription_is_no_lost_one(
 class Rights:
     """What the worker may do at a broker with users."""
 
-    def __init__(self, broker: GuardedBroker) -> None:
+    def __init__(self, broker: AuthenticatedBroker) -> None:
         self.login = Login("worker", broker.password("worker"))
         settings = {"POWER_MQTT_PORT": str(broker.port), "POWER_MQTT_ADMIN_PASSWORD": broker.password("admin")}
         self._admin = BrokerAdminSettings.load(settings)
@@ -206,17 +206,17 @@ class Rights:
 
 @pytest.mark.usefixtures("_soon")
 def test_a_right_that_the_administrator_takes_is_missed_until_it_is_given_back(
-    guarded: GuardedBroker, store: SqliteStore, tmp_path: Path
+    authenticated: AuthenticatedBroker, store: SqliteStore, tmp_path: Path
 ) -> None:
     """The plugin ends the connection; over the next one the subscription is granted, and nothing comes."""
-    rights = Rights(guarded)
-    with running(guarded, store, tmp_path, rights.login) as (asking, registry):
+    rights = Rights(authenticated)
+    with running(authenticated, store, tmp_path, rights.login) as (asking, registry):
         await_ready(asking)
         rights.take("publishClientReceive", ALL_READINGS)
         await_red(asking, "subscription")
         rights.give("publishClientReceive", ALL_READINGS)
         await_ready(asking)
-        with Somebody(guarded.port, "gateway", guarded.password("gateway")) as gateway:
+        with BrokerClient(authenticated.port, "gateway", authenticated.password("gateway")) as gateway:
             gateway.connect()
             gateway.publish(f"ships/{SHIP}/readings", json.dumps(BATCH).encode())
         until(lambda: count(registry, "messages") == 1, "what is sent reaches it")
@@ -224,15 +224,15 @@ def test_a_right_that_the_administrator_takes_is_missed_until_it_is_given_back(
 
 @pytest.mark.usefixtures("_soon")
 def test_a_worker_that_may_not_send_to_itself_works_all_the_same(
-    guarded: GuardedBroker, caplog: pytest.LogCaptureFixture
+    authenticated: AuthenticatedBroker, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A broker whose roles were written by an earlier version."""
-    rights = Rights(guarded)
+    rights = Rights(authenticated)
     rights.take("publishClientSend", PROBE)
-    with closing(Connection(HOST, guarded.port, "worker", ALL_READINGS, 9, login=rights.login)) as connection:
+    with closing(Connection(HOST, authenticated.port, "worker", ALL_READINGS, 9, login=rights.login)) as connection:
         until(lambda: connection.receive(0.01) or "does not let the worker publish" in caplog.text, "it says so")
         assert connection._probe._due_s == canary._NEVER_S
-        with Somebody(guarded.port, "gateway", guarded.password("gateway")) as gateway:
+        with BrokerClient(authenticated.port, "gateway", authenticated.password("gateway")) as gateway:
             gateway.connect()
             gateway.publish(f"ships/{SHIP}/readings")
         until(lambda: connection.receive(0.01), "what is sent reaches it")

@@ -25,7 +25,7 @@ from shared.domain.errors import Unavailable
 from shared.domain.slots import Window
 from shared.runtime.mqtt_client import Login
 from shared.store.sqlite import SqliteStore
-from tests.support.authenticated_broker import GuardedBroker
+from tests.support.authenticated_broker import AuthenticatedBroker
 from tests.support.servers import HOST, Broker, started
 from tests.support.session import Worker, has_come, publish, receive
 from tests.support.waiting import until
@@ -171,15 +171,15 @@ def test_no_response_topic_that_is_honoured_ends_the_connection(
 
 
 def test_a_refusal_by_the_brokers_rules_is_counted_and_ends_nothing(tmp_path: Path) -> None:
-    guarded = GuardedBroker(tmp_path)
-    guarded.start()
+    authenticated = AuthenticatedBroker(tmp_path)
+    authenticated.start()
     registry = CollectorRegistry()
-    logins = {user: Login(user, guarded.password(user)) for user in ("worker", "gateway")}
+    logins = {user: Login(user, authenticated.password(user)) for user in ("worker", "gateway")}
     told = BrokerVitals(registry)
-    connection = Connection(HOST, guarded.port, "worker", ALL_READINGS, 9, login=logins["worker"], told=told)
+    connection = Connection(HOST, authenticated.port, "worker", ALL_READINGS, 9, login=logins["worker"], told=told)
     gateway = Client(CallbackAPIVersion.VERSION2)
     logins["gateway"].apply_to(gateway)
-    gateway.connect(HOST, guarded.port)
+    gateway.connect(HOST, authenticated.port)
     gateway.loop_start()
     gateway.publish("ships/1/readings", b"a", qos=1).wait_for_publish(10)
     gateway.disconnect()
@@ -189,7 +189,7 @@ def test_a_refusal_by_the_brokers_rules_is_counted_and_ends_nothing(tmp_path: Pa
     until(lambda: connection.receive(0.01) or not connection._finishing.unconfirmed, "both confirmations")
     assert registry.get_sample_value("power_worker_receipts_refused_total") == 1
     connection.close()
-    guarded.stop()
+    authenticated.stop()
 
 
 def test_a_lost_connection_is_said_while_receipts_are_sent(broker: Broker, worker: Worker) -> None:

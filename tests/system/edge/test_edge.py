@@ -15,7 +15,7 @@ import urllib3
 
 from power_cli.up import ROOT
 from shared.contract.batch import MAX_BYTES
-from tests.support.edge import Apart, Edge
+from tests.support.edge import Edge, Services
 from tests.support.servers import HOST, Broker, free_port
 from tests.support.waiting import until
 
@@ -24,27 +24,27 @@ PROBLEM = "application/problem+json"
 
 
 @pytest.fixture(scope="module")
-def apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Apart]:
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     """The services behind the edge, with a broker."""
     broker = Broker(tmp_path_factory.mktemp("broker"))
     broker.start()
-    apart = Apart(tmp_path_factory.mktemp("data"), broker.port)
+    services = Services(tmp_path_factory.mktemp("data"), broker.port)
     try:
-        for name in apart.ports:
-            apart.start(name)
-        yield apart
+        for name in services.ports:
+            services.start(name)
+        yield services
     finally:
-        apart.stop_all()
+        services.stop_all()
         broker.stop()
 
 
 @pytest.fixture(scope="module")
-def make_edge(apart: Apart, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Edge]]:
+def make_edge(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Edge]]:
     """Edges in front of the same services."""
     edges: list[Edge] = []
 
     def make(folder: Path | None = None, **environ: str) -> Edge:
-        edges.append(Edge(folder or tmp_path_factory.mktemp("edge"), apart.ports, **environ))
+        edges.append(Edge(folder or tmp_path_factory.mktemp("edge"), services.ports, **environ))
         edges[-1].start()
         return edges[-1]
 
@@ -103,19 +103,19 @@ def test_a_batch_goes_to_the_gateway_and_a_question_to_the_query_service(edge: E
     assert edge.request("HEAD", "/topusers").status == 200
 
 
-def test_batches_are_looked_up_at_the_gateway(edge: Edge, apart: Apart) -> None:
+def test_batches_are_looked_up_at_the_gateway(edge: Edge, services: Services) -> None:
     path = "/batches/db6a542d-ee04-46d6-b191-020d993daed3"
-    at_gateway = urllib3.request("GET", f"http://{HOST}:{apart.ports['ingest_api']}{path}", retries=False)
+    at_gateway = urllib3.request("GET", f"http://{HOST}:{services.ports['ingest_api']}{path}", retries=False)
     assert edge.request("GET", path).status == at_gateway.status
     assert _problem(edge.request("GET", "/batches"))["status"] == 404
     line = _logged(edge, lambda line: line["path"] == path)
-    assert line["upstream"] == f"{HOST}:{apart.ports['ingest_api']}"
+    assert line["upstream"] == f"{HOST}:{services.ports['ingest_api']}"
 
 
-def test_dead_letters_are_the_workers(edge: Edge, apart: Apart) -> None:
+def test_dead_letters_are_the_workers(edge: Edge, services: Services) -> None:
     assert edge.request("GET", "/dead-letters?limit=1").json() == {"count": 0, "dead_letters": []}
     line = _logged(edge, lambda line: line["path"] == "/dead-letters")
-    assert line["upstream"] == f"{HOST}:{apart.ports['normalizer_worker']}"
+    assert line["upstream"] == f"{HOST}:{services.ports['normalizer_worker']}"
 
 
 def test_the_page_comes_through_packed_and_for_keeps(edge: Edge) -> None:
@@ -158,10 +158,10 @@ def test_it_tells_its_own_health_even_with_nothing_behind_it(tmp_path: Path) -> 
         edge.stop()
 
 
-def test_a_service_that_comes_back_is_found_again(edge: Edge, apart: Apart) -> None:
-    apart.stop("query_api")
+def test_a_service_that_comes_back_is_found_again(edge: Edge, services: Services) -> None:
+    services.stop("query_api")
     assert _problem(edge.request("GET", "/topusers"))["status"] == 503
-    apart.start("query_api")
+    services.start("query_api")
     assert edge.request("GET", "/topusers").status == 200
 
 
@@ -346,13 +346,13 @@ def test_whatever_the_edge_answers_by_itself_is_a_problem(edge: Edge) -> None:
         assert json.loads(body)["status"] == status
 
 
-def test_no_query_is_in_the_error_log(edge: Edge, apart: Apart) -> None:
+def test_no_query_is_in_the_error_log(edge: Edge, services: Services) -> None:
     """Where an answer is cut off, a body is too large or a service is away, nginx would write the request's line."""
-    apart.stop("query_api")
+    services.stop("query_api")
     try:
         assert edge.request("GET", "/topusers?secret=hidden").status == 503
     finally:
-        apart.start("query_api")
+        services.start("query_api")
     edge.raw(b"POST /data?secret=hidden HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n\r\n")
     edge.request("GET", "/topusers?secret=hidden", headers={"X-Request-ID": "after-errors"})
     _logged(edge, lambda line: line["request"] == "after-errors")

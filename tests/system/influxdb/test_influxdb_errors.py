@@ -32,7 +32,7 @@ from shared.store.influx.store import InfluxStore
 from tests.support import reference
 from tests.support.comparing import assert_same
 from tests.support.decoding import decode
-from tests.support.fault_proxy import CUTS, HANGS, SWALLOWS, Between
+from tests.support.fault_proxy import CUTS, HANGS, SWALLOWS, HttpFaultProxy
 from tests.support.influxdb import ADMIN, PASSWORD, InfluxDb
 from tests.support.reference import Reading
 from tests.support.servers import HOST, free_port, started
@@ -56,13 +56,13 @@ def be_patient(store: InfluxStore, timeout_s: float) -> None:
 
 
 @pytest.fixture
-def between(influxdb: InfluxDb) -> Iterator[Between]:
-    with Between(influxdb.url) as between:
+def between(influxdb: InfluxDb) -> Iterator[HttpFaultProxy]:
+    with HttpFaultProxy(influxdb.url) as between:
         yield between
 
 
 @pytest.fixture
-def store(between: Between, database: str) -> Iterator[InfluxStore]:
+def store(between: HttpFaultProxy, database: str) -> Iterator[InfluxStore]:
     with closing(open_store(between.url, database)) as store:
         yield store
         between.heals()
@@ -89,7 +89,7 @@ def assert_holds(store: InfluxStore, readings: list[Reading]) -> None:
 @pytest.mark.parametrize("at", ["/ping", "/query", "/write"])
 @pytest.mark.parametrize("fault", [429, 503, HANGS, CUTS, SWALLOWS])
 def test_what_passes_is_unavailable_and_put_right_by_the_next_try(
-    between: Between, store: InfluxStore, fault: int, at: str, passes: int
+    between: HttpFaultProxy, store: InfluxStore, fault: int, at: str, passes: int
 ) -> None:
     recorder = Recorder(store, DEFAULT_MAX_GAP_US)
     recorder.record(Readings.from_rows(rows(0, 10)))
@@ -110,7 +110,7 @@ def test_what_passes_is_unavailable_and_put_right_by_the_next_try(
 
 
 def test_whichever_answer_is_swallowed_nothing_is_counted_twice(
-    between: Between, influxdb: InfluxDb, tmp_path: Path
+    between: HttpFaultProxy, influxdb: InfluxDb, tmp_path: Path
 ) -> None:
     """The request was done, and is done again: sums, which are kept by differences, must not take it for more."""
     for passes in count():
@@ -135,7 +135,7 @@ def test_whichever_answer_is_swallowed_nothing_is_counted_twice(
 
 
 @pytest.mark.parametrize("fault", [429, 500, 503, HANGS, CUTS])
-def test_no_question_is_answered_from_an_error(between: Between, store: InfluxStore, fault: int) -> None:
+def test_no_question_is_answered_from_an_error(between: HttpFaultProxy, store: InfluxStore, fault: int) -> None:
     Recorder(store, DEFAULT_MAX_GAP_US).record(Readings.from_rows(rows(0, 10)))
     between.breaks(fault)
     be_patient(store, SHORT_S)
@@ -160,7 +160,9 @@ def test_nobody_there_is_unavailable() -> None:
 
 @pytest.mark.parametrize("at", ["/ping", "/query", "/write"])
 @pytest.mark.parametrize("status", [401, 403])
-def test_whom_it_does_not_let_in_stops_loudly(between: Between, store: InfluxStore, status: int, at: str) -> None:
+def test_whom_it_does_not_let_in_stops_loudly(
+    between: HttpFaultProxy, store: InfluxStore, status: int, at: str
+) -> None:
     between.breaks(status, at)
     with pytest.raises(InvalidSettings, match=r"^INFLUXDB_TOKEN: .* does not let us in: said by the test$"):
         Recorder(store, DEFAULT_MAX_GAP_US).record(Readings.from_rows(rows(0)))
@@ -260,7 +262,7 @@ def test_a_worker_whose_password_is_changed_stops_and_acknowledges_nothing(
 @pytest.mark.parametrize("version", ["1.5.4", "v1.5.12", "3.0.1", "0.9", "nightly", "", None])
 @pytest.mark.parametrize("module", SERVICES)
 def test_a_version_that_is_not_supported_is_one_clear_line(tmp_path: Path, module: str, version: str | None) -> None:
-    with Between() as between:
+    with HttpFaultProxy() as between:
         between.version = version
         ended = ran(module, tmp_path, INFLUXDB_URL=between.url)
     assert ended.returncode == 2
@@ -269,7 +271,7 @@ def test_a_version_that_is_not_supported_is_one_clear_line(tmp_path: Path, modul
 
 
 @pytest.mark.parametrize("version", ["1.6.0", "1.6.7~rc0", "1.11.8-c1.11.8", "v2.0.9", "v2.7.12", "2.9.1"])
-def test_the_version_is_asked_once(between: Between, store: InfluxStore, version: str) -> None:
+def test_the_version_is_asked_once(between: HttpFaultProxy, store: InfluxStore, version: str) -> None:
     """And the database is made on 1.x alone: on 2.x it is a bucket, which comes with its set-up."""
     between.version, url = version, between._url
     between._url = ""  # it answers nothing but who it is
@@ -335,7 +337,7 @@ def test_what_is_of_another_type_than_is_stored_is_a_dead_letter(influxdb: Influ
 
 
 @pytest.mark.parametrize("status", [400, 422])
-def test_a_refusal_is_told_as_such(between: Between, store: InfluxStore, status: int) -> None:
+def test_a_refusal_is_told_as_such(between: HttpFaultProxy, store: InfluxStore, status: int) -> None:
     store.pinned("a", "1")
     between.breaks(status, "/write", passes=1)
     with pytest.raises(Refused, match=r"^InfluxDB refuses it: said by the test$"):

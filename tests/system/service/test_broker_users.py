@@ -12,7 +12,7 @@ import urllib3
 
 from power_cli.broker_users import password_name
 from power_cli.up import ROOT
-from tests.support.authenticated_broker import GuardedBroker, Somebody
+from tests.support.authenticated_broker import AuthenticatedBroker, BrokerClient
 from tests.support.servers import HOST, free_port
 from tests.support.waiting import until
 
@@ -22,7 +22,7 @@ HOUR = [{"datetime": "2018-08-24T00:00:00Z", "value": 12}, {"datetime": "2018-08
 class Command:
     """A command of the project, with settings for a broker and a user of it."""
 
-    def __init__(self, broker: GuardedBroker, user: str, folder: Path) -> None:
+    def __init__(self, broker: AuthenticatedBroker, user: str, folder: Path) -> None:
         self.port = free_port()
         self.environ = {
             **os.environ,
@@ -64,13 +64,15 @@ def _answers(command: Command, path: str) -> urllib3.BaseHTTPResponse:
 
 
 @pytest.mark.parametrize("module", ["ingest_api", "power_cli.http"])
-def test_readings_get_through_from_gateway_and_ship(guarded: GuardedBroker, tmp_path: Path, module: str) -> None:
+def test_readings_get_through_from_gateway_and_ship(
+    authenticated: AuthenticatedBroker, tmp_path: Path, module: str
+) -> None:
     """With passwords from files, over TLS; the ship has just got its own."""
     ship = 42 if module == "ingest_api" else 43
-    gateway = Command(guarded, "gateway", tmp_path)
-    worker = Command(guarded, "worker", tmp_path)
-    admin = Command(guarded, "admin", tmp_path)
-    admin.environ["POWER_MQTT_ADMIN_PASSWORD_FILE"] = str(guarded.secrets / password_name("admin"))
+    gateway = Command(authenticated, "gateway", tmp_path)
+    worker = Command(authenticated, "worker", tmp_path)
+    admin = Command(authenticated, "admin", tmp_path)
+    admin.environ["POWER_MQTT_ADMIN_PASSWORD_FILE"] = str(authenticated.secrets / password_name("admin"))
     with ExitStack() as stack:
         worker.start("normalizer_worker", stack)
         gateway.start(module, stack)
@@ -80,15 +82,17 @@ def test_readings_get_through_from_gateway_and_ship(guarded: GuardedBroker, tmp_
         response = urllib3.request("POST", f"http://{HOST}:{gateway.port}/data", json=batch)
         assert response.status == 202
         password = admin.run("power_cli", "ship", "add", str(ship)).stdout.strip()
-        with Somebody(guarded.port, f"ship-{ship}", password) as somebody:
+        with BrokerClient(authenticated.port, f"ship-{ship}", password) as somebody:
             assert somebody.connect() == "Success"
             payload = json.dumps({"units": "kWh", "data": HOUR}).encode()
             assert somebody.publish(f"ships/{ship}/readings", payload) == "Success"
         until(lambda: "power_worker_messages_total 2.0" in _answers(worker, "/metrics").data.decode(), "both stored")
 
 
-def test_a_worker_with_a_wrong_password_stops_and_says_in_one_line_why(guarded: GuardedBroker, tmp_path: Path) -> None:
-    worker = Command(guarded, "worker", tmp_path)
+def test_a_worker_with_a_wrong_password_stops_and_says_in_one_line_why(
+    authenticated: AuthenticatedBroker, tmp_path: Path
+) -> None:
+    worker = Command(authenticated, "worker", tmp_path)
     del worker.environ["POWER_MQTT_PASSWORD_FILE"]
     worker.environ["POWER_MQTT_PASSWORD"] = "wrong"  # noqa: S105  # of this test alone
     done = worker.run("normalizer_worker")

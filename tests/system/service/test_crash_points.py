@@ -13,7 +13,7 @@ import pytest
 from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
 from tests.support.crash_points import POINTS
 from tests.support.influxdb import InfluxDb
-from tests.support.processes import Apart, Ship
+from tests.support.processes import Processes, Ship
 from tests.support.servers import ForgetfulBroker, started
 from tests.support.ship_load import Load, batch, rows
 
@@ -31,27 +31,27 @@ def ship(forgetful: ForgetfulBroker) -> Iterator[Ship]:
     ship.leave()
 
 
-def die_and_go_on(apart: Apart, ship: Ship, *, gateway: str = "", worker: str = "") -> None:
+def die_and_go_on(processes: Processes, ship: Ship, *, gateway: str = "", worker: str = "") -> None:
     """Send, correct and repeat batches while one of them dies at a point; then look at what is stored.
 
     The worker stands still at first, so that several messages, one of them bad, are in its hands at once.
     """
-    apart.worker.start(worker)
-    apart.gateway.start(gateway)
-    live_on(apart, ship)
+    processes.worker.start(worker)
+    processes.gateway.start(gateway)
+    live_on(processes, ship)
 
 
-def live_on(apart: Apart, ship: Ship) -> None:
+def live_on(processes: Processes, ship: Ship) -> None:
     """Do so with processes that run, or are dead by now."""
-    load = Load(apart, ship)
+    load = Load(processes, ship)
     first, bad = batch(1, (0, 4.0), (10, 5.0), (40, 6.0)), batch(1, (5, -1.0))
     undated = batch(2, (0, 8.0), (20, 9.0))
-    apart.worker.send_signal(signal.SIGSTOP)
+    processes.worker.send_signal(signal.SIGSTOP)
     load.post(first)
     load.post(bad)
     load.publish(undated)
     load.send()
-    apart.worker.send_signal(signal.SIGCONT)
+    processes.worker.send_signal(signal.SIGCONT)
     load.settle()
     correction, later = batch(1, (10, 1.0), (25, 2.0)), batch(2, (20, 3.0), (50, 3.0))
     load.post(correction)
@@ -60,11 +60,11 @@ def live_on(apart: Apart, ship: Ship) -> None:
     load.post(first)
     load.publish(undated)
     load.settle()
-    assert (apart.fate(first), apart.fate(correction), apart.fate(bad)) == ("stored", "stored", "rejected")
+    assert (processes.fate(first), processes.fate(correction), processes.fate(bad)) == ("stored", "stored", "rejected")
     assert {status for each in ship.receipts.values() for status in each} == {"stored"}
-    (letter,) = apart.dead_letters()
+    (letter,) = processes.dead_letters()
     assert bad["batch_id"].encode() in letter.payload
-    apart.check(
+    processes.check(
         [
             *rows(first, (0, 10, 40), 1),
             *rows(correction, (10, 25), 2),
@@ -79,22 +79,22 @@ def live_on(apart: Apart, ship: Ship) -> None:
 def test_a_gateway_that_dies_there_loses_nothing(
     tmp_path: Path, forgetful: ForgetfulBroker, ship: Ship, point: str
 ) -> None:
-    apart = Apart(tmp_path / "data", broker=forgetful)
+    processes = Processes(tmp_path / "data", broker=forgetful)
     try:
-        die_and_go_on(apart, ship, gateway=point)
+        die_and_go_on(processes, ship, gateway=point)
     finally:
-        apart.stop()
+        processes.stop()
 
 
 @pytest.mark.parametrize("point", POINTS["normalizer_worker", "embedded"])
 def test_a_worker_that_dies_there_loses_nothing(
     tmp_path: Path, forgetful: ForgetfulBroker, ship: Ship, point: str
 ) -> None:
-    apart = Apart(tmp_path / "data", broker=forgetful)
+    processes = Processes(tmp_path / "data", broker=forgetful)
     try:
-        die_and_go_on(apart, ship, worker=point)
+        die_and_go_on(processes, ship, worker=point)
     finally:
-        apart.stop()
+        processes.stop()
 
 
 @pytest.mark.parametrize("point", POINTS["normalizer_worker", "influxdb"])
@@ -103,13 +103,13 @@ def test_a_worker_that_dies_there_on_influxdb_loses_nothing(  # noqa: PLR0913, P
 ) -> None:
     if POINTS["normalizer_worker", "influxdb"][point].among_others:
         influxdb.write(database, ['workers worker="another",here=true'])
-    apart = Apart(
+    processes = Processes(
         tmp_path / "data", broker=forgetful, POWER_STORE="influxdb", INFLUXDB_URL=influxdb.url, INFLUXDB_BUCKET=database
     )
     try:
-        die_and_go_on(apart, ship, worker=point)
+        die_and_go_on(processes, ship, worker=point)
     finally:
-        apart.stop()
+        processes.stop()
 
 
 @pytest.mark.parametrize(("module", "store"), POINTS)
@@ -123,16 +123,16 @@ def test_between_any_two_steps_that_outlive_the_process_lies_a_point(  # noqa: P
     store: str,
 ) -> None:
     """So the list of points is whole, as far as this load goes."""
-    apart = Apart(
+    processes = Processes(
         tmp_path / "data", broker=forgetful, POWER_STORE=store, INFLUXDB_URL=influxdb.url, INFLUXDB_BUCKET=database
     )
     try:
-        apart.worker.start(tells=module == "normalizer_worker")
-        apart.gateway.start(tells=module == "ingest_api")
-        live_on(apart, ship)
+        processes.worker.start(tells=module == "normalizer_worker")
+        processes.gateway.start(tells=module == "ingest_api")
+        live_on(processes, ship)
     finally:
-        apart.stop()
-    passed = (apart.gateway if module == "ingest_api" else apart.worker).passed()
+        processes.stop()
+    passed = (processes.gateway if module == "ingest_api" else processes.worker).passed()
     for thread in {thread for _, thread, _ in passed}:
         of_thread = [(kind, name) for kind, each, name in passed if each == thread]
         assert [pair for pair in pairwise(of_thread) if pair[0][0] == pair[1][0] == "step"] == []

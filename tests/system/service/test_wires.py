@@ -9,9 +9,9 @@ from contextlib import ExitStack
 import pytest
 
 from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
-from tests.support.fault_proxy import CUTS, DOWN, SWALLOWS, UP, Wire
+from tests.support.fault_proxy import CUTS, DOWN, SWALLOWS, UP, FaultProxy
 from tests.support.influxdb import InfluxDb
-from tests.support.processes import Apart, Ship
+from tests.support.processes import Processes, Ship
 from tests.support.reference import Reading
 from tests.support.servers import ForgetfulBroker
 from tests.support.ship_load import Load, batch, rows
@@ -23,8 +23,8 @@ DELAY_S = 0.01
 class Wired:
     """The service, and its wires by their names."""
 
-    def __init__(self, apart: Apart, ship: Ship, wires: dict[str, Wire]) -> None:
-        self.apart, self.ship, self.wires = apart, ship, wires
+    def __init__(self, processes: Processes, ship: Ship, wires: dict[str, FaultProxy]) -> None:
+        self.processes, self.ship, self.wires = processes, ship, wires
         self.rows: list[Reading] = []
 
     def live_on(self) -> int:
@@ -32,7 +32,7 @@ class Wired:
 
         What is posted again goes no further than the outbox.
         """
-        load = Load(self.apart, self.ship)
+        load = Load(self.processes, self.ship)
         start = 120 * len(self.rows) // (6 * BATCHES)
         sent = []
         for order in range(BATCHES):
@@ -50,8 +50,8 @@ class Wired:
         return 2 * BATCHES + 1
 
     def check(self) -> None:
-        self.apart.check(self.rows, DEFAULT_MAX_GAP_US)
-        assert self.apart.dead_letters() == []
+        self.processes.check(self.rows, DEFAULT_MAX_GAP_US)
+        assert self.processes.dead_letters() == []
         assert {status for each in self.ship.receipts.values() for status in each} == {"stored"}
 
 
@@ -63,8 +63,8 @@ def wired(tmp_path_factory: pytest.TempPathFactory, influxdb: InfluxDb) -> Itera
         stack.callback(broker.stop)
         broker.start()
         ports = {"gateway": broker.port, "worker": broker.port, "influxdb": influxdb.port}
-        wires = {name: stack.enter_context(Wire(port)) for name, port in ports.items()}
-        apart = Apart(
+        wires = {name: stack.enter_context(FaultProxy(port)) for name, port in ports.items()}
+        processes = Processes(
             folder / "data",
             broker=broker,
             broker_ports=(wires["gateway"].port, wires["worker"].port),
@@ -72,12 +72,12 @@ def wired(tmp_path_factory: pytest.TempPathFactory, influxdb: InfluxDb) -> Itera
             INFLUXDB_URL=f"http://127.0.0.1:{wires['influxdb'].port}",
             INFLUXDB_BUCKET=influxdb.create("wired"),
         )
-        stack.callback(apart.stop)
-        apart.worker.start()
-        apart.gateway.start()
+        stack.callback(processes.stop)
+        processes.worker.start()
+        processes.gateway.start()
         ship = Ship(broker.port, listens=True)
         stack.callback(ship.leave)
-        yield Wired(apart, ship, wires)
+        yield Wired(processes, ship, wires)
 
 
 @pytest.mark.parametrize("way", [UP, DOWN])
