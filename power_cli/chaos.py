@@ -7,7 +7,7 @@ from pathlib import Path
 from power_cli.up import ROOT
 from shared.domain.errors import InvalidSettings
 
-HARNESS = "tests.chaos.run"
+HARNESS = "tests.support.chaos.run"
 FAULTS = ("acknowledge-first", "gone-at-puback", "repeats-are-new")
 
 

@@ -1,21 +1,41 @@
 """Fixtures that several kinds of tests share."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from ingest_api.outbox.outbox import Outbox
-from tests.support.guarded import GuardedBroker
+from tests.support.authenticated_broker import AuthenticatedBroker
 from tests.support.influxdb import InfluxDb
 from tests.support.outbox import an_outbox
+from tests.support.programs import missing_package, told
 from tests.support.servers import Broker, Service, WatchedService, started
 from tests.support.stores import STORES, service_on
 
 # Servers answer when they can: how long an example took says nothing of the code. CI's profile has it so already.
 settings.register_profile("unhurried", settings.get_profile(settings.get_current_profile_name()), deadline=None)
 settings.load_profile("unhurried")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return the number of processes for `-n auto`: more than processors, because most tests of servers wait."""
+    return min(1 + (os.cpu_count() or 1), 8)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Generator[None]:
+    """End with a line for each missing program, in the place of one for each test that needs it."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    packages = [missing_package(each) for each in skipped]
+    terminalreporter.stats["skipped"] = [each for each, package in zip(skipped, packages, strict=True) if not package]
+    yield
+    if skipped:
+        terminalreporter.stats["skipped"] = skipped
+    for line in told(filter(None, packages)):
+        terminalreporter.write_line(line, yellow=True)
 
 
 @pytest.fixture(scope="session", params=STORES)
@@ -40,9 +60,9 @@ def own(tmp_path: Path) -> Iterator[WatchedService]:
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedBroker]:
+def authenticated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AuthenticatedBroker]:
     """A broker that asks who is there, with a listener for TLS, too, for the tests of one file."""
-    broker = GuardedBroker(tmp_path_factory.mktemp("guarded"))
+    broker = AuthenticatedBroker(tmp_path_factory.mktemp("authenticated"))
     broker.add_tls()
     with started(broker):
         yield broker

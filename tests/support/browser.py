@@ -1,15 +1,13 @@
 """A real browser for the tests: Chromium of the system, driven by Playwright."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+from tests.support.programs import need
+
 OPTIONS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -26,10 +24,7 @@ NARROW = {"width": 390, "height": 844}
 
 def browser_program() -> str:
     """Give the path of a browser; without one, skip on a laptop and fail in CI."""
-    program = next(filter(None, map(shutil.which, NAMES)), None)
-    if program is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("no Chromium is installed")
-    return program
+    return need("chromium")
 
 
 @contextmanager

@@ -35,8 +35,8 @@ from shared.http.app import make_app
 from shared.http.token_file import access_by
 from shared.store.influx.store import InfluxStore
 from shared.store.sqlite import SqliteStore
+from tests.support.interleaving import Clock, Killed
 from tests.support.outbox import ROOM
-from tests.support.stepping import Clock, Killed
 
 MAX_GAP_US = 86_400_000_000
 

@@ -1,18 +1,17 @@
-"""The services apart, each in a process of its own, and nginx in front of them as docker-compose.yml sets it up."""
+"""The services services, each in a process of its own, and nginx in front of them as docker-compose.yml sets it up."""
 
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-import pytest
 import urllib3
 
 from power_cli.up import ROOT
+from tests.support.programs import need
 from tests.support.servers import HOST, free_port
 from tests.support.waiting import until
 
@@ -25,13 +24,10 @@ STREAM_MODULE = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
 
 def nginx_program() -> str:
     """Give the path of nginx; without it, skip on a laptop and fail in CI."""
-    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
-    if program is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("nginx is not installed")
-    return program
+    return need("nginx")
 
 
-class Apart:
+class Services:
     """Gateway, worker and query service, each by itself."""
 
     def __init__(self, data: Path, mqtt_port: int, **environ: str) -> None:

@@ -4,7 +4,5 @@ import json
 from pathlib import Path
 from typing import Any
 
-CASES: list[dict[str, Any]] = json.loads(
-    (Path(__file__).parents[1] / "golden" / "normalisation.json").read_text("utf-8")
-)["cases"]
+CASES: list[dict[str, Any]] = json.loads(Path(__file__).with_name("golden_cases.json").read_text("utf-8"))["cases"]
 NAMES = [case["name"] for case in CASES]

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterable, Mapping
@@ -10,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
 import urllib3
 
+from tests.support.programs import need
 from tests.support.servers import HOST, free_port
 from tests.support.waiting import until
 
@@ -55,10 +54,7 @@ class Series:
 
 def influxd_program() -> str:
     """Give the path of InfluxDB; without it, skip on a laptop and fail in CI."""
-    program = shutil.which("influxd", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
-    if program is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("InfluxDB 1.x is not installed (influxd)")
-    return program
+    return need("influxdb")
 
 
 class InfluxDb:

@@ -16,7 +16,7 @@ from paho.mqtt.properties import Properties
 from ingest_api.delivery.dispatcher import Dispatcher
 from ingest_api.delivery.mqtt_link import Link, Listener
 from ingest_api.gateway import new_receipts_topic
-from ingest_api.outbox.batch_status import Fate
+from ingest_api.outbox.batch_status import BatchKey, Fate
 from ingest_api.outbox.outbox import Entry, Outbox
 from shared.contract.topics import ALL_READINGS, ship_of
 from shared.http.tokens import EVERYTHING, Access
@@ -132,3 +132,23 @@ class Worker:
         """Leave; it has no session."""
         self._client.disconnect()
         self._client.loop_stop()
+
+
+class Ear:
+    """Keeps what a link tells."""
+
+    def __init__(self) -> None:
+        self.refusals: list[tuple[BatchKey, str]] = []
+        self.is_lost = False
+
+    def refused(self, key: BatchKey, why: str) -> None:
+        self.refusals.append((key, why))
+
+    def receipt(self, payload: bytes, correlation: bytes) -> None:
+        """See `Listener`."""
+
+    def dropped(self, count: float) -> None:
+        """See `Listener`."""
+
+    def lost(self) -> None:
+        self.is_lost = True

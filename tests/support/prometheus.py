@@ -1,7 +1,6 @@
 """A real Prometheus with the project's configuration, started for the tests."""
 
 import math
-import os
 import re
 import shutil
 import subprocess
@@ -10,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pytest
 import urllib3
 
 from power_cli.up import ROOT
+from tests.support.programs import need
 from tests.support.servers import HOST, free_port
 from tests.support.waiting import until
 
@@ -23,10 +22,7 @@ SCRAPES_S = 0.2
 
 def prometheus_program(name: str = "prometheus") -> str:
     """Give the path of Prometheus or of its tool; without it, skip on a laptop and fail in CI."""
-    program = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/bin")
-    if program is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"Prometheus is not installed ({name})")
-    return program
+    return need("prometheus", name)
 
 
 class Prometheus:

@@ -1,41 +1,52 @@
 """Real servers, started for the tests: the broker alone, and the whole service."""
 
+import itertools
 import json
 import os
-import shutil
+import random
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-import pytest
+import paho.mqtt.publish as paho
 import urllib3
 
 from power_cli import mosquitto
 from power_cli.up import ROOT
 from tests.support.metrics import samples
+from tests.support.programs import need
 from tests.support.waiting import until
 
 HOST = "127.0.0.1"
 
 
+PORTS_EACH = 1_000
+_process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_first = 10_000 + _process % 10 * PORTS_EACH
+_ports = itertools.cycle(random.SystemRandom().sample(range(_first, _first + PORTS_EACH), PORTS_EACH))
+
+
 def free_port() -> int:
-    """Give a port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    """Return a port that nothing listens on.
+
+    It stays free until the caller's server listens: pytest's parallel processes have ranges of their own, and the
+    system gives none of these to a client (Linux starts at 32768).
+    """
+    for port in itertools.islice(_ports, PORTS_EACH):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((HOST, port))
+            return port
+    raise AssertionError(f"no free port from {_first} on")
 
 
 def broker_program() -> str:
     """Give the path of Mosquitto; without it, skip on a laptop and fail in CI."""
-    program = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
-    if program is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("Mosquitto is not installed")
-    return program
+    return need("mosquitto")
 
 
 class Broker:
@@ -211,3 +222,8 @@ def started(server: Server) -> Iterator[Server]:
     finally:
         status = server.stop()
     assert not status, f"ended with status {status}"
+
+
+def send_mqtt(service: Service, batch: dict[str, Any]) -> None:
+    topic = f"ships/{batch['spaceship_id']}/readings"
+    paho.single(topic, json.dumps(batch), qos=1, hostname=HOST, port=service.mqtt_port)

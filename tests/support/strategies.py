@@ -2,11 +2,14 @@
 
 from itertools import pairwise
 
+import numpy as np
 from hypothesis import strategies as st
 
+from shared.domain.readings import Readings
 from tests.support.reference import Reading
 
 DAY_US = 86_400_000_000
+FIVE_MINUTES_US = 300_000_000
 START_US = 1_535_068_800_000_000  # 2018-08-24T00:00:00Z
 _STEPS_US = (1, 1_000_000, 60_000_000, 300_000_000, 900_000_000, 3_600_000_000, 12 * 3_600_000_000, DAY_US)
 
@@ -39,3 +42,8 @@ def histories(draw: st.DrawFn, max_size: int = 30) -> list[list[Reading]]:
     shuffled = draw(st.permutations(drawn + repeated))
     cuts = sorted(draw(st.sets(st.integers(1, len(shuffled)), max_size=8)) | {0, len(shuffled)})
     return [shuffled[start:end] for start, end in pairwise(cuts)]
+
+
+def every_five_minutes(start: int, count: int, ship: int = 1, value: float = 6.0) -> Readings:
+    moments = START_US + FIVE_MINUTES_US * np.arange(start, start + count)
+    return Readings.from_rows([(ship, moment, value, False, 1) for moment in moments.tolist()])

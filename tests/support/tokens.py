@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 
 from shared.http.tokens import Role, Token
+from tests.support.bad_batches import SHIP
 
 
 def secret_of(name: str) -> str:
@@ -25,3 +26,12 @@ def token(name: str, role: Role, *ships: int) -> Token:
 def bearer(name: str) -> dict[str, str]:
     """Give the header that shows the token."""
     return {"Authorization": f"Bearer {secret_of(name)}"}
+
+
+TOKENS = (
+    token("all-ships", "ingest"),
+    token("own-ship", "ingest", SHIP, SHIP + 1),
+    token("other-ship", "ingest", SHIP + 1),
+    token("console", "read"),
+    token("root", "admin"),
+)

@@ -39,3 +39,9 @@ def test_every_link_leads_somewhere(path: str) -> None:
 
 def test_security_policy_is_found_from_the_readme() -> None:
     assert "](SECURITY.md)" in (ROOT / "README.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("path", [path for path in DOCUMENTS if path != "CHANGELOG.md"])
+def test_named_test_files_exist(path: str) -> None:
+    text = (ROOT / path).read_text("utf-8")
+    assert [name for name in re.findall(r"(?<![\w/])tests/[\w/.]*\w", text) if not (ROOT / name).exists()] == []

@@ -20,7 +20,7 @@ from shared.domain.readings import Readings
 from shared.domain.timestamps import iso
 from tests.support.decoding import decode
 from tests.support.strategies import DAY_US, START_US
-from tests.unit.normalizer_worker.test_worker import Bench, message
+from tests.support.worker_bench import Bench, message
 
 ID = "6f1c2a3e-5b7d-4c1e-9a70-0d4b5f6e7a81"
 

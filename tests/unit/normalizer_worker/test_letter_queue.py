@@ -11,8 +11,7 @@ from normalizer_worker.metrics import WorkerMetrics
 from normalizer_worker.worker import Worker
 from shared.contract.mqtt_publish import Message
 from shared.domain.errors import Unavailable
-from tests.unit.normalizer_worker.test_worker import Bench, message
-from tests.unit.normalizer_worker.test_worker_receipts import batch
+from tests.support.worker_bench import Bench, batch, message
 
 
 class Full:

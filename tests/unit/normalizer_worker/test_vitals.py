@@ -8,7 +8,7 @@ from normalizer_worker.worker import Worker
 from shared.contract.acceptance import Rules
 from shared.domain.errors import Unavailable
 from shared.domain.timestamps import LAST_US
-from tests.unit.normalizer_worker.test_worker import Bench, message
+from tests.support.worker_bench import Bench, message
 
 
 class Watched:

@@ -12,7 +12,7 @@ from normalizer_worker.worker import IDLE_S, Worker
 from shared.contract.acceptance import Rules
 from shared.contract.mqtt_publish import Message
 from shared.domain.errors import Unavailable
-from tests.unit.normalizer_worker.test_worker import Bench, message, worker
+from tests.support.worker_bench import Bench, message, worker
 
 
 class WatchedBench(Bench):

@@ -12,15 +12,9 @@ from normalizer_worker.worker import Worker
 from shared.contract.mqtt_publish import Message
 from shared.domain.errors import Refused, Unavailable
 from shared.domain.readings import Readings
-from tests.unit.normalizer_worker.test_worker import Bench, message, worker
+from tests.support.worker_bench import ID, Bench, batch, message, worker
 
-ID = "6f1c2a3e-5b7d-4c1e-9a70-0d4b5f6e7a81"
 OTHER_ID = "00000000-0000-4000-8000-000000000000"
-
-
-def batch(value: float = 1, **members: Any) -> dict[str, Any]:
-    good = {"units": "kW", "data": [{"datetime": "2018-08-24T00:00:00Z", "value": value}] * 2, "batch_id": ID}
-    return {name: member for name, member in {**good, **members}.items() if member is not None}
 
 
 def answers(bench: Bench) -> list[tuple[str, Any] | None]:

@@ -170,3 +170,12 @@ def test_every_number_is_written_close_and_short(values: list[float]) -> None:
         assert exponent >= -6
         assert abs(Decimal(repr(written)) - Decimal(value)) <= Decimal("0.5000001e-6") + abs(Decimal(value)) / 2**52
         assert isinstance(written, int) == (written == int(written))
+
+
+def test_numbers_beyond_64_bits_are_written_whole() -> None:
+    """Absurd, but ships may send what adds up to them."""
+    assert json.dumps(number(1e20)) == "1" + 20 * "0"
+    assert [row["value"] for row in ship_rows(slots(1e20, -1e20), detail=False)] == [
+        10**20,
+        -(10**20),
+    ]

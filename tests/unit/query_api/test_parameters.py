@@ -230,3 +230,9 @@ def test_any_arguments_are_parameters_or_invalid(
     except InvalidInput as error:
         problems = error.problems
     assert problems is None or problems
+
+
+def test_a_window_of_one_microsecond_is_its_slot() -> None:
+    """Only an empty one is empty."""
+    asked = window(start="2018-08-24T00:00:00Z", end="2018-08-24T00:00:00.000001Z")
+    assert asked == Window(START_US // 1_000_000, START_US // 1_000_000 + 900)

@@ -16,8 +16,8 @@ from shared.contract.batch import ENVELOPE_BYTES, MAX_BYTES, MAX_READINGS, MAX_V
 from shared.domain.errors import MAX_PROBLEMS, InvalidInput, TooLargeInput, UnreadableInput
 from shared.domain.readings import MAX_SHIP
 from shared.domain.timestamps import EPOCH, LAST_US, ONE_US
-from tests.e2e.bad_batches import INVALID, MOMENT, READING, SHIP, UNREADABLE, BadBatch, reading, readings, text
-from tests.e2e.bad_batches import UUID as UUID_TEXT
+from tests.support.bad_batches import INVALID, MOMENT, READING, SHIP, UNREADABLE, BadBatch, reading, readings, text
+from tests.support.bad_batches import UUID as UUID_TEXT
 from tests.support.decoding import NOW_US, decode
 
 MOMENT_US = 1_546_663_020_000_000

@@ -141,3 +141,11 @@ def test_no_receipt_comes_back_as_readings(ship: int, asked: str) -> None:
     assert ship_of(answer_topic(ship, asked)) is None
     assert ship_of(answer_topic(ship, readings_topic(ship))) is None
     assert answer_topic(ship, readings_topic(ship)) == receipts_topic(ship)
+
+
+def test_the_first_and_the_last_ship_have_a_topic() -> None:
+    assert [ship_of(readings_topic(ship)) for ship in (0, MAX_SHIP, MAX_SHIP + 1)] == [
+        0,
+        MAX_SHIP,
+        None,
+    ]

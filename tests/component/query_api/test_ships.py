@@ -1,0 +1,182 @@
+"""What is told of ships, and their raw readings: over a real store, at a moment of our choice."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from prometheus_client import CollectorRegistry
+
+from query_api.routes import ships
+from query_api.routes.top_users import store_errors
+from shared.domain.readings import Readings
+from shared.domain.slots import Slots
+from shared.http.app import make_app
+from shared.http.tokens import anybody
+from shared.store.sqlite import SqliteStore
+from tests.support.store_contract import put, slots_of
+from tests.support.strategies import START_US
+
+MINUTE_US = 60_000_000
+NOW_US = START_US + 20 * MINUTE_US
+
+
+class Ask:
+    """GETs what is told at a moment."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        self.store = store
+        self.now_us = NOW_US
+        app = make_app(
+            ships.routes(store, store_errors(CollectorRegistry()), now_us=lambda: self.now_us),
+            access=anybody,
+        )
+        self.client: FlaskClient = app.test_client()
+
+    def __call__(self, path: str) -> Any:
+        response = self.client.get(path)
+        assert response.status_code == 200, response.text
+        return response.json
+
+    def put(self, rows: Slots | list[tuple[int, int, float, bool, int]]) -> None:
+        put(self.store, rows if isinstance(rows, Slots) else Readings.from_rows(rows))
+
+
+@pytest.fixture
+def ask(tmp_path: Path) -> Iterator[Ask]:
+    store = SqliteStore(tmp_path)
+    yield Ask(store)
+    store.close()
+
+
+def test_a_ship_is_told_of(ask: Ask) -> None:
+    ask.put([(7, START_US + at * MINUTE_US + 500_000, 6.0, False, 0) for at in (0, 5, 10, 30)])
+    ask.put(slots_of((7, 0, 1.5, 900.0, False), (7, 1, 0.25, 600.0, False), (7, 2, 1.0, 900.0, True)))
+    assert ask("/ships") == {"ships": [ask("/ships/7")], "next": None}
+    assert ask("/ships/7") == {
+        "spaceship_id": 7,
+        "first_reading": "2018-08-24T00:00:00.500000Z",
+        "last_reading": "2018-08-24T00:30:00.500000Z",
+        "ahead": None,
+        "cadence": 300,
+        "energy_24h": 1.75,  # the slots of now and before it: 00:30 is yet to come
+        "energy_30d": 1.75,
+        "whole_share": 0.666667,
+        "silent_for": 0,
+    }
+
+
+def test_a_stamp_in_the_future_is_told_and_changes_nothing_else(ask: Ask) -> None:
+    """Not even of the ship that has sent nothing else: of that one nothing is known up to now."""
+    ask.put([(1, NOW_US - at * MINUTE_US, 6.0, False, 0) for at in (1, 2, 4)])
+    ask.put(slots_of((1, 0, 1.0, 900.0, False), (1, 1, 1.0, 300.0, False)))
+    before = ask("/ships/1")
+    assert (before["ahead"], before["whole_share"], before["silent_for"]) == (None, 0.5, 60)
+    far_us = NOW_US + 18 * 365 * 24 * 60 * MINUTE_US
+    at = (far_us // 60_000_000 - START_US // 60_000_000) // 15
+    ask.put([(ship, far_us, 6.0, False, 0) for ship in (1, 2)])
+    ask.put(slots_of((1, at, 1.0, 900.0, True), (2, at, 1.0, 900.0, True)))
+    ahead = "2036-08-19T00:20:00Z"
+    assert ask("/ships/1") == {**before, "ahead": ahead}
+    assert ask("/ships/2") == {
+        "spaceship_id": 2,
+        "first_reading": ahead,
+        "last_reading": None,
+        "ahead": ahead,
+        "cadence": None,
+        "energy_24h": None,
+        "energy_30d": None,
+        "whole_share": None,
+        "silent_for": None,
+    }
+
+
+def test_energy_is_that_of_whole_slots_up_to_the_present_one(ask: Ask) -> None:
+    """96 of them, and 30 times as many; what nobody spoke for is not known, and never 0."""
+    ask.put([(1, START_US, 6.0, False, 0)])
+    ask.put(slots_of((1, 0, 0.0, 900.0, False), (1, 1, 2.0, 900.0, False)))
+    day = 24 * 60
+    found = []
+    for minutes in (0, 0.001, 15, 15.001, day + 14.999, day + 15.001, day + 30.001, 30 * day + 15.001, 30 * day + 31):
+        ask.now_us = START_US + round(minutes * MINUTE_US)
+        row = ask("/ships/1")
+        found.append((row["energy_24h"], row["energy_30d"]))
+    late = [(2, 2), (None, 2), (None, 2), (None, None), (None, None)]
+    assert found == [(None, None), (0, 0), (0, 0), (2, 2), *late]
+
+
+def test_silence_is_counted_from_the_last_reading(ask: Ask) -> None:
+    ask.put([(1, NOW_US - 1_500_000, 6.0, False, 0), (2, NOW_US + 1, 6.0, False, 0)])
+    ask.put(slots_of((1, 1, 1.0, 900.0, True), (2, 1, 1.0, 900.0, True)))
+    assert [each["silent_for"] for each in ask("/ships")["ships"]] == [1.5, 0]
+
+
+def test_the_cadence_is_the_median_and_unknown_of_a_single_reading(ask: Ask) -> None:
+    ask.put([(1, START_US, 6.0, False, 0)])
+    ask.put([(2, START_US + at * 1_000_000, 6.0, False, 0) for at in (0, 10, 20, 9000)])
+    ask.put([(3, START_US + at * 250_000, 6.0, False, 0) for at in (0, 1, 3)])
+    ask.put(slots_of(*[(ship, 0, 1.0, 900.0, False) for ship in (1, 2, 3)]))
+    assert [each["cadence"] for each in ask("/ships")["ships"]] == [None, 10, 0.375]
+
+
+def test_ships_come_in_pages(ask: Ask) -> None:
+    ask.put([(ship, START_US, 6.0, False, 0) for ship in (0, 3, 5)])
+    ask.put(slots_of(*[(ship, 0, 1.0, 900.0, False) for ship in (0, 3, 5)]))
+    first = ask("/ships?limit=2")
+    second = ask(f"/ships?limit=2&after={first['next']}")
+    assert [[each["spaceship_id"] for each in page["ships"]] for page in (first, second)] == [[0, 3], [5]]
+    assert second["next"] is None
+
+
+def test_raw_readings_come_in_pages_as_they_were_sent(ask: Ask) -> None:
+    """Whole numbers without a fraction, others in full; moments with theirs."""
+    ask.put(
+        [
+            (1, START_US, 1302.0, False, START_US + 1),
+            (1, START_US + 1, 1e-9, True, 0),
+            (1, START_US + MINUTE_US, 0.1234567891, False, 0),
+            (2, START_US, 1.0, False, 0),
+        ]
+    )
+    rows = [
+        {"datetime": "2018-08-24T00:00:00Z", "value": 1302, "units": "kW", "sent_at": "2018-08-24T00:00:00.000001Z"},
+        {"datetime": "2018-08-24T00:00:00.000001Z", "value": 1e-9, "units": "kWh", "sent_at": "1970-01-01T00:00:00Z"},
+        {"datetime": "2018-08-24T00:01:00Z", "value": 0.1234567891, "units": "kW", "sent_at": "1970-01-01T00:00:00Z"},
+    ]
+    assert ask("/ships/1/readings") == {"spaceship_id": 1, "data": rows, "next": None}
+    first = ask("/ships/1/readings?limit=1&start=2018-08-24T00:00:00Z&end=2018-08-24T00:01:00Z")
+    assert first == {"spaceship_id": 1, "data": rows[:1], "next": "2018-08-24T00:00:00.000001Z"}
+    second = ask(f"/ships/1/readings?limit=1&start={first['next']}&end=2018-08-24T00:01:00Z")
+    assert second == {"spaceship_id": 1, "data": rows[1:2], "next": None}
+
+
+def test_a_window_without_a_reading_is_empty_and_a_ship_that_nobody_heard_of_is_not_found(ask: Ask) -> None:
+    ask.put([(1, START_US, 6.0, False, 0)])
+    ask.put(slots_of((1, 0, 1.0, 900.0, False)))
+    assert ask("/ships/1/readings?start=2019-01-01T00:00Z") == {"spaceship_id": 1, "data": [], "next": None}
+    for path in ("/ships/0", "/ships/2", "/ships/2/readings"):
+        response = ask.client.get(path)
+        assert (response.status_code, response.content_type) == (404, "application/problem+json")
+
+
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [
+        ("/ships?limit=0", ["limit"]),
+        ("/ships?limit=10001", ["limit"]),
+        ("/ships?after=-1", ["after"]),
+        ("/ships?after=x&limit=y&sort=z", ["after", "limit", "sort"]),
+        ("/ships/x", ["spaceship_id"]),
+        ("/ships/9007199254740992", ["spaceship_id"]),
+        ("/ships/1?detail=true", ["detail"]),
+        ("/ships/1?spaceship_id=2", ["spaceship_id"]),
+        ("/ships/-1/readings?limit=100001", ["limit", "spaceship_id"]),
+        ("/ships/1/readings?start=2018-08-24T01:00Z&end=2018-08-24T00:00Z", ["end"]),
+        ("/ships/1/readings?start=x", ["start"]),
+    ],
+)
+def test_wrong_parameters_are_named(ask: Ask, path: str, named: list[str]) -> None:
+    response = ask.client.get(path)
+    assert response.status_code == 422
+    assert sorted(each["at"] for each in response.json["errors"]) == named  # type: ignore[index]  # it is JSON

@@ -1,0 +1,71 @@
+"""Faults that a run under chaos has to find: each breaks one promise, in one process that is started with it.
+
+`python -m tests.support.chaos.faults NAME MODULE` runs a service's module with one of them in it.
+"""
+
+import runpy
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ingest_api.delivery.dispatcher import Dispatcher
+from ingest_api.delivery.mqtt_link import Link
+from ingest_api.outbox.batch_status import BatchKey
+from normalizer_worker.ledger.first_seen import Arrivals
+from normalizer_worker.worker import Source, Worker
+
+
+def acknowledge_first() -> None:
+    """Have the worker say that batches are stored, and acknowledge them, before it stores them."""
+
+    def step(self: Worker, source: Source) -> int:
+        load = self._gather(source)
+        if load.items:
+            source.finish([each.done() for each in load.items])
+            self._store(load)
+        self._sink.tidy()
+        return len(load.items)
+
+    Worker.step = step  # type: ignore[method-assign]  # it is replaced on purpose
+
+
+def gone_at_puback() -> None:
+    """Have the gateway take a batch out of its outbox when the broker confirms it."""
+    publish, tell = Link.publish, Link._tell
+    correlations: dict[BatchKey, bytes] = {}
+
+    def remembering(self: Link, key: BatchKey, topic: str, payload: bytes, correlation: bytes) -> None:
+        correlations[key] = correlation
+        publish(self, key, topic, payload, correlation)
+
+    def believing(self: Link, key: BatchKey, code: Any) -> None:
+        listener = self._listener
+        if not code.value and isinstance(listener, Dispatcher):
+            done: Callable[[], None] = lambda: listener._done_with(key)  # noqa: E731
+            listener._outbox.decide(key, correlations[key], "stored", (), done)
+        tell(self, key, code)
+
+    Link.publish, Link._tell = remembering, believing  # type: ignore[method-assign]  # it is replaced on purpose
+
+
+def repeats_are_new() -> None:
+    """Have the worker take an older repeat without `sent_at` for a new batch: it undoes corrections."""
+
+    def first(_self: Arrivals, arrivals: Sequence[tuple[bytes, int]]) -> list[int]:
+        return [counts_us for _, counts_us in arrivals]
+
+    Arrivals.first = first  # type: ignore[assignment,method-assign]  # it is replaced on purpose
+
+
+FAULTS: dict[str, Callable[[], None]] = {
+    "acknowledge-first": acknowledge_first,
+    "gone-at-puback": gone_at_puback,
+    "repeats-are-new": repeats_are_new,
+}
+IN_GATEWAY = {"gone-at-puback"}
+"""The others are in the worker."""
+
+
+if __name__ == "__main__":
+    FAULTS[sys.argv[1]]()
+    runpy.run_module(sys.argv[2], run_name="__main__", alter_sys=True)

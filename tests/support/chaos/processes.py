@@ -1,0 +1,116 @@
+"""The real processes, each started by itself as compose starts them, to be killed, stopped and started again."""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from power_cli import mosquitto
+from power_cli.up import HOST, ROOT
+from shared.domain.errors import Unavailable
+
+PORTS = range(20_000, 32_000)
+"""Below those that the system gives to clients: while a server is away, one that knocks at its port could get it."""
+STOP_S = 30
+LAST_WORDS = 600
+
+
+def port() -> int:
+    """Give a port that nothing listens on, and that no client gets by chance."""
+    for candidate in random.SystemRandom().sample(PORTS, 100):
+        with socket.socket() as probe:
+            if probe.connect_ex((HOST, candidate)):
+                return candidate
+    raise Unavailable(f"no free port among {PORTS.start} to {PORTS.stop}")
+
+
+class Victim:
+    """One process."""
+
+    def __init__(self, name: str, command: Sequence[str], environ: Mapping[str, str], log: Path) -> None:
+        """Prepare; `start` starts it. What it writes is added to a log."""
+        self.name, self.log = name, log
+        self._command, self._environ = command, environ
+        self._process: subprocess.Popen[bytes] | None = None
+        self.is_stopped = False
+
+    @property
+    def runs(self) -> bool:
+        """Whether it is there, stopped or not."""
+        return self._process is not None
+
+    def start(self) -> None:
+        """Start it."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                env={**os.environ, **self._environ, "PYTHONPATH": str(ROOT)},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # a Ctrl-C is for us
+            )
+
+    def ended(self) -> str:
+        """Say how it has ended by itself; an empty text where it has not."""
+        status = None if self._process is None else self._process.poll()
+        if status is None:
+            return ""
+        self._process = None
+        last = self.log.read_text("utf-8", "replace").strip()[-LAST_WORDS:]
+        return f"{self.name} ended by itself with status {status}; its log ends: {last}"
+
+    def kill(self) -> None:
+        """End it at once, stopped or not."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        self._process, self.is_stopped = None, False
+
+    def stop(self) -> None:
+        """Have it stand still."""
+        self._signal(signal.SIGSTOP)
+        self.is_stopped = True
+
+    def go_on(self) -> None:
+        """Have it go on."""
+        self._signal(signal.SIGCONT)
+        self.is_stopped = False
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+
+    def end(self) -> int:
+        """Ask it to end, and give its status; where it does not in time, end it."""
+        if self._process is None:
+            return 0
+        self.go_on()
+        self._process.terminate()
+        try:
+            return self._process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            return -signal.SIGKILL
+        finally:
+            self.kill()
+
+
+def broker(folder: Path, at: int) -> Victim:
+    """Prepare a Mosquitto as `./power up` has it, but without storage: killed, it has lost all it had."""
+    program = mosquitto.find_or_install()
+    path = mosquitto.configure(folder / "mosquitto", at)
+    stored = ("persistence true", "persistence_location", "autosave_interval")
+    lines = [line for line in path.read_text("utf-8").splitlines() if not line.startswith(stored)]
+    path.write_text("\n".join([*lines, "persistence false", ""]), "utf-8")
+    return Victim("broker", [program, "-c", str(path)], {}, folder / "broker.log")
+
+
+def service(name: str, module: str, environ: Mapping[str, str], folder: Path, fault: str | None = None) -> Victim:
+    """Prepare one of our services, perhaps with a fault in it."""
+    python = [sys.executable, "-P", "-m"]
+    command = [*python, "tests.support.chaos.faults", fault, module] if fault else [*python, module]
+    return Victim(name, command, environ, folder / f"{name}.log")

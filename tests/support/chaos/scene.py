@@ -1,0 +1,111 @@
+"""The processes of one service under chaos, where they are, and what is wrong with how they ended."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from power_cli.up import HOST
+from shared.domain.errors import Unavailable
+from tests.support.chaos.checker import InInfluxDb, InSqlite, Stored
+from tests.support.chaos.faults import IN_GATEWAY
+from tests.support.chaos.processes import Victim, broker, port, service
+from tests.support.influxdb import InfluxDb
+
+DATABASE = "chaos"
+BEYOND_PATH = ("/usr/sbin", "/usr/local/sbin")
+UNFORESEEN = "Traceback (most recent call last)"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to run.
+
+    Attributes:
+        folder: where everything is kept, empty.
+        seed: of all choices.
+        seconds: how long to kill and stop, at least.
+        kills: how many SIGKILLs there have to be, at least.
+        store: `embedded` or `influxdb`.
+        fault: one of `faults.FAULTS`.
+
+    """
+
+    folder: Path
+    seed: int
+    seconds: float
+    kills: int = 0
+    store: str = "embedded"
+    fault: str | None = None
+
+
+class Scene:
+    """The processes of one service, and where they are."""
+
+    def __init__(self, options: Options) -> None:
+        """Prepare.
+
+        Raises:
+            Unavailable: a program is missing.
+            InvalidSettings: Mosquitto is, and cannot be installed.
+
+        """
+        folder = options.folder
+        self.data = folder / "data"
+        self.data.mkdir(parents=True)
+        self.mqtt_port, http_port, query_port = port(), port(), port()
+        self.gateway_url, self.query_url = f"http://{HOST}:{http_port}", f"http://{HOST}:{query_port}"
+        self.environ = {
+            "POWER_STORE": options.store,
+            "POWER_DATA_DIR": str(self.data),
+            "POWER_MQTT_PORT": str(self.mqtt_port),
+            "POWER_HTTP_PORT": str(http_port),
+            "POWER_WORKER_HTTP_PORT": "0",
+        }
+        self.stored: Stored = InSqlite(self.data)
+        databases = [self._influxd(folder)] if options.store == "influxdb" else []
+        lenient = {**self.environ, "POWER_ALLOW_NEGATIVE": "true"}
+        in_gateway, in_worker = (options.fault, None) if options.fault in IN_GATEWAY else (None, options.fault)
+        self.victims = [
+            *databases,
+            broker(folder, self.mqtt_port),
+            service("worker", "normalizer_worker", self.environ, folder, in_worker),
+            service("gateway", "ingest_api", lenient, folder, in_gateway),
+        ]
+        self.query = service("query", "query_api", {**self.environ, "POWER_HTTP_PORT": str(query_port)}, folder)
+
+    def _influxd(self, folder: Path) -> Victim:
+        if shutil.which("influxd", path=os.pathsep.join([os.environ.get("PATH", os.defpath), *BEYOND_PATH])) is None:
+            raise Unavailable("InfluxDB 1.x is missing (`influxd`; on Debian the package `influxdb`)")
+        influxdb = InfluxDb(folder / "influxdb", port())
+        self.environ |= {"INFLUXDB_URL": influxdb.url, "INFLUXDB_BUCKET": DATABASE}
+        self.stored = InInfluxDb(influxdb, DATABASE)
+        return Victim("influxd", influxdb.command(), {}, folder / "influxd.log")
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Start them, and end them whatever happens."""
+        try:
+            for each in (*self.victims, self.query):
+                each.start()
+            yield
+        finally:
+            for victim in (self.query, *self.victims):
+                victim.kill()
+
+    def end(self) -> Iterator[str]:
+        """Ask them to end, as one does; give what is wrong with how they do."""
+        for victim in (self.query, *reversed(self.victims)):
+            status = victim.end()
+            if status:
+                yield f"{victim.name} ended with status {status}"
+
+    def tracebacks(self) -> Iterator[str]:
+        """Give the errors in the logs that nobody has foreseen."""
+        for victim in (self.query, *self.victims):
+            text = victim.log.read_text("utf-8", "replace") if victim.log.exists() else ""
+            if "Traceback (most recent call last)" in text:
+                at = text.index("Traceback (most recent call last)")
+                yield f"{victim.name} had an error that nobody has foreseen: {text[max(at - 300, 0) : at + 2000]}"

@@ -1,0 +1,162 @@
+"""What every store must do in the cases that random histories seldom reach, inherited like the contract."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+import pytest
+
+from normalizer_worker.recorder import Recorder
+from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
+from shared.domain.readings import Readings
+from shared.domain.slots import Window
+from shared.store.port import ShipEnergy, Span
+from tests.support.reference import Slot
+from tests.support.store_contract import (
+    DAY_S,
+    START_S,
+    MakeStore,
+    Store,
+    assert_roll_ups,
+    needed,
+    put,
+    slots_of,
+)
+from tests.support.strategies import START_US
+
+MINUTE_US = 60_000_000
+COVERED_S = 259.382576
+
+
+class StoreEdges:
+    """Inherited by one class per adapter, beside `StoreContract`."""
+
+    @pytest.fixture
+    def store(self, make_store: MakeStore) -> Iterator[Store]:
+        store = make_store()
+        yield store
+        store.close()
+
+    @pytest.mark.parametrize("step_us", [7 * MINUTE_US, 15 * MINUTE_US, 20 * MINUTE_US, 100 * MINUTE_US])
+    def test_neighbourhoods_hold_what_was_promised_everywhere_in_a_stream(self, store: Store, step_us: int) -> None:
+        """At its beginning, at its end, in between, on readings and beside them, for one moment and for many."""
+        moments = [START_US + step_us * i for i in range(12)]
+        put(store, Readings.from_rows([(1, moment, 1.0, False, 0) for moment in moments]))
+        firsts = [moment + beside for moment in moments for beside in (-1, 0, 1, step_us // 2)]
+        spans = [Span(1, first, first + length) for first in firsts for length in (0, step_us, 4 * step_us)]
+        for span in spans:
+            (found,) = store.neighbourhoods([span])
+            got = found.readings.moment_us.tolist()
+            assert got == [each for each in moments if got[0] <= each <= got[-1]], "a hole, or out of order"
+            assert set(needed(moments, span.first_us, span.last_us)) <= set(got)
+            assert not found.from_oldest or got[0] == moments[0]
+            assert not found.to_newest or got[-1] == moments[-1]
+            assert found.to_newest or moments[-1] > span.last_us
+
+    @pytest.mark.parametrize(
+        ("was", "then"),
+        [
+            ((0.0, 300.0, True), (0.0, 600.0, True)),
+            ((1.0, 900.0, True), (1.0, 900.0, False)),
+        ],
+        ids=["only the cover, of a ship at rest", "only the mark"],
+    )
+    def test_whatever_of_a_slot_differs_is_stored(
+        self, store: Store, was: tuple[float, float, bool], then: tuple[float, float, bool]
+    ) -> None:
+        for row in (was, then):
+            put(store, slots_of((1, 0, *row)))
+        found = store.slots(1, Window())
+        assert (found.kwh[0], found.covered_s[0], found.provisional[0]) == then
+        fleet = store.fleet(Window())
+        assert (fleet.covered_s[0], fleet.provisional[0]) == then[1:]
+
+    def test_a_ship_that_used_nothing_is_named_and_one_that_said_nothing_is_not(
+        self,
+        store: Store,
+    ) -> None:
+        """0 is an answer, missing is none; the same over all time, whole days and parts of days."""
+        put(store, slots_of((1, 0, 0.0, 900.0, False), (2, 0, 1.0, 900.0, False)))
+        put(store, slots_of((2, 0, 0.0, 0.0, False)))
+        for window in (
+            Window(),
+            Window(START_S, START_S + DAY_S),
+            Window(START_S, START_S + 900),
+            Window(START_S),
+        ):
+            assert store.top_ships(window, 9) == [ShipEnergy(1, 0.0, 900.0)]
+
+    def test_slots_that_are_equal_count_each(self, store: Store) -> None:
+        """At both edges of a window that cuts days."""
+        put(
+            store,
+            slots_of(*[(1, at, 1.0, 900.0, False) for at in (94, 95, 96, 97, 192, 193)]),
+        )
+        window = Window(START_S + 94 * 900, START_S + 194 * 900)
+        assert store.top_ships(window, 1) == [ShipEnergy(1, 6.0, 5400.0)]
+
+    def test_a_tie_of_the_unit_goes_before_the_value(self, store: Store) -> None:
+        """A kWh of the same moment of sending counts, though the kW is greater, and once there it stays."""
+        for value, is_energy in ((7.0, False), (5.0, True), (9.0, False)):
+            Recorder(store, DEFAULT_MAX_GAP_US).record(Readings.from_rows([(1, START_US, value, is_energy, 2)]))
+        (found,) = store.neighbourhoods([Span(1, START_US, START_US)])
+        assert (found.readings.value.tolist(), found.readings.is_energy.tolist()) == (
+            [5.0],
+            [True],
+        )
+
+    def test_a_reading_that_was_replaced_is_as_old_as_what_replaced_it(
+        self,
+        store: Store,
+    ) -> None:
+        """What was sent between the two must not come back, however late it is on its way."""
+        for value, sent_at_us in ((1.0, 1), (9.0, 9), (5.0, 5)):
+            Recorder(store, DEFAULT_MAX_GAP_US).record(Readings.from_rows([(1, START_US, value, False, sent_at_us)]))
+        (found,) = store.neighbourhoods([Span(1, START_US, START_US)])
+        assert (found.readings.value.tolist(), found.readings.sent_at_us.tolist()) == (
+            [9.0],
+            [9],
+        )
+
+    def test_a_slot_is_whole_with_its_last_microsecond_and_not_before(
+        self,
+        store: Store,
+    ) -> None:
+        for covered_s, whole in ((899.999999, 0), (900.0, 1), (899.999999, 0), (899.0, 0)):
+            put(store, slots_of((1, 0, 1.0, covered_s, False)))
+            assert store.fleet(Window()).whole.tolist() == [whole]
+            assert store.fleet(Window()).covered_s.tolist() == [covered_s]
+
+    def test_cover_is_summed_to_the_microsecond(self, store: Store) -> None:
+        """Also where the product of seconds and a million lies just below a whole number."""
+        put(store, slots_of((1, 0, 1.0, COVERED_S, False), (2, 0, 1.0, COVERED_S, False)))
+        assert store.fleet(Window()).covered_s.tolist() == [2 * COVERED_S]
+        assert [each.covered_s for each in store.top_ships(Window(), 2)] == [COVERED_S] * 2
+
+    def test_every_sum_follows_every_change_of_a_slot(self, store: Store) -> None:
+        """A slot comes, changes in each column, and goes; another one of its ship, its day and its moment stays."""
+        next_day = {
+            (1, 101): (8.5, 900.0, False),
+            (2, 102): (16.25, 300.0, True),
+        }  # the first day is then a whole one
+        stay = {(1, 1): (2.25, 900.0, False), (2, 0): (4.75, 300.0, True), **next_day}
+        for row in [
+            (1.5, 300.0, True),
+            (7.25, 300.0, True),
+            (7.25, 900.0, True),
+            (7.25, 900.0, False),
+            (-0.5, 450.0, False),
+            (3.125, 900.0, True),
+            (0.0, 0.0, False),
+            (0.5, 60.0, True),
+            (0.0, 0.0, False),
+        ]:
+            rows = {**stay, (1, 0): row}
+            put(store, slots_of(*[(*key, *each) for key, each in rows.items()]))
+            assert_roll_ups(
+                store,
+                {
+                    (ship, START_S + 900 * at): Slot(Fraction(kwh), round(covered_s * 1e6), provisional)
+                    for (ship, at), (kwh, covered_s, provisional) in rows.items()
+                    if covered_s
+                },
+            )

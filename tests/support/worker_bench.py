@@ -1,0 +1,91 @@
+"""A worker around which everything is a stand-in that writes down what happened in which order."""
+
+import json
+from collections import deque
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from normalizer_worker.ledger.dead_letters import DeadLetter
+from normalizer_worker.load import Limits
+from normalizer_worker.metrics import WorkerMetrics
+from normalizer_worker.mqtt.acknowledgements import Done
+from normalizer_worker.mqtt.receipts import Receipt
+from normalizer_worker.worker import Worker
+from shared.contract.mqtt_publish import Message
+from shared.domain.errors import Unavailable
+from shared.domain.readings import Readings
+
+ID = "6f1c2a3e-5b7d-4c1e-9a70-0d4b5f6e7a81"
+
+
+class Bench:
+    """Source, sink, morgue and memory in one, which writes down what happened in which order."""
+
+    def __init__(self, *messages: Message) -> None:
+        self.sent = messages
+        self.waiting = deque(messages)
+        self.happened: list[str] = []
+        self.readings: list[Readings] = []
+        self.letters: list[DeadLetter] = []
+        self.acknowledged: list[int] = []
+        self.receipts: list[Receipt | None] = []
+        self.remembered: dict[bytes, int] = {}
+        self.failures: deque[str] = deque()
+
+    def _do(self, what: str) -> None:
+        if self.failures and self.failures[0] == what:
+            self.failures.popleft()
+            raise Unavailable(what)
+        self.happened.append(what)
+
+    def connect(self) -> "Bench":
+        self._do("connect")
+        self.waiting = deque(each for each in self.sent if each.mid not in self.acknowledged)
+        return self
+
+    def receive(self, wait_s: float) -> Message | None:  # noqa: ARG002  # nothing ever comes later
+        return self.waiting.popleft() if self.waiting else None
+
+    def kept_alive(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def finish(self, done: Sequence[Done]) -> None:
+        self._do("finish")
+        self.acknowledged += [each.message.mid for each in done]
+        self.receipts += [each.receipt for each in done]
+
+    def first(self, arrivals: Sequence[tuple[bytes, int]]) -> list[int]:
+        self._do("remember")
+        return [self.remembered.setdefault(key, came_us) for key, came_us in arrivals]
+
+    def record(self, readings: Readings) -> None:
+        self._do("record")
+        self.readings.append(readings)
+
+    def tidy(self) -> bool:
+        return False  # as a sink, and as what keeps dead letters
+
+    def keep(self, letters: Sequence[DeadLetter]) -> int:
+        self._do("keep")
+        self.letters += letters
+        return 0
+
+    def close(self) -> None:
+        self._do("close")
+
+
+def message(mid: int, batch: Any = None, *, topic: str = "ships/1/readings", retained: bool = False) -> Message:
+    good = {"units": "kW", "data": [{"datetime": "2018-08-24T00:00:00Z", "value": mid}]}
+    return Message(topic, json.dumps(good if batch is None else batch).encode(), retained, 1, mid)
+
+
+def worker(bench: Bench, limits: Limits | None = None) -> Worker:
+    return Worker(bench.connect, bench, bench, bench, WorkerMetrics(CollectorRegistry()), limits=limits)
+
+
+def batch(value: float = 1, **members: Any) -> dict[str, Any]:
+    good = {"units": "kW", "data": [{"datetime": "2018-08-24T00:00:00Z", "value": value}] * 2, "batch_id": ID}
+    return {name: member for name, member in {**good, **members}.items() if member is not None}
