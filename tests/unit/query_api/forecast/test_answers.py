@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from query_api.forecast import answers
-from query_api.forecast.answers import GOOD_FOR_S, HISTORY_S, WAITING, Forecasts
+from query_api.forecast import service
 from query_api.forecast.fit import Fit
 from query_api.forecast.history import History
-from query_api.forecast.seasonal_naive import SeasonalNaive
+from query_api.forecast.models.seasonal_naive import SeasonalNaive
+from query_api.forecast.service import GOOD_FOR_S, HISTORY_S, WAITING, Forecasts
 from shared.domain.errors import Busy, InvalidInput
 from shared.domain.slots import SLOT_S, Slots, Window
 from tests.support.slots import DAY, MONDAY_S, slots_from
@@ -61,7 +61,7 @@ class Asked:
         )
 
     def total(self, ship: int = 7, start_s: int = END_S) -> float:
-        return self.forecasts.ask("m", ship, start_s, start_s + DAY * SLOT_S).kwh
+        return self.forecasts.forecast("m", ship, start_s, start_s + DAY * SLOT_S).kwh
 
 
 def test_a_repeated_question_reads_two_days_and_fits_nothing() -> None:
@@ -95,7 +95,7 @@ def test_an_older_change_counts_after_a_minute_at_the_latest() -> None:
 
 
 def test_windows_ships_and_starts_are_kept_apart_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answers, "KEPT", KEPT)
+    monkeypatch.setattr(service, "KEPT", KEPT)
     asked = Asked()
     for ship in range(KEPT + 1):
         asked.total(ship)
@@ -153,7 +153,7 @@ def test_nobody_waits_longer_than_his_patience() -> None:
     assert asked.model.begun.acquire(timeout=30)
     with pytest.raises(Busy):
         asked.total(2)
-    assert asked.forecasts.ask("other", 2, END_S, END_S + SLOT_S).kwh == 1  # another model is not held up
+    assert asked.forecasts.forecast("other", 2, END_S, END_S + SLOT_S).kwh == 1  # another model is not held up
     asked.model.free.set()
     for thread in threads:
         thread.join(30)

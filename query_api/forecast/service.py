@@ -11,7 +11,8 @@ from typing import Protocol
 import numpy as np
 
 from query_api.forecast.fit import Model
-from query_api.forecast.forecast import Forecast, forecast
+from query_api.forecast.forecast import Forecast
+from query_api.forecast.forecast import forecast as make_forecast
 from query_api.forecast.steps import DAY_S
 from shared.domain.errors import Busy
 from shared.domain.slots import Slots, Window
@@ -66,7 +67,7 @@ class Forecasts:
         self._turns = {name: threading.BoundedSemaphore(AT_ONCE) for name in models}
         self._waiting = threading.BoundedSemaphore(WAITING)
 
-    def ask(self, model: str, ship: int, start_s: int, end_s: int) -> Forecast:
+    def forecast(self, model: str, ship: int, start_s: int, end_s: int) -> Forecast:
         """Forecast a ship's energy in a window of whole slots.
 
         Raises:
@@ -86,7 +87,7 @@ class Forecasts:
                 return kept
             made_s = self._now_s()
             slots = self._store.slots(ship, Window(max(start_s - HISTORY_S, 0), start_s))
-            made = forecast(self._models[model], slots, start_s, end_s)
+            made = make_forecast(self._models[model], slots, start_s, end_s)
             self._keep(key, _Kept(made, slots[slots.start_s >= start_s - RECENT_S], made_s))
         return made
 

@@ -12,9 +12,9 @@ from typing import Final
 
 import numpy as np
 
-from query_api.forecast import lstm_net
 from query_api.forecast.fit import Fit, nothing, origins_of, stretch
 from query_api.forecast.history import History
+from query_api.forecast.models import lstm_net
 from query_api.forecast.steps import DAY, DAY_S, STEPS, WEEK
 from shared.domain.errors import InvalidInput, PowerError, Problem
 from shared.domain.readings import F64
