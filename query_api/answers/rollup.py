@@ -1,20 +1,24 @@
 """Roll-ups of slots to hours, days and months.
 
-Energy is added in whole kWh and whole nWh, because a float sum, such as that of pandas, depends on where parts begin.
+The sums are numpy's, not pandas': `groupby` takes 4 ms however few the rows are, and its float sums depend on where the
+parts of an answer begin. Energy is added in whole kWh and whole nWh, which is exact.
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from query_api.answers.calendar import Buckets
 from query_api.answers.columns import starts_s, utc_index
 from shared.domain.readings import I64
 from shared.domain.slots import SLOT_S, Window
 
+Column = NDArray[Any]
 PER_UNIT = 1e12
-_MERGES = {"provisional": "any", "ships": "max", "whole_ships": "min"}
+_AGGREGATES = {"provisional": np.logical_or, "ships": np.maximum, "whole_ships": np.minimum}
 """How the columns that are no sums are aggregated."""
 
 
@@ -49,27 +53,22 @@ def _whole_buckets(parts: Iterable[pd.DataFrame], buckets: Buckets) -> Iterator[
 def _rolled_up(slots: pd.DataFrame, buckets: Buckets, window: Window) -> pd.DataFrame:
     slot_s = starts_s(slots)
     edges_s = buckets.edges_s(int(slot_s[0]), int(slot_s[-1]))
-    of_slot = np.searchsorted(edges_s, slot_s, side="right") - 1
-    groups = slots.groupby(of_slot)
-    rows = pd.DataFrame(
-        {
-            name: groups[name].agg(_MERGES[name]) if name in _MERGES else _exact_sum(slots[name], of_slot)
-            for name in slots.columns
-        }
-    )
-    of_row = rows.index.to_numpy(np.int64)
-    rows["seconds"] = _seconds_inside(edges_s[of_row], edges_s[of_row + 1], window)
-    if "whole_ships" in rows:
-        rows["whole_ships"] = rows["whole_ships"].where(groups.size() * SLOT_S == rows["seconds"], 0)
-    return rows.set_index(utc_index(edges_s[of_row]))
+    bucket, first, n = np.unique(np.searchsorted(edges_s, slot_s, side="right"), return_index=True, return_counts=True)
+    start_s = edges_s[bucket - 1]
+    columns = {name: _aggregated(name, slots[name].to_numpy(), first) for name in slots.columns}
+    columns["seconds"] = _seconds_inside(start_s, edges_s[bucket], window)
+    if "whole_ships" in columns:
+        columns["whole_ships"] = np.where(n * SLOT_S == columns["seconds"], columns["whole_ships"], 0)
+    return pd.DataFrame(columns, utc_index(start_s))
 
 
-def _exact_sum(values: pd.Series, groups: I64) -> pd.Series:
-    """Add whole numbers and fractions apart, these as multiples of 1e-12: exact, as floats hold integers to 2^53."""
-    whole = np.trunc(values)
-    parts = pd.DataFrame({"whole": whole, "fraction": np.rint((values - whole) * PER_UNIT)})
-    sums = parts.groupby(groups).sum()
-    return sums["whole"] + sums["fraction"] / PER_UNIT
+def _aggregated(name: str, values: Column, first: I64) -> Column:
+    """Aggregate a column; each group of rows begins at one position in `first`."""
+    if name in _AGGREGATES:
+        return _AGGREGATES[name].reduceat(values, first)
+    whole = np.trunc(values)  # floats hold whole numbers up to 2^53 exactly
+    fractions = np.rint((values - whole) * PER_UNIT)
+    return np.add.reduceat(whole, first) + np.add.reduceat(fractions, first) / PER_UNIT
 
 
 def _seconds_inside(start_s: I64, end_s: I64, window: Window) -> I64:

@@ -61,7 +61,7 @@ class History:
         return self.spread or float(np.abs(self.kwh[self.weight > 0]).max()) or 1.0
 
     def bounds(self) -> tuple[float, float]:
-        """Return the limits of a slot's forecast: the known range plus half of it on each side; 0 if none was negative."""
+        """Return the limits of a forecast slot: the known range plus half of it each side; 0 if none was negative."""
         known = self.kwh[self.weight > 0]
         low, high = float(known.min()), float(known.max())
         room = high / 2 - low / 2
