@@ -9,7 +9,7 @@ from typing_extensions import TypedDict  # pydantic wants it before Python 3.12
 from normalizer_worker.ledger.dead_letters import DeadLetters, Summary
 from shared.domain.timestamps import iso
 from shared.http.app import Routes
-from shared.http.openapi import JSON, Answer, Moment, Operation
+from shared.http.openapi import JSON, Answer, Timestamp, Operation
 from shared.http.parameters import DIGITS, parse
 
 SHOWN_DIGITS = 12
@@ -38,8 +38,8 @@ class Letter(TypedDict):
     topic: str
     reason: str
     errors: list[LetterFault]
-    first: Annotated[Moment, Field(description="when it came first")]
-    last: Annotated[Moment, Field(description="when it came last")]
+    first: Annotated[Timestamp, Field(description="when it came first")]
+    last: Annotated[Timestamp, Field(description="when it came last")]
     times: Annotated[int, Field(description="how often it came")]
     bytes: Annotated[int, Field(description="how long it is")]
 

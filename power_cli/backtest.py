@@ -17,10 +17,10 @@ from power_cli import sending
 from query_api.forecast.fit import Model
 from query_api.forecast.forecast import forecast
 from query_api.forecast.intervals import COVERAGE, TAIL
-from query_api.forecast.linear import Linear
-from query_api.forecast.lstm import Lstm
-from query_api.forecast.lstm_net import torch_or_none
-from query_api.forecast.seasonal_naive import SeasonalNaive
+from query_api.forecast.models.linear import Linear
+from query_api.forecast.models.lstm import Lstm
+from query_api.forecast.models.lstm_net import torch_or_none
+from query_api.forecast.models.seasonal_naive import SeasonalNaive
 from query_api.forecast.steps import DAY, DAY_S
 from shared.domain.errors import InvalidInput, Unavailable
 from shared.domain.readings import F64, I64

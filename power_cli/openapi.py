@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace
 
 import ingest_api.http.schemas
 import normalizer_worker.routes
-import query_api.interface
+import query_api.routes
 from power_cli.up import ROOT
 from shared.http import health, metrics
 from shared.http.openapi import Operation, document
@@ -21,7 +21,7 @@ def add_arguments(_parser: ArgumentParser) -> None:
 
 def operations() -> list[Operation]:
     """Give what all services together do."""
-    parts = (ingest_api.http.schemas, query_api.interface, normalizer_worker.routes, health, metrics)
+    parts = (ingest_api.http.schemas, query_api.routes, normalizer_worker.routes, health, metrics)
     return [operation for part in parts for operation in part.OPERATIONS]
 
 

@@ -1,1 +1,1 @@
-"""The query service: answers who used how much energy, and when."""
+"""The query service: returns the energy that ships used, over HTTP."""

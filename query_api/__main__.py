@@ -1,4 +1,4 @@
-"""The query service's process: reads the settings, serves its routes."""
+"""Runs the query service as a process."""
 
 import os
 
@@ -12,7 +12,7 @@ from shared.runtime.settings import QuerySettings
 
 
 def main() -> None:
-    """Serve until told to stop."""
+    """Serve until the process is told to stop."""
     settings = QuerySettings.load(os.environ)
     access = access_by(settings.api_tokens_file)
     registry = metrics.new_registry()

@@ -1,4 +1,4 @@
-"""The query service's parts, put together: the store that it reads, and the routes over it."""
+"""Builds the query service: the store that it reads and its routes."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -7,25 +7,28 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry, Gauge
 
 from query_api.answers.heavy import PLACES, HeavyAnswers
-from query_api.page import serving
-from query_api.routes import energy, forecast, ships, top_users
-from query_api.routes.stream import MOST, Streams
+from query_api.metrics import store_errors
+from query_api.routes import energy, forecast, page, ships, top_users
+from query_api.routes.stream import MAX_STREAMS, Streams
 from shared.http import health
 from shared.http.app import Routes
 from shared.runtime.settings import QuerySettings
 from shared.store.choice import open_store
 
+CACHE_KIB = 1024
+"""SQLite's page cache of each connection: neighbouring slots are on the same pages."""
+
 
 @dataclass(frozen=True, slots=True)
 class QueryService:
-    """What a process that serves it needs of it.
+    """The query service, for the process that serves it.
 
     Attributes:
-        routes: of its HTTP interface.
-        checks: what has to hold for it to be ready.
-        threads: how many of the server's its listeners and heavy answers may take.
-        warm_up: makes ready, beside the first requests, what these would have to wait for.
-        let_go: has nobody listen any more; may be called from a signal's handler.
+        routes: its HTTP routes.
+        checks: the readiness checks.
+        threads: how many server threads streams and heavy answers may take.
+        warm_up: loads in the background what the first forecast would wait for.
+        let_go: ends all streams; safe to call from a signal handler.
 
     """
 
@@ -38,15 +41,15 @@ class QueryService:
 
 @contextmanager
 def query_service(settings: QuerySettings, registry: CollectorRegistry) -> Iterator[QueryService]:
-    """Put it together, and take it apart in the end.
+    """Build the service, and close its store at the end.
 
     Raises:
         InvalidSettings: the store cannot be used.
-        Unavailable: it does not answer.
+        Unavailable: the store does not answer.
 
     """
-    store = open_store(settings, cache_kib=top_users.CACHE_KIB)
-    errors = top_users.store_errors(registry)
+    store = open_store(settings, cache_kib=CACHE_KIB)
+    errors = store_errors(registry)
     heavy = HeavyAnswers()
     taken = Gauge("power_query_heavy_answers", "Long answers being computed or sent.", registry=registry)
     taken.set_function(lambda: heavy.taken)
@@ -57,10 +60,10 @@ def query_service(settings: QuerySettings, registry: CollectorRegistry) -> Itera
         streams.routes(),
         ships.routes(store, errors, heavy),
         forecast.routes(store, errors, settings.data_dir / forecast.FOLDER, heavy),
-        serving.routes(),
+        page.routes(),
     )
     checks = {"store": health.answers(store.ping)}
     try:
-        yield QueryService(routes, checks, MOST + PLACES, forecast.warm_up, streams.end)
+        yield QueryService(routes, checks, MAX_STREAMS + PLACES, forecast.warm_up, streams.end)
     finally:
         store.close()

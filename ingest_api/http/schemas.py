@@ -88,7 +88,7 @@ TELL = Operation(
     name="batch",
     summary="What became of a batch",
     description="For two days after that was decided, and for as long as it waits.",
-    places=BatchPath,
+    path_parameters=BatchPath,
     answers={
         200: Answer(
             "What is known of it.",

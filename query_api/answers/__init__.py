@@ -1,1 +1,1 @@
-"""How long answers are built and sent: columns, calendar, formats, negotiation."""
+"""Builds and sends answers: columns, calendar, roll-ups, formats, negotiation."""

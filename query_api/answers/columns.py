@@ -1,72 +1,35 @@
-"""Slots on their way into an answer: columns by the names they have there, in the order of time, a part at a time."""
+"""Reads the slots of an answer as pandas DataFrames, one part of the window at a time, in the order of time.
+
+The index of each DataFrame holds where its rows begin, in UTC. Its columns have their names in the answer.
+"""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Self, TypeVar
+from dataclasses import dataclass
+from typing import TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
 
 from shared.domain.readings import I64
 from shared.domain.slots import SLOT_S, Slots, Window
 from shared.store.port import EnergyReader, FleetSlots
 
 PART = 10_000
-"""How many slots' time is read at once: 104 days, some 30 ms of work, and some MB of memory."""
+"""How many slots are read at once: 104 days, about 30 ms of work and a few MB of memory."""
 
 WITH_UNITS = {"value": "value_kwh", "sum": "sum_kwh", "avg": "avg_kwh"}
-"""The names of columns where nothing else tells the unit."""
+"""The names of the energy columns in formats that do not state the unit elsewhere."""
 
-Column = NDArray[Any]
-Ones = TypeVar("Ones", Slots, FleetSlots)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Table:
-    """Rows of an answer.
-
-    Attributes:
-        start_s: where each slot or bucket begins, seconds since 1970, int64[n].
-        offset_s: how far local time is ahead of UTC there, in seconds, int64[n]; None where UTC was asked for.
-        columns: by name, each of length n: float64, int64 or bool.
-
-    """
-
-    start_s: I64
-    offset_s: I64 | None
-    columns: Mapping[str, Column]
-
-    def __len__(self) -> int:
-        """Count the rows."""
-        return len(self.start_s)
-
-    def __getitem__(self, rows: slice) -> Self:
-        """Take some rows."""
-        offset_s = None if self.offset_s is None else self.offset_s[rows]
-        return replace(
-            self,
-            start_s=self.start_s[rows],
-            offset_s=offset_s,
-            columns={name: column[rows] for name, column in self.columns.items()},
-        )
-
-    def then(self, other: "Table") -> Self:
-        """Put the rows of another one, in UTC as this one, after these."""
-        return replace(
-            self,
-            start_s=np.concatenate([self.start_s, other.start_s]),
-            columns={name: np.concatenate([column, other.columns[name]]) for name, column in self.columns.items()},
-        )
+Part = TypeVar("Part", Slots, FleetSlots)
 
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """What an answer says besides its rows.
+    """What an answer contains besides its rows.
 
     Attributes:
-        members: of JSON, before the rows.
-        names: of the columns, for there may be no rows.
-        tz: the name of the zone that is shown.
+        members: JSON members that come before the rows.
+        names: the columns, in order; an answer without rows has them too.
+        tz: IANA name of the time zone that timestamps are written in.
 
     """
 
@@ -75,29 +38,39 @@ class Heading:
     tz: str
 
 
-def ship_tables(store: EnergyReader, ship: int, window: Window) -> Iterator[Table]:
-    """Give a ship's slots: `value` in kWh, `covered_seconds`, `provisional`."""
-    return (ship_table(slots) for slots in _parts(store, ship, window, lambda part: store.slots(ship, part)))
+def utc_index(start_s: I64) -> pd.DatetimeIndex:
+    """Return seconds since 1970 as an index of timestamps in UTC."""
+    return pd.DatetimeIndex(start_s.astype("datetime64[s]"), tz="UTC")
 
 
-def fleet_tables(store: EnergyReader, window: Window) -> Iterator[Table]:
-    """Give the fleet's slots: `sum` and `avg` in kWh, `covered_seconds`, `provisional`, `ships`, `whole_ships`."""
-    return (fleet_table(slots) for slots in _parts(store, None, window, store.fleet))
+def starts_s(rows: pd.DataFrame) -> I64:
+    """Return where rows begin, in seconds since 1970."""
+    return rows.index.to_numpy("datetime64[s]").astype("int64")
+
+
+def ship_rows(store: EnergyReader, ship: int, window: Window) -> Iterator[pd.DataFrame]:
+    """Read a ship's slots: `value` in kWh, `covered_seconds`, `provisional`."""
+    return (ship_frame(slots) for slots in _parts(store, ship, window, lambda part: store.slots(ship, part)))
+
+
+def fleet_rows(store: EnergyReader, window: Window) -> Iterator[pd.DataFrame]:
+    """Read the fleet's slots: `sum` and `avg` in kWh, `covered_seconds`, `provisional`, `ships`, `whole_ships`."""
+    return (fleet_frame(slots) for slots in _parts(store, None, window, store.fleet))
 
 
 def is_short(window: Window) -> bool:
-    """Tell whether a window is read in one part at most."""
+    """Tell whether a window is read in one part."""
     return window.start_s is not None and window.end_s is not None and window.end_s - window.start_s <= PART * SLOT_S
 
 
-def ship_table(slots: Slots) -> Table:
-    """See `ship_tables`."""
+def ship_frame(slots: Slots) -> pd.DataFrame:
+    """Convert slots of one ship; see `ship_rows`."""
     columns = {"value": slots.kwh, "covered_seconds": slots.covered_s, "provisional": slots.provisional}
-    return Table(slots.start_s, None, columns)
+    return pd.DataFrame(columns, utc_index(slots.start_s))
 
 
-def fleet_table(slots: FleetSlots) -> Table:
-    """See `fleet_tables`."""
+def fleet_frame(slots: FleetSlots) -> pd.DataFrame:
+    """Convert slots of the fleet; see `fleet_rows`."""
     columns = {
         "sum": slots.kwh,
         "avg": slots.kwh / slots.ships,
@@ -106,11 +79,11 @@ def fleet_table(slots: FleetSlots) -> Table:
         "ships": slots.ships,
         "whole_ships": slots.whole,
     }
-    return Table(slots.start_s, None, columns)
+    return pd.DataFrame(columns, utc_index(slots.start_s))
 
 
-def _parts(store: EnergyReader, ship: int | None, window: Window, read: Callable[[Window], Ones]) -> Iterator[Ones]:
-    """Read a window from its start, never more than `PART` at once, and leap over what is empty."""
+def _parts(store: EnergyReader, ship: int | None, window: Window, read: Callable[[Window], Part]) -> Iterator[Part]:
+    """Read a window from its start, at most `PART` slots at once; skip stretches without slots."""
     at_s, end_s = window.start_s or 0, window.end_s
     while end_s is None or at_s < end_s:
         to_s = at_s + PART * SLOT_S

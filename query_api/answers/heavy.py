@@ -1,7 +1,7 @@
-"""Bounds on heavy answers, whose work grows with what is stored: how many there are, and how many are computed at once.
+"""Limits heavy answers, whose work grows with what is stored: how many there are, and how many are computed at once.
 
-A heavy answer has a place from its beginning to its end, and takes a turn for each piece that it computes. While it is
-being sent it leaves its turn to others. Light answers need neither, and so always find a thread and most of a core.
+A heavy answer holds a place from its start to its end, and waits for a turn before it computes each piece. It holds no
+turn while it is sent. Light answers need neither, so a thread and most of a core are always left for them.
 """
 
 import threading
@@ -16,43 +16,43 @@ from waitress.channel import ClientDisconnected
 from shared.domain.errors import Busy
 
 PLACES = 16
-"""So many heavy answers may be waiting, computed or sent at a time: each takes a thread."""
+"""How many heavy answers may be waiting, computed or sent at a time: each takes a thread."""
 AT_ONCE = 2
-"""So many of them are computed at a time: they share Python's lock with all light answers."""
+"""How many of them are computed at a time: they share Python's lock with all light answers."""
 PATIENCE_S = 10.0
-"""For so long a heavy answer waits for its first turn."""
+"""How long a heavy answer waits for its first turn."""
 
 Piece = TypeVar("Piece")
 
 
 class HeavyAnswers:
-    """The places and the turns that all heavy answers of a process share; safe to use from several threads."""
+    """The places and turns of all heavy answers of a process; thread-safe."""
 
     def __init__(self, *, places: int = PLACES, at_once: int = AT_ONCE, patience_s: float = PATIENCE_S) -> None:
-        """Begin with all places free."""
+        """Start with all places free."""
         self._places, self._turns, self._patience_s = places, _Turns(at_once), patience_s
         self._lock = threading.Lock()
         self.taken = 0
-        """How many places are."""
+        """The number of places that are taken."""
 
     @property
     def waiting(self) -> int:
-        """How many wait for a turn."""
+        """The number of answers that wait for a turn."""
         return self._turns.waiting
 
     def check(self) -> None:
-        """See whether there is a place.
+        """Check that a place is free.
 
         Raises:
-            Busy: there is none.
+            Busy: none is.
 
         """
         if self.taken == self._places:
-            raise Busy("Too many long answers are being computed or sent; ask again in a moment.")
+            raise Busy("Too many long answers are being computed or sent. Try again in a moment.")
 
     @contextmanager
     def place(self, request: Request) -> Iterator["Place"]:
-        """Give a place to the answer to a request, until the end of the block or of the response that keeps it.
+        """Take a place until the end of the block, or until the end of the response that keeps it.
 
         Raises:
             Busy: all places are taken.
@@ -75,11 +75,11 @@ class HeavyAnswers:
 
     @contextmanager
     def turn(self, request: Request) -> Iterator[None]:
-        """Give a place and a turn to an answer that is computed in one go.
+        """Take a place and a turn for an answer that is computed in one piece.
 
         Raises:
-            Busy: there are too many others.
-            ClientDisconnected: the client has gone.
+            Busy: there are too many heavy answers.
+            ClientDisconnected: the client has closed its connection.
 
         """
         with self.place(request) as place, place.turn():
@@ -92,48 +92,48 @@ class Place:
     def __init__(
         self, turns: "_Turns", patience_s: float, is_gone: Callable[[], bool], leave: Callable[[], None]
     ) -> None:
-        """Have had no turn yet."""
+        """Start without a turn."""
         self._turns, self._patience_s, self._is_gone, self._leave = turns, patience_s, is_gone, leave
         self._has_begun = False
         self.is_kept = False
 
     def keep(self, response: Response) -> None:
-        """Stay until a response is closed, which is sent as it is computed."""
+        """Keep the place until a response, which is computed while it is sent, is closed."""
         response.call_on_close(self._leave)
         self.is_kept = True
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Wait for a turn, and give it back at the end; only the first may be waited for in vain.
+        """Wait for a turn, and release it at the end. Only the wait for the first turn is limited.
 
         Raises:
-            Busy: there are too many others.
-            ClientDisconnected: the client has gone.
+            Busy: there are too many heavy answers.
+            ClientDisconnected: the client has closed its connection.
 
         """
         if not self._turns.take(None if self._has_begun else self._patience_s):
-            raise Busy("Too many long answers are being computed; ask again in a moment.")
+            raise Busy("Too many long answers are being computed. Try again in a moment.")
         self._has_begun = True
         try:
             if self._is_gone():
                 raise ClientDisconnected
             yield
         finally:
-            self._turns.give_back()
+            self._turns.release()
 
     def in_turns(self, pieces: Iterator[Piece]) -> Iterator[Piece]:
-        """Compute each piece in a turn of its own; raises what `turn` does."""
+        """Compute each piece in its own turn; raises what `turn` does."""
         end = object()
         while True:
             with self.turn():
                 piece = next(pieces, end)
             if piece is end:
                 return
-            yield piece  # type: ignore[misc]  # it is no end
+            yield piece  # type: ignore[misc]  # it is not `end`
 
 
 class _Turns:
-    """A semaphore that is fair: a turn that is given back goes to whoever has waited longest."""
+    """A fair semaphore: a turn that is released goes to the thread that has waited longest."""
 
     def __init__(self, count: int) -> None:
         self._lock = threading.Lock()
@@ -142,11 +142,11 @@ class _Turns:
 
     @property
     def waiting(self) -> int:
-        """How many wait."""
+        """The number of threads that wait."""
         return len(self._waiting)
 
     def take(self, patience_s: float | None) -> bool:
-        """Wait for a turn; tell whether there was one in time."""
+        """Wait for a turn; return whether there was one in time."""
         with self._lock:
             if self._free:
                 self._free -= 1
@@ -156,13 +156,13 @@ class _Turns:
         if mine.wait(patience_s):
             return True
         with self._lock:
-            if mine.is_set():  # just now
+            if mine.is_set():  # since the timeout
                 return True
             self._waiting.remove(mine)
         return False
 
-    def give_back(self) -> None:
-        """Pass a turn on."""
+    def release(self) -> None:
+        """Pass the turn to the next thread."""
         with self._lock:
             if self._waiting:
                 self._waiting.popleft().set()

@@ -1,4 +1,4 @@
-"""An answer of many rows on its way out: in which form, whether it is news, packed or not, whole or as it comes."""
+"""Sends an answer of many rows: chooses its format, handles conditional requests and gzip, streams what is long."""
 
 import hashlib
 import logging
@@ -24,21 +24,20 @@ from shared.http.app import Cut
 log = logging.getLogger(__name__)
 
 WHOLE_BYTES = 2 * 2**20
-"""Up to here, which is a year of a ship, an answer is sent with its length, and the connection kept; longer ones are
-sent as they come."""
+"""Answers up to this size, about a year of a ship, have a `Content-Length`; longer ones are streamed in chunks."""
 FILE_BYTES = 64 * 2**20
-"""An answer over HTTP/1.0 is written to a file before it is sent, and is no longer than that."""
-WORTH_BYTES = 1024
-"""Below, packing gains nothing."""
+"""Maximum size of a long answer over HTTP/1.0, which has no chunks: it is written to a file before it is sent."""
+MIN_GZIP_BYTES = 1024
+"""Smaller answers are not compressed."""
 LEVEL = 5
-_GZIP = 31
+_GZIP_WBITS = 31
 
 
-def chosen(request: Request, name: Name | None) -> Format:
-    """Choose the form that a request names, else the one that its `Accept` likes best.
+def choose_format(request: Request, name: Name | None) -> Format:
+    """Return the format with this name, or without a name the one that `Accept` prefers.
 
     Raises:
-        NotAcceptable: there is none that it takes.
+        NotAcceptable: `Accept` allows none.
 
     """
     by_type = {each.type: each for each in FORMATS}
@@ -46,26 +45,34 @@ def chosen(request: Request, name: Name | None) -> Format:
         return next(each for each in FORMATS if each.name == name)
     if not request.headers.get("Accept"):
         return FORMATS[0]
-    taken = MIMEAccept((each.partition(";")[0].rstrip(), quality) for each, quality in request.accept_mimetypes)
-    best = taken.best_match(list(by_type))  # with any parameters: ours mean the same with all of them
+    accepted = MIMEAccept((each.partition(";")[0].rstrip(), quality) for each, quality in request.accept_mimetypes)
+    best = accepted.best_match(list(by_type))  # parameters of a media type make no difference
     if best is None:
-        raise NotAcceptable(f"There is {', '.join(by_type)}.")
+        raise NotAcceptable(f"Available are {', '.join(by_type)}.")
     return by_type[best]
 
 
-def tag_of(*parts: object) -> str:
-    """Make an entity tag of all that an answer depends on."""
+def entity_tag(*parts: object) -> str:
+    """Return a digest of everything that an answer depends on."""
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
         data = part if isinstance(part, bytes) else str(part).encode()
-        digest.update(b"%d:" % len(data))  # which keeps parts apart
+        digest.update(b"%d:" % len(data))  # so that ("ab", "c") and ("a", "bc") differ
         digest.update(data)
     return digest.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One request and its answer's form; `errors` counts where the store fails, `place` is that of a heavy answer."""
+    """One request and its response.
+
+    Attributes:
+        request: from the client.
+        format: of the answer.
+        errors: counts failures of the store while the answer is streamed.
+        place: of a heavy answer.
+
+    """
 
     request: Request
     format: Format
@@ -73,12 +80,12 @@ class Exchange:
     place: Place | None = None
 
     def answer(self, tag: str | None, pieces: Iterator[bytes], file_name: str) -> Response:
-        """Send the pieces, or 304 where the receiver has them.
+        """Return the answer, or 304 if the client already has it.
 
         Args:
-            tag: what is different once the answer is; None where that is not known.
-            pieces: the answer; none is taken if it is not sent. What the first of them raise goes to the caller.
-            file_name: what a browser may save it as, without its ending.
+            tag: the entity tag; None where the version of the slots is unknown.
+            pieces: the answer; not read for a 304. Errors of the pieces read here are raised.
+            file_name: the name under which a browser saves it, without extension.
 
         """
         headers = {"Cache-Control": self._cache_control()}
@@ -89,18 +96,18 @@ class Exchange:
         headers["Content-Type"] = self.format.content_type
         if self.format is not FORMATS[0]:
             headers["Content-Disposition"] = f'attachment; filename="{file_name}.{self.format.name}"'
-        first, is_all = _gathered(pieces)
-        if self._takes_gzip() and not (is_all and len(first) < WORTH_BYTES):
+        first, is_all = _read_start(pieces)
+        if self._accepts_gzip() and not (is_all and len(first) < MIN_GZIP_BYTES):
             headers["Content-Encoding"] = "gzip"
-            first, rest = _packed(first, pieces)
+            first, rest = _gzipped(first, pieces)
         else:
             rest = pieces
         if is_all:
             return Response(first + b"".join(rest), headers=headers)
         stream = chain([first], rest)
-        if self.request.environ.get("SERVER_PROTOCOL") == "HTTP/1.0":  # which could not see that it was cut
+        if self.request.environ.get("SERVER_PROTOCOL") == "HTTP/1.0":  # it cannot see truncation
             return _from_file(self.request, stream, headers)
-        response = Response(self._guarded(stream), headers=headers)
+        response = Response(self._close_on_error(stream), headers=headers)
         if self.place is not None:
             self.place.keep(response)
         return response
@@ -108,12 +115,12 @@ class Exchange:
     def _cache_control(self) -> str:
         return "private, no-cache" if "Authorization" in self.request.headers else "no-cache"
 
-    def _takes_gzip(self) -> bool:
-        takes = self.request.accept_encodings
-        return not self.format.is_packed and takes["gzip"] > 0 and takes["gzip"] >= takes["identity"]
+    def _accepts_gzip(self) -> bool:
+        accepted = self.request.accept_encodings
+        return not self.format.is_compressed and accepted["gzip"] > 0 and accepted["gzip"] >= accepted["identity"]
 
-    def _guarded(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
-        """Cut the connection where the store fails: the answer has begun, and must not look whole."""
+    def _close_on_error(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        """Close the connection if the store fails, so that the client does not take the answer for a whole one."""
         try:
             with self.errors.count_exceptions(Unavailable):
                 yield from pieces
@@ -122,8 +129,8 @@ class Exchange:
             raise Cut from error
 
 
-def _gathered(pieces: Iterator[bytes]) -> tuple[bytes, bool]:
-    """Take so much that it is worth a message, and tell whether that is all."""
+def _read_start(pieces: Iterator[bytes]) -> tuple[bytes, bool]:
+    """Read pieces until they exceed `WHOLE_BYTES`; return their bytes and whether these are the whole answer."""
     taken: list[bytes] = []
     size = 0
     for piece in pieces:
@@ -134,26 +141,26 @@ def _gathered(pieces: Iterator[bytes]) -> tuple[bytes, bool]:
     return b"".join(taken), True
 
 
-def _packed(first: bytes, rest: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
-    packer = zlib.compressobj(LEVEL, wbits=_GZIP)
+def _gzipped(first: bytes, rest: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
+    compressor = zlib.compressobj(LEVEL, wbits=_GZIP_WBITS)
 
-    def pack_rest() -> Iterator[bytes]:
+    def gzip_rest() -> Iterator[bytes]:
         for piece in rest:
-            yield packer.compress(piece)
-        yield packer.flush()
+            yield compressor.compress(piece)
+        yield compressor.flush()
 
-    return packer.compress(first), pack_rest()
+    return compressor.compress(first), gzip_rest()
 
 
 def _from_file(request: Request, pieces: Iterator[bytes], headers: dict[str, str]) -> Response:
-    with ExitStack() as if_it_fails:
-        file: IO[bytes] = if_it_fails.enter_context(TemporaryFile())
+    with ExitStack() as on_error:
+        file: IO[bytes] = on_error.enter_context(TemporaryFile())
         for piece in pieces:
             file.write(piece)
             if file.tell() > FILE_BYTES:
-                why = f"is over more than {FILE_BYTES // 2**20} MiB, and HTTP/1.0 has no longer answers: use HTTP/1.1"
+                why = f"selects more than {FILE_BYTES // 2**20} MiB, the limit of an answer over HTTP/1.0: use HTTP/1.1"
                 raise InvalidInput("the answer is too long for HTTP/1.0", (Problem("start", why),))
-        if_it_fails.pop_all()  # the response closes it
+        on_error.pop_all()  # the response will close the file
     headers["Content-Length"] = str(file.tell())
     file.seek(0)
     return Response(wrap_file(request.environ, file), headers=headers, direct_passthrough=True)

@@ -1,28 +1,28 @@
-"""Rows as Parquet, a row group at a time; the only module that knows pyarrow."""
+"""Writes rows as Parquet, one row group at a time. The only module that uses pyarrow."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import numpy as np
+import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet as pq
 
-from query_api.answers.columns import WITH_UNITS, Column, Heading, Table
+from query_api.answers.columns import WITH_UNITS, Heading, starts_s
 from query_api.answers.rows import DECIMALS
 
 ROWS = 30_000
-"""In a row group: a few MB."""
+"""Rows in a row group: a few MB."""
 _TYPES = {"provisional": pa.bool_(), "ships": pa.int64(), "whole_ships": pa.int64(), "seconds": pa.int64()}
 _MS = 1000
-pa.set_memory_pool(pa.system_memory_pool())  # the only one that gives back what each of many threads has used
+pa.set_memory_pool(pa.system_memory_pool())  # the other pools keep the memory that each thread has used
 
 
-def pieces(tables: Iterable[Table], heading: Heading) -> Iterator[bytes]:
-    """Write a file: `datetime` is a moment in milliseconds, in the answer's zone; numbers are rounded as in JSON."""
-    moment = pa.timestamp("ms", tz=heading.tz)
+def pieces(parts: Iterable[pd.DataFrame], heading: Heading) -> Iterator[bytes]:
+    """Write a file. `datetime` is in milliseconds, in the answer's time zone; numbers are rounded as in JSON."""
+    timestamp = pa.timestamp("ms", tz=heading.tz)
     schema = pa.schema(
         [
-            pa.field("datetime", moment, nullable=False),
+            pa.field("datetime", timestamp, nullable=False),
             *(
                 pa.field(WITH_UNITS.get(name, name), _TYPES.get(name, pa.float64()), nullable=False)
                 for name in heading.names
@@ -32,32 +32,30 @@ def pieces(tables: Iterable[Table], heading: Heading) -> Iterator[bytes]:
     )
     sink = _Sink()
     with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
-        for group in _groups(tables):
-            arrays = [pa.array(group.start_s * _MS, moment)]
-            arrays += [pa.array(_rounded(group.columns[name])) for name in heading.names]
+        for group in _groups(parts):
+            rounded = group.round(DECIMALS)
+            arrays = [pa.array(starts_s(group) * _MS, timestamp)]
+            arrays += [pa.array(rounded[name].to_numpy()) for name in heading.names]
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema), row_group_size=ROWS)
-            yield sink.taken()
+            yield sink.take()
     pa.default_memory_pool().release_unused()
-    yield sink.taken()
+    yield sink.take()
 
 
-def _groups(tables: Iterable[Table]) -> Iterator[Table]:
-    group: Table | None = None
-    for table in tables:
-        group = table if group is None else group.then(table)
-        if len(group) >= ROWS:
-            yield group
-            group = None
-    if group is not None:
-        yield group
-
-
-def _rounded(column: Column) -> Column:
-    return np.round(column, DECIMALS) if column.dtype.kind == "f" else column
+def _groups(parts: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """Join parts until they have `ROWS` rows."""
+    group: list[pd.DataFrame] = []
+    for part in parts:
+        group.append(part)
+        if sum(map(len, group)) >= ROWS:
+            yield pd.concat(group)
+            group = []
+    if group:
+        yield pd.concat(group)
 
 
 class _Sink:
-    """Takes what is written until it is taken away."""
+    """A file that keeps what is written until it is taken."""
 
     closed = False
 
@@ -69,11 +67,11 @@ class _Sink:
         return len(self._parts[-1])
 
     def flush(self) -> None:
-        """Nothing is kept back."""
+        """Do nothing: nothing is buffered."""
 
     def close(self) -> None:
-        """Leave the sink open for what is still to be taken."""
+        """Do nothing: the end of the file is taken after this."""
 
-    def taken(self) -> bytes:
+    def take(self) -> bytes:
         parts, self._parts = self._parts, []
         return b"".join(parts)

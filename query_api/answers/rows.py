@@ -1,40 +1,35 @@
-"""How answers are written: numbers and moments, and the rows of the top users."""
+"""Writes numbers, timestamps and JSON responses."""
 
+import json
 from typing import Any
 
 import numpy as np
+from flask import Response
 
 from shared.domain.readings import F64
-from shared.domain.slots import SLOT_S, Window
-from shared.store.port import ShipEnergy
 
 Row = dict[str, Any]
 DECIMALS = 6
 
 
-def top_rows(ships: list[ShipEnergy], window: Window | None, *, detail: bool) -> list[Row]:
-    """Give one row per ship, and in detail the share of the window that its readings cover."""
-    rows: list[Row] = [{"spaceship_id": each.ship, "consumption": number(each.kwh)} for each in ships]
-    if detail and window is not None and window.start_s is not None and window.end_s is not None:
-        length_s = max(window.end_s - window.start_s, SLOT_S)
-        for row, each in zip(rows, ships, strict=True):
-            row["covered_share"] = number(each.covered_s / length_s)
-    return rows
+def json_response(answer: object) -> Response:
+    """Return an answer as compact JSON."""
+    return Response(json.dumps(answer, separators=(",", ":")), mimetype="application/json")
 
 
-def text(start_s: int) -> str:
-    """Write a slot's start."""
+def timestamp(start_s: int) -> str:
+    """Write the start of a slot, given in seconds since 1970."""
     return f"{np.datetime64(start_s, 's')}Z"
 
 
 def number(value: float) -> int | float:
-    """Write whole numbers without a fraction, others with at most six decimals."""
+    """Round to six decimals; whole numbers become int, so that they are written without a fraction."""
     rounded = round(value, DECIMALS)
     return int(rounded) if rounded == int(rounded) else rounded
 
 
 def numbers(values: F64) -> list[int | float]:
-    """Do what `number` does for many."""
+    """Apply `number` to a column."""
     rounded = np.round(values, DECIMALS)
     whole = rounded == np.trunc(rounded)
     if whole.all() and np.abs(rounded).max(initial=0) < 2**53:

@@ -1,1 +1,1 @@
-"""Forecasts of one ship's energy: pure models over slots, and what keeps their answers."""
+"""Forecasts of one ship's energy: pure models over slots, and a service that caches their forecasts."""

@@ -1,4 +1,4 @@
-"""A forecast: the energy that is to be expected in a window, from the slots before it."""
+"""Forecasts the energy of a window from the slots before it."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from shared.domain.slots import SLOT_S, Slots
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Path:
-    """A forecast slot by slot: start (seconds since 1970), kWh, and between what it lies; columns of equal length."""
+    """A forecast of each slot: start (seconds since 1970), kWh and its interval; columns of equal length."""
 
     start_s: I64
     kwh: F64
@@ -24,17 +24,17 @@ class Path:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Forecast:
-    """What is expected in the window `[start_s, end_s)`; `lower` ≤ `kwh` ≤ `upper`, in kWh.
+    """The expected energy of the window `[start_s, end_s)`; `lower` ≤ `kwh` ≤ `upper`, in kWh.
 
     Attributes:
         start_s: the window's start, seconds since 1970.
         end_s: its end.
         kwh: the total.
-        lower: the total is expected to be at least so much, but for one time in twenty.
-        upper: and at most so much.
-        trained_from_s: where the history begins that this was learned from.
-        trained_to_s: where it ends.
-        slots: how many slots of it are known.
+        lower: the 5 % quantile of the total.
+        upper: the 95 % quantile of the total.
+        trained_from_s: start of the history that the model was fitted to.
+        trained_to_s: its end.
+        slots: how many of its slots are known.
 
     """
 
@@ -51,7 +51,7 @@ class Forecast:
 
     @property
     def path(self) -> Path:
-        """The same slot by slot. Each slot's interval is its own: they do not add up to the total's."""
+        """The forecast of each slot. The intervals of slots do not add up to that of the total."""
         one, at = self._modelled, np.searchsorted(self._steps, modelled(self._ahead()))
         return Path(self.trained_to_s + self._ahead() * SLOT_S, one.kwh[at], one.lower[at], one.upper[at])
 
@@ -60,7 +60,7 @@ class Forecast:
 
 
 def forecast(model: Model, slots: Slots, start_s: int, end_s: int) -> Forecast:
-    """Forecast a window from one ship's slots; those from `start_s` on are left out.
+    """Forecast a window from one ship's slots before `start_s`.
 
     Raises:
         InvalidInput: there is less than a day of them.
@@ -80,11 +80,11 @@ def forecast(model: Model, slots: Slots, start_s: int, end_s: int) -> Forecast:
 
 
 def _within(fit: Fit, history: History) -> Fit:
-    """Keep paths within what the ship can do by all that is known of it."""
+    """Limit paths to the bounds of the history."""
     return Fit(np.clip(fit.path, *history.bounds()), fit.origins, np.clip(fit.past, *history.bounds()))
 
 
 def _interval(history: History, kwh: F64, below: F64 | float, above: F64 | float, slots: int) -> tuple[F64, F64]:
-    """Give the ends of an interval around the energy of so many slots, within what the ship can do."""
+    """Return the interval around the energy of `slots` slots, limited to the bounds of the history."""
     low, high = (bound * slots for bound in history.bounds())
     return np.minimum(np.maximum(kwh + below, low), kwh), np.maximum(np.minimum(kwh + above, high), kwh)

@@ -1,4 +1,4 @@
-"""What is known of a ship before a moment, on a grid without holes: what is missing is marked, and filled in."""
+"""A ship's slots before a timestamp, on a grid without gaps: missing slots are marked and filled in."""
 
 from dataclasses import dataclass
 
@@ -13,22 +13,22 @@ from shared.domain.timestamps import US_PER_S, iso
 NEEDED_S = DAY_S
 ROUNDING = 1e-9
 LEAST_COVER = 0.1
-"""A slot of which less is known says too little of the rest."""
+"""Slots with a smaller share covered are not used."""
 DOUBT = 4.0
-"""How many slots of a day have to be known before they say more of its level than the week before."""
+"""How many known slots of a day weigh as much as the assumption that its level is that of the week before."""
 PROVISIONAL = 0.5
-"""What a provisional slot weighs: of a ship with a steady cadence it is right, of others a guess."""
+"""The weight of a provisional slot, which is exact for a ship with a steady cadence and a guess for others."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class History:
-    """One ship's energy per slot, n slots in a row, from the first that is known to the last.
+    """One ship's energy per slot, n consecutive slots, from the first known one to the last.
 
     Attributes:
         start_s: the first slot's start, seconds since 1970.
-        kwh: energy of the whole slot, had it all been as what is known of it; where nothing is, what was usual. Never
-            from later slots, but before the first week or day is known. float64[n].
-        weight: the share of the slot that is known, 0 to 1, and half of that where it is provisional. float64[n].
+        kwh: energy of the whole slot, extrapolated from its covered part; missing slots are filled in from earlier
+            ones (from later ones only before the first week or day is known). float64[n].
+        weight: the share of the slot that is covered, 0 to 1, halved where it is provisional. float64[n].
         slots: how many of them are known.
 
     """
@@ -44,12 +44,12 @@ class History:
 
     @property
     def end_s(self) -> int:
-        """The end of the last slot: the origin of every step."""
+        """The end of the last slot, from which steps are counted."""
         return self.start_s + len(self) * SLOT_S
 
     @property
     def spread(self) -> float:
-        """How much slots differ: their standard deviation, in kWh; 0 where that is no more than rounding."""
+        """The standard deviation of slots in kWh; 0 where it is only rounding."""
         known = self.kwh[self.weight > 0]
         size = float(np.abs(known).max())
         spread = float((known / size).std()) if size else 0.0
@@ -57,26 +57,26 @@ class History:
 
     @property
     def scale(self) -> float:
-        """What to measure slots in, in kWh, more than 0: their spread, their size where there is none, or 1."""
+        """The unit for normalising slots, in kWh, greater than 0: their spread, else their size, else 1."""
         return self.spread or float(np.abs(self.kwh[self.weight > 0]).max()) or 1.0
 
     def bounds(self) -> tuple[float, float]:
-        """Give what no forecast of a slot goes beyond: half as far again as ever, and not below 0 if it never was."""
+        """Return the limits of a forecast slot: the known range plus half of it each side; 0 if none was negative."""
         known = self.kwh[self.weight > 0]
         low, high = float(known.min()), float(known.max())
         room = high / 2 - low / 2
         return max(low - room, 0.0) if low >= 0 else low - room, high + room
 
     def before(self, n: int) -> "History":
-        """Give the first n slots of it."""
+        """Return the first n slots."""
         return History(self.start_s, self.kwh[:n], self.weight[:n], int((self.weight[:n] > 0).sum()))
 
 
 def history_of(slots: Slots, start_s: int) -> History:
-    """Put one ship's slots before `start_s` on a grid.
+    """Return one ship's slots before `start_s` as a history.
 
     Raises:
-        InvalidInput: they are known for less than a day.
+        InvalidInput: they cover less than a day.
 
     """
     slots = slots[(slots.start_s < start_s) & (slots.covered_s >= LEAST_COVER * SLOT_S)]
@@ -96,9 +96,9 @@ def history_of(slots: Slots, start_s: int) -> History:
 
 
 def _filled(kwh: F64) -> F64:
-    """Put in the place of what is missing the week before, moved by how far the last day was off from its week before.
+    """Fill missing slots with the week before, shifted by how far the last day differed from its week before.
 
-    Before there is a week, it is the day before, and before that the last slot.
+    Without a week of history it is the day before, and without a day the last slot.
     """
     usual = kwh
     for period in (WEEK, DAY, 1):
@@ -109,9 +109,9 @@ def _filled(kwh: F64) -> F64:
 
 
 def _moved(kwh: F64, usual: F64) -> F64:
-    """Give, for each slot, how far the known ones of the day before it were off from a week before them on average.
+    """Return, for each slot, the mean difference of the day before it from the same slots a week earlier.
 
-    Of a day that is hardly known that says little, and is less.
+    The fewer slots of that day are known, the smaller the result is.
     """
     off = kwh - np.concatenate([usual[:WEEK], usual])[: len(usual)]
     known = ~np.isnan(off)
@@ -125,7 +125,7 @@ def _moved(kwh: F64, usual: F64) -> F64:
 
 
 def _carried(kwh: F64, period: int) -> F64:
-    """Put in the place of each NaN the last number before it at the same place of a period."""
+    """Replace each NaN by the last number before it at the same position of a period."""
     rows = -(-len(kwh) // period)
     padded = np.full(rows * period, np.nan)
     padded[: len(kwh)] = kwh

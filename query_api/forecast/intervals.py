@@ -1,7 +1,7 @@
-"""How far off a total may be: by how far off it would have been in the past, over windows of the same length.
+"""Intervals around a total, from the errors of past forecasts over windows of the same length.
 
 This is split conformal prediction (Vovk et al., Algorithmic Learning in a Random World, 2005) with the errors of paths
-that did not know what came. The sum of slots is taken before its error is: the errors of neighbours go together.
+that were not fitted to what followed. The errors are those of sums, because errors of neighbouring slots correlate.
 """
 
 from functools import cache
@@ -16,26 +16,26 @@ from shared.domain.readings import F64, I64
 COVERAGE = 0.9
 TAIL = (1 - COVERAGE) / 2
 MANY = 20
-"""From so many errors on, their order says where 90 % of them lie; with fewer, Student's distribution."""
+"""From so many errors on, the interval is their quantiles; with fewer, it is from Student's distribution."""
 FEW = 8
 LEAST_KNOWN = 0.5
 
 
 def total_off(history: History, fit: Fit, steps: I64) -> tuple[float, float]:
-    """Give how far below and above the expected total of these steps the real one may be, in kWh: (≤ 0, ≥ 0)."""
+    """Return the interval of a total of these steps, relative to the expected one, in kWh: (≤ 0, ≥ 0)."""
     every = 7 if len(steps) > STEPS else 1
     fit = Fit(fit.path, fit.origins[::every], fit.past[::every])
     length = max(len(steps), 1)
     errors = _totals(history, fit, steps[:length])
-    while len(errors) < FEW and length > 1:  # too long to have been seen often enough
+    while len(errors) < FEW and length > 1:  # too few windows of this length in the history
         length //= 2
         errors = _totals(history, fit, steps[:length])
     low, high = _off(errors, len(errors) * min(every * DAY / length, 1.0), history.spread * length)
-    return low * len(steps) / length, high * len(steps) / length  # as if all of it went wrong together
+    return low * len(steps) / length, high * len(steps) / length  # as if all parts had the same error
 
 
 def slots_off(history: History, fit: Fit, steps: I64) -> tuple[F64, F64]:
-    """Give the same for each of these steps (of those that models look at) by itself, float64[n] each."""
+    """Return the interval of each of these modelled steps by itself, float64[n] each."""
     errors, known = _errors(history, fit, steps)
     off = [
         _off(column[seen], int(seen.sum()), history.spread) for column, seen in zip(errors.T, known.T > 0, strict=True)
@@ -45,7 +45,7 @@ def slots_off(history: History, fit: Fit, steps: I64) -> tuple[F64, F64]:
 
 
 def _errors(history: History, fit: Fit, steps: I64) -> tuple[F64, F64]:
-    """Give by how much each past path was exceeded, and how much is known of what came, float64[m, steps] each."""
+    """Return the error of each past path, and the weight of the slots that followed, float64[m, steps] each."""
     at = fit.origins[:, None] + steps
     inside = at < len(history)
     at = np.minimum(at, len(history) - 1)
@@ -53,7 +53,7 @@ def _errors(history: History, fit: Fit, steps: I64) -> tuple[F64, F64]:
 
 
 def _totals(history: History, fit: Fit, steps: I64) -> F64:
-    """Give the errors of past totals of which half at least is known, as if all had been, float64[…]."""
+    """Return the errors of past totals of which at least half is known, extrapolated to all of it, float64[…]."""
     errors, known = _errors(history, fit, steps)
     share = known.sum(axis=1) / max(len(steps), 1)
     enough = share >= LEAST_KNOWN
@@ -62,9 +62,9 @@ def _totals(history: History, fit: Fit, steps: I64) -> F64:
 
 
 def _off(errors: F64, count: float, spread: float) -> tuple[float, float]:
-    """Give where errors, float64[m], lie but for a twentieth at either end; without one, by how slots are spread.
+    """Return the 5 % and 95 % quantiles of errors, float64[m]; without errors, from the spread of slots.
 
-    Windows that overlap go wrong together, so that they count for fewer errors than there are.
+    Errors of overlapping windows correlate, so `count` is smaller than their number.
     """
     if count < MANY:
         size = float(np.sqrt((errors**2).mean())) if len(errors) else spread
@@ -77,7 +77,7 @@ def _off(errors: F64, count: float, spread: float) -> tuple[float, float]:
 
 @cache
 def _student(m: int) -> float:
-    """Give Student's quantile for m errors around nought, and of none the one for one."""
+    """Return Student's quantile for m errors with mean zero, at least one."""
     from scipy.special import stdtrit  # noqa: PLC0415  # the service starts without it
 
     return float(stdtrit(max(m, 1), 1 - TAIL))

@@ -1,4 +1,4 @@
-"""Steps: slots counted from the end of what is known, and which of them models say something of."""
+"""Steps: slots counted from the end of the history, and those that models predict."""
 
 import numpy as np
 
@@ -10,15 +10,15 @@ DAY = DAY_S // SLOT_S
 WEEK = 7 * DAY
 DAYS = 14
 STEPS = DAYS * DAY
-"""So far models look; beyond, their second week is repeated."""
+"""How far models predict; beyond it, their second week is repeated."""
 
 
 def modelled(step: I64) -> I64:
-    """Give, for steps of any distance, the step whose forecast stands for them."""
+    """Return for each step the modelled step whose forecast is used for it."""
     return np.where(step < STEPS, step, WEEK + (step - WEEK) % WEEK)
 
 
 def days_of(step: I64) -> list[int]:
-    """Give the days, counted from 0, that models have to look at for these steps."""
+    """Return the days, counted from 0, that models have to predict for these steps."""
     days: list[int] = np.unique(modelled(step) // DAY).tolist()
     return days

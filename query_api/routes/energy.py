@@ -1,122 +1,262 @@
-"""GET /data and /data/fleet: slots of a window, in any form and at any resolution.
+"""GET /data and /data/fleet: the slots of a window, in every format and at every resolution.
 
-An answer is light if the window, cut to what is stored, is read in one part; otherwise it is heavy.
+An answer is light if its window, cut to what is stored, is read in one part. Otherwise it is heavy.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated, Literal, NotRequired
+from zoneinfo import ZoneInfo
 
+import pandas as pd
 from flask import Response, request
 from prometheus_client import Counter
+from pydantic import BaseModel, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+from typing_extensions import TypedDict  # pydantic requires it before Python 3.12
 
-from query_api.answers.buckets import in_buckets, in_local_time
-from query_api.answers.calendar import Buckets
-from query_api.answers.columns import Heading, Table, fleet_tables, is_short, ship_tables
-from query_api.answers.formats import Format
+from query_api.answers.calendar import Buckets, Coarse, zone_names
+from query_api.answers.columns import Heading, fleet_rows, is_short, ship_rows, starts_s
+from query_api.answers.formats import FORMATS, Format, Name
 from query_api.answers.heavy import HeavyAnswers
-from query_api.answers.negotiation import Exchange, chosen, tag_of
-from query_api.interface.energy import FLEET, SHIP
-from query_api.parameters import ShipParameters, SlotParameters
+from query_api.answers.negotiation import Exchange, choose_format, entity_tag
+from query_api.answers.rollup import roll_up
+from query_api.routes.parameters import ShipId, WindowParameters
 from shared.domain.errors import InvalidInput, Problem, Unavailable
 from shared.domain.slots import Window
 from shared.http.app import Routes
+from shared.http.openapi import Answer, Content, Operation, Timestamp, problem
 from shared.http.parameters import parse
 from shared.store.port import EnergyReader
 
-WRITTEN_AS = 1
-"""Counts up when the same slots are answered otherwise than before: what receivers have kept is then out of date."""
-SUMMED_FIRST = ("1d", "1mo")
-"""At these resolutions an answer is small and its work is large: it is computed before it is sent. Hours, and the slots
-themselves, are sent while they are computed."""
-SUMMED = 1_500_000
-"""From how many slots such an answer is summed at most: 42 years without a gap."""
-_QUALITY = ("covered_seconds", "provisional")
-_OF_FLEET = ("ships", "whole_ships")
+VERSION = 1
+"""Part of every entity tag. Increase it when the same slots are written in another way than before."""
+ROLLED_UP_FIRST = ("1d", "1mo")
+"""At these resolutions an answer is small and takes much work: it is computed before it is sent. Hours and slots are
+sent while they are computed."""
+MAX_ROLLED_UP = 1_500_000
+"""How many slots are rolled up to days or months for one answer: 42 years without a gap."""
+
+
+def _zone(name: object) -> object:
+    if name not in zone_names():
+        raise PydanticCustomError("zone", "should be a time zone's name, such as Europe/Berlin")
+    return name
+
+
+class SlotParameters(WindowParameters):
+    """A window, and how its energy is written."""
+
+    resolution: Literal["15m", "1h", "1d", "1mo"] = Field(
+        "15m", description="Length of each row: a slot, or an hour, day or month of local time."
+    )
+    tz: Annotated[str, BeforeValidator(_zone)] = Field(
+        "UTC", description="IANA name of the time zone of `datetime`, and of hours, days and months."
+    )
+    format: Name | None = Field(None, description="Format of the answer. It takes precedence over the header `Accept`.")
+
+    @property
+    def coarse(self) -> Coarse | None:
+        """The resolution, or None for slots."""
+        return None if self.resolution == "15m" else self.resolution
+
+
+class ShipParameters(SlotParameters):
+    """A ship, a window, and how its energy is written."""
+
+    spaceship_id: ShipId
+
+
+Start = Annotated[Timestamp, Field(description="start of the row, with the UTC offset of `tz`")]
+Covered = Annotated[float, Field(description="seconds for which the energy is known; with `detail`")]
+Provisional = Annotated[
+    bool, Field(description="whether it depends on a ship's newest reading, and so will change; with `detail`")
+]
+Seconds = Annotated[
+    int, Field(description="length of the part inside the window; with `detail`, for hours, days and months")
+]
+
+
+class ShipSlot(TypedDict):
+    """One ship's energy in a slot, hour, day or month."""
+
+    datetime: Start
+    value: Annotated[float, Field(description="in kWh")]
+    covered_seconds: NotRequired[Covered]
+    provisional: NotRequired[Provisional]
+    seconds: NotRequired[Seconds]
+
+
+class ShipSlots(TypedDict):
+    """One ship's energy in the order of time."""
+
+    spaceship_id: int
+    units: Literal["kWh"]
+    data: list[ShipSlot]
+
+
+class FleetSlot(TypedDict):
+    """The fleet's energy in a slot, hour, day or month."""
+
+    datetime: Start
+    sum: Annotated[float, Field(description="over the ships that have the slot, in kWh")]
+    avg: Annotated[float, Field(description="mean of the ships that have the slot, in kWh")]
+    covered_seconds: NotRequired[Covered]
+    provisional: NotRequired[Provisional]
+    ships: NotRequired[
+        Annotated[int, Field(description="how many ships have the slot; the maximum of several slots; with `detail`")]
+    ]
+    whole_ships: NotRequired[
+        Annotated[int, Field(description="how many ships cover all of it; the minimum of several slots; with `detail`")]
+    ]
+    seconds: NotRequired[Seconds]
+
+
+class FleetSlots(TypedDict):
+    """The fleet's energy in the order of time."""
+
+    units: Literal["kWh"]
+    data: list[FleetSlot]
+
+
+class Conditions(BaseModel):
+    """The header of a conditional request."""
+
+    if_none_match: str | None = Field(None, alias="If-None-Match", description="`ETag` of the answer the client has")
+
+
+def _answers(content: Content, description: str, example: object) -> dict[int, Answer]:
+    forms: tuple[Content, ...] = (
+        content,
+        {"type": "string", "description": "a header line, then a line for each row (RFC 4180)"},
+        {"type": "string", "format": "binary"},
+    )
+    headers = {"ETag": "changes whenever the answer does"}
+    contents = {each.type: form for each, form in zip(FORMATS, forms, strict=True)}
+    return {
+        200: Answer(description, contents, headers, example),
+        304: Answer("The answer still has the `ETag` in `If-None-Match`.", headers=headers),
+        406: problem("`Accept` allows none of the formats."),
+    }
+
+
+_STARTS = [f"2018-08-24T00:{minute:02}:00Z" for minute in (0, 15, 30, 45)]
+SHIP = Operation(
+    path="/data",
+    name="ship_energy",
+    summary="One ship's energy",
+    description="Slots of 15 minutes, or their roll-ups. A slot without readings is not in the list.",
+    query=ShipParameters,
+    headers=Conditions,
+    answers=_answers(
+        ShipSlots,
+        "The energy that the ship used in the window.",
+        {"spaceship_id": 1, "units": "kWh", "data": [{"datetime": each, "value": 3} for each in _STARTS]},
+    ),
+)
+FLEET = Operation(
+    path="/data/fleet",
+    name="fleet_energy",
+    summary="The fleet's energy",
+    description="Sum and mean over all ships that have the slot, or roll-ups of these.",
+    query=SlotParameters,
+    headers=Conditions,
+    answers=_answers(
+        FleetSlots,
+        "The energy that the fleet used in the window.",
+        {"units": "kWh", "data": [{"datetime": each, "sum": 3, "avg": 3} for each in _STARTS]},
+    ),
+)
+OPERATIONS = (SHIP, FLEET)
 
 
 @dataclass(frozen=True, slots=True)
-class _Question:
-    """What is asked, of a ship or (None) of the fleet."""
+class _Query:
+    """A query about a ship, or about the fleet where `ship` is None."""
 
-    asked: SlotParameters
+    parameters: SlotParameters
     ship: int | None
     store: EnergyReader
 
     @property
     def heading(self) -> Heading:
-        """What the answer says besides its rows."""
-        members: dict[str, int | str] = (
-            {"units": "kWh"} if self.ship is None else {"spaceship_id": self.ship, "units": "kWh"}
-        )
-        names: tuple[str, ...] = ("sum", "avg") if self.ship is None else ("value",)
-        if self.asked.detail:
-            names += (
-                *_QUALITY,
-                *(_OF_FLEET if self.ship is None else ()),
-                *(("seconds",) if self.asked.coarse else ()),
-            )
-        return Heading(members, names, self.asked.tz)
+        """The parts of the answer that are not rows."""
+        is_fleet = self.ship is None
+        members = {} if self.ship is None else {"spaceship_id": self.ship}
+        names: tuple[str, ...] = ("sum", "avg") if is_fleet else ("value",)
+        if self.parameters.detail:
+            names += ("covered_seconds", "provisional")
+            names += ("ships", "whole_ships") if is_fleet else ()
+            names += ("seconds",) if self.parameters.coarse else ()
+        return Heading({**members, "units": "kWh"}, names, self.parameters.tz)
 
-    def slots(self, window: Window) -> Iterator[Table]:
+    def slots(self, window: Window) -> Iterator[pd.DataFrame]:
         """Read the slots of a window."""
-        return fleet_tables(self.store, window) if self.ship is None else ship_tables(self.store, self.ship, window)
+        return fleet_rows(self.store, window) if self.ship is None else ship_rows(self.store, self.ship, window)
 
-    def rows(self, slots: Iterator[Table]) -> Iterator[Table]:
-        """Make rows of them."""
-        asked = self.asked
-        if asked.coarse:
-            return in_buckets(slots, Buckets(asked.coarse, asked.zone), asked.window, in_utc=asked.tz == "UTC")
-        return slots if asked.tz == "UTC" else in_local_time(slots, asked.zone)
+    def rows(self, slots: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        """Return the rows at the requested resolution."""
+        coarse = self.parameters.coarse
+        if coarse is None:
+            return slots
+        return roll_up(slots, Buckets(coarse, ZoneInfo(self.parameters.tz)), self.parameters.window)
 
     def tag(self, form: Format, version: str) -> str:
-        """Make the entity tag of the answer that has slots of a version."""
-        return tag_of(WRITTEN_AS, form.name, self.ship, self.asked, version)
+        """Return the entity tag of the answer from slots of this version."""
+        return entity_tag(VERSION, form.name, self.ship, self.parameters, version)
 
 
 @dataclass(frozen=True, slots=True)
 class _Answers:
-    """Answers questions over a store; `errors` counts where it is `Unavailable`, `heavy` bounds the heavy answers."""
+    """Answers queries; for the attributes see `routes`."""
 
     store: EnergyReader
     errors: Counter
     heavy: HeavyAnswers
 
-    def to(self, question: _Question, file_name: str) -> Response:
-        """Answer a question."""
-        form = chosen(request, question.asked.format)
-        window = question.asked.window
+    def to(self, query: _Query, file_name: str) -> Response:
+        """Answer a query."""
+        form = choose_format(request, query.parameters.format)
+        window = query.parameters.window
         if not is_short(window):
-            self.heavy.check()  # what is refused then has not cost a look at the store
-            window = window.cut_to(self.store.reach(question.ship))
+            self.heavy.check()  # a query that is refused must not cost a read of the store
+            window = window.cut_to(self.store.reach(query.ship))
         if is_short(window):
-            return self._light(question, form, window, file_name)
-        return self._heavy(question, form, file_name)
+            return self._light(query, form, window, file_name)
+        return self._heavy(query, form, file_name)
 
-    def _light(self, question: _Question, form: Format, window: Window, file_name: str) -> Response:
-        """Read all slots at once; their content is their version."""
-        slots = list(question.slots(window))
-        columns = (column for table in slots for column in (table.start_s, *table.columns.values()))
-        tag = question.tag(form, tag_of(*(column.tobytes() for column in columns)))
-        pieces = form.write(question.rows(iter(slots)), question.heading)
+    def _light(self, query: _Query, form: Format, window: Window, file_name: str) -> Response:
+        """Read all slots at once; their version is a digest of them."""
+        slots = list(query.slots(window))
+        columns = (column for part in slots for column in (starts_s(part), *(part[name].to_numpy() for name in part)))
+        tag = query.tag(form, entity_tag(*(column.tobytes() for column in columns)))
+        pieces = form.write(query.rows(iter(slots)), query.heading)
         return Exchange(request, form, self.errors).answer(tag, pieces, file_name)
 
-    def _heavy(self, question: _Question, form: Format, file_name: str) -> Response:
-        """Read part by part all of the window that was asked for: slots may have been stored since it was cut."""
-        window = question.asked.window
+    def _heavy(self, query: _Query, form: Format, file_name: str) -> Response:
+        """Read the requested window part by part; not the cut one, because slots may have been stored since."""
+        window = query.parameters.window
         with self.heavy.place(request) as place:
             with place.turn():
-                version = self.store.version(question.ship, window)  # before the slots: it must not be newer
-            tag = None if version is None else question.tag(form, version)
-            slots = question.slots(window)
-            if question.asked.coarse in SUMMED_FIRST:
-                pieces = form.write(_at_once(place.in_turns(question.rows(_bounded(slots)))), question.heading)
+                version = self.store.version(query.ship, window)  # before the slots, so that it is never newer
+            tag = None if version is None else query.tag(form, version)
+            slots = query.slots(window)
+            if query.parameters.coarse in ROLLED_UP_FIRST:
+                pieces = form.write(_all_at_once(place.in_turns(query.rows(_bounded(slots)))), query.heading)
             else:
-                pieces = place.in_turns(form.write(question.rows(slots), question.heading))
+                pieces = place.in_turns(form.write(query.rows(slots), query.heading))
             return Exchange(request, form, self.errors, place).answer(tag, pieces, file_name)
 
 
 def routes(store: EnergyReader, errors: Counter, heavy: HeavyAnswers | None = None) -> Routes:
-    """Build the routes over a store; `errors` counts where it is `Unavailable`, `heavy` bounds the heavy answers."""
+    """Build the routes.
+
+    Args:
+        store: what is read.
+        errors: counts queries for which the store is `Unavailable`.
+        heavy: limits heavy answers.
+
+    """
     routes = Routes("slots", __name__, needs="read")
     counted = errors.count_exceptions(Unavailable)
     answers = _Answers(store, errors, heavy or HeavyAnswers())
@@ -129,24 +269,24 @@ def routes(store: EnergyReader, errors: Counter, heavy: HeavyAnswers | None = No
     @routes.serves(SHIP)
     @counted
     def ship() -> Response:
-        asked = parse(ShipParameters, request.args)
-        return answers.to(_Question(asked, asked.spaceship_id, store), f"ship-{asked.spaceship_id}")
+        parameters = parse(ShipParameters, request.args)
+        return answers.to(_Query(parameters, parameters.spaceship_id, store), f"ship-{parameters.spaceship_id}")
 
     @routes.serves(FLEET)
     @counted
     def fleet() -> Response:
-        return answers.to(_Question(parse(SlotParameters, request.args), None, store), "fleet")
+        return answers.to(_Query(parse(SlotParameters, request.args), None, store), "fleet")
 
     return routes
 
 
-def _at_once(rows: Iterator[Table]) -> Iterator[Table]:
-    """Compute all rows before the first is given: what fails is then a problem, and no answer that is cut off."""
+def _all_at_once(rows: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """Compute all rows before the first is returned, so that an error becomes a problem, not a truncated answer."""
     yield from list(rows)
 
 
-def _bounded(slots: Iterator[Table]) -> Iterator[Table]:
-    """Give the slots, `SUMMED` of them at most.
+def _bounded(slots: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """Return at most `MAX_ROLLED_UP` slots.
 
     Raises:
         InvalidInput: there are more.
@@ -155,7 +295,7 @@ def _bounded(slots: Iterator[Table]) -> Iterator[Table]:
     n = 0
     for part in slots:
         n += len(part)
-        if n > SUMMED:
-            why = f"sums at most {SUMMED:,} slots, and the window holds more: ask for a narrower window, or for 1h"
-            raise InvalidInput("there is too much to sum up", (Problem("resolution", why),))
+        if n > MAX_ROLLED_UP:
+            why = f"sums at most {MAX_ROLLED_UP:,} slots, and the window has more: use a shorter window, or 1h"
+            raise InvalidInput("the window is too long for this resolution", (Problem("resolution", why),))
         yield part

@@ -1,28 +1,21 @@
-"""GET /ships, /ships/{spaceship_id} and its raw readings: who reports, how often, how well, and since when not."""
+"""GET /ships, /ships/{spaceship_id} and /ships/{spaceship_id}/readings: which ships report, and their raw readings."""
 
-import json
 from collections.abc import Callable
 from contextlib import nullcontext
 from itertools import pairwise
 from statistics import median
+from typing import Annotated, Literal
 
 from flask import Response, request
 from prometheus_client import Counter
+from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import TypedDict  # pydantic requires it before Python 3.12
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import NotFound
 
 from query_api.answers.heavy import HeavyAnswers
-from query_api.answers.rows import number
-from query_api.interface.ships import (
-    READINGS,
-    SHIP,
-    SHIPS,
-    ReadingRow,
-    ReadingsParameters,
-    ShipPath,
-    ShipRow,
-    ShipsParameters,
-)
+from query_api.answers.rows import json_response, number
+from query_api.routes.parameters import Bounds, ShipId, ShipPath
 from shared.domain.clock import AHEAD_US
 from shared.domain.clock import now_us as wall_clock_us
 from shared.domain.errors import Unavailable
@@ -30,13 +23,107 @@ from shared.domain.readings import Readings
 from shared.domain.slots import Window, slot_ceil_us
 from shared.domain.timestamps import LAST_US, US_PER_S, iso
 from shared.http.app import Routes
-from shared.http.parameters import Parameters, parse
+from shared.http.openapi import JSON, Answer, Operation, Timestamp, problem
+from shared.http.parameters import DIGITS, Parameters, parse
 from shared.store.port import EnergyReader, ShipHistory
 
 DAY_S = 86_400
 MONTH_S = 30 * DAY_S
+MAX_SHIPS = 10_000
+MAX_READINGS = 100_000
 FEW_SHIPS, FEW_READINGS = 100, 10_000
-"""Pages up to here are light."""
+"""Pages of more are heavy answers."""
+
+
+class ShipsParameters(BaseModel):
+    """A page of the list of ships."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    after: ShipId | None = Field(
+        None, description="Only ships with a greater id: pass `next` of the previous page to get the next one."
+    )
+    limit: Annotated[int, Field(ge=1, le=MAX_SHIPS, description="Length of a page."), DIGITS] = 1000
+
+
+class ReadingsQuery(Bounds):
+    """A page of readings."""
+
+    limit: Annotated[int, Field(ge=1, le=MAX_READINGS, description="Length of a page."), DIGITS] = 1000
+
+
+class ReadingsParameters(ShipPath, ReadingsQuery):
+    """A page of one ship's readings."""
+
+
+class ShipRow(TypedDict):
+    """The state of a ship."""
+
+    spaceship_id: int
+    first_reading: Timestamp
+    last_reading: Annotated[Timestamp | None, Field(description="up to now; null if all its readings are later")]
+    ahead: Annotated[
+        Timestamp | None,
+        Field(description="its newest reading more than 15 minutes ahead of now, from a wrong clock; usually null"),
+    ]
+    cadence: Annotated[float | None, Field(description="median seconds between its newest readings")]
+    energy_24h: Annotated[float | None, Field(description="kWh in the last day; null if none of it is known")]
+    energy_30d: Annotated[float | None, Field(description="kWh in the last 30 days; null if none of it is known")]
+    whole_share: Annotated[
+        float | None, Field(description="share of completely covered slots, from the first slot to the last up to now")
+    ]
+    silent_for: Annotated[float | None, Field(description="seconds since its last reading")]
+
+
+class Ships(TypedDict):
+    """Ships in the order of their ids."""
+
+    ships: list[ShipRow]
+    next: Annotated[int | None, Field(description="`after` of the next page; null on the last page")]
+
+
+class ReadingRow(TypedDict):
+    """A reading as it is stored."""
+
+    datetime: Timestamp
+    value: float
+    units: Literal["kW", "kWh"]
+    sent_at: Timestamp
+
+
+class ShipReadings(TypedDict):
+    """One ship's readings in the order of time."""
+
+    spaceship_id: int
+    data: list[ReadingRow]
+    next: Annotated[Timestamp | None, Field(description="`start` of the next page; null on the last page")]
+
+
+_UNKNOWN = problem("The ship is unknown: no reading of it is stored.")
+
+SHIPS = Operation(
+    path="/ships",
+    name="ships",
+    summary="All ships: cadence, energy, coverage, and time since the last reading",
+    query=ShipsParameters,
+    answers={200: Answer("A page of ships.", {JSON: Ships})},
+)
+SHIP = Operation(
+    path="/ships/<spaceship_id>",
+    name="ship",
+    summary="One ship: cadence, energy, coverage, and time since the last reading",
+    path_parameters=ShipPath,
+    answers={200: Answer("The state of the ship.", {JSON: ShipRow}), 404: _UNKNOWN},
+)
+READINGS = Operation(
+    path="/ships/<spaceship_id>/readings",
+    name="ship_readings",
+    summary="One ship's raw readings",
+    path_parameters=ShipPath,
+    query=ReadingsQuery,
+    answers={200: Answer("A page of the readings in the window.", {JSON: ShipReadings}), 404: _UNKNOWN},
+)
+OPERATIONS = (SHIPS, SHIP, READINGS)
 
 
 def routes(
@@ -45,12 +132,12 @@ def routes(
     heavy: HeavyAnswers | None = None,
     now_us: Callable[[], int] = wall_clock_us,
 ) -> Routes:
-    """Build the routes over a store.
+    """Build the routes.
 
     Args:
-        store: where to look.
-        errors: counts where it is `Unavailable`.
-        heavy: bounds the heavy answers: long pages.
+        store: what is read.
+        errors: counts queries for which the store is `Unavailable`.
+        heavy: limits heavy answers, which are long pages.
         now_us: the clock, microseconds since 1970.
 
     """
@@ -61,40 +148,42 @@ def routes(
     @routes.serves(SHIPS)
     @counted
     def ships() -> Response:
-        asked = parse(ShipsParameters, request.args)
+        query = parse(ShipsParameters, request.args)
         now = now_us()
-        with heavy.turn(request) if asked.limit > FEW_SHIPS else nullcontext():
-            after = -1 if asked.after is None else asked.after
-            page = store.ships(after, asked.limit, _windows(now), now + AHEAD_US)
-        return _json({"ships": [ship_row(each, now) for each in page.ships], "next": page.next})
+        with heavy.turn(request) if query.limit > FEW_SHIPS else nullcontext():
+            after = -1 if query.after is None else query.after
+            page = store.ships(after, query.limit, _windows(now), now + AHEAD_US)
+        return json_response({"ships": [ship_row(each, now) for each in page.ships], "next": page.next})
 
     @routes.serves(SHIP)
     @counted
     def ship(spaceship_id: str) -> Response:
-        asked, now = _of_ship(ShipPath, spaceship_id), now_us()
-        return _json(ship_row(_known(store, asked.spaceship_id, _windows(now), now), now))
+        query, now = _parse_with_ship(ShipPath, spaceship_id), now_us()
+        return json_response(ship_row(_find_ship(store, query.spaceship_id, _windows(now), now), now))
 
     @routes.serves(READINGS)
     @counted
     def readings(spaceship_id: str) -> Response:
-        asked = _of_ship(ReadingsParameters, spaceship_id)
-        end_us = LAST_US + 1 if asked.end is None else asked.end
-        with heavy.turn(request) if asked.limit > FEW_READINGS else nullcontext():
-            found = store.readings(asked.spaceship_id, asked.start or 0, end_us, asked.limit + 1)
-            rows = reading_rows(found[: asked.limit])
+        query = _parse_with_ship(ReadingsParameters, spaceship_id)
+        end_us = LAST_US + 1 if query.end is None else query.end
+        with heavy.turn(request) if query.limit > FEW_READINGS else nullcontext():
+            found = store.readings(query.spaceship_id, query.start or 0, end_us, query.limit + 1)
+            rows = reading_rows(found[: query.limit])
         if not len(found):
-            _known(store, asked.spaceship_id, (), now_us())
-        following = iso(int(found.moment_us[-1])) if len(found) > asked.limit else None
-        return _json({"spaceship_id": asked.spaceship_id, "data": rows, "next": following})
+            _find_ship(store, query.spaceship_id, (), now_us())
+        following = iso(int(found.moment_us[-1])) if len(found) > query.limit else None
+        return json_response({"spaceship_id": query.spaceship_id, "data": rows, "next": following})
 
     return routes
 
 
 def ship_row(ship: ShipHistory, now_us: int) -> ShipRow:
-    """Tell of a ship whose energy was asked for over `_windows`."""
+    """Return the state of a ship whose energy was read for `_windows`."""
     steps_us = [after - before for before, after in pairwise(ship.newest_us)]
     last_us = ship.newest_us[-1] if ship.newest_us else None
     energy_24h, energy_30d = (None if kwh is None else number(kwh) for kwh in ship.kwh)
+    # The store may get a whole slot between counting whole slots and all slots.
+    whole_share = number(min(ship.whole / ship.slots, 1.0)) if ship.slots else None
     return {
         "spaceship_id": ship.ship,
         "first_reading": iso(ship.first_us),
@@ -103,13 +192,13 @@ def ship_row(ship: ShipHistory, now_us: int) -> ShipRow:
         "cadence": number(median(steps_us) / US_PER_S) if steps_us else None,
         "energy_24h": energy_24h,
         "energy_30d": energy_30d,
-        "whole_share": number(min(ship.whole / ship.slots, 1.0)) if ship.slots else None,  # one may have come meanwhile
+        "whole_share": whole_share,
         "silent_for": None if last_us is None else number(max(now_us - last_us, 0) / US_PER_S),
     }
 
 
 def reading_rows(readings: Readings) -> list[ReadingRow]:
-    """Give one row per reading, its value as it was sent."""
+    """Return a row for each reading, with its value as it was sent."""
     columns = (readings.moment_us, readings.value, readings.is_energy, readings.sent_at_us)
     return [
         {
@@ -123,21 +212,17 @@ def reading_rows(readings: Readings) -> list[ReadingRow]:
 
 
 def _windows(now_us: int) -> tuple[Window, Window]:
-    """Give the last day and the last thirty, up to the end of the present slot."""
+    """Return the last day and the last 30 days, both up to the end of the current slot."""
     end_s = slot_ceil_us(now_us) // US_PER_S
     return Window(end_s - DAY_S, end_s), Window(end_s - MONTH_S, end_s)
 
 
-def _of_ship(model: type[Parameters], spaceship_id: str) -> Parameters:
+def _parse_with_ship(model: type[Parameters], spaceship_id: str) -> Parameters:
     return parse(model, MultiDict([*request.args.items(multi=True), ("spaceship_id", spaceship_id)]))
 
 
-def _known(store: EnergyReader, ship: int, windows: tuple[Window, ...], now_us: int) -> ShipHistory:
+def _find_ship(store: EnergyReader, ship: int, windows: tuple[Window, ...], now_us: int) -> ShipHistory:
     found = store.ships(ship - 1, 1, windows, now_us + AHEAD_US).ships
     if not found or found[0].ship != ship:
-        raise NotFound("Nobody has heard of that ship.")
+        raise NotFound(f"Ship {ship} is unknown: no reading of it is stored.")
     return found[0]
-
-
-def _json(answer: object) -> Response:
-    return Response(json.dumps(answer, separators=(",", ":")), mimetype="application/json")

@@ -1,58 +1,105 @@
-"""GET /data/stream: a ship's slots as they change, as server-sent events."""
+"""GET /data/stream: changes of a ship's slots as server-sent events."""
 
 import json
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from threading import BoundedSemaphore, Event
 
 from flask import Response, request
 from prometheus_client import CollectorRegistry, Counter, Gauge
+from pydantic import BaseModel, Field
 
-from query_api.answers.rows import number, text
-from query_api.interface.energy import STREAM
-from query_api.parameters import StreamParameters
+from query_api.answers.rows import number, timestamp
+from query_api.routes.parameters import QueryParameters, ShipId
 from shared.domain.clock import AHEAD_US
 from shared.domain.clock import now_us as wall_clock_us
 from shared.domain.errors import Forbidden, Unauthenticated, Unavailable
 from shared.domain.slots import SLOT_S, Window, slot_ceil_us
 from shared.domain.timestamps import US_PER_S, moment_us
 from shared.http.app import Routes, access_check, problem
+from shared.http.openapi import RETRY_AFTER, Answer, Operation
+from shared.http.openapi import problem as problem_answer
 from shared.http.parameters import parse
 from shared.store.port import EnergyReader
 
-MOST = 32
-"""So many may listen at a time: each takes a thread."""
+MAX_STREAMS = 32
+"""How many streams may be open at a time: each takes a thread."""
 DAY_S = 86_400
 REACH_S = 31 * DAY_S
-"""So far back from the ship's last slot changes are told, and so far ahead of now: no reading speaks for longer."""
+"""How far before the ship's last slot, and how far ahead of now, changes are sent: no reading affects more."""
 POLL_S = 1.0
-AWAY_S = 5.0
-"""How long to leave a store alone that does not answer."""
+RETRY_STORE_S = 5.0
+"""How long to wait before a store that did not answer is polled again."""
 HEARTBEAT_S = 15.0
-"""Within the minute that proxies wait for a word."""
-LIFE_S = 3600.0
-"""Then a listener has to come again, and show its token again."""
+"""Shorter than the minute after which proxies close a silent connection."""
+MAX_AGE_S = 3600.0
+"""The age at which a stream ends: its client has to connect, and to show its token, again."""
 RETRY_AFTER_S = 10
 
 Known = dict[int, tuple[float, float, bool]]
 """Slots by their start: kWh, covered seconds, whether it is provisional."""
 
 
+class StreamParameters(QueryParameters):
+    """A ship, and the start of the slots that are sent."""
+
+    spaceship_id: ShipId
+
+    @property
+    def window(self) -> Window:
+        """Everything from the slot that contains `start`."""
+        return Window.around(self.start, None)
+
+
+class LastEvent(BaseModel):
+    """The header that a client sends when it connects again."""
+
+    last_event_id: str | None = Field(None, alias="Last-Event-ID", description="`id` of the last event it received")
+
+
+EVENT = {
+    "type": "object",
+    "description": "each event; its `data` is JSON",
+    "properties": {
+        "event": {"type": "string", "enum": ["slot", "gone"]},
+        "id": {"type": "string", "description": "start of the slots that are sent; pass it as `Last-Event-ID`"},
+        "data": {"type": "string"},
+    },
+}
+STREAM = Operation(
+    path="/data/stream",
+    name="ship_changes",
+    summary="Changes of one ship's slots",
+    description=(
+        "Server-sent events. `slot` is a slot that is new or has changed, with the members of `/data` with `detail`. "
+        "`gone` has the `datetime` of a slot that was removed. A stream ends after an hour."
+    ),
+    query=StreamParameters,
+    headers=LastEvent,
+    answers={
+        200: Answer("All slots since `start`, then their changes.", {"text/event-stream": EVENT}),
+        503: problem_answer("Too many streams are open, or the store is unavailable.", RETRY_AFTER),
+    },
+)
+OPERATIONS = (STREAM,)
+
+
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How many streams there may be, and how often each does what, in seconds."""
+    """How many streams there may be, and the intervals of each in seconds."""
 
-    most: int = MOST
+    max_streams: int = MAX_STREAMS
     poll_s: float = POLL_S
-    away_s: float = AWAY_S
+    retry_store_s: float = RETRY_STORE_S
     heartbeat_s: float = HEARTBEAT_S
-    life_s: float = LIFE_S
+    max_age_s: float = MAX_AGE_S
 
 
 class Streams:
-    """Everybody who listens. They ask the store, each for itself: that its version has not changed costs little."""
+    """All open streams. Each polls the store by itself: comparing versions costs little."""
 
     def __init__(
         self,
@@ -63,13 +110,22 @@ class Streams:
         pace: Pace | None = None,
         now_us: Callable[[], int] = wall_clock_us,
     ) -> None:
-        """Have nobody listen yet; `errors` counts where the store is `Unavailable`, `now_us` is the clock."""
+        """Start without streams.
+
+        Args:
+            store: what is polled.
+            errors: counts polls for which the store is `Unavailable`.
+            registry: gets the number of open streams.
+            pace: limits and intervals.
+            now_us: the clock, microseconds since 1970.
+
+        """
         self._store, self._errors, self._pace, self._now_us = store, errors, pace or Pace(), now_us
-        self._room, self._ending = BoundedSemaphore(self._pace.most), Event()
-        self._open = Gauge("power_query_streams", "Listeners to /data/stream.", registry=registry)
+        self._room, self._ending = BoundedSemaphore(self._pace.max_streams), Event()
+        self._open = Gauge("power_query_streams", "Open streams of /data/stream.", registry=registry)
 
     def end(self) -> None:
-        """End all streams, from a signal handler, too: the server is about to stop."""
+        """End all streams, because the server is about to stop; safe to call from a signal handler."""
         self._ending.set()
 
     def routes(self) -> Routes:
@@ -79,29 +135,29 @@ class Streams:
         @routes.serves(STREAM)
         @self._errors.count_exceptions(Unavailable)
         def stream() -> Response:
-            asked = parse(StreamParameters, request.args)
+            query = parse(StreamParameters, request.args)
             start_s = _last_event_s(request.headers.get("Last-Event-ID"))
-            if start_s is None and asked.start is not None:
-                start_s = asked.window.start_s
-            return self._stream(_Changes(self._store, asked.spaceship_id, start_s, self._now_us))
+            if start_s is None and query.start is not None:
+                start_s = query.window.start_s
+            return self._stream(_Changes(self._store, query.spaceship_id, start_s, self._now_us))
 
         return routes
 
     def _stream(self, changes: "_Changes") -> Response:
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # which tells nginx to pass on each event
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx must forward each event
         if request.method == "HEAD":
             return Response(mimetype="text/event-stream", headers=headers)
         if not self._room.acquire(blocking=False):
-            return problem(503, "Too many listen already.", headers={"Retry-After": str(RETRY_AFTER_S)})
+            return problem(503, "Too many streams are open.", headers={"Retry-After": str(RETRY_AFTER_S)})
         is_gone = request.environ.get("waitress.client_disconnected", bool)
         events = self._events(changes, is_gone, access_check())
-        next(events)  # from here on it gives its place back, however it ends
+        next(events)  # from here on it releases its place when it ends
         try:
             first = next(events)
         except BaseException:
             events.close()
             raise
-        response = Response(_after(first, events), mimetype="text/event-stream", headers=headers)
+        response = Response(chain([first], events), mimetype="text/event-stream", headers=headers)
         response.call_on_close(events.close)
         return response
 
@@ -113,41 +169,36 @@ class Streams:
             self._open.inc()
             yield ""
             yield "retry: 2000\n\n" + changes.since()
-            heard_s = time.monotonic()
+            sent_s = time.monotonic()
             wait_s = pace.poll_s
-            while not self._ending.wait(wait_s) and not is_gone() and time.monotonic() - began_s < pace.life_s:
-                said, wait_s = "", pace.poll_s
+            while not self._ending.wait(wait_s) and not is_gone() and time.monotonic() - began_s < pace.max_age_s:
+                events, wait_s = "", pace.poll_s
                 try:
                     check_access()
-                except (Unauthenticated, Forbidden):  # the token has been removed, or another one put in its place
+                except (Unauthenticated, Forbidden):  # the token was removed or has another role now
                     return
                 try:
                     with self._errors.count_exceptions(Unavailable):
-                        said = changes.since()
-                except Unavailable:  # a browser whose stream ends now would be answered 503, and not come again
-                    wait_s = pace.away_s
-                if not said and time.monotonic() - heard_s >= pace.heartbeat_s:
-                    said = ":\n\n"
-                if said:
-                    heard_s = time.monotonic()
-                    yield said
+                        events = changes.since()
+                except Unavailable:  # do not end: a browser that connects again and gets a 503 gives up
+                    wait_s = pace.retry_store_s
+                if not events and time.monotonic() - sent_s >= pace.heartbeat_s:
+                    events = ":\n\n"
+                if events:
+                    sent_s = time.monotonic()
+                    yield events
         finally:
             self._open.dec()
             self._room.release()
 
 
-def _after(first: str, events: Iterator[str]) -> Iterator[str]:
-    yield first
-    yield from events
-
-
 @dataclass(slots=True)
 class _Changes:
-    """What a listener has been told of a ship, and what is new.
+    """The slots of a ship that a client knows, and their changes.
 
     Attributes:
-        start_s: nothing before it is told; None stands for the last day of data, once there is any.
-        now_us: the clock. The ship's last slot is the last one up to now: one stamp in the future moves nothing.
+        start_s: start of the slots that are sent; None for the last day of data, once there is any.
+        now_us: the clock. The last slot is the last one up to now, so that a reading from the future moves nothing.
 
     """
 
@@ -159,8 +210,8 @@ class _Changes:
     known: Known = field(default_factory=dict)
 
     def since(self) -> str:
-        """Give events of all that has changed since the last call."""
-        if self._is_as_before():
+        """Return events for all changes since the last call."""
+        if self._is_unchanged():
             return ""
         last_s = self.store.last_slot_s(self.ship, Window(None, (self.now_us() + AHEAD_US) // US_PER_S))
         if last_s is None:
@@ -168,13 +219,13 @@ class _Changes:
         reach_s = DAY_S if self.start_s is None else REACH_S
         self.start_s = max(self.start_s or 0, last_s + SLOT_S - reach_s)
         window = self._window(self.start_s)
-        version = self.store.version(self.ship, window)  # before the slots: it must not be newer
-        now = self._now(window)
+        version = self.store.version(self.ship, window)  # before the slots, so that it is never newer
+        now = self._read(window)
         before = {start_s: each for start_s, each in self.known.items() if start_s >= self.start_s}
         self.version, self.known = version, now
-        return "".join(self._told(before, now))
+        return "".join(self._differences(before, now))
 
-    def _is_as_before(self) -> bool:
+    def _is_unchanged(self) -> bool:
         if self.version is None or self.start_s is None:
             return False
         return self.store.version(self.ship, self._window(self.start_s)) == self.version
@@ -183,27 +234,27 @@ class _Changes:
         end_s = slot_ceil_us(self.now_us()) // US_PER_S + REACH_S
         return Window(start_s, max(start_s, end_s))
 
-    def _now(self, window: Window) -> Known:
+    def _read(self, window: Window) -> Known:
         slots = self.store.slots(self.ship, window)
         rows = zip(slots.kwh.tolist(), slots.covered_s.tolist(), slots.provisional.tolist(), strict=True)
         return dict(zip(slots.start_s.tolist(), rows, strict=True))
 
-    def _told(self, before: Known, now: Known) -> Iterator[str]:
+    def _differences(self, before: Known, now: Known) -> Iterator[str]:
         for start_s in sorted(before.keys() | now.keys()):
             if start_s not in now:
-                yield self._event("gone", {"datetime": text(start_s)})
+                yield self._event("gone", {"datetime": timestamp(start_s)})
             elif before.get(start_s) != now[start_s]:
                 kwh, covered_s, provisional = now[start_s]
-                row = {"datetime": text(start_s), "value": number(kwh), "covered_seconds": number(covered_s)}
+                row = {"datetime": timestamp(start_s), "value": number(kwh), "covered_seconds": number(covered_s)}
                 yield self._event("slot", {**row, "provisional": provisional})
 
     def _event(self, kind: str, row: dict[str, object]) -> str:
-        """Name with each event where the listening began: whoever comes again with it is told all from there anew."""
-        return f"id: {text(self.start_s or 0)}\nevent: {kind}\ndata: {json.dumps(row, separators=(',', ':'))}\n\n"
+        """Write an event; its `id` is the start of this stream, from which a client that reconnects gets all again."""
+        return f"id: {timestamp(self.start_s or 0)}\nevent: {kind}\ndata: {json.dumps(row, separators=(',', ':'))}\n\n"
 
 
 def _last_event_s(given: str | None) -> int | None:
-    """Read what an `id` of ours says; others are nothing to us."""
+    """Return the start in an event's `id`, or None for other texts."""
     with suppress(ValueError):
         if given is not None:
             return Window.around(moment_us(given), None).start_s

@@ -1,32 +1,73 @@
-"""The query service's HTTP interface: GET /topusers, and what it counts."""
+"""GET /topusers: the ships that used most energy."""
 
-import json
-from typing import Any
+from typing import Annotated, NotRequired
 
 from flask import Response, request
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import Counter
+from pydantic import Field
+from typing_extensions import TypedDict  # pydantic requires it before Python 3.12
 
 from query_api.answers.heavy import HeavyAnswers
-from query_api.answers.rows import text, top_rows
-from query_api.interface.energy import TOP
-from query_api.parameters import TopParameters
+from query_api.answers.rows import json_response, number, timestamp
+from query_api.routes.parameters import WindowParameters
 from shared.domain.errors import Unavailable
-from shared.domain.slots import Window
+from shared.domain.slots import SLOT_S, Window
 from shared.http.app import Routes
-from shared.http.parameters import parse
-from shared.store.port import EnergyReader
+from shared.http.openapi import JSON, Answer, Operation, Timestamp
+from shared.http.parameters import DIGITS, parse
+from shared.store.port import EnergyReader, ShipEnergy
 
-CACHE_KIB = 1024
-"""Of SQLite's pages, for each connection: what lies on the disk next to one another is read but once."""
+MAX_COUNT = 100_000
 
 
-def store_errors(registry: CollectorRegistry) -> Counter:
-    """Make the count of questions that the store did not answer."""
-    return Counter("power_query_store_errors", "Questions that the store did not answer.", registry=registry)
+class TopParameters(WindowParameters):
+    """A window, and how many ships."""
+
+    count: Annotated[int, Field(ge=1, le=MAX_COUNT, description="How many ships at most."), DIGITS] = 3
+
+
+class TopShip(TypedDict):
+    """The energy that one ship used."""
+
+    spaceship_id: int
+    consumption: Annotated[float, Field(description="in kWh")]
+    covered_share: NotRequired[
+        Annotated[float, Field(description="share of the window for which the energy is known; with `detail`")]
+    ]
+
+
+class TopShips(TypedDict):
+    """The ships that used most energy, in descending order, ties by id."""
+
+    datetime: Annotated[Timestamp | None, Field(description="start of the window; null if no slot is stored")]
+    ships: list[TopShip]
+
+
+TOP = Operation(
+    path="/topusers",
+    name="top_users",
+    summary="The ships that used most energy",
+    query=TopParameters,
+    answers={
+        200: Answer(
+            "The ships.",
+            {JSON: TopShips},
+            example={"datetime": "2018-08-24T00:00:00Z", "ships": [{"spaceship_id": 1, "consumption": 12}]},
+        )
+    },
+)
+OPERATIONS = (TOP,)
 
 
 def routes(store: EnergyReader, errors: Counter, heavy: HeavyAnswers | None = None) -> Routes:
-    """Build the routes over a store; `errors` counts where it is `Unavailable`, `heavy` bounds the heavy answers."""
+    """Build the route.
+
+    Args:
+        store: what is read.
+        errors: counts queries for which the store is `Unavailable`.
+        heavy: limits heavy answers.
+
+    """
     heavy = heavy or HeavyAnswers()
     routes = Routes("query_api", __name__, needs="read")
     counted = errors.count_exceptions(Unavailable)
@@ -34,18 +75,28 @@ def routes(store: EnergyReader, errors: Counter, heavy: HeavyAnswers | None = No
     @routes.serves(TOP)
     @counted
     def top_users() -> Response:
-        asked = parse(TopParameters, request.args)
-        with heavy.turn(request):  # its work grows with the fleet, too
-            ships = store.top_ships(asked.window, asked.count)
-            window = _closed(asked.window, store)
-        rows = top_rows(ships, window, detail=asked.detail)
-        return _json({"datetime": window and text(window.start_s or 0), "ships": rows})
+        query = parse(TopParameters, request.args)
+        with heavy.turn(request):  # its work grows with the number of ships
+            ships = store.top_ships(query.window, query.count)
+            window = _closed(query.window, store)
+        rows = top_rows(ships, window, detail=query.detail)
+        return json_response({"datetime": window and timestamp(window.start_s or 0), "ships": rows})
 
     return routes
 
 
+def top_rows(ships: list[ShipEnergy], window: Window | None, *, detail: bool) -> list[TopShip]:
+    """Return a row for each ship; with `detail` and a window with two bounds also the share that is covered."""
+    rows: list[TopShip] = [{"spaceship_id": each.ship, "consumption": number(each.kwh)} for each in ships]
+    if detail and window is not None and window.start_s is not None and window.end_s is not None:
+        length_s = max(window.end_s - window.start_s, SLOT_S)
+        for row, each in zip(rows, ships, strict=True):
+            row["covered_share"] = number(each.covered_s / length_s)
+    return rows
+
+
 def _closed(window: Window, store: EnergyReader) -> Window | None:
-    """Put the store's own bounds where a window is open; None where there is nothing to take them from."""
+    """Replace missing bounds of a window by those of the stored slots; None if there is no start then."""
     if window.start_s is not None and window.end_s is not None:
         return window
     extent = store.extent()
@@ -53,7 +104,3 @@ def _closed(window: Window, store: EnergyReader) -> Window | None:
         return window if window.start_s is not None else None
     start_s = extent.start_s if window.start_s is None else window.start_s
     return Window(start_s, extent.end_s if window.end_s is None else window.end_s)
-
-
-def _json(answer: dict[str, Any]) -> Response:
-    return Response(json.dumps(answer, separators=(",", ":")), mimetype="application/json")

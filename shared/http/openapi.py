@@ -1,4 +1,7 @@
-"""What an HTTP interface takes and gives, as OpenAPI 3.1: made from the pydantic models that check and describe it."""
+"""Writes the OpenAPI 3.1 document of the HTTP interface from the pydantic models that validate requests.
+
+Why no library does it: docs/decisions/019-openapi.md.
+"""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -13,24 +16,24 @@ from shared.contract.validation import MOMENT_SCHEMA
 Schema = dict[str, Any]
 Model = type[BaseModel]
 Content = Any
-"""A type that pydantic knows, such as a model or a TypedDict; or a plain schema."""
+"""A type with a pydantic schema, such as a model or a TypedDict, or a JSON Schema."""
 
-Moment = Annotated[str, MOMENT_SCHEMA]
+Timestamp = Annotated[str, MOMENT_SCHEMA]
 JSON = "application/json"
 PROBLEM = "application/problem+json"
-_PLACE = re.compile(r"<(?:\w+:)?(\w+)>")
+_PATH_PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
 _REF = "#/components/schemas/{model}"
 
 
 class Fault(BaseModel):
-    """One fault of a request."""
+    """One invalid field of a request."""
 
-    at: str = Field(description="a parameter, a header, or a path into the body", examples=["data[3].value"])
+    at: str = Field(description="parameter, header, or path into the body", examples=["data[3].value"])
     problem: str = Field(examples=["should be greater than or equal to 0"])
 
 
 class ProblemDocument(BaseModel):
-    """Why a request was not done (RFC 9457)."""
+    """An error (RFC 9457)."""
 
     model_config = ConfigDict(title="Problem")
 
@@ -43,13 +46,13 @@ class ProblemDocument(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One kind of answer to a request.
+    """One response of an operation.
 
     Attributes:
-        description: when it comes.
-        content: its body by media type.
-        headers: what each of its headers says, by name.
-        example: of the JSON body.
+        description: what it means.
+        content: the body by media type.
+        headers: descriptions of its headers, by name.
+        example: a JSON body.
 
     """
 
@@ -64,18 +67,18 @@ class Operation:
     """One method of one path.
 
     Attributes:
-        method: of HTTP.
-        path: as Flask writes it.
-        name: its `operationId`: what a client's generated function is called.
+        method: the HTTP method.
+        path: in Flask's notation.
+        name: `operationId`, which is the name of the function in a generated client.
         summary: what it does, in a few words.
-        answers: by status, but for those that every operation may give.
-        description: what else there is to say.
-        places: the parts of the path that may differ.
-        query: the parameters.
-        headers: the headers that make a difference.
-        body: what is sent, as JSON.
-        body_example: one of them.
-        is_open: asks nobody for a token.
+        answers: responses by status, besides those that every operation may give.
+        description: further explanation.
+        path_parameters: model of the parameters in the path.
+        query: model of the query parameters.
+        headers: model of the request headers.
+        body: model of the JSON body.
+        body_example: a JSON body.
+        is_open: needs no access token.
 
     """
 
@@ -85,7 +88,7 @@ class Operation:
     summary: str
     answers: Mapping[int, Answer]
     description: str = ""
-    places: Model | None = None
+    path_parameters: Model | None = None
     query: Model | None = None
     headers: Model | None = None
     body: Model | None = None
@@ -93,52 +96,52 @@ class Operation:
     is_open: bool = False
 
 
-ASKS = "Only where the service has access tokens; which role an operation needs stands in its 403."
+SECURITY = "Only for services with access tokens. The 403 of an operation tells which role it needs."
 
 
 def problem(description: str, headers: Mapping[str, str] | None = None) -> Answer:
-    """Describe an answer that is a problem document."""
+    """Return a response that is a problem document."""
     return Answer(description, {PROBLEM: ProblemDocument}, headers or {})
 
 
-RETRY_AFTER = {"Retry-After": "in how many seconds to try again"}
+RETRY_AFTER = {"Retry-After": "seconds until the next try"}
 _COMMON = {
-    401: problem("There is no token, or it is not known.", {"WWW-Authenticate": "Bearer"}),
-    403: problem("The token is for something else."),
-    422: problem("A parameter, or the body, is not valid; `errors` says where and why."),
-    500: problem("Our fault; the service's log tells more."),
-    503: problem("Something that it needs is away or overloaded: try again.", RETRY_AFTER),
+    401: problem("The token is missing or unknown.", {"WWW-Authenticate": "Bearer"}),
+    403: problem("The role of the token does not allow this."),
+    422: problem("A parameter or the body is invalid; `errors` lists every invalid field."),
+    500: problem("An error in the service; its log has the details."),
+    503: problem("The store or the broker is unavailable, or the service is overloaded: try again.", RETRY_AFTER),
 }
 
 
 def document(operations: Iterable[Operation], info: Schema) -> Schema:
-    """Write an OpenAPI 3.1 document.
+    """Return an OpenAPI 3.1 document.
 
     Args:
-        operations: what there is.
-        info: its member `info`.
+        operations: all operations.
+        info: the member `info`.
 
     """
     schemas, paths = _Schemas(), dict[str, Schema]()
     for each in operations:
-        paths.setdefault(_PLACE.sub(r"{\1}", each.path), {})[each.method.lower()] = _written(each, schemas)
-    security = {"bearer": {"type": "http", "scheme": "bearer", "description": ASKS}}
+        paths.setdefault(_PATH_PARAMETER.sub(r"{\1}", each.path), {})[each.method.lower()] = _operation(each, schemas)
+    security = {"bearer": {"type": "http", "scheme": "bearer", "description": SECURITY}}
     return {
         "openapi": "3.1.0",
         "info": info,
         "paths": paths,
-        "components": {"schemas": schemas.written, "securitySchemes": security},
+        "components": {"schemas": schemas.by_name, "securitySchemes": security},
     }
 
 
 class _Schemas:
-    """The schemas of the models that were asked for, by name."""
+    """The schemas of all models in the document, by name."""
 
     def __init__(self) -> None:
-        self.written: Schema = {}
+        self.by_name: Schema = {}
 
     def refer(self, content: Content, mode: JsonSchemaMode = "serialization") -> Schema:
-        """Refer to a type's schema; a plain schema stands for itself."""
+        """Return a reference to the schema of a type; a JSON Schema is returned as it is."""
         if isinstance(content, dict):
             return content
         schema = self.flat(content, mode)
@@ -146,23 +149,23 @@ class _Schemas:
         return {"$ref": _REF.format(model=schema["title"])}
 
     def flat(self, content: Content, mode: JsonSchemaMode) -> Schema:
-        """Give a type's schema, and keep those that it refers to."""
+        """Return the schema of a type, and keep the schemas that it refers to."""
         schema = TypeAdapter(content).json_schema(ref_template=_REF, mode=mode)
         self._keep(schema.pop("$defs", {}))
         return schema
 
     def _keep(self, schemas: Schema) -> None:
         for name, schema in schemas.items():
-            if self.written.setdefault(name, schema) != schema:
+            if self.by_name.setdefault(name, schema) != schema:
                 raise ValueError(f"two models are called {name}")
 
 
-def _written(operation: Operation, schemas: _Schemas) -> Schema:
+def _operation(operation: Operation, schemas: _Schemas) -> Schema:
     written: Schema = {"summary": operation.summary, "operationId": operation.name}
     if operation.description:
         written["description"] = operation.description
-    places = {"path": operation.places, "query": operation.query, "header": operation.headers}
-    if parameters := [each for place, model in places.items() if model for each in _parameters(place, model, schemas)]:
+    models = {"path": operation.path_parameters, "query": operation.query, "header": operation.headers}
+    if parameters := [each for place, model in models.items() if model for each in _parameters(place, model, schemas)]:
         written["parameters"] = parameters
     if operation.body:
         content = {"schema": schemas.refer(operation.body, "validation"), "example": operation.body_example}
@@ -180,11 +183,11 @@ def _parameters(place: str, model: Model, schemas: _Schemas) -> list[Schema]:
 
 
 def _parameter(place: str, name: str, schema: Schema, *, is_required: bool) -> Schema:
-    """Describe a parameter; one that may be left out is absent and never null."""
-    given = [each for each in schema.get("anyOf", []) if each != {"type": "null"}]
+    """Describe a parameter. An optional one may be omitted and is never null."""
+    types = [each for each in schema.get("anyOf", []) if each != {"type": "null"}]
     shown = {key: value for key, value in schema.items() if key not in {"anyOf", "title", "description", "examples"}}
-    if len(given) == 1:
-        shown = {**given[0], **shown}
+    if len(types) == 1:
+        shown = {**types[0], **shown}
     if shown.get("default", ...) is None:
         del shown["default"]
     parameter: Schema = {"name": name, "in": place, "required": is_required, "schema": shown}
@@ -196,11 +199,11 @@ def _parameter(place: str, name: str, schema: Schema, *, is_required: bool) -> S
 
 
 def _answers(operation: Operation) -> dict[int, Answer]:
-    """Give what an operation may answer, in the order of the statuses."""
+    """Return all responses of an operation by status, in ascending order."""
     common = {500}
     if not operation.is_open:
         common |= {401, 403, 503}
-    if operation.query or operation.places or operation.body:
+    if operation.query or operation.path_parameters or operation.body:
         common.add(422)
     return dict(sorted({**{status: _COMMON[status] for status in common}, **operation.answers}.items()))
 

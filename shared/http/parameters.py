@@ -1,4 +1,4 @@
-"""The parameters of a question, checked: what all services do alike."""
+"""Validates the query parameters of a request, for all services."""
 
 import re
 from typing import TypeVar
@@ -14,31 +14,31 @@ _DIGITS = re.compile(r"-?\d+", re.ASCII)
 
 
 def _whole_number(text: object) -> object:
-    """Take digits alone: pydantic would take `1_0` and `1.0` too."""
+    """Accept digits only: pydantic would also accept `1_0` and `1.0`."""
     if isinstance(text, str) and not _DIGITS.fullmatch(text):
         raise PydanticCustomError("whole_number", "should be a whole number")
     return text
 
 
 DIGITS = BeforeValidator(_whole_number)
-"""Goes after what else an integer has to keep: `Annotated[int, Field(ge=0), DIGITS]`."""
+"""The last annotation of an integer parameter: `Annotated[int, Field(ge=0), DIGITS]`."""
 Parameters = TypeVar("Parameters", bound=BaseModel)
 
 
 def parse(model: type[Parameters], arguments: MultiDict[str, str]) -> Parameters:
-    """Check the arguments of a request.
+    """Validate the arguments of a request.
 
     Raises:
-        InvalidInput: naming every parameter that is wrong, missing, unknown or given twice.
+        InvalidInput: it lists every parameter that is invalid, missing, unknown or repeated.
 
     """
-    twice = [Problem(name, "is given more than once") for name, values in arguments.lists() if len(values) > 1]
+    repeated = [Problem(name, "is given more than once") for name, values in arguments.lists() if len(values) > 1]
     found: tuple[Problem, ...] = ()
     try:
         parsed = model.model_validate(arguments.to_dict())
     except ValidationError as error:
         found = problems(error)
     else:
-        if not twice:
+        if not repeated:
             return parsed
-    raise InvalidInput("the parameters are not valid", (*twice, *found))
+    raise InvalidInput("the parameters are not valid", (*repeated, *found))

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
+from query_api.metrics import store_errors
 from query_api.routes import energy
-from query_api.routes.top_users import routes, store_errors
+from query_api.routes.top_users import routes
 from shared.domain.errors import Unavailable
 from shared.domain.slots import Slots, Window
 from shared.http.app import make_app

@@ -9,10 +9,10 @@ import pytest
 from flask.testing import FlaskClient
 from prometheus_client import CollectorRegistry
 
-from query_api.forecast import lstm_net
-from query_api.forecast.lstm import BeingTrained
+from query_api.forecast.models import lstm_net
+from query_api.forecast.models.lstm import BeingTrained
+from query_api.metrics import store_errors
 from query_api.routes import forecast
-from query_api.routes.top_users import store_errors
 from shared.domain.errors import Busy, PowerError, Unavailable
 from shared.domain.slots import SLOT_S
 from shared.domain.timestamps import iso
@@ -121,7 +121,7 @@ def test_what_comes_later_is_503_and_says_why(
     def ask(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr("query_api.forecast.answers.Forecasts.ask", ask)
+    monkeypatch.setattr("query_api.forecast.service.Forecasts.forecast", ask)
     response = asking.get(query())
     assert (response.status_code, response.headers["Retry-After"]) == (503, str(wait_s))
     assert response.get_json()["detail"] == str(error)

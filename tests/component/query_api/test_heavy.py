@@ -13,8 +13,8 @@ from waitress.channel import ClientDisconnected
 from werkzeug.test import EnvironBuilder
 
 from query_api.answers.heavy import HeavyAnswers
+from query_api.metrics import store_errors
 from query_api.routes import energy, ships, top_users
-from query_api.routes.top_users import store_errors
 from shared.domain.errors import Busy
 from shared.domain.readings import Readings
 from shared.domain.slots import Slots, Window

@@ -8,8 +8,8 @@ import pytest
 from flask.testing import FlaskClient
 from prometheus_client import CollectorRegistry
 
+from query_api.metrics import store_errors
 from query_api.routes import ships
-from query_api.routes.top_users import store_errors
 from shared.domain.readings import Readings
 from shared.domain.slots import Slots
 from shared.http.app import make_app

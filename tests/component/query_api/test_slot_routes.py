@@ -23,8 +23,8 @@ from werkzeug.test import TestResponse
 
 from query_api.answers import columns, negotiation
 from query_api.answers.heavy import HeavyAnswers
+from query_api.metrics import store_errors
 from query_api.routes import energy
-from query_api.routes.top_users import store_errors
 from shared.domain.errors import Unavailable
 from shared.domain.slots import SLOT_S, Slots, Window
 from shared.http.app import make_app
@@ -349,7 +349,7 @@ def test_few_heavy_answers_are_sent_at_a_time(asking_years: Asking) -> None:
 
 def test_months_of_too_many_slots_are_refused(asking_years: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
     """The answer would be small and its work large; it says what can be asked for, and does not begin."""
-    monkeypatch.setattr(energy, "SUMMED", MANY - 1)
+    monkeypatch.setattr(energy, "MAX_ROLLED_UP", MANY - 1)
     monkeypatch.setattr(negotiation, "WHOLE_BYTES", 100)
     for resolution in ("1d", "1mo"):
         refused = asking_years.get(f"{SHIP}&resolution={resolution}&format=csv")

@@ -11,8 +11,8 @@ import pytest
 from flask import Flask
 from prometheus_client import CollectorRegistry
 
+from query_api.metrics import store_errors
 from query_api.routes.stream import REACH_S, Pace, Streams
-from query_api.routes.top_users import store_errors
 from shared.domain.errors import Unavailable
 from shared.domain.slots import SLOT_S
 from shared.domain.timestamps import LAST_US, US_PER_S, iso
@@ -36,7 +36,7 @@ class Hearing:
 
     def __init__(self, folder: Path) -> None:
         self.store, self.registry = SqliteStore(folder), CollectorRegistry()
-        pace = Pace(most=2, poll_s=0.01, away_s=0.01, heartbeat_s=600)
+        pace = Pace(max_streams=2, poll_s=0.01, retry_store_s=0.01, heartbeat_s=600)
         self.streams = Streams(
             self.store, store_errors(self.registry), self.registry, pace=pace, now_us=lambda: self.now_us
         )

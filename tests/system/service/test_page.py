@@ -203,10 +203,10 @@ def test_cover_and_provisional_slots_are_marked_in_words_too(fleet: Service, shi
 def test_a_forecast_says_what_is_expected_or_why_not(fleet: Service, ship: int, visit: Visit) -> None:
     _send(fleet, _batch(ship, [1, 0]))
     page = visit(fleet).open(f"/?ship={STEADY}")
-    expect(page.locator("#forecast > .says")).to_contain_text("nine times of ten between")
+    expect(page.locator("#forecast > .says")).to_contain_text("90 % interval:")
     page.get_by_label("Another ship").fill(str(ship))
     page.get_by_label("Another ship").press("Enter")
-    expect(page.locator("#forecast > .says")).to_have_text("A forecast needs a day of readings before it.")
+    expect(page.locator("#forecast > .says")).to_have_text("A forecast needs at least a day of readings before it.")
 
 
 def test_a_part_that_cannot_be_had_says_so_and_nothing_of_another_ship_stays(
@@ -227,7 +227,7 @@ def test_a_part_that_cannot_be_had_says_so_and_nothing_of_another_ship_stays(
     expect(page.locator("#forecast > .chart")).to_be_hidden()
     expect(page.locator("#forecast details")).to_be_hidden()
     page.go_back()
-    expect(page.locator("#forecast > .says")).to_contain_text("nine times of ten between")
+    expect(page.locator("#forecast > .says")).to_contain_text("90 % interval:")
     expect(page.locator("#forecast > .problem")).to_be_hidden()
     expect(page.locator("#forecast .main-svg").first).to_be_visible()
 
@@ -235,9 +235,9 @@ def test_a_part_that_cannot_be_had_says_so_and_nothing_of_another_ship_stays(
 def test_outside_of_what_a_ship_reported_a_link_leads_there(fleet: Service, visit: Visit) -> None:
     visitor = visit(fleet)
     page = visitor.open(f"/?ship={STEADY}&from=2010-01-01T00:00Z&to=2011-01-01T00:00Z")
-    expect(page.locator("#slots > .says")).to_contain_text("Nothing in this range: its readings go from")
+    expect(page.locator("#slots > .says")).to_contain_text("No readings in this range: the ship has readings from")
     expect(page.locator("#slots > .chart")).to_be_hidden()
-    page.get_by_role("link", name="Go to when it reported").click()
+    page.get_by_role("link", name="Show the range with readings").click()
     expect(page.locator("#slots > .says")).to_contain_text("876 kWh in 73 columns of 1 h")
     expect(page.locator(".elsewhere")).to_be_hidden()
     visitor.updated()
@@ -264,7 +264,7 @@ def test_with_the_store_away_it_says_so_and_goes_on_when_it_is_back(
     expect(page.locator("#slots > .says")).to_contain_text("kWh in")
     influxdb.kill()
     page.clock.fast_forward(30_000)
-    expect(page.locator("#trouble")).to_have_text("The service cannot answer this now; it is tried again in a moment.")
+    expect(page.locator("#trouble")).to_have_text("The service cannot answer this now. The page will try again.")
     expect(page.locator("[data-tile=pipeline]")).to_contain_text("✗ 1 fault")
     expect(page.locator("#slots > .says")).to_contain_text("kWh in")
     influxdb.start()
@@ -277,7 +277,7 @@ def test_with_the_store_away_it_says_so_and_goes_on_when_it_is_back(
 
 def test_a_ship_that_nobody_heard_of_is_one_sentence(fleet: Service, visit: Visit) -> None:
     page = visit(fleet).open("/?ship=123456")
-    expect(page.locator("#ship > .problem")).to_have_text("Nobody has heard of ship 123456: it has no readings.")
+    expect(page.locator("#ship > .problem")).to_have_text("Ship 123456 is unknown: no reading of it is stored.")
 
 
 def test_the_table_is_sorted_and_filtered_by_keyboard_alone(fleet: Service, visit: Visit) -> None:
@@ -294,7 +294,7 @@ def test_the_table_is_sorted_and_filtered_by_keyboard_alone(fleet: Service, visi
     expect(page.locator("#ships tbody")).to_contain_text("◪ gaps")
     expect(page.locator("#ships tbody")).not_to_contain_text("✓ reporting")
     page.get_by_label("Ship number").fill("77777")
-    expect(page.locator("#ships > .says")).to_have_text("No ship is like that.")
+    expect(page.locator("#ships > .says")).to_have_text("No ship matches.")
 
 
 def test_the_first_key_leads_past_the_head_of_the_page(fleet: Service, visit: Visit) -> None:
@@ -318,7 +318,7 @@ def test_with_tokens_it_asks_for_one_and_keeps_it_in_the_tab(
     page.goto("/")
     for secret, answer in (
         (None, "Its figures are for those who have one."),
-        ("wrong", "The service does not know this token."),
+        ("wrong", "The access token is unknown to the service."),
         (secret_of("sender"), "a token with the role read is needed"),
     ):
         if secret:
@@ -375,7 +375,7 @@ def test_axe_finds_nothing(fleet: Service, visit: Visit, scheme: str, viewport: 
 
 def test_the_api_pages_try_out_a_request(fleet: Service, visit: Visit) -> None:
     page = visit(fleet).open()
-    page.get_by_role("link", name="The API behind this page").click()
+    page.get_by_role("link", name="API documentation").click()
     top = page.locator("#operations-default-top_users")
     top.locator(".opblock-summary-control").click()
     top.get_by_role("button", name="Try it out").click()

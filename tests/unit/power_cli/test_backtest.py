@@ -5,8 +5,8 @@ import pytest
 
 from power_cli.backtest import as_text, score, scored
 from power_cli.up import ROOT
-from query_api.forecast.linear import Linear
-from query_api.forecast.seasonal_naive import SeasonalNaive
+from query_api.forecast.models.linear import Linear
+from query_api.forecast.models.seasonal_naive import SeasonalNaive
 from shared.domain.slots import SLOT_S, Slots
 from shared.domain.timestamps import moment_us
 from tests.support.slots import DAY, MONDAY_S, slots_from

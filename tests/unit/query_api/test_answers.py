@@ -4,13 +4,15 @@ import json
 from decimal import Decimal
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from query_api.answers.columns import Heading, Table, fleet_table, ship_table
+from query_api.answers.columns import Heading, fleet_frame, ship_frame
 from query_api.answers.formats import FORMATS
-from query_api.answers.rows import Row, number, text, top_rows
+from query_api.answers.rows import Row, number, timestamp
+from query_api.routes.top_users import top_rows
 from shared.domain.slots import Slots, Window, no_slots
 from shared.store.port import FleetSlots, ShipEnergy
 
@@ -20,17 +22,17 @@ HOUR_S = 3600
 
 def ship_rows(slots: Slots, *, detail: bool) -> list[Row]:
     """Give the rows of a ship's answer."""
-    return _rows(ship_table(slots), ("value", "covered_seconds", "provisional") if detail else ("value",))
+    return _rows(ship_frame(slots), ("value", "covered_seconds", "provisional") if detail else ("value",))
 
 
 def fleet_rows(slots: FleetSlots, *, detail: bool) -> list[Row]:
     """Give the rows of a fleet's answer."""
     more = ("covered_seconds", "provisional", "ships", "whole_ships") if detail else ()
-    return _rows(fleet_table(slots), ("sum", "avg", *more))
+    return _rows(fleet_frame(slots), ("sum", "avg", *more))
 
 
-def _rows(table: Table, names: tuple[str, ...]) -> list[Row]:
-    written = b"".join(FORMATS[0].write([table], Heading({}, names, "UTC")))
+def _rows(frame: pd.DataFrame, names: tuple[str, ...]) -> list[Row]:
+    written = b"".join(FORMATS[0].write([frame], Heading({}, names, "UTC")))
     found: list[Row] = json.loads(written)["data"]
     return found
 
@@ -130,7 +132,7 @@ def test_a_share_of_no_window_is_no_error(window: Window | None) -> None:
 )
 def test_a_slot_is_named_by_its_start_in_utc(start_s: int, written: str) -> None:
     """With a Z."""
-    assert text(start_s) == written
+    assert timestamp(start_s) == written
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from query_api.routes.top_users import routes, store_errors
+from query_api.metrics import store_errors
+from query_api.routes.top_users import routes
 from shared.domain.readings import Readings
 from shared.domain.slots import Slots, Window, no_slots
 from shared.http.app import make_app

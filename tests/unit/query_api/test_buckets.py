@@ -1,20 +1,22 @@
 """Hours, days and months by local time, against a slow reference that asks zoneinfo for every slot."""
 
+import json
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from fractions import Fraction
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from query_api.answers.buckets import in_buckets
 from query_api.answers.calendar import Buckets, Coarse
-from query_api.answers.columns import Heading, Table, fleet_table, ship_table
+from query_api.answers.columns import Heading, fleet_frame, ship_frame, starts_s
 from query_api.answers.formats import FORMATS
+from query_api.answers.rollup import roll_up
 from shared.domain.readings import I64
 from shared.domain.slots import Slots, Window
 from shared.domain.timestamps import moment_us
@@ -52,24 +54,21 @@ def ship_slots(start_s: int, kwh: Sequence[float | None]) -> Slots:
     return Slots(np.ones(n, np.int64), start_s + SLOT_S * at, values, np.full(n, 450.5), values > 500)
 
 
-def summed(tables: list[Table], coarse: Coarse, zone: str, window: Window | None = None) -> list[dict[str, object]]:
-    """Give the rows."""
-    found = in_buckets(tables, Buckets(coarse, ZoneInfo(zone)), window or Window(), in_utc=False)
-    return [
-        {
-            "start_s": int(table.start_s[i]),
-            "local": _local(table, i),
-            **{name: c[i].item() for name, c in table.columns.items()},
-        }
+def summed(
+    parts: list[pd.DataFrame], coarse: Coarse, zone: str, window: Window | None = None
+) -> list[dict[str, object]]:
+    """Give the rows, each with where it begins, as seconds since 1970 and as JSON writes it in local time."""
+    found = list(roll_up(parts, Buckets(coarse, ZoneInfo(zone)), window or Window()))
+    names = tuple(found[0].columns) if found else ()
+    written = json.loads(b"".join(FORMATS[0].write(found, Heading({}, names, zone))))["data"]
+    rows: list[dict[str, object]] = [
+        {"start_s": start_s, **{str(name): value for name, value in row.items()}}
         for table in found
-        for i in range(len(table))
+        for start_s, row in zip(starts_s(table).tolist(), table.to_dict("records"), strict=True)
     ]
-
-
-def _local(table: Table, i: int) -> str:
-    assert table.offset_s is not None
-    local = datetime.fromtimestamp(int(table.start_s[i]), UTC) + timedelta(seconds=int(table.offset_s[i]))
-    return local.strftime("%Y-%m-%d %H:%M:%S")
+    for row, texts in zip(rows, written, strict=True):
+        row["local"] = texts["datetime"][:19].replace("T", " ")
+    return rows
 
 
 def key(start_s: int, coarse: Coarse, zone: ZoneInfo) -> tuple[object, ...]:
@@ -104,7 +103,7 @@ def test_buckets_are_those_of_the_clocks_on_the_wall(
     """Each slot is in the bucket of its start, whose sums are exact, however the slots come in parts."""
     slots = ship_slots(start_s, kwh)
     edges = sorted({0, len(slots), *(min(cut, len(slots)) for cut in cuts)})
-    parts = [ship_table(slots[low:high]) for low, high in pairwise(edges)]
+    parts = [ship_frame(slots[low:high]) for low, high in pairwise(edges)]
     found = summed(parts, coarse, zone)
     expected: dict[tuple[object, ...], list[int]] = {}
     for i, at_s in enumerate(slots.start_s.tolist()):
@@ -122,7 +121,7 @@ def test_buckets_are_those_of_the_clocks_on_the_wall(
 def test_months_begin_with_their_first_slot(zone: str) -> None:
     """Over the turn of a year, with the whole month in what it is over."""
     start_s = moment_us("2011-10-20T00:00:00Z") // 10**6
-    found = summed([ship_table(ship_slots(start_s, [1.0] * DAY_SLOTS * 90))], "1mo", zone)
+    found = summed([ship_frame(ship_slots(start_s, [1.0] * DAY_SLOTS * 90))], "1mo", zone)
     assert [str(row["local"])[:7] for row in found] == ["2011-10", "2011-11", "2011-12", "2012-01"]
     for row in found:
         assert row["start_s"] == begin_s(int(str(row["start_s"])), "1mo", ZoneInfo(zone))
@@ -161,7 +160,7 @@ def test_days_and_hours_of_changed_clocks(
 ) -> None:
     """Days of 23, 24.5 and 25 hours, an hour that comes twice, half of one, and days that begin late or never."""
     slots = ship_slots(moment_us(around) // 10**6, [1.0] * (3 * DAY_SLOTS))
-    found = [(row["local"], row["seconds"], row["value"]) for row in summed([ship_table(slots)], coarse, zone)]
+    found = [(row["local"], row["seconds"], row["value"]) for row in summed([ship_frame(slots)], coarse, zone)]
     assert [(local, seconds, seconds // SLOT_S) for local, seconds in expected] in list(_runs(found, len(expected)))
 
 
@@ -171,7 +170,7 @@ def _runs(rows: Sequence[tuple[object, ...]], n: int) -> Iterator[Sequence[tuple
 
 def test_a_bucket_that_the_window_cuts_says_how_much_of_it_lies_inside() -> None:
     start_s = moment_us("2026-03-29T10:00:00Z") // 10**6
-    table = ship_table(ship_slots(start_s, [1.0] * DAY_SLOTS))
+    table = ship_frame(ship_slots(start_s, [1.0] * DAY_SLOTS))
     rows = summed([table], "1d", "UTC", Window(start_s, start_s + 86_400))
     assert [(row["local"], row["seconds"]) for row in rows] == [
         ("2026-03-29 00:00:00", 14 * 3600),
@@ -193,7 +192,7 @@ def test_a_fleets_bucket_has_the_most_ships_of_any_slot_and_the_fewest_whole_one
             np.array([2, 3, 2, 1][:n], np.int64),
             np.array([2, 2, 1, 1][:n], np.int64),
         )
-        (found,) = summed([fleet_table(slots)], "1h", "UTC")
+        (found,) = summed([fleet_frame(slots)], "1h", "UTC")
         return {name: each for name, each in found.items() if name not in ("start_s", "local")}
 
     whole = {"sum": 60.0, "avg": 3 + 4 + 9 + 24.0, "covered_seconds": 7200.0, "provisional": True, "seconds": 3600}
@@ -212,9 +211,9 @@ def test_what_lies_between_slots_far_apart_costs_nothing(coarse: Coarse) -> None
             return super().edges_s(first_s, last_s)
 
     start_s = moment_us("2026-03-01T00:00:00Z") // 10**6
-    parts = [ship_table(ship_slots(0, [1.0])), ship_table(ship_slots(start_s, [1.0] * DAY_SLOTS * 40))]
-    found = list(in_buckets(parts, Counting(coarse, ZoneInfo("Europe/Berlin")), Window(), in_utc=False))
-    assert sum(float(table.columns["value"].sum()) for table in found) == 1 + DAY_SLOTS * 40
+    parts = [ship_frame(ship_slots(0, [1.0])), ship_frame(ship_slots(start_s, [1.0] * DAY_SLOTS * 40))]
+    found = list(roll_up(parts, Counting(coarse, ZoneInfo("Europe/Berlin")), Window()))
+    assert sum(float(table["value"].sum()) for table in found) == 1 + DAY_SLOTS * 40
     assert max(asked) < 41 * 86_400
 
 
@@ -223,11 +222,18 @@ def test_no_slots_are_no_buckets(coarse: Coarse) -> None:
     assert summed([], coarse, "Europe/Berlin") == []
 
 
-def test_local_time_is_written_with_its_offset() -> None:
+@pytest.mark.parametrize(
+    ("zone", "at", "written"),
+    [
+        ("Europe/Berlin", "2026-07-25T00:45:00Z", "+02:00"),
+        ("America/St_Johns", "2026-01-25T00:45:00Z", "-03:30"),
+        ("Etc/UTC", "2026-10-25T00:45:00Z", "+00:00"),
+        ("Africa/Monrovia", "1971-10-25T00:45:00Z", "-00:44:30"),
+    ],
+)
+def test_local_time_is_written_with_its_offset(zone: str, at: str, written: str) -> None:
     """Also one with seconds, as Liberia had it."""
-    table = ship_table(ship_slots(moment_us("2026-10-25T00:45:00Z") // 10**6, [1.0, 2.5]))
-    for offset_s, written in ((7200, "+02:00"), (-12_600, "-03:30"), (0, "+00:00"), (-2670, "-00:44:30")):
-        local = Table(table.start_s, np.full(2, offset_s, np.int64), table.columns)
-        text = b"".join(FORMATS[0].write([local], Heading({}, ("value",), "x"))).decode()
-        assert text.count(f'{written}",') == 2
-        assert datetime.fromisoformat(text.split('"')[5]).timestamp() == table.start_s[0]
+    frame = ship_frame(ship_slots(moment_us(at) // 10**6, [1.0, 2.5]))
+    text = b"".join(FORMATS[0].write([frame], Heading({}, ("value",), zone))).decode()
+    assert text.count(f'{written}",') == 2
+    assert datetime.fromisoformat(text.split('"')[5]).timestamp() == starts_s(frame)[0]

@@ -6,7 +6,7 @@ import re
 import pytest
 from flask.testing import FlaskClient
 
-from query_api.page.serving import FILES, POLICY, routes
+from query_api.routes.page import FILES, POLICY, routes
 from shared.domain.errors import Unauthenticated
 from shared.http.app import make_app
 from shared.http.tokens import Access

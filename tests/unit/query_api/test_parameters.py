@@ -5,7 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.datastructures import MultiDict
 
-from query_api.parameters import MAX_COUNT, ShipParameters, TopParameters, WindowParameters
+from query_api.routes.energy import ShipParameters
+from query_api.routes.parameters import WindowParameters
+from query_api.routes.top_users import MAX_COUNT, TopParameters
 from shared.domain.errors import InvalidInput
 from shared.domain.readings import MAX_SHIP
 from shared.domain.slots import SLOT_S, Window

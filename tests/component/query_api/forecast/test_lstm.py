@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from query_api.forecast import lstm_net
 from query_api.forecast.forecast import forecast
 from query_api.forecast.history import History, history_of
-from query_api.forecast.lstm import UNDER_WAY, BeingTrained, Lstm, Trained, train
-from query_api.forecast.seasonal_naive import SeasonalNaive
+from query_api.forecast.models import lstm_net
+from query_api.forecast.models.lstm import UNDER_WAY, BeingTrained, Lstm, Trained, train
+from query_api.forecast.models.seasonal_naive import SeasonalNaive
 from shared.domain.errors import InvalidInput
 from shared.domain.slots import SLOT_S
 from tests.support.slots import DAY, MONDAY_S, slots_from, weekly

@@ -6,18 +6,18 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from query_api.forecast import answers
-from query_api.forecast.answers import GOOD_FOR_S, HISTORY_S, WAITING, Forecasts
+from query_api.forecast import service
 from query_api.forecast.fit import Fit
 from query_api.forecast.history import History
-from query_api.forecast.seasonal_naive import SeasonalNaive
+from query_api.forecast.models.seasonal_naive import SeasonalNaive
+from query_api.forecast.service import HISTORY_S, MAX_AGE_S, WAITING, Forecasts
 from shared.domain.errors import Busy, InvalidInput
 from shared.domain.slots import SLOT_S, Slots, Window
 from tests.support.slots import DAY, MONDAY_S, slots_from
 from tests.support.waiting import until
 
 DAYS = 20
-KEPT = 5
+CACHE_SIZE = 5
 END_S = MONDAY_S + DAYS * DAY * SLOT_S
 
 
@@ -61,7 +61,7 @@ class Asked:
         )
 
     def total(self, ship: int = 7, start_s: int = END_S) -> float:
-        return self.forecasts.ask("m", ship, start_s, start_s + DAY * SLOT_S).kwh
+        return self.forecasts.forecast("m", ship, start_s, start_s + DAY * SLOT_S).kwh
 
 
 def test_a_repeated_question_reads_two_days_and_fits_nothing() -> None:
@@ -88,23 +88,23 @@ def test_an_older_change_counts_after_a_minute_at_the_latest() -> None:
     asked.total()
     asked.store.kept = slots_from(np.where(np.arange(DAYS * DAY) < 13 * DAY, 1.0, 2.0))[: 18 * DAY]
     asked.store.kept = Slots.concat([asked.store.kept, slots_from(np.ones(DAYS * DAY))[18 * DAY :]])
-    asked.at_s = GOOD_FOR_S
+    asked.at_s = MAX_AGE_S
     assert asked.total() == 96
-    asked.at_s = GOOD_FOR_S + 1
+    asked.at_s = MAX_AGE_S + 1
     assert asked.total() == 192
 
 
 def test_windows_ships_and_starts_are_kept_apart_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answers, "KEPT", KEPT)
+    monkeypatch.setattr(service, "CACHE_SIZE", CACHE_SIZE)
     asked = Asked()
-    for ship in range(KEPT + 1):
+    for ship in range(CACHE_SIZE + 1):
         asked.total(ship)
-    asked.total(KEPT)
-    assert asked.model.fits == KEPT + 1
+    asked.total(CACHE_SIZE)
+    assert asked.model.fits == CACHE_SIZE + 1
     asked.total(0)
-    assert asked.model.fits == KEPT + 2
+    assert asked.model.fits == CACHE_SIZE + 2
     asked.total(0, END_S - SLOT_S)
-    assert asked.model.fits == KEPT + 3
+    assert asked.model.fits == CACHE_SIZE + 3
 
 
 def test_what_cannot_be_answered_is_not_kept() -> None:
@@ -153,7 +153,7 @@ def test_nobody_waits_longer_than_his_patience() -> None:
     assert asked.model.begun.acquire(timeout=30)
     with pytest.raises(Busy):
         asked.total(2)
-    assert asked.forecasts.ask("other", 2, END_S, END_S + SLOT_S).kwh == 1  # another model is not held up
+    assert asked.forecasts.forecast("other", 2, END_S, END_S + SLOT_S).kwh == 1  # another model is not held up
     asked.model.free.set()
     for thread in threads:
         thread.join(30)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from query_api.forecast.fit import Model
 from query_api.forecast.forecast import Forecast, forecast
 from query_api.forecast.history import history_of
-from query_api.forecast.linear import Linear
-from query_api.forecast.seasonal_naive import SeasonalNaive
+from query_api.forecast.models.linear import Linear
+from query_api.forecast.models.seasonal_naive import SeasonalNaive
 from query_api.forecast.steps import modelled
 from shared.domain.slots import SLOT_S, Slots
 from tests.support.slots import DAY, MONDAY_S, slots_from, weekly

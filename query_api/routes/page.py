@@ -1,4 +1,4 @@
-"""Serves the pages' files, and libraries from their packages: no data, so nobody is asked for a token."""
+"""GET /, /docs and their files: the web page and the API documentation. They contain no data and need no token."""
 
 import gzip
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from flask import Response, abort, request
 
 from shared.http.app import OPEN, Routes
 
-FILES = Path(__file__).parent / "files"
+FILES = Path(__file__).parents[1] / "page"
 TYPES = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
@@ -27,59 +27,59 @@ LIBRARIES = (
         (f"{_SWAGGER}/css/swagger-ui.css", f"{_SWAGGER}/js/swagger-ui-bundle.js"),
     ),
 )
-"""How the pages call the files that installed packages bring, those packages, and the files."""
+"""Placeholder in the pages, Python package, and its files."""
 DOCUMENT = Path(__file__).parents[1] / "openapi.json"
-"""Written by `./power openapi`: no service knows what the others do, and readers want all of it in one place."""
+"""The document of all services, written by `./power openapi`, because no service imports another one."""
 POLICY = (
     "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "style-src 'self' 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""Plotly brings style elements and attributes of its own, hence their exception; the page itself has none."""
+"""Inline styles are allowed for Plotly; the page itself has none."""
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Vary": "Accept-Encoding",
 }
-FOR_EVER = "public, max-age=31536000, immutable"
-ASK_AGAIN = "no-cache"
+IMMUTABLE = "public, max-age=31536000, immutable"
+REVALIDATE = "no-cache"
 
 
 @dataclass(frozen=True)
 class Asset:
-    """One file as it is sent."""
+    """A file and its response headers."""
 
     body: bytes
     content_type: str
-    caching: str = FOR_EVER
+    caching: str = IMMUTABLE
 
     @cached_property
-    def packed(self) -> bytes:
-        """The body, packed once, when it is first asked for."""
+    def gzipped(self) -> bytes:
+        """The body, compressed at the first request."""
         return gzip.compress(self.body, mtime=0)
 
     @cached_property
     def digest(self) -> str:
-        """What changes with the content."""
+        """A digest of the body."""
         return sha256(self.body).hexdigest()[:16]
 
     def response(self) -> Response:
-        """Answer the present request with it, packed where the client takes that, or with 304."""
-        packed = bool(request.accept_encodings["gzip"])
-        response = Response(self.packed if packed else self.body, content_type=self.content_type, headers=HEADERS)
+        """Return the file, gzipped if the client accepts that, or 304."""
+        is_gzipped = bool(request.accept_encodings["gzip"])
+        response = Response(self.gzipped if is_gzipped else self.body, content_type=self.content_type, headers=HEADERS)
         response.headers["Cache-Control"] = self.caching
-        if packed:
+        if is_gzipped:
             response.headers["Content-Encoding"] = "gzip"
-        response.set_etag(f"{self.digest}-gzip" if packed else self.digest)
+        response.set_etag(f"{self.digest}-gzip" if is_gzipped else self.digest)
         response.make_conditional(request)
         return response
 
 
 def routes() -> Routes:
-    """Build the routes: the pages, the document of the interface, and what they load, below versions of content."""
+    """Build the routes: the pages, the OpenAPI document, and the files they load, under paths with a version."""
     routes = Routes("page", __name__, needs=OPEN)
     pages, assets = _files()
-    pages["/openapi.json"] = Asset(DOCUMENT.read_bytes(), "application/json", ASK_AGAIN)
+    pages["/openapi.json"] = Asset(DOCUMENT.read_bytes(), "application/json", REVALIDATE)
 
     @routes.get("/")
     @routes.get("/docs")
@@ -96,20 +96,20 @@ def routes() -> Routes:
 
 
 def _files() -> tuple[dict[str, Asset], dict[str, Asset]]:
-    """Give the pages by path, and what they load by version and name."""
+    """Return the pages by path, and the files they load by version and name."""
     files = {path.name: _asset(path) for path in sorted(FILES.iterdir()) if path.suffix in TYPES}
     pages = {path: files.pop(name).body.decode() for path, name in (("/", "index.html"), ("/docs", "docs.html"))}
-    edition = sha256("".join(each.digest for each in files.values()).encode()).hexdigest()[:16]
-    places = {"{{files}}": f"/page/{edition}"}
-    assets = {f"{edition}/{name}": asset for name, asset in files.items()}
-    for place, package, paths in LIBRARIES:
+    version = sha256("".join(each.digest for each in files.values()).encode()).hexdigest()[:16]
+    addresses = {"{{files}}": f"/page/{version}"}
+    assets = {f"{version}/{name}": asset for name, asset in files.items()}
+    for placeholder, package, paths in LIBRARIES:
         found = distribution(package)
-        places[place] = f"/page/{package}-{found.version}"
+        addresses[placeholder] = f"/page/{package}-{found.version}"
         for path in map(Path, (str(found.locate_file(each)) for each in paths)):
             assets[f"{package}-{found.version}/{path.name}"] = _asset(path)
-    for place, meant in places.items():
-        pages = {path: text.replace(place, meant) for path, text in pages.items()}
-    return {path: Asset(text.encode(), TYPES[".html"], ASK_AGAIN) for path, text in pages.items()}, assets
+    for placeholder, address in addresses.items():
+        pages = {path: text.replace(placeholder, address) for path, text in pages.items()}
+    return {path: Asset(text.encode(), TYPES[".html"], REVALIDATE) for path, text in pages.items()}, assets
 
 
 def _asset(path: Path) -> Asset:

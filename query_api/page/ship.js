@@ -1,7 +1,7 @@
-// One ship: its slots, its forecast with the interval, and the readings as they came.
+// One ship: its slots, its forecast with an interval, and its raw readings.
 
 import { READINGS, forecast, readings, slots } from "./api.js";
-import { bars, draw, kind, without } from "./charts.js";
+import { bars, draw, kind, hide } from "./charts.js";
 import { fill, find, make, say } from "./dom.js";
 import { SLOT_MS, address, columnEnd, floor, lasts, newest, resolution } from "./range.js";
 import { lastReading, words } from "./ships.js";
@@ -10,7 +10,7 @@ import { count, energy, exact, length, moment, share, whole } from "./words.js";
 const DAY_MS = 86_400_000;
 const QUARTER = { name: "15m", ms: SLOT_MS };
 
-/** Show what is known of a ship. */
+/** Show the state of a ship. */
 export function showFacts(node, ship) {
   const facts = {
     State: words(ship),
@@ -19,7 +19,7 @@ export function showFacts(node, ship) {
     "One reading every": length(ship.cadence),
     "Last 24 h": energy(ship.energy_24h),
     "Last 30 days": energy(ship.energy_30d),
-    "Whole quarter-hours": share(ship.whole_share),
+    "Complete slots": share(ship.whole_share),
   };
   const pair = ([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value));
   node.replaceChildren(...Object.entries(facts).map((each) => pair(each)));
@@ -28,38 +28,38 @@ export function showFacts(node, ship) {
 const SLOT_COLUMNS = [
   { title: "From (UTC)" },
   { title: "Energy, kWh", number: true },
-  { title: "Known", number: true },
-  { title: "What is known" },
+  { title: "Covered", number: true },
+  { title: "State" },
 ];
 const PATH_COLUMNS = [
   { title: "From (UTC)" },
   { title: "Expected, kWh", number: true },
-  { title: "Least", number: true },
-  { title: "Most", number: true },
+  { title: "Lower", number: true },
+  { title: "Upper", number: true },
 ];
 const READING_COLUMNS = [
-  { title: "Moment (UTC)" },
+  { title: "Timestamp (UTC)" },
   { title: "Value", number: true },
   { title: "Unit" },
   { title: "Sent (UTC)" },
 ];
 
-/** Show a ship's energy in a range, and what is known of it. */
+/** Show a ship's energy in a range, and how complete it is. */
 export async function showSlots(section, ship, range, signal) {
   const step = resolution(range);
   const columns = (await slots(ship.spaceship_id, range, step.name, signal)).map((row) => column(row, step));
   say(find(".says", section), sentence(columns, ship, range, step));
   const cells = (row) => [moment(row.at), exact(row.value), share(row.share), row.kind];
   fill(section, "Energy of the ship", SLOT_COLUMNS, () => columns.map((row) => cells(row)));
-  leadElsewhere(find(".elsewhere", section), columns.length > 0, ship);
-  if (!columns.length) return without(section);
+  linkToReadings(find(".elsewhere", section), columns.length > 0, ship);
+  if (!columns.length) return hide(section);
   return draw(section, (...how) => bars(columns, range, ...how));
 }
 
-/** Lead to the time that a ship reported for, where there is nothing of it in the range. */
-function leadElsewhere(node, found, ship) {
+/** If the range has no readings of the ship, link to the range that has. */
+function linkToReadings(node, found, ship) {
   const [from, last] = [Date.parse(ship.first_reading), newest(ship)].map((each) => floor(each));
-  // The newest reading speaks for about as long as the ones before it.
+  // The newest reading covers about as much time as the ones before it.
   const to = floor(last + Math.min((ship.cadence ?? 0) * 1000, DAY_MS)) + SLOT_MS;
   find("a", node).href = address({ ship: ship.spaceship_id, preset: null, from, to });
   node.hidden = found;
@@ -69,13 +69,13 @@ function column(row, step) {
   const end = columnEnd(row.at, step);
   const known = row.covered_seconds / row.seconds;
   const of = kind({ provisional: row.provisional, known: known >= 1 });
-  const says = `${moment(row.at)}: <b>${energy(row.value)}</b>, ${of}<br>${share(known)} known`;
+  const says = `${moment(row.at)}: <b>${energy(row.value)}</b>, ${of}<br>${share(known)} covered`;
   return { at: row.at, end, value: row.value, share: known, kind: of, says };
 }
 
 function sentence(columns, ship, range, step) {
   const [first, last] = [Date.parse(ship.first_reading), newest(ship)];
-  if (!columns.length) return `Nothing in this range: its readings go from ${moment(first)} to ${moment(last)}.`;
+  if (!columns.length) return `No readings in this range: the ship has readings from ${moment(first)} to ${moment(last)}.`;
   const total = columns.reduce((sum, row) => sum + row.value, 0);
   const of = (name) => [columns.filter((row) => row.kind === name).length, name];
   const [start, end] = [Math.max(range.start, floor(first)), Math.min(range.end, floor(last) + SLOT_MS)];
@@ -85,12 +85,12 @@ function sentence(columns, ship, range, step) {
   return `${energy(total)} in ${count(columns.length, "column")} of ${lasts(step)}: ${parts.join(", ")}.`;
 }
 
-/** Show what is expected of the 24 hours after the range or the ship's last reading, beside what was. */
+/** Show the forecast of the 24 hours after the range or the ship's last reading, beside the real energy. */
 export async function showForecast(section, ship, range, signal) {
   const start = Math.min(range.end, floor(newest(ship)));
   if (start - Date.parse(ship.first_reading) < DAY_MS) {
-    say(find(".says", section), "A forecast needs a day of readings before it.");
-    return without(section);
+    say(find(".says", section), "A forecast needs at least a day of readings before it.");
+    return hide(section);
   }
   const window = { start, end: start + DAY_MS };
   const [expected, known] = await Promise.all([
@@ -99,13 +99,13 @@ export async function showForecast(section, ship, range, signal) {
   ]);
   const path = expected.data;
   const between = `${energy(expected.lower)} and ${energy(expected.upper)}`;
-  const from = `Model ${expected.model}, trained on ${count(expected.trained_on.slots, "quarter-hour")}`;
+  const from = `Model ${expected.model}, trained on ${count(expected.trained_on.slots, "slot")}`;
   say(find(".says", section), `${energy(expected.expected_consumption)} expected from ${moment(start)} on; ` +
-    `nine times of ten between ${between}. ${from}.`);
+    `90 % interval: ${between}. ${from}.`);
   const cells = (row) => [moment(row.at), exact(row.value), exact(row.lower), exact(row.upper)];
   fill(section, "Expected energy", PATH_COLUMNS, () => path.map((row) => cells(row)));
-  const traces = (colours) => [...band(path, colours), was(known, colours)];
-  return draw(section, (colours) => ({ title: "kWh a quarter-hour", traces: traces(colours) }));
+  const traces = (colours) => [...band(path, colours), actual(known, colours)];
+  return draw(section, (colours) => ({ title: "kWh per slot", traces: traces(colours) }));
 }
 
 const dates = (rows) => rows.map((row) => new Date(row.at));
@@ -115,7 +115,7 @@ function curve(name, rows, what, more) {
   return { type: "scatter", mode: "lines", name, x: dates(rows), y, hovertemplate: "%{y:,.4~g} kWh", ...more };
 }
 
-function was(rows, colours) {
+function actual(rows, colours) {
   const covered = rows.filter((row) => row.covered_seconds === row.seconds);
   return curve("known", covered, "value", { line: { color: colours("whole"), width: 2, shape: "hv" } });
 }
@@ -138,7 +138,7 @@ export async function showReadings(section, ship, range, signal) {
   fill(section, "Readings, the newest first", READING_COLUMNS, () => found.toReversed().map((row) => cells(row)));
   if (!found.length) {
     say(find(".says", section), "No readings in this range.");
-    return without(section);
+    return hide(section);
   }
   const [first, last] = [found[0], found.at(-1)].map(({ at }) => moment(at));
   const many = `The newest ${whole(found.length)} readings of this range, from ${first} to ${last}.`;

@@ -1,8 +1,8 @@
-// Making and filling elements, always as text: nothing that came over the network is ever read as HTML.
+// Creates and fills elements, always as text: data from the network is never parsed as HTML.
 
 export const find = (selector, root = document) => root.querySelector(selector);
 
-/** Make an element; `properties` are its DOM properties, but for `data` and `aria`, which are attributes. */
+/** Create an element. `properties` are DOM properties, except `data` and `aria`, which are attributes. */
 export function make(tag, { data = {}, aria = {}, ...properties } = {}, ...children) {
   const element = Object.assign(document.createElement(tag), properties);
   Object.assign(element.dataset, data);
@@ -13,12 +13,12 @@ export function make(tag, { data = {}, aria = {}, ...properties } = {}, ...child
 
 export const cell = (content, className = "") => make("td", { className }, content);
 
-/** Put a text in place; an unchanged one is left alone. */
+/** Set an element's text, if it has changed. */
 export function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** Make a table of columns `{title, number}` and rows of texts. */
+/** Create a table of columns `{title, number}` and rows of texts. */
 export function table(caption, columns, rows) {
   const classes = columns.map(({ number }) => (number ? "number" : ""));
   const heads = columns.map(({ title }, i) => make("th", { scope: "col", className: classes[i] }, title));
@@ -27,7 +27,7 @@ export function table(caption, columns, rows) {
   return make("table", {}, make("caption", {}, caption), make("thead", {}, make("tr", {}, ...heads)), body);
 }
 
-/** Give a section's `<details>` its table, made when it is opened, and again when there are new rows. */
+/** Fill a section's `<details>` with a table, which is created when it is opened and when there are new rows. */
 export function fill(section, caption, columns, rows) {
   const details = find("details.rows", section);
   const place = find("div", details);
@@ -38,7 +38,7 @@ export function fill(section, caption, columns, rows) {
   show();
 }
 
-/** A link that chooses a ship, and can be opened in a tab of its own. */
+/** A link that chooses a ship, and can be opened in another tab. */
 export function shipLink(ship, href) {
   return make("a", { href, data: { ship } }, String(ship));
 }

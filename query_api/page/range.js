@@ -1,4 +1,4 @@
-// Which stretch of time is looked at: the address bar has it, so that it can be shared and gone back to.
+// The time range shown. It is part of the page's address, so that it can be shared and bookmarked.
 
 import { length } from "./words.js";
 
@@ -7,7 +7,7 @@ const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 const PRESETS_MS = { "24h": DAY_MS, "7d": 7 * DAY_MS, "30d": 30 * DAY_MS, "1y": 365 * DAY_MS, all: Infinity };
 const DEFAULT = "7d";
-/** Columns in a chart that can still be told apart; hence the length of one. */
+/** Column length by length of the range, so that columns in a chart stay distinguishable. */
 const RESOLUTIONS = [
   ["15m", SLOT_MS, 2 * DAY_MS],
   ["1h", HOUR_MS, 15 * DAY_MS],
@@ -15,8 +15,8 @@ const RESOLUTIONS = [
   ["1mo", 30 * DAY_MS, Infinity],
 ];
 
-/** Read the address bar: the ship, and a preset or from and to. */
-export function asked() {
+/** Read the address: the ship, and a preset or from and to. */
+export function requested() {
   const query = new URLSearchParams(location.search);
   const ship = /^\d{1,16}$/.test(query.get("ship") ?? "") ? Number(query.get("ship")) : null;
   const [from, to] = ["from", "to"].map((name) => Date.parse(query.get(name) ?? ""));
@@ -24,9 +24,9 @@ export function asked() {
   return { ship, preset: query.get("range") in PRESETS_MS ? query.get("range") : DEFAULT };
 }
 
-/** Give the address of the page with some of what is asked changed. */
+/** Return the page's address with some parameters changed. */
 export function address(change) {
-  const { ship, preset, from, to } = { ...asked(), ...change };
+  const { ship, preset, from, to } = { ...requested(), ...change };
   const query = new URLSearchParams();
   if (ship !== null) query.set("ship", ship);
   const stretch = preset ? { range: preset } : { from: short(from), to: short(to) };
@@ -34,10 +34,10 @@ export function address(change) {
   return `${location.pathname}?${query}`;
 }
 
-/** A ship's last reading up to now; of a ship that has later ones only, by a wrong clock, the newest of these. */
+/** A ship's last reading up to now; if all are later, from a wrong clock, the newest. */
 export const newest = (ship) => Date.parse(ship.last_reading ?? ship.ahead);
 
-/** Where the fleet's data begin and end, by its list of ships. */
+/** Start and end of the fleet's data, from the list of ships. */
 export function extent(ships) {
   const firsts = ships.map((each) => Date.parse(each.first_reading));
   const sane = ships.filter((each) => each.last_reading !== null);
@@ -45,17 +45,17 @@ export function extent(ships) {
   return { start: floor(-max(firsts.map((each) => -each))), end: floor(end) + SLOT_MS };
 }
 
-// Not Math.max(...all): a call has room for some tens of thousands of arguments only.
+// Not Math.max(...all): the number of arguments of a call is limited to some ten thousand.
 const max = (all) => all.reduce((most, each) => Math.max(most, each), -Infinity);
 
-/** The range in ms that is asked for: a preset ends with the fleet's newest slot, and begins with a whole column. */
+/** The requested range in ms. A preset ends with the fleet's newest slot and begins at the start of a column. */
 export function range({ preset, from, to }, { start, end }) {
   if (!preset) return { start: from, end: to };
   const first = Math.max(end - PRESETS_MS[preset], Math.min(start, end - SLOT_MS));
   return { start: columnStart(first, resolution({ start: first, end })), end };
 }
 
-/** How long a column of a chart is: `{name, ms}`. */
+/** The length of a chart's column: `{name, ms}`. */
 export function resolution({ start, end }) {
   const [name, ms] = RESOLUTIONS.find(([, , most]) => end - start <= most);
   return { name, ms };
@@ -66,10 +66,10 @@ function columnStart(at, { name, ms }) {
   return name === "1mo" ? Date.UTC(day.getUTCFullYear(), day.getUTCMonth()) : Math.floor(at / ms) * ms;
 }
 
-/** How long a column is, in words. */
+/** The length of a column in words. */
 export const lasts = ({ name, ms }) => (name === "1mo" ? "1 month" : length(ms / 1000));
 
-/** The end of a column: months are of different lengths. */
+/** The end of a column; months differ in length. */
 export function columnEnd(at, { name, ms }) {
   const day = new Date(at);
   return name === "1mo" ? Date.UTC(day.getUTCFullYear(), day.getUTCMonth() + 1) : at + ms;

@@ -1,4 +1,4 @@
-// The API pages: Swagger UI over the service's own document, which tries out requests on the service itself.
+// The API documentation: Swagger UI, which can send requests to this service.
 window.SwaggerUIBundle({
   url: "/openapi.json",
   dom_id: "#api",

@@ -1,8 +1,8 @@
-"""The default: for each day ahead, a ridge regression of its 96 slots on calendar and lags.
+"""The default model: for each day ahead, a ridge regression of its 96 slots on calendar and lags.
 
-All that it learns is how the coming days differ from the same days a week ago: with nothing to learn from it says the
-same as the yardstick. Each past day at the same time is a row, each slot a column of the target. What was tried stands
-in docs/decisions/015-forecasts.md.
+The target is the difference from the same day a week before, so without training data it predicts the same as
+`seasonal_naive`. Each past day at the same time of day is a row, each slot a column. For what was tried see
+docs/decisions/015-forecasts.md.
 """
 
 from functools import cache
@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from query_api.forecast.fit import Fit, nothing, origins_of, stretch
+from query_api.forecast.fit import Fit, no_paths, origins_of, stretch
 from query_api.forecast.history import History
 from query_api.forecast.steps import DAY, DAY_S, WEEK
 from shared.domain.readings import F64, I64
@@ -30,22 +30,22 @@ class Linear:
 
     name: Final = "linear"
 
-    def fit(self, ship: int, history: History, days: list[int]) -> Fit:  # noqa: ARG002  # of whom does not matter
+    def fit(self, ship: int, history: History, days: list[int]) -> Fit:  # noqa: ARG002  # equal for all ships
         """See `Model`."""
         weeks = int(np.clip((len(history) // DAY - 7) // 14, 0, WEEKS))
         origins = origins_of(history, weeks * WEEK + (WEEK if max(days, default=0) >= 7 and weeks else 0) or DAY)  # noqa: PLR2004  # a week
-        paths = nothing(len(origins))
+        paths = no_paths(len(origins))
         for day in days:
             base, features = _inputs(history, origins, day, weeks)
-            learned = _learned(history, origins, day, base, features)
+            learned = _residuals(history, origins, day, base, features)
             paths[:, day * DAY : (day + 1) * DAY] = base + learned
         return Fit(paths[0], origins[1:], paths[1:])
 
 
 def _inputs(history: History, origins: I64, day: int, weeks: int) -> tuple[F64, F64]:
-    """Give what each origin's day is expected to be before anything is learned, float64[m, 96], and its features."""
+    """Return the prediction of each origin's day before the regression, float64[m, 96], and its features."""
     last = stretch(history.kwh, origins, -DAY, 0)
-    if not weeks:  # too little to tell the days of a week apart
+    if not weeks:  # too little history for the days of a week
         so_far = [stretch(history.kwh, origins, -DAY * back, -DAY * (back - 1)) for back in range(1, 8)]
         there = np.stack([(origins >= DAY * back).astype(float) for back in range(1, 8)])[:, :, None]
         base = (np.stack(so_far) * there).sum(axis=0) / there.sum(axis=0)
@@ -54,7 +54,7 @@ def _inputs(history: History, origins: I64, day: int, weeks: int) -> tuple[F64, 
     same = [stretch(history.kwh, origins, first, first + DAY) for first in (ahead - WEEK * k for k in range(weeks))]
     week_ago = stretch(history.kwh, origins, -HOUR - WEEK, -WEEK)
     lags = [HOUR * (last[:, -HOUR:] - week_ago), _hours(last), *map(_hours, same[:2])]
-    if weeks > 2:  # noqa: PLR2004  # the two that stand alone
+    if weeks > 2:  # noqa: PLR2004  # the first two have columns of their own
         lags.append(_hours(np.mean(same[2:], axis=0)))
     columns = np.concatenate(lags, axis=1) / history.scale
     columns -= columns[1:].mean(axis=0) if len(columns) > 1 else columns
@@ -67,7 +67,7 @@ def _hours(values: F64) -> F64:
 
 
 def _calendar(history: History, origins: I64, day: int) -> F64:
-    """Give the day of the week, and if there is a year to learn it from the time of the year, as numbers around 1."""
+    """Return the day of the week, and with a year of history the time of the year, as features of size 1."""
     at_s = history.start_s + (origins + day * DAY) * SLOT_S
     columns = 3.0 * np.eye(7)[(at_s // DAY_S + 3) % 7]
     if len(history) * SLOT_S < YEAR_S:
@@ -76,10 +76,10 @@ def _calendar(history: History, origins: I64, day: int) -> F64:
     return np.concatenate([columns, np.sin(turn), np.cos(turn)], axis=1)
 
 
-def _learned(history: History, origins: I64, day: int, base: F64, features: F64) -> F64:
-    """Give by how much each origin's day differs from its base, by what the other rows teach, float64[m, 96].
+def _residuals(history: History, origins: I64, day: int, base: F64, features: F64) -> F64:
+    """Return the predicted difference of each origin's day from its base, float64[m, 96].
 
-    The first row, which lies ahead, learns from all others; each of these from all but its own fifth of the time.
+    The first row is the future and is predicted from all others; each of these from all outside its own fold.
     """
     ridge, ridge_cv, folds = warm_up()
     first = day * DAY
@@ -100,9 +100,9 @@ def _learned(history: History, origins: I64, day: int, base: F64, features: F64)
 
 @cache
 def warm_up() -> tuple[Any, Any, Any]:
-    """Load what fits take: ridge, the same with a choice of penalties, and folds. The first time it takes a second.
+    """Import ridge, cross-validated ridge and folds from scikit-learn: about a second the first time.
 
-    Matrices as small as these are multiplied no faster by several threads, which would be taken from other questions.
+    BLAS gets one thread: more do not speed up such small matrices, and would slow down other queries.
     """
     from sklearn.linear_model import Ridge, RidgeCV  # noqa: PLC0415
     from sklearn.model_selection import KFold  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""Keeps forecasts that were made, and makes few at a time: what the query service asks."""
+"""Computes forecasts from a store, a few at a time, and caches them."""
 
 import threading
 import time
@@ -11,26 +11,27 @@ from typing import Protocol
 import numpy as np
 
 from query_api.forecast.fit import Model
-from query_api.forecast.forecast import Forecast, forecast
+from query_api.forecast.forecast import Forecast
+from query_api.forecast.forecast import forecast as make_forecast
 from query_api.forecast.steps import DAY_S
 from shared.domain.errors import Busy
 from shared.domain.slots import Slots, Window
 
 HISTORY_S = 731 * DAY_S
-"""Older slots are not looked at."""
+"""Only slots of so long before the window are used."""
 RECENT_S = 2 * DAY_S
-GOOD_FOR_S = 60.0
-KEPT = 256
+MAX_AGE_S = 60.0
+CACHE_SIZE = 256
 AT_ONCE = 2
 WAITING = 12
-"""How many questions may wait for their turn: the server's other threads are for other questions."""
+"""How many queries may wait, so that threads are left for other queries."""
 PATIENCE_S = 20.0
 
 Key = tuple[str, int, int, int]
 
 
 class SlotReader(Protocol):
-    """What forecasts need of `EnergyReader`."""
+    """The part of `EnergyReader` that forecasts use."""
 
     def slots(self, ship: int, window: Window) -> Slots:
         """See `EnergyReader`."""
@@ -38,17 +39,17 @@ class SlotReader(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Kept:
+class _Cached:
     forecast: Forecast
     recent: Slots
     made_s: float
 
 
 class Forecasts:
-    """Answers forecasts from a store; safe to use from several threads.
+    """Forecasts from a store; thread-safe.
 
-    An answer is given again for up to `GOOD_FOR_S` if the two days before the window's start are still the same: new
-    slots and corrections there count at once, older corrections a minute later.
+    A cached forecast is used for up to `MAX_AGE_S` if the two days before the window have not changed: new slots and
+    corrections there take effect at once, older corrections after a minute.
     """
 
     def __init__(
@@ -59,61 +60,61 @@ class Forecasts:
         now_s: Callable[[], float] = time.monotonic,
         patience_s: float = PATIENCE_S,
     ) -> None:
-        """Begin with nothing kept."""
+        """Start with an empty cache."""
         self._store, self._models, self._now_s, self._patience_s = store, models, now_s, patience_s
-        self._kept: OrderedDict[Key, _Kept] = OrderedDict()
+        self._cache: OrderedDict[Key, _Cached] = OrderedDict()
         self._lock = threading.Lock()
         self._turns = {name: threading.BoundedSemaphore(AT_ONCE) for name in models}
         self._waiting = threading.BoundedSemaphore(WAITING)
 
-    def ask(self, model: str, ship: int, start_s: int, end_s: int) -> Forecast:
+    def forecast(self, model: str, ship: int, start_s: int, end_s: int) -> Forecast:
         """Forecast a ship's energy in a window of whole slots.
 
         Raises:
             InvalidInput: there is less than a day of history, or the model cannot be used.
-            Busy: too many others ask.
-            BeingTrained: the model is not ready.
+            Busy: there are too many queries.
+            BeingTrained: the model is not trained yet.
             Unavailable: the store does not answer.
 
         """
         key = model, ship, start_s, end_s
-        kept = self._still_good(key)
-        if kept is not None:
-            return kept
+        cached = self._find(key)
+        if cached is not None:
+            return cached
         with self._in_turn(self._turns[model]):
-            kept = self._still_good(key)  # another question may have been the same
-            if kept is not None:
-                return kept
+            cached = self._find(key)  # an equal query may have been answered since
+            if cached is not None:
+                return cached
             made_s = self._now_s()
             slots = self._store.slots(ship, Window(max(start_s - HISTORY_S, 0), start_s))
-            made = forecast(self._models[model], slots, start_s, end_s)
-            self._keep(key, _Kept(made, slots[slots.start_s >= start_s - RECENT_S], made_s))
+            made = make_forecast(self._models[model], slots, start_s, end_s)
+            self._put(key, _Cached(made, slots[slots.start_s >= start_s - RECENT_S], made_s))
         return made
 
-    def _still_good(self, key: Key) -> Forecast | None:
+    def _find(self, key: Key) -> Forecast | None:
         with self._lock:
-            kept = self._kept.get(key)
-        if kept is None or self._now_s() - kept.made_s > GOOD_FOR_S:
+            cached = self._cache.get(key)
+        if cached is None or self._now_s() - cached.made_s > MAX_AGE_S:
             return None
         _, ship, start_s, _ = key
         now = self._store.slots(ship, Window(max(start_s - RECENT_S, 0), start_s))
-        return kept.forecast if _are_same(now, kept.recent) else None
+        return cached.forecast if _are_same(now, cached.recent) else None
 
-    def _keep(self, key: Key, kept: _Kept) -> None:
+    def _put(self, key: Key, cached: _Cached) -> None:
         with self._lock:
-            self._kept[key] = kept
-            self._kept.move_to_end(key)
-            while len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
+            self._cache[key] = cached
+            self._cache.move_to_end(key)
+            while len(self._cache) > CACHE_SIZE:
+                self._cache.popitem(last=False)
 
     @contextmanager
     def _in_turn(self, turn: threading.BoundedSemaphore) -> Iterator[None]:
-        """Let few in at a time: a fit takes a core, and some megabytes. A model that is slow holds up itself alone."""
+        """Limit the fits at a time: each takes a core and some MB. A slow model does not delay the others."""
         if not self._waiting.acquire(blocking=False):
-            raise Busy("Many forecasts are asked for at once; ask again in a moment.")
+            raise Busy("Too many forecasts are requested at once. Try again in a moment.")
         try:
             if not turn.acquire(timeout=self._patience_s):
-                raise Busy("Many forecasts are asked for at once; ask again in a moment.")
+                raise Busy("Too many forecasts are requested at once. Try again in a moment.")
             try:
                 yield
             finally:

@@ -1,6 +1,6 @@
-"""A small LSTM over the hours of the last week, which says by how much each hour of the next one differs from them.
+"""A small LSTM over the hours of the last week that predicts by how much each hour of the next week differs.
 
-Imported only where PyTorch is there and asked for. Numbers go in and out as numpy's.
+PyTorch is imported only when it is installed and used. Inputs and outputs are numpy arrays.
 """
 
 import importlib
@@ -21,7 +21,7 @@ WEEK = 7 * 24
 HIDDEN = 48
 CHANNELS = 11
 ROWS = 4096
-"""How many stretches an epoch looks at, at most."""
+"""How many training windows an epoch has at most."""
 BATCH = 64
 EPOCHS = 25
 PATIENCE = 4
@@ -31,12 +31,12 @@ RATE = 3e-3
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Hours:
-    """A history by the hour, counted back from its end: h hours.
+    """A history in h hours, counted back from its end.
 
     Attributes:
-        value: energy per slot, less what is usual and over the scale, float32[h].
-        weight: the share that is known, float32[h].
-        channels: what the network sees of each hour, float32[h, CHANNELS].
+        value: normalised energy per slot, float32[h].
+        weight: the mean weight of the hour's slots, float32[h].
+        channels: the network's inputs, float32[h, CHANNELS].
 
     """
 
@@ -50,7 +50,7 @@ class Hours:
 
 
 def hours_of(history: History, mean: float, scale: float) -> Hours:
-    """Put a history into the network's terms."""
+    """Convert a history to hours."""
     n = len(history) // HOUR
     value = ((history.kwh[-n * HOUR :] - mean) / scale).reshape(n, HOUR).mean(axis=1)
     weight = history.weight[-n * HOUR :].reshape(n, HOUR).mean(axis=1)
@@ -63,17 +63,17 @@ def hours_of(history: History, mean: float, scale: float) -> Hours:
 
 
 def torch_or_none() -> Any:
-    """Load PyTorch, if it is there: some seconds the first time."""
+    """Import PyTorch if it is installed: some seconds the first time."""
     try:
         torch: Any = importlib.import_module("torch")
     except ImportError:
         return None
-    torch.set_num_threads(1)  # the machine is for questions, too
+    torch.set_num_threads(1)  # leave cores for queries
     return torch
 
 
 def train(hours: Hours, known: int, seed: int) -> dict[str, F64]:
-    """Learn from the first `known` hours, and stop when the others are forecast no better; give the best weights."""
+    """Train on the first `known` hours, stop when the loss on the others no longer falls; return the best weights."""
     torch = torch_or_none()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -99,12 +99,12 @@ def train(hours: Hours, known: int, seed: int) -> dict[str, F64]:
 
 
 def changes(weights: dict[str, F64], hours: Hours, origins: I64) -> F64:
-    """Give by how much each of the 168 hours from each origin (at least 168) differs from a week before, in scales."""
+    """Return the normalised difference from the week before of the 168 hours after each origin (at least 168)."""
     torch = torch_or_none()
     net = _net(torch)
     net.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
     with torch.no_grad():
-        found = [_said(torch, net, hours, batch).numpy() for batch in _batches(origins)]
+        found = [_predict(torch, net, hours, batch).numpy() for batch in _batches(origins)]
     return np.concatenate([np.zeros((0, WEEK)), *found])
 
 
@@ -112,7 +112,7 @@ def _net(torch: Any) -> Any:
     net = torch.nn.ModuleDict(
         {"lstm": torch.nn.LSTM(CHANNELS, HIDDEN, batch_first=True), "head": torch.nn.Linear(HIDDEN, WEEK)}
     )
-    torch.nn.init.zeros_(net["head"].weight)  # it begins as the yardstick
+    torch.nn.init.zeros_(net["head"].weight)  # it starts as the baseline
     torch.nn.init.zeros_(net["head"].bias)
     return net
 
@@ -121,20 +121,20 @@ def _weights(net: Any) -> dict[str, F64]:
     return {name: value.detach().numpy().copy() for name, value in net.state_dict().items()}
 
 
-def _said(torch: Any, net: Any, hours: Hours, origins: I64) -> Any:
+def _predict(torch: Any, net: Any, hours: Hours, origins: I64) -> Any:
     seen = hours.channels[origins[:, None] + np.arange(-WEEK, 0)]
     _, (last, _) = net["lstm"](torch.from_numpy(seen))
     return net["head"](last[0])
 
 
 def _loss(torch: Any, net: Any, hours: Hours, origins: I64, known: int) -> Any:
-    """Give the mean absolute error over the hours before `known`, each with its weight."""
+    """Return the weighted mean absolute error over the hours before `known`."""
     at = origins[:, None] + np.arange(WEEK)
     inside = at < known
     at = np.minimum(at, known - 1)
     weight = torch.from_numpy((hours.weight[at] * inside).astype(np.float32))
     change = torch.from_numpy(hours.value[at] - hours.value[at - WEEK])
-    return ((_said(torch, net, hours, origins) - change).abs() * weight).sum() / weight.sum().clamp(min=1.0)
+    return ((_predict(torch, net, hours, origins) - change).abs() * weight).sum() / weight.sum().clamp(min=1.0)
 
 
 def _batches(origins: I64) -> Iterator[I64]:

@@ -1,4 +1,4 @@
-// Charts by Plotly, which comes after everything else: 1.4 MB, once. Beside each chart stands the same in words.
+// Charts with Plotly, 1.4 MB, which is loaded after everything else. Each chart has a text and a table beside it.
 
 import { find } from "./dom.js";
 import { scale } from "./words.js";
@@ -7,7 +7,7 @@ const CONFIG = { displayModeBar: false, responsive: true };
 const drawn = new Map();
 let library = null;
 
-/** Load Plotly, once; after a failure the next chart tries again. */
+/** Load Plotly, once; the next chart retries after a failure. */
 function plotly() {
   library ??= new Promise((resolve, reject) => {
     const script = document.createElement("script");
@@ -16,14 +16,14 @@ function plotly() {
     script.onerror = () => {
       library = null;
       script.remove();
-      reject(new Error("The chart could not be loaded; the table holds the same. Reload the page to try again."));
+      reject(new Error("The chart could not be loaded. The table shows the same data. Reload the page to try again."));
     };
     document.head.append(script);
   });
   return library;
 }
 
-/** Draw a section's chart: `build` gives `{traces, title, range}` for colours and a width, again for other colours. */
+/** Draw a section's chart: `build` returns `{traces, title, range}` for a theme's colours and a width. */
 export async function draw(section, build) {
   const node = find(".chart", section);
   node.hidden = false;
@@ -34,32 +34,32 @@ export async function draw(section, build) {
   await charts.react(node, traces, layout(title, range), CONFIG);
 }
 
-/** Have an empty place where a chart will be. */
+/** Reserve the space of a section's chart. */
 export function clear(section) {
   const node = find(".chart", section);
   node.hidden = false;
   if (drawn.delete(node)) globalThis.Plotly?.purge(node);
 }
 
-/** Have a section with neither chart nor table: there is nothing to show. */
-export function without(section) {
+/** Hide a section's chart and table, because there is no data. */
+export function hide(section) {
   clear(section);
   find("details", section).hidden = true;
   find(".chart", section).hidden = true;
 }
 
-/** Leave no empty place in a section whose figures did not come. */
-export function giveWay(section) {
+/** Hide the reserved space of a chart whose data could not be loaded. */
+export function hideIfEmpty(section) {
   const node = find(":scope > .chart", section);
   if (node && !drawn.has(node)) node.hidden = true;
 }
 
-/** Draw everything again, in the colours that hold now. */
+/** Draw all charts again, in the colours of the current theme. */
 export async function redraw() {
   await Promise.all([...drawn].map(([node, build]) => draw(node.parentElement, build)));
 }
 
-/** Give a colour of the stylesheet as it is in the present theme. */
+/** Return a colour of the stylesheet in the current theme. */
 function colour(name) {
   const probe = document.createElement("span");
   probe.style.color = `var(--${name})`;
@@ -69,7 +69,7 @@ function colour(name) {
   return value;
 }
 
-/** `range` in ms is shown whole, so that what is missing at its ends is seen to be. */
+/** The axis covers all of `range` (ms), so that missing data at its ends is visible. */
 function layout(title, range) {
   const [gridcolor, linecolor] = [colour("line"), colour("edge")];
   const axis = { gridcolor, linecolor, zeroline: false, fixedrange: true, automargin: true };
@@ -97,13 +97,13 @@ const KINDS = [
   { name: "provisional", colour: "provisional", pattern: "x" },
 ];
 
-/** What is known of a slot, as its kind's name. */
+/** The state of a slot. */
 export function kind({ provisional, known }) {
   if (provisional) return "provisional";
   return known ? "whole" : "partly covered";
 }
 
-/** Make a chart's bars of columns `{at, end, value, kind, says}` in a range: a trace for each kind that there is. */
+/** Make the bars of a chart from columns `{at, end, value, kind, says}`: a trace for each kind. */
 export function bars(columns, range, colours, width) {
   const { size, unit } = scale(columns.map((row) => row.value));
   const narrowest = Math.min(...columns.map((row) => row.end - row.at));

@@ -1,11 +1,11 @@
-// Puts the page together: what is asked for, when it is asked again, and where each answer goes.
+// Entry point: loads the data, refreshes it, and passes each answer to the part of the page that shows it.
 
 import { ApiError, ships as allShips, token } from "./api.js";
 import { showDeadLetters, showHealth } from "./behind.js";
-import { clear, giveWay, redraw } from "./charts.js";
+import { clear, hideIfEmpty, redraw } from "./charts.js";
 import { find, say } from "./dom.js";
 import { showFleet, showLeaders, showTiles } from "./fleet.js";
-import { address, asked, extent, range as rangeOf, short } from "./range.js";
+import { address, requested, extent, range as rangeOf, short } from "./range.js";
 import { showFacts, showForecast, showReadings, showSlots } from "./ship.js";
 import { prepare, showShips } from "./ships.js";
 import { clock, moment } from "./words.js";
@@ -15,10 +15,10 @@ const DENIED = new Set([401, 403]);
 const PARTS = ["#slots", "#forecast", "#readings"];
 let running = null;
 let timer = null;
-/** The ship whose figures are in the page. */
+/** The ship that the page shows. */
 let shown = null;
 
-/** Run one part of the page; what goes wrong stands in it as a sentence, above what was there before. */
+/** Load one part of the page; an error is shown in it as a sentence, above its previous content. */
 async function part(selector, work) {
   const section = find(selector);
   const problem = find(":scope > .problem", section);
@@ -31,7 +31,7 @@ async function part(selector, work) {
     if (error.name === "AbortError" || DENIED.has(error.status)) throw error;
     say(problem, error.message);
     problem.hidden = false;
-    giveWay(section);
+    hideIfEmpty(section);
     if (!(error instanceof ApiError)) console.error(error);
     return null;
   } finally {
@@ -39,22 +39,22 @@ async function part(selector, work) {
   }
 }
 
-/** Ask for everything again; a later call takes the place of one that is under way. */
-async function refresh({ aloud = false } = {}) {
+/** Load everything again; a later call cancels one in progress. */
+async function refresh({ announced = false } = {}) {
   running?.abort();
   const turn = (running = new AbortController());
   clearTimeout(timer);
   try {
-    await everything(turn.signal);
+    await loadAll(turn.signal);
     find("#door").hidden = true;
     find("#trouble").hidden = true;
     say(find("#updated"), `Updated ${clock(Date.now())} UTC`);
-    if (aloud) say(find("#announce"), `Shown: ${find("#range-note").textContent}`);
+    if (announced) say(find("#announce"), `Shown: ${find("#range-note").textContent}`);
   } catch (error) {
     if (error.name === "AbortError") return;
     fail(error);
   } finally {
-    if (running === turn) again();
+    if (running === turn) scheduleRefresh();
   }
 }
 
@@ -66,18 +66,18 @@ function fail(error) {
   if (!(error instanceof ApiError)) console.error(error);
 }
 
-function again() {
+function scheduleRefresh() {
   clearTimeout(timer);
   const seconds = Number(find("#every").value);
   if (seconds && !document.hidden && find("#door").hidden) timer = setTimeout(refresh, seconds * 1000);
 }
 
-async function everything(signal) {
+async function loadAll(signal) {
   const behind = Promise.all([
     part("#dead", (node) => showDeadLetters(node, signal)),
     part("#health", (node) => showHealth(node, signal)),
   ]);
-  // It is awaited below: an error before that must not leave it unheard.
+  // It is awaited below; until then an error must not count as unhandled.
   behind.catch(() => {});
   const ships = await allShips(signal);
   find("#behind").hidden = false;
@@ -90,7 +90,7 @@ async function everything(signal) {
   }
   const now = Date.now();
   const bounds = extent(ships);
-  const range = rangeOf(asked(), bounds);
+  const range = rangeOf(requested(), bounds);
   showRange(range, bounds, now);
   showTiles(ships);
   showShips(find("#ships"), ships);
@@ -99,7 +99,7 @@ async function everything(signal) {
     behind,
     leaders,
     part("#fleet", (node) => showFleet(node, range, signal)),
-    part("#ship", async () => showShip(ships, asked().ship ?? (await leaders) ?? ships[0].spaceship_id, range, signal)),
+    part("#ship", async () => showShip(ships, requested().ship ?? (await leaders) ?? ships[0].spaceship_id, range, signal)),
   ]);
 }
 
@@ -107,13 +107,13 @@ async function showShip(ships, number, range, signal) {
   const ship = ships.find((each) => each.spaceship_id === number);
   nameShip(number);
   for (const each of ["#facts", ...PARTS]) find(each).hidden = !ship;
-  if (!ship) throw new ApiError(0, `Nobody has heard of ship ${number}: it has no readings.`);
+  if (!ship) throw new ApiError(0, `Ship ${number} is unknown: no reading of it is stored.`);
   showFacts(find("#facts"), ship);
   const parts = { "#slots": showSlots, "#forecast": showForecast, "#readings": showReadings };
   await Promise.all(Object.entries(parts).map(([id, show]) => part(id, (node) => show(node, ship, range, signal))));
 }
 
-/** Say which ship it is, and leave nothing of another one under its name. */
+/** Show the ship's number, and remove the content of another ship. */
 function nameShip(number) {
   say(find("#ship-title"), `Ship ${number}`);
   document.title = `Ship ${number} · Spaceship Power Service`;
@@ -132,7 +132,7 @@ function blank(section) {
 }
 
 function showRange(range, bounds, now) {
-  const { preset } = asked();
+  const { preset } = requested();
   for (const button of document.querySelectorAll("[data-range]")) {
     button.ariaPressed = String(button.dataset.range === preset);
   }
@@ -156,17 +156,17 @@ function askForToken(error) {
   find("#door").hidden = false;
   for (const each of ["#fleet-view", "#behind", "#empty", "#trouble"]) find(each).hidden = true;
   const known = token.get();
-  say(find("#door-why"), known || error.status === 403 ? error.message : "Its figures are for those who have one.");
+  say(find("#door-why"), known || error.status === 403 ? error.message : "Its data can be read with an access token only.");
   find("#forget").hidden = !known;
   find("#token").focus();
 }
 
 function go(change) {
   history.pushState(null, "", address(change));
-  refresh({ aloud: true });
+  refresh({ announced: true });
 }
 
-/** Choose a ship, from wherever on the page it is named. */
+/** Choose a ship. */
 function choose(ship) {
   go({ ship });
   nameShip(ship);
@@ -195,20 +195,20 @@ function listen() {
     token.set(find("#token").value.trim());
     find("#token").value = "";
     find("#forget").hidden = false;
-    refresh({ aloud: true });
+    refresh({ announced: true });
   });
   find("#forget").addEventListener("click", () => {
     token.forget();
     location.reload();
   });
-  find("#every").addEventListener("change", again);
+  find("#every").addEventListener("change", scheduleRefresh);
   find("#theme").addEventListener("change", ({ target }) => {
     localStorage.setItem("theme", target.value);
     document.documentElement.dataset.theme = target.value;
     redraw();
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
-  globalThis.addEventListener("popstate", () => refresh({ aloud: true }));
+  globalThis.addEventListener("popstate", () => refresh({ announced: true }));
   document.addEventListener("visibilitychange", () => document.hidden || refresh());
 }
 

@@ -1,12 +1,12 @@
-// The service's public API: the only place that knows its addresses, parameters and errors.
+// Client of the service's public API: the only module that knows its paths, parameters and errors.
 
 const TOKEN = "power-api-token";
 const MANY_SHIPS = 10_000;
 export const READINGS = 200;
-/** A ship may send more often now than its cadence says. */
+/** How many are requested, because a ship may send more often than its cadence. */
 const MORE_READINGS = 5000;
 
-/** An answer that is none, as one sentence. */
+/** An error of the API as one sentence. */
 export class ApiError extends Error {
   constructor(status, message) {
     super(message);
@@ -27,7 +27,7 @@ async function request(path, parameters, signal) {
     return await fetch(query.size ? `${path}?${query}` : path, { headers, signal, cache: "no-cache" });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new ApiError(0, "The service cannot be reached; what is shown is what was known last.");
+    throw new ApiError(0, "The service cannot be reached. The page shows the data loaded before.");
   }
 }
 
@@ -36,10 +36,10 @@ async function refusal(response) {
   const faults = (problem.errors ?? []).map((each) => each.problem).join("; ");
   const detail = [problem.detail, faults].filter(Boolean).join(": ");
   const sentence = {
-    401: token.get() ? "The service does not know this token." : "The service asks for an access token.",
-    404: detail || "This service does not offer that.",
-    429: "Too many requests at once; this is tried again in a moment.",
-    503: "The service cannot answer this now; it is tried again in a moment.",
+    401: token.get() ? "The access token is unknown to the service." : "The service needs an access token.",
+    404: detail || "The service does not have this.",
+    429: "Too many requests. The page will try again.",
+    503: "The service cannot answer this now. The page will try again.",
   };
   return new ApiError(response.status, sentence[response.status] ?? detail ?? `The answer was ${response.status}.`);
 }
@@ -55,13 +55,13 @@ const between = ({ start, end }) => ({ start: iso(start), end: iso(end) });
 
 const SLOT_S = 900;
 
-/** Columns of `resolution`, each with its moment `at` in ms, and how many of its `seconds` lie in the range. */
+/** Rows of a resolution, each with its start `at` in ms and the `seconds` of it in the range. */
 async function rows(path, range, resolution, parameters, signal) {
   const answer = await get(path, { ...parameters, ...between(range), resolution, detail: true }, signal);
   return timed(answer.data).map((row) => Object.assign(row, { seconds: row.seconds ?? SLOT_S }));
 }
 
-/** Add to each row its moment in ms, as `at`. */
+/** Add to each row its timestamp in ms, as `at`. */
 const timed = (data) => data.map((row) => Object.assign(row, { at: Date.parse(row.datetime) }));
 
 export const fleet = (range, resolution, signal) => rows("/data/fleet", range, resolution, {}, signal);
@@ -72,12 +72,12 @@ export async function topShips(range, count, signal) {
   return (await get("/topusers", { count, ...between(range), detail: true }, signal)).ships;
 }
 
-/** Every ship, by number. */
+/** All ships, by number. */
 export async function ships(signal) {
   const all = [];
   let after = null;
   do {
-    // oxlint-disable-next-line no-await-in-loop -- each answer tells where the next one begins
+    // oxlint-disable-next-line no-await-in-loop -- each answer tells where the next page begins
     const answer = await get("/ships", { limit: MANY_SHIPS, after }, signal);
     all.push(...answer.ships);
     after = answer.next;
@@ -98,18 +98,18 @@ export async function forecast(ship, range, signal) {
 
 export const deadLetters = (limit, signal) => get("/dead-letters", { limit }, signal);
 
-/** Which checks hold, and some figures of the process; null where they are not for the outside. */
+/** Checks and metrics of the service; null where they are not public. */
 export async function health(signal) {
   const response = await request("/readyz", {}, signal);
   if (response.status === 404) return null;
   const { checks } = await response.json().catch(() => ({}));
-  if (!checks) throw new ApiError(response.status, "The service does not say how its parts are.");
-  const metrics = await request("/metrics", {}, signal);
-  return { checks, figures: metrics.ok ? figures(await metrics.text()) : {} };
+  if (!checks) throw new ApiError(response.status, "The service does not report the state of its parts.");
+  const answer = await request("/metrics", {}, signal);
+  return { checks, metrics: answer.ok ? parseMetrics(await answer.text()) : {} };
 }
 
-/** Read the figures without labels from Prometheus' text format. */
-function figures(text) {
+/** Parse metrics without labels from Prometheus' text format. */
+function parseMetrics(text) {
   const found = text.matchAll(/^(power_\w+) (\S+)$/gm);
   return Object.fromEntries([...found].map(([, name, value]) => [name, Number(value)]));
 }

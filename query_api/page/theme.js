@@ -1,2 +1,2 @@
-// Light or dark as it was chosen here before, set before anything is painted.
+// Sets the chosen theme, before the page is painted.
 document.documentElement.dataset.theme = localStorage.getItem("theme") ?? "auto";

@@ -1,4 +1,4 @@
-"""The LSTM's model: trained per ship in the background, kept on disk, trained again when a day of new data has come."""
+"""The LSTM model: trained per ship in the background, saved to disk, and trained again after a day of new data."""
 
 import logging
 import threading
@@ -12,9 +12,9 @@ from typing import Final
 
 import numpy as np
 
-from query_api.forecast import lstm_net
-from query_api.forecast.fit import Fit, nothing, origins_of, stretch
+from query_api.forecast.fit import Fit, no_paths, origins_of, stretch
 from query_api.forecast.history import History
+from query_api.forecast.models import lstm_net
 from query_api.forecast.steps import DAY, DAY_S, STEPS, WEEK
 from shared.domain.errors import InvalidInput, PowerError, Problem
 from shared.domain.readings import F64
@@ -26,20 +26,20 @@ log = logging.getLogger(__name__)
 INSTALL = ".venv/bin/python -m pip install 'torch>=2.9'"
 LEAST_DAYS = 35
 HELD_OUT_DAYS = 56
-"""The last days, from which it does not learn: they say when to stop, and how far off it is."""
+"""The last days are held out of training: for early stopping and for the intervals."""
 FILES = 64
 UNDER_WAY = 4
 FORM = 1
-"""Files of another form are trained anew."""
+"""The version of the file format; other files are ignored."""
 
 
 class BeingTrained(PowerError):
-    """There is no model yet; it is under way."""
+    """The model is being trained."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trained:
-    """A network's weights, the slots (seconds since 1970) it knew and did not learn from, and what its numbers mean."""
+    """A network's weights and normalisation, the end of its history and of its training (seconds since 1970)."""
 
     trained_to_s: int
     held_out_s: int
@@ -49,7 +49,7 @@ class Trained:
 
 
 class Lstm:
-    """Forecasts by a network of its own for each ship."""
+    """Forecasts with one network for each ship."""
 
     name: Final = "lstm"
 
@@ -62,14 +62,14 @@ class Lstm:
         files: int = FILES,
         trainer: Callable[[int, History], "Trained"] | None = None,
     ) -> None:
-        """Prepare.
+        """Start without networks.
 
         Args:
-            folder: where the networks are kept; None for only in memory.
-            good_for_s: a network is used until so much newer data has come.
-            wait_s: how long a question waits for a network that is being trained; None for as long as it takes.
-            files: how many are kept, on disk and in memory.
-            trainer: what makes a network of a ship's history; `train`, unless told otherwise.
+            folder: where networks are saved; None keeps them in memory only.
+            good_for_s: how much newer data makes a network outdated.
+            wait_s: how long a query waits for training; None waits until it ends.
+            files: how many networks are kept on disk and in memory.
+            trainer: trains a network on a ship's history; `train` by default.
 
         """
         self._folder, self._good_for_s, self._wait_s, self._files = folder, good_for_s, wait_s, files
@@ -83,20 +83,20 @@ class Lstm:
         """See `Model`.
 
         Raises:
-            InvalidInput: PyTorch is not there, or the history is too short.
-            BeingTrained: it takes longer than anybody waits.
+            InvalidInput: PyTorch is not installed, or the history is too short.
+            BeingTrained: training takes longer than `wait_s`.
 
         """
         if lstm_net.torch_or_none() is None:
-            raise _not_for_here(f"lstm needs PyTorch, which is not installed: {INSTALL}, and start the service again")
+            raise _unusable(f"lstm needs PyTorch, which is not installed: {INSTALL}, and start the service again")
         if len(history) < LEAST_DAYS * DAY:
-            raise _not_for_here(
+            raise _unusable(
                 f"lstm needs {LEAST_DAYS} days of history before start, and there are {len(history) / DAY:.1f}"
             )
-        return _ahead(self._trained(ship, history), history, days)
+        return _predict(self._trained(ship, history), history, days)
 
     def _trained(self, ship: int, history: History) -> Trained:
-        """Find a network that has seen nothing later than this history, nor is much older; or train one."""
+        """Find a network that is not outdated and was trained on nothing later than this history; or train one."""
         with self._lock:
             found = self._find(ship, history.end_s)
             if found is not None:
@@ -105,14 +105,14 @@ class Lstm:
             future = self._under_way.get(key)
             if future is None:
                 if len(self._under_way) >= UNDER_WAY:
-                    raise BeingTrained("Other ships' networks are being trained; ask again in a while.")
+                    raise BeingTrained("Networks of other ships are being trained. Try again later.")
                 future = self._under_way[key] = Future()
-                # A daemon: a service that is told to stop does not wait for it.
+                # A daemon thread, so that a stop does not wait for it.
                 threading.Thread(target=self._train, args=(key, history, future), name="lstm", daemon=True).start()
         try:
             return future.result(self._wait_s)
         except NotYet:
-            raise BeingTrained(f"The network of ship {ship} is being trained; ask again in a while.") from None
+            raise BeingTrained(f"The network of ship {ship} is being trained. Try again later.") from None
 
     def _find(self, ship: int, end_s: int) -> Trained | None:
         oldest_s = end_s - self._good_for_s
@@ -132,12 +132,12 @@ class Lstm:
             del self._kept[next(iter(self._kept))]
 
     def _train(self, key: tuple[int, int], history: History, future: Future[Trained]) -> None:
-        """Train one network, when its turn comes: one at a time."""
+        """Train a network, one at a time."""
         ship = key[0]
         try:
             with self._turn:
                 trained = self._trainer(ship, history)
-        except BaseException as error:  # whoever waits for it has to be told
+        except BaseException as error:  # queries wait for the future
             log.exception("the network of ship %d could not be trained", ship)
             with self._lock:
                 del self._under_way[key]
@@ -152,7 +152,7 @@ class Lstm:
 
 
 def train(ship: int, history: History) -> Trained:
-    """Train a ship's network from nothing; what comes of it is the same each time."""
+    """Train a ship's network; deterministic."""
     held_out = min(HELD_OUT_DAYS, len(history) // DAY // 4) * DAY
     seen = history.kwh[:-held_out][history.weight[:-held_out] > 0]
     mean, scale = float(seen.mean()), history.before(len(history) - held_out).scale
@@ -161,39 +161,39 @@ def train(ship: int, history: History) -> Trained:
     return Trained(history.end_s, history.end_s - held_out * SLOT_S, mean, scale, weights)
 
 
-def _ahead(trained: Trained, history: History, days: list[int]) -> Fit:
-    """Look ahead from the end, and from each day that the network did not learn from."""
+def _predict(trained: Trained, history: History, days: list[int]) -> Fit:
+    """Predict from the end of the history, and from each held-out day."""
     hours = lstm_net.hours_of(history, trained.mean, trained.scale)
     origins = origins_of(history, 2 * WEEK)
     origins = origins[history.start_s + origins * SLOT_S >= trained.held_out_s]
     back = (len(history) - origins) // lstm_net.HOUR
     change = lstm_net.changes(trained.weights, hours, len(hours) - back) * trained.scale
     week = stretch(history.kwh, origins, -WEEK, 0) + np.repeat(change, lstm_net.HOUR, axis=1)
-    paths = nothing(len(origins))
+    paths = no_paths(len(origins))
     wanted = np.isin(np.arange(STEPS) // DAY, days)
     paths[:, wanted] = np.tile(week, STEPS // WEEK)[:, wanted]
     return Fit(paths[0], origins[1:], paths[1:])
 
 
-def _not_for_here(why: str) -> InvalidInput:
+def _unusable(why: str) -> InvalidInput:
     return InvalidInput("this model cannot be used", (Problem("model", why),))
 
 
 def _read(path: Path) -> Trained | None:
-    """Read a network; what cannot be read counts as not there. Nothing in the file is ever run."""
+    """Read a network, or return None if the file is invalid. No code in the file is executed."""
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             form, trained_to_s, held_out_s = file["whole"].tolist()
             mean, scale = file["numbers"].tolist()
             weights = {name[2:]: file[name] for name in file.files if name.startswith("w.")}
     except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile) as error:
-        log.warning("%s cannot be read (%s); that network is trained anew", path, error)
+        log.warning("%s cannot be read (%s); the network will be trained again", path, error)
         return None
     return Trained(trained_to_s, held_out_s, mean, scale, weights) if form == FORM else None
 
 
 def _write(folder: Path, ship: int, trained: Trained, files: int) -> None:
-    """Keep a network, whole or not at all, and only so many of all; without a disk it is in memory alone."""
+    """Save a network atomically, and delete the oldest files. Without a disk it stays in memory only."""
     whole = np.array([FORM, trained.trained_to_s, trained.held_out_s], np.int64)
     numbers = np.array([trained.mean, trained.scale])
     named = {f"w.{name}": value for name, value in trained.weights.items()}

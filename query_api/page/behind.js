@@ -1,4 +1,4 @@
-// What is behind the figures: messages that can never be stored, and whether the service's parts work.
+// Dead letters, and the health of the service's parts.
 
 import { ApiError, deadLetters, health } from "./api.js";
 import { cell, find, make, say } from "./dom.js";
@@ -8,15 +8,15 @@ import { count, length, moment, whole } from "./words.js";
 const SHOWN = 20;
 const CHECKS = {
   broker: ["Broker", "connected", "not connected: batches wait in the outbox"],
-  outbox: ["Outbox", "takes batches", "does not take batches, or they wait too long"],
+  outbox: ["Outbox", "accepts batches", "does not accept batches, or they wait too long"],
   store: ["Store", "answers", "does not answer"],
 };
 
 /** Show the newest dead letters. */
 export async function showDeadLetters(section, signal) {
   const { dead_letters: letters, count: all } = await deadLetters(SHOWN, signal);
-  const shown = all > letters.length ? `; here the newest ${letters.length}` : "";
-  say(find(".says", section), all ? `${count(all, "dead letter")}${shown}.` : "None: every message could be stored.");
+  const shown = all > letters.length ? `; the newest ${letters.length} are shown` : "";
+  say(find(".says", section), all ? `${count(all, "dead letter")}${shown}.` : "None: all messages could be stored.");
   find("tbody", section).replaceChildren(...letters.map((each) => line(each)));
   find(".scroll", section).hidden = !all;
   tile("letters", "Dead letters", whole(all), all ? "warn" : "good", all ? "could not be stored" : "none");
@@ -32,32 +32,32 @@ function line(letter) {
   return make("tr", {}, name, cell(why));
 }
 
-/** Show the checks, and what waits. */
+/** Show the checks, and the batches that wait. */
 export async function showHealth(section, signal) {
   const found = await health(signal).catch((error) => {
     if (error instanceof ApiError) unknown(section);
     throw error;
   });
   if (!found) {
-    say(find(".says", section), "The service does not show this at its front door; its dashboards do.");
+    say(find(".says", section), "Not available here; see the dashboards of the service.");
     return find("dl", section).replaceChildren();
   }
   const bad = Object.values(found.checks).filter((each) => !each).length;
-  say(find(".says", section), bad ? "Something is wrong." : "All of it works.");
-  const lines = [...Object.entries(found.checks).map((each) => check(each)), ...waiting(found.figures)];
+  say(find(".says", section), bad ? "At least one check fails." : "All checks pass.");
+  const lines = [...Object.entries(found.checks).map((each) => check(each)), ...waiting(found.metrics)];
   const names = Object.keys(found.checks).join(", ");
   tile("pipeline", "Pipeline", bad ? count(bad, "fault") : "works", bad ? "bad" : "good", names);
   return find("dl", section).replaceChildren(...lines);
 }
 
-/** Do not go on to say what held before. */
+/** Remove the previous state. */
 function unknown(section) {
   say(find(".says", section), "");
   find("dl", section).replaceChildren();
   tile("pipeline", "Pipeline", "not known", "warn");
 }
 
-/** A name and what holds for it. */
+/** A name and its value. */
 const pair = (name, value, state) => make("div", { data: { state } }, make("dt", {}, name), make("dd", {}, value));
 
 function check([name, holds]) {
@@ -65,14 +65,14 @@ function check([name, holds]) {
   return pair(title, holds ? `✓ ${good}` : `✗ ${bad}`, holds ? "good" : "bad");
 }
 
-/** What there is of these figures: of a service that sends nothing on, or before the broker has told, there is none. */
-function waiting(figures) {
-  const [batches, oldest] = [figures.power_outbox_batches, figures.power_outbox_oldest_seconds];
-  const [accepted, dropped] = [figures.power_ingest_batches_total, figures.power_broker_dropped_messages];
+/** The metrics that exist: a service without an outbox, or without data of the broker yet, has fewer. */
+function waiting(metrics) {
+  const [batches, oldest] = [metrics.power_outbox_batches, metrics.power_outbox_oldest_seconds];
+  const [accepted, dropped] = [metrics.power_ingest_batches_total, metrics.power_broker_dropped_messages];
   const many = (n) => count(n, "batch", "batches");
   const waits = batches > 0 ? `${many(batches)}, the oldest for ${length(oldest || 0)}` : "nothing";
   return [
-    batches >= 0 && pair("On their way to the store", waits, ""),
+    batches >= 0 && pair("Waiting to be stored", waits, ""),
     accepted >= 0 && pair("Accepted over HTTP since the start", many(accepted), ""),
     dropped > 0 && pair("Dropped by the broker", `▲ ${count(dropped, "message")}`, "warn"),
   ].filter(Boolean);

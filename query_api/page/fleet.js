@@ -1,26 +1,26 @@
-// The fleet: its figures at a glance, its energy over time, and who used most.
+// The fleet: its tiles, its energy over time, and the ships that used most.
 
 import { fleet, topShips } from "./api.js";
-import { bars, draw, kind, without } from "./charts.js";
+import { bars, draw, kind, hide } from "./charts.js";
 import { cell, fill, find, make, say, shipLink } from "./dom.js";
 import { address, columnEnd, lasts, resolution } from "./range.js";
 import { gaps, silent } from "./ships.js";
 import { count, energy, exact, moment, share, whole } from "./words.js";
 
 const TOP = 10;
-/** Of a large fleet some ship always has a gap: from here on a column counts as known. */
+/** In a large fleet some ship always has a gap: from this share on a column counts as whole. */
 const KNOWN = 0.95;
 const COLUMNS = [
   { title: "From (UTC)" },
   { title: "Energy, kWh", number: true },
   { title: "Average of a ship, kWh", number: true },
   { title: "Ships", number: true },
-  { title: "Known", number: true },
-  { title: "What is known" },
+  { title: "Covered", number: true },
+  { title: "State" },
 ];
 const TILES = ["energy", "ships", "silent", "gaps", "letters", "pipeline"];
 
-/** Show the fleet's energy in a range, and its total among the figures. */
+/** Show the fleet's energy in a range, and its total as a tile. */
 export async function showFleet(section, range, signal) {
   const step = resolution(range);
   const columns = (await fleet(range, step.name, signal)).map((row) => column(row, step));
@@ -30,7 +30,7 @@ export async function showFleet(section, range, signal) {
   const cells = (row) => [moment(row.at), ...figures(row), row.kind];
   fill(section, "Energy of the fleet", COLUMNS, () => columns.map((row) => cells(row)));
   tile("energy", "Energy in this range", columns.length ? energy(total) : "–");
-  if (!columns.length) return without(section);
+  if (!columns.length) return hide(section);
   return draw(section, (...how) => bars(columns, range, ...how));
 }
 
@@ -38,26 +38,26 @@ function column(row, step) {
   const end = columnEnd(row.at, step);
   const known = row.covered_seconds / (row.ships * row.seconds);
   const of = kind({ provisional: row.provisional, known: known >= KNOWN });
-  const sure = `${count(row.ships, "ship")}, ${share(known)} known`;
+  const sure = `${count(row.ships, "ship")}, ${share(known)} covered`;
   const says = `${moment(row.at)}: <b>${energy(row.sum)}</b>, ${of}<br>${sure}`;
   return { at: row.at, end, value: row.sum, avg: row.avg, ships: row.ships, share: known, kind: of, says };
 }
 
 function sentence(columns, total, step) {
-  if (!columns.length) return "Nobody reported for this time.";
+  if (!columns.length) return "No readings in this range.";
   const ships = columns.map((row) => row.ships);
   const [fewest, most] = [Math.min(...ships), Math.max(...ships)];
   const best = columns.reduce((top, row) => (row.value > top.value ? row : top));
   const who = fewest === most ? count(most, "ship") : `${whole(fewest)} to ${count(most, "ship")}`;
-  const peak = `most from ${moment(best.at)} on (${energy(best.value)})`;
+  const peak = `maximum at ${moment(best.at)} (${energy(best.value)})`;
   return `${energy(total)} from ${who}, ${peak}. Each column is ${lasts(step)}.`;
 }
 
-/** Show who used most in a range; gives the first of them. */
+/** Show the ships that used most in a range; returns the first. */
 export async function showLeaders(section, range, signal) {
   const ships = await topShips(range, TOP, signal);
   const most = ships[0]?.consumption;
-  say(find(".says", section), ships.length ? "Who used most in this range." : "Nobody reported for this time.");
+  say(find(".says", section), ships.length ? "The ships that used most in this range." : "No readings in this range.");
   find("tbody", section).replaceChildren(...ships.map((each) => leader(each, most)));
   find("table", section).hidden = !ships.length;
   return ships[0]?.spaceship_id ?? null;
@@ -71,16 +71,16 @@ function leader({ spaceship_id: ship, consumption, covered_share: known }, most)
   return make("tr", {}, name, used, cell(share(known), "number"));
 }
 
-/** Show the fleet's figures, from its list of ships. */
+/** Show the tiles about the list of ships. */
 export function showTiles(ships) {
   const quiet = ships.filter((each) => silent(each)).length;
   const holed = ships.filter((each) => gaps(each)).length;
   tile("ships", "Ships", whole(ships.length));
-  tile("silent", "Silent", whole(quiet), quiet ? "warn" : "good", quiet ? "look at them below" : "all report");
-  tile("gaps", "With gaps", whole(holed), holed ? "warn" : "good", holed ? "in what they reported" : "none");
+  tile("silent", "Silent", whole(quiet), quiet ? "warn" : "good", quiet ? "see the table below" : "all ships report");
+  tile("gaps", "With gaps", whole(holed), holed ? "warn" : "good", holed ? "in their readings" : "none");
 }
 
-/** Show one figure: a mark and words tell how it is, besides its colour. */
+/** Show one tile: its state is shown by a symbol and words as well as by colour. */
 export function tile(id, title, value, state = "", words = "") {
   const tiles = find("#tiles");
   let node = find(`[data-tile="${id}"]`, tiles);

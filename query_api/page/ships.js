@@ -1,4 +1,4 @@
-// The table of ships: who is silent, who has gaps; sorted, filtered and turned over without asking the service again.
+// The table of ships with their states. It is sorted, filtered and paged in the browser.
 
 import { cell, find, make, say, shipLink } from "./dom.js";
 import { address } from "./range.js";
@@ -7,7 +7,7 @@ import { count, energy, length, moment, share, whole } from "./words.js";
 const ROWS = 15;
 const SILENT_CADENCES = 3;
 const SILENT_LEAST_S = 900;
-/** Of a ship that has sent one reading only. */
+/** Assumed for a ship with one reading only. */
 const UNKNOWN_CADENCE_S = 8 * 3600;
 const WHOLE_SHARE = 0.95;
 const BADNESS = { silent: 0, gaps: 1, reporting: 2 };
@@ -16,7 +16,7 @@ export const silent = (ship) => ship.silent_for === null || ship.silent_for > Ma
 export const gaps = (ship) => ship.whole_share !== null && ship.whole_share < WHOLE_SHARE;
 
 const state = (ship) => (silent(ship) ? "silent" : gaps(ship) ? "gaps" : "reporting");
-/** `down`: the greatest first, when it is sorted by. */
+/** `down`: sorted in descending order at first. */
 const COLUMNS = [
   { title: "Ship", key: (ship) => ship.spaceship_id },
   { title: "State", key: (ship) => BADNESS[state(ship)] },
@@ -24,11 +24,11 @@ const COLUMNS = [
   { title: "Cadence", key: (ship) => ship.cadence ?? Infinity, number: true },
   { title: "Last 24 h", key: (ship) => ship.energy_24h ?? -Infinity, number: true, down: true },
   { title: "Last 30 days", key: (ship) => ship.energy_30d ?? -Infinity, number: true, down: true },
-  { title: "Whole", key: (ship) => ship.whole_share ?? 0, number: true },
+  { title: "Complete", key: (ship) => ship.whole_share ?? 0, number: true },
 ];
 const view = { ships: [], sort: 1, down: false, page: 0 };
 
-/** Make the table's head, and listen to what sorts, filters and turns over. */
+/** Create the table's head, and handle sorting, filtering and paging. */
 export function prepare(section) {
   const heads = COLUMNS.map(({ title, number }, i) => {
     const button = make("button", { type: "button", onclick: () => sortBy(section, i) }, title);
@@ -91,7 +91,7 @@ function wanted(section) {
 const is = (ship, kind) => !kind || kind === state(ship) || (kind === "gaps" && gaps(ship));
 
 function sentence(found, first, shown) {
-  if (!found.length) return "No ship is like that.";
+  if (!found.length) return "No ship matches.";
   const some = found.length === view.ships.length ? "" : `${whole(found.length)} of `;
   const all = `${some}${count(view.ships.length, "ship")}`;
   return shown === found.length ? `${all}.` : `${all}, ${whole(first + 1)} to ${whole(first + shown)} shown.`;
@@ -105,10 +105,10 @@ function line(ship) {
   return make("tr", {}, name, ...cells, ...numbers.map((text) => cell(text, "number")));
 }
 
-/** Say when a ship's last reading up to now was, if there is one. */
+/** A ship's last reading up to now as text. */
 export const lastReading = (ship) => moment(ship.last_reading && Date.parse(ship.last_reading));
 
-/** Say how a ship is. */
+/** A ship's state as text. */
 export function words(ship) {
   const since = ship.silent_for === null ? "until now" : `for ${length(ship.silent_for)}`;
   const ahead = ship.ahead !== null && `▶ clock ahead: ${moment(Date.parse(ship.ahead))}`;
@@ -116,7 +116,7 @@ export function words(ship) {
   return said.filter(Boolean).join(", ") || "✓ reporting";
 }
 
-/** Put new rows in place of those that are there, without taking the keyboard's place away. */
+/** Replace rows, and keep the keyboard focus. */
 function keepFocus(body, rows) {
   const ship = body.contains(document.activeElement) ? document.activeElement.dataset.ship : null;
   body.replaceChildren(...rows);

@@ -1,0 +1,1 @@
+"""The forecast models: linear (the default), seasonal naive and LSTM."""

@@ -1,1 +1,0 @@
-"""The page at `/`: a client of the public API that runs in a browser."""

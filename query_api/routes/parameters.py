@@ -1,0 +1,70 @@
+"""The query parameters that several routes have in common."""
+
+import re
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+from shared.contract.validation import MOMENT_SCHEMA, moment
+from shared.domain.readings import MAX_SHIP
+from shared.domain.slots import Window
+from shared.http.parameters import DIGITS
+
+_DASHED_TIME = re.compile(r"^(\d{4}-?\d\d-?\d\dT\d\d)-(\d\d)(?:-(\d\d)|(?!:))")
+_LOST_PLUS = re.compile(r" (?=\d\d(?::?\d\d)?$)")
+
+
+def _timestamp(text: object) -> int:
+    """Convert a timestamp in a URL: its time may be joined by `-`, and its `+` may have been decoded to a space."""
+    if isinstance(text, str):
+        text = _DASHED_TIME.sub(lambda found: ":".join(part for part in found.groups() if part), text)
+        text = _LOST_PLUS.sub("+", text) if "T" in text else text
+    return moment(text)
+
+
+TimestampUs = Annotated[int, BeforeValidator(_timestamp), MOMENT_SCHEMA]
+START = "Start of the window, included; no limit if omitted. Hours, minutes and seconds may be joined by `-`."
+END = "End of the window, excluded; no limit if omitted."
+ShipId = Annotated[int, Field(ge=0, le=MAX_SHIP, examples=[1]), DIGITS]
+
+
+class QueryParameters(BaseModel):
+    """The parameters of every query about a time."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    start: TimestampUs | None = Field(None, description=START, examples=["2018-08-24T00:00:00Z"])
+
+
+class Bounds(QueryParameters):
+    """A range of time, without a limit where a bound is omitted."""
+
+    end: TimestampUs | None = Field(None, description=END, examples=["2018-08-24T01:00:00Z"])
+
+    @field_validator("end")
+    @classmethod
+    def _in_order(cls, end: int | None, info: ValidationInfo) -> int | None:
+        start = info.data.get("start")
+        if end is not None and start is not None and end < start:
+            raise PydanticCustomError("order", "lies before start")
+        return end
+
+
+class WindowParameters(Bounds):
+    """A window of slots."""
+
+    detail: bool = Field(default=False, description="Adds to each row how complete it is.")
+
+    @property
+    def window(self) -> Window:
+        """The range, widened to whole slots."""
+        return Window.around(self.start, self.end)
+
+
+class ShipPath(BaseModel):
+    """A ship named in the path."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    spaceship_id: ShipId
