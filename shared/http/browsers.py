@@ -74,7 +74,7 @@ class Browsers:
         if host is None:  # as HTTP/1.0 has it, and no browser
             return True
         name = _name(host)
-        return name == "localhost" or name in self.hosts or _is_loopback(name)
+        return name in self.hosts or is_loopback(name)
 
 
 def _authority(origin: str) -> str:
@@ -89,8 +89,9 @@ def _name(host: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def _is_loopback(name: str) -> bool:
+def is_loopback(name: str) -> bool:
+    """Tell whether a host name or address is always this machine; brackets around an address do not matter."""
     try:
-        return ip_address(name.removeprefix("[").removesuffix("]")).is_loopback
-    except ValueError:
+        return name == "localhost" or ip_address(name.removeprefix("[").removesuffix("]")).is_loopback
+    except ValueError:  # a name, which may resolve to any address
         return False

@@ -3,9 +3,9 @@
 import re
 import ssl
 from collections.abc import Mapping
-from ipaddress import ip_address
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
@@ -17,53 +17,41 @@ from shared.contract.validation import moment, problems
 from shared.domain.errors import InvalidSettings
 from shared.domain.slots import SLOT_S
 from shared.domain.timestamps import LAST_US, US_PER_S
-from shared.http.browsers import Browsers
+from shared.http.browsers import Browsers, is_loopback
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 MAX_GAP_S = 31 * 24 * 3600
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
-class _SecretFile(NamedTuple):
-    """A file that holds a secret, and the variable that names it."""
-
-    variable: str
-    path: str
-    is_second: bool
-    """Whether the secret is also set directly."""
-
-    def read(self) -> str:
-        known = {"variable": self.variable}
-        if self.is_second:
-            raise PydanticCustomError("twice", "is set, and so is {variable}: only one of them may be", known)
-        try:
-            content = Path(self.path).read_text("utf-8").strip()
-        except (OSError, ValueError) as error:
-            why = getattr(error, "strerror", None) or "it is not UTF-8"
-            raise PydanticCustomError("file", "cannot be read from {variable}: {why}", {**known, "why": why}) from None
-        if not content:
-            raise PydanticCustomError("file", "is empty in the file that {variable} names", known)
-        return content
+def _secret(variable: str, path: str, *, is_second: bool) -> str:
+    """Return the secret in the file that a variable names; a second value of the same secret is an error."""
+    if is_second:
+        raise PydanticCustomError("twice", f"is set, and so is {variable}: only one of them may be")
+    try:
+        content = Path(path).read_text("utf-8").strip()
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "it is not UTF-8"
+        raise PydanticCustomError("file", "cannot be read from {file}: {why}", {"file": variable, "why": why}) from None
+    if not content:
+        raise PydanticCustomError("file", f"is empty in the file that {variable} names")
+    return content
 
 
-_OR_IN_FILE = BeforeValidator(lambda given: given.read() if isinstance(given, _SecretFile) else given)
+_OR_IN_FILE = BeforeValidator(lambda given: given() if callable(given) else given)
 Secret = Annotated[Annotated[str, Field(min_length=1)] | None, Field(repr=False), _OR_IN_FILE]
 """A setting `X` whose value can be in a file instead, as container engines provide secrets: `X_FILE` names the file."""
 
 
 class _Environment(EnvSettingsSource):
-    """Reads the fields from environment variables, and secrets also from files."""
-
-    def __init__(self, settings_cls: type[BaseSettings], environ: Mapping[str, str]) -> None:
-        super().__init__(settings_cls)
-        self.env_vars = environ
+    """Reads each field from its variable, and each secret also from its file."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         value, variable, is_complex = super().get_field_value(field, field_name)
         path = self.env_vars.get(f"{variable}_FILE")
-        if path is None or _OR_IN_FILE not in field.metadata:
-            return value, variable, is_complex
-        return _SecretFile(f"{variable}_FILE", path, is_second=value is not None), variable, is_complex
+        if path is not None and _OR_IN_FILE in field.metadata:
+            value = partial(_secret, f"{variable}_FILE", path, is_second=value is not None)
+        return value, variable, is_complex
 
 
 class Settings(BaseSettings):
@@ -78,7 +66,9 @@ class Settings(BaseSettings):
         cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Use `_Environment` over the variables that `load` was given, and no other source."""
-        return (_Environment(settings_cls, init_settings()),)
+        source = _Environment(settings_cls)
+        source.env_vars = init_settings()
+        return (source,)
 
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> Self:
@@ -192,7 +182,7 @@ class ListenerSettings(Settings):
     @field_validator("http_host")
     @classmethod
     def _is_local_or_needs_tokens(cls, host: str, info: ValidationInfo) -> str:
-        if info.data.get("api_tokens_file", Path()) is None and not _is_loopback(host):
+        if info.data.get("api_tokens_file", Path()) is None and not is_loopback(host):
             raise PydanticCustomError(
                 "open", "can be reached from other machines, so POWER_API_TOKENS_FILE must be set"
             )
@@ -233,13 +223,6 @@ class ReadingSettings(Settings):
     def rules(self) -> Rules:
         """The rules that batches are checked against."""
         return Rules(self.allow_negative, self.max_gap_s * US_PER_S, self.max_ahead_s * US_PER_S, self.oldest_us)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:  # a host name, which may resolve to any address
-        return False
 
 
 class IngestSettings(BrokerSettings, HttpSettings, FolderSettings, ReadingSettings):

@@ -173,7 +173,7 @@ def test_beyond_this_machine_no_service_starts_without_tokens(service: str, tmp_
     environ["POWER_HTTP_PORT"] = str(free_port())
     command = [sys.executable, "-P", "-m", service]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
-    why = "POWER_HTTP_HOST is not this machine alone, so POWER_API_TOKENS_FILE must be set"
+    why = "POWER_HTTP_HOST can be reached from other machines, so POWER_API_TOKENS_FILE must be set"
     assert (done.returncode, done.stderr) == (2, f"{why}\n")
 
 
