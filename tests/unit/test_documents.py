@@ -37,5 +37,6 @@ def test_every_link_leads_somewhere(path: str) -> None:
             assert anchor in _anchors(str(file)), target
 
 
-def test_security_policy_is_found_from_the_readme() -> None:
-    assert "](SECURITY.md)" in (ROOT / "README.md").read_text("utf-8")
+@pytest.mark.parametrize("document", ["CONTRIBUTING.md", "SECURITY.md"])
+def test_document_is_found_from_the_readme(document: str) -> None:
+    assert f"]({document})" in (ROOT / "README.md").read_text("utf-8")
