@@ -151,7 +151,7 @@ def test_a_tool_that_is_not_known_says_so_in_one_line(door: Door, environ: dict[
     assert done.returncode == 1
     url = f"http://{HOST}:{door.service.port}"
     assert (
-        done.stderr.splitlines()[-1] == f"{url} asks for an access token that it knows; give it one in POWER_API_TOKEN"
+        done.stderr.splitlines()[-1] == f"{url} requires a valid access token: set POWER_API_TOKEN"
     )
     assert "1234" not in done.stderr
     assert "Traceback" not in done.stderr
