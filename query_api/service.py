@@ -59,7 +59,7 @@ def query_service(settings: QuerySettings, registry: CollectorRegistry) -> Itera
         forecast.routes(store, errors, settings.data_dir / forecast.FOLDER, heavy),
         serving.routes(),
     )
-    checks = {"store": health.answers(store.ping)}
+    checks = {"store": health.is_available(store.ping)}
     try:
         yield QueryService(routes, checks, MOST + PLACES, forecast.warm_up, streams.end)
     finally:

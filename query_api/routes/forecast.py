@@ -22,7 +22,7 @@ from query_api.interface.forecasts import FORECAST, ForecastParameters
 from shared.domain.errors import Unavailable
 from shared.http.app import Routes, problem
 from shared.http.parameters import parse
-from shared.runtime.process import keep_what_is_made
+from shared.runtime.process import freeze_startup_objects
 from shared.store.port import EnergyReader
 
 TRAINING_RETRY_S = 15
@@ -61,7 +61,7 @@ def warm_up() -> None:
 
     def load() -> None:
         linear.warm_up()
-        keep_what_is_made()
+        freeze_startup_objects()
 
     threading.Thread(target=load, name="warm-up", daemon=True).start()
 
