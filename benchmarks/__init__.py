@@ -1,4 +1,4 @@
-"""`./power bench`: how fast and how big the service is here, each figure beside a baseline of the same run."""
+"""`./power bench`: measures speed and memory on this machine, each beside a baseline of the same run."""
 
 import importlib
 import shutil
@@ -22,34 +22,40 @@ from shared.runtime.process import on_stop
 MEASUREMENTS = {
     "rule": "the normalisation rule alone",
     "throughput": "batches over MQTT and over HTTP, until stored",
-    "outbox": "POSTs with the outbox and without it",
-    "drain": "an outbox that an outage has filled",
+    "outbox": "POSTs with and without the outbox",
+    "drain": "emptying a full outbox after an outage",
     "messages": "single readings over MQTT, until stored",
-    "latency": "from a POST until a GET shows it",
-    "queries": "the answers of the query service",
-    "history": "one reading for a ship with little or much history",
+    "latency": "from a POST until a GET returns its reading",
+    "queries": "answers of the query service",
+    "history": "storing one reading of a ship with little or much history",
     "page": "the page in a browser",
-    "memory": "the worker's memory while readings pass",
+    "memory": "the worker's memory under load",
 }
 WHEN_NAMED = {"page"}
-"""Not taken unless named by `--only`: it takes some ten minutes to fill."""
+"""Only measured when named by `--only`: filling its store takes some ten minutes."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Describe the options."""
+    """Add the options."""
     what = "; ".join(f"{name}: {text}" for name, text in MEASUREMENTS.items())
-    few = f"just these ({what}); not taken unless named: {', '.join(sorted(WHEN_NAMED))}"
+    few = f"measure only these ({what}); only measured when named: {', '.join(sorted(WHEN_NAMED))}"
     parser.add_argument("--only", nargs="+", choices=MEASUREMENTS, metavar="NAME", help=few)
     parser.add_argument(
         "--store",
         choices=("embedded", "influxdb"),
         default="embedded",
-        help="over which store (default embedded); influxdb is the one of INFLUXDB_URL, or else started here",
+        help="the store (default embedded); influxdb uses the server at INFLUXDB_URL, or starts one",
     )
-    parser.add_argument("--quick", action="store_true", help="smaller sizes and fewer rounds: a first look, no verdict")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the table and every round's figure there too")
+    parser.add_argument("--quick", action="store_true", help="smaller sizes and fewer rounds, for a rough result")
     parser.add_argument(
-        "--data", type=Path, default=ROOT / "data", metavar="DIR", help="on which disk; what is put there is removed"
+        "--json", type=Path, metavar="FILE", help="also write the table and the result of every round to this file"
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=ROOT / "data",
+        metavar="DIR",
+        help="folder for the measurements' files, which are removed afterwards",
     )
 
 
@@ -70,7 +76,7 @@ def run(arguments: Namespace) -> int:
     sys.stdout.write(f"\n{as_text(rows)}\n\n{machine(name)}\n")
     if arguments.quick:
         sys.stdout.write(
-            "--quick: smaller sizes and fewer rounds than the goals are set for; take the last column as a hint.\n"
+            "--quick: the goals are set for larger sizes and more rounds, so the last column is only a hint.\n"
         )
     if arguments.json:
         arguments.json.write_text(as_json(rows, name, quick=arguments.quick), "utf-8")
@@ -84,12 +90,12 @@ def _database(store: str, folder: Path) -> AbstractContextManager[Database]:
 
 
 def _interrupt() -> None:
-    """Have everything that we started ended on the way out."""
+    """Raise, so that every process that we started is stopped on the way out."""
     raise KeyboardInterrupt
 
 
 def _measured(name: str, options: Options) -> list[Row]:
-    """Take one measurement; one that fails must not cost the others."""
+    """Run one measurement; if it fails, the others still run."""
     module = importlib.import_module(f"benchmarks.{name}")
     try:
         rows: list[Row] = module.measure(options)

@@ -1,4 +1,4 @@
-"""What the measurements need of the database behind a store; `embedded` and `influxdb` are the two there are."""
+"""What the measurements need from a database; `embedded` and `influxdb` implement it."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -15,17 +15,17 @@ from shared.store.sqlite import SqliteStore
 
 @dataclass(frozen=True, slots=True)
 class Goals:
-    """What is wanted of the service with a store.
+    """The goals of the service with one store.
 
     Attributes:
-        mqtt_per_s: readings per second, in batches over MQTT.
+        mqtt_per_s: readings per second in batches over MQTT, at least.
         http_per_s: the same over HTTP.
-        share: of the rate of bare writes, for batches over MQTT; 0 where there is no such goal.
-        year_ms: for a year of one ship.
-        fleet_ms: for any answer about the fleet.
-        ships_ms: for what is told of every ship.
-        top_of_month: whether the top users of a month are such an answer, besides those of all time.
-        growth: how many times as long an answer about the fleet may take with ten times as many ships, if that counts.
+        share: the fraction of the rate of bare writes for batches over MQTT, at least; 0 for no such goal.
+        year_ms: for a year of one ship, at most.
+        fleet_ms: for each answer about the fleet, at most.
+        ships_ms: for GET /ships, at most.
+        top_of_month: whether to measure the top users of a month, besides those of all time.
+        growth: by which factor fleet answers may slow down with ten times as many ships; None for no such goal.
 
     """
 
@@ -39,23 +39,23 @@ class Goals:
     growth: float | None
 
 
-class Look(Protocol):
-    """Another process's view of a store; looking costs the service next to nothing."""
+class Poller(Protocol):
+    """A client that polls a store for stored batches, at almost no cost for the service."""
 
     pause_s: float
-    """How long to wait before looking again."""
+    """How long to wait between two polls."""
 
     def missing(self, batches: Sequence[Batch]) -> Sequence[Batch]:
-        """Give those of some batches that are perhaps not stored yet; they continue what their ships have stored."""
+        """Return the batches that may not be stored yet; batches of a ship must be later than all its stored ones."""
         ...
 
     def close(self) -> None:
-        """Look no more."""
+        """Close the connection."""
         ...
 
 
-class Bare(Protocol):
-    """A client of the database that does without the service what is to be compared with it."""
+class BareClient(Protocol):
+    """A client that writes to and reads from the database directly, as the baseline for the service."""
 
     writes: str
     """What `prepared` does, in words."""
@@ -63,11 +63,11 @@ class Bare(Protocol):
     """What `year` does, in words."""
 
     def prepared(self, batches: Sequence[Batch]) -> Callable[[], None]:
-        """Give what writes the readings of some batches and their slots; only the writing itself is left to do."""
+        """Return a function that writes the readings and slots of batches, which are encoded beforehand."""
         ...
 
     def year(self) -> None:
-        """Read the slots of ship 0, and write them down as JSON."""
+        """Read the slots of ship 0 and encode them as JSON."""
         ...
 
     def close(self) -> None:
@@ -76,7 +76,7 @@ class Bare(Protocol):
 
 
 class Place(Protocol):
-    """Where one service stores, apart from all others; empty at first."""
+    """The storage of one service; empty at first."""
 
     @property
     def folder(self) -> Path:
@@ -88,12 +88,12 @@ class Place(Protocol):
         """The settings of the store."""
         ...
 
-    def look(self) -> Look:
-        """Look at the store; a service must have been started."""
+    def poller(self) -> Poller:
+        """Connect to the store; a service must have been started."""
         ...
 
-    def bare(self) -> Bare:
-        """Write to or read from the place without the service."""
+    def bare_client(self) -> BareClient:
+        """Connect to the database without the service."""
         ...
 
 
@@ -103,7 +103,7 @@ def open_store_in(place: Place, *, cache_kib: int = 8192) -> SqliteStore | Influ
 
 
 class Database(Protocol):
-    """One database with room for several stores."""
+    """One database, which can hold several stores."""
 
     kind: str
     """The store's name for `./power up --store`."""
@@ -115,5 +115,5 @@ class Database(Protocol):
         ...
 
     def new_place(self, folder: Path) -> Place:
-        """Make room for a store; the folder is for the service's own files."""
+        """Create an empty store; the folder is for the service's own files."""
         ...

@@ -1,6 +1,6 @@
-"""A gateway without its outbox, to hold the one with it against: a batch is answered when the broker has confirmed it.
+"""A gateway without an outbox, as a baseline: it answers a POST when the broker has confirmed the batch.
 
-That is what the gateway did before it had an outbox. Routes, checks and server are those of today.
+Routes, checks and server are those of the real gateway.
 """
 
 import os
@@ -33,7 +33,7 @@ IN_FLIGHT = 1000
 
 
 class Direct:
-    """Stands in for the outbox: hands each batch to the broker, and waits for its word."""
+    """Replaces the outbox: publishes each batch, and waits for the PUBACK."""
 
     def __init__(self, host: str, port: int) -> None:
         """Connect."""
@@ -44,7 +44,7 @@ class Direct:
         connected = threading.Event()
 
         def published(_c: Client, _u: Any, mid: int, code: ReasonCode, _p: Properties | None) -> None:
-            self._codes[mid] = code  # paho wakes whoever waits for it after this
+            self._codes[mid] = code  # paho wakes the waiting thread after this
 
         self._client.on_publish = published
         self._client.on_connect = lambda *_: connected.set()
@@ -62,18 +62,18 @@ class Direct:
         """See `Acceptor`.
 
         Raises:
-            Unavailable: the broker does not take it.
+            Unavailable: the broker does not confirm it.
 
         """
         info = self._client.publish(readings_topic(entry.ship), entry.payload, qos=1)
         if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS:
-            info.wait_for_publish(CONFIRMED_WITHIN_S)  # says nothing on a time-out
+            info.wait_for_publish(CONFIRMED_WITHIN_S)  # returns also on a timeout
         code = self._codes.pop(info.mid, None)
         if code is None or code.value:
-            raise Unavailable(f"the broker has not taken the batch: {code}")
+            raise Unavailable(f"the broker has not confirmed the batch: {code}")
         return Fate(entry.batch_id, entry.ship, entry.readings, "accepted"), True
 
-    def fate(self, batch_id: UUID, access: Access) -> Fate | None:  # noqa: ARG002  # it remembers none
+    def fate(self, batch_id: UUID, access: Access) -> Fate | None:  # noqa: ARG002  # no status is kept
         """See `Acceptor`."""
         return None
 
@@ -83,7 +83,7 @@ class Direct:
 
 
 def main() -> None:
-    """Serve until told to stop."""
+    """Serve until a signal stops the process."""
     settings = IngestSettings.load(os.environ)
     registry = metrics.new_registry()
     direct = Direct(settings.mqtt_host, settings.mqtt_port)

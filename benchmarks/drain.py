@@ -1,4 +1,4 @@
-"""An outbox that an outage has filled: how soon the service is ready, and how fast it empties while more comes."""
+"""Emptying a full outbox after an outage: the time until ready, and the rate while more POSTs arrive."""
 
 import hashlib
 import itertools
@@ -32,7 +32,7 @@ NORMAL_ROUNDS = 3
 OUTBOX_MAX_BYTES = 2 * 2**30
 SENDERS = 4
 SENT_SHARE = 0.25
-"""What is posted meanwhile, of the normal rate."""
+"""The rate of POSTs during the emptying, as a fraction of the normal rate."""
 SAMPLE_S = 0.25
 
 
@@ -59,25 +59,25 @@ def measure(options: Options) -> list[Row]:
     p99 = quantiles(answered_ms, n=100, method="inclusive")[-1]
     return [
         Row(
-            f"{what}: until stored, while {len(answered_ms):,} POSTs were answered (p99 {p99:.0f} ms)",
+            f"{what}: until stored, during {len(answered_ms):,} POSTs (p99 {p99:.0f} ms)",
             f"{drained:,.0f} readings/s",
-            f"POSTs until stored, with nothing in the outbox: {rate:,.0f} readings/s",
+            f"POSTs until stored, with an empty outbox: {rate:,.0f} readings/s",
             drained / rate,
             f"{WANTED_SHARE:.0%} of the baseline",
             holds=drained >= WANTED_SHARE * rate,
             samples={"readings/s": [drained], "normal readings/s": normal, "POST ms": answered_ms},
         ),
         Row(
-            "the gateway's memory meanwhile",
+            "the gateway's memory during that",
             f"max {max(mib):.0f} MiB",
-            f"when it was ready: {mib[0]:.0f} MiB",
+            f"when it became ready: {mib[0]:.0f} MiB",
             max(mib) / mib[0],
-            f"no more than {WANTED_GROWTH_MIB} MiB above",
+            f"at most {WANTED_GROWTH_MIB} MiB more",
             holds=max(mib) - mib[0] <= WANTED_GROWTH_MIB,
             samples={"MiB": mib},
         ),
         Row(
-            "the service's start with it, until ready",
+            "start of the service with the full outbox, until ready",
             f"{service.start_s:.1f} s",
             f"with an empty one: {ready_s:.1f} s",
             service.start_s / ready_s,
@@ -96,7 +96,7 @@ def _normal(service: Service, batches: Sequence[Batch]) -> float:
 
 
 def _filled(place: Place, fill_bytes: int) -> list[Batch]:
-    """Fill the outbox of a place as a gateway does whose broker is away; give what is in it."""
+    """Fill the outbox of a place, as a gateway without a broker does; return its batches."""
     made: list[Batch] = []
     outbox = Outbox(place.folder, OUTBOX_MAX_BYTES)
     days = itertools.count()
@@ -121,10 +121,10 @@ def _entry(batch: Batch) -> Entry:
 
 @contextmanager
 def _posting(port: int, per_s: float) -> Iterator[list[float]]:
-    """POST so many batches a second, from ships of their own; yields how long each answer took, in ms.
+    """POST batches of other ships at a fixed rate; yields the durations of the POSTs, in ms.
 
     Raises:
-        Unavailable: one was not accepted.
+        Unavailable: a POST was not accepted.
 
     """
     stop, took_ms, failed = threading.Event(), list[float](), list[str]()
@@ -160,7 +160,7 @@ def _posting(port: int, per_s: float) -> Iterator[list[float]]:
 
 @contextmanager
 def _watched(process: psutil.Process) -> Iterator[list[float]]:
-    """Sample a process's resident memory; yields the samples in MiB, of which the first is there at once."""
+    """Sample a process's resident memory; yields the list of samples, in MiB, which has one from the start."""
     stop, mib = threading.Event(), [process.memory_info().rss / 2**20]
 
     def sample() -> None:

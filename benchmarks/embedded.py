@@ -1,4 +1,4 @@
-"""The embedded store under measurement: SQLite, beside bare SQLite."""
+"""The embedded store (SQLite), and bare SQLite as its baseline."""
 
 import itertools
 import json
@@ -21,7 +21,7 @@ Rows = list[tuple[Any, ...]]
 
 
 class EmbeddedDatabase:
-    """SQLite, a file for each store."""
+    """SQLite, with one file per store."""
 
     kind = "embedded"
     goals = Goals(
@@ -52,16 +52,16 @@ class EmbeddedPlace:
         """See `Place`."""
         return {"POWER_STORE": "embedded", "POWER_DATA_DIR": str(self.folder)}
 
-    def look(self) -> "_Look":
+    def poller(self) -> "_Poller":
         """See `Place`."""
-        return _Look(self.folder)
+        return _Poller(self.folder)
 
-    def bare(self) -> "_Bare":
+    def bare_client(self) -> "_BareClient":
         """See `Place`."""
-        return _Bare(self.folder)
+        return _BareClient(self.folder)
 
 
-class _Look:
+class _Poller:
     pause_s = 0.005
 
     def __init__(self, folder: Path) -> None:
@@ -71,7 +71,7 @@ class _Look:
         self._file.close()
 
     def missing(self, batches: Sequence[Batch]) -> Sequence[Batch]:
-        """Look for one at a time; a transaction shows whole or not at all."""
+        """Check one batch at a time; a transaction becomes visible as a whole."""
         return list(itertools.dropwhile(self._is_there, batches))
 
     def _is_there(self, batch: Batch) -> bool:
@@ -80,8 +80,8 @@ class _Look:
         return found is not None
 
 
-class _Bare:
-    """The tables of the store, without what keeps its roll-ups."""
+class _BareClient:
+    """Uses the tables of the store, without the triggers of its roll-ups."""
 
     writes = "bare SQLite upserts of the same readings and slots"
     reads = "bare SQLite SELECT and json.dumps of the same rows"
@@ -99,7 +99,7 @@ class _Bare:
         json.dumps(rows.fetchall())
 
     def prepared(self, batches: Sequence[Batch]) -> Callable[[], None]:
-        """Prepare transactions as large as the worker's."""
+        """Use transactions as large as the worker's."""
         for (name,) in self._connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall():
             self._connection.execute(f'DROP TRIGGER "{name}"')
         per_transaction = max(Limits().readings // A_DAY, 1)
@@ -117,7 +117,7 @@ class _Bare:
 
 
 def _table_rows(batches: Sequence[Batch]) -> tuple[Rows, Rows]:
-    """Give what the two tables will hold of batches, as the rows that SQLite takes."""
+    """Return the rows of batches in the two tables, readings and slots."""
     readings = readings_of(batches)
     slots = normalize(readings)
     moments, values = readings.moment_us.tolist(), readings.value.tolist()

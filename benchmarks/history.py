@@ -1,4 +1,4 @@
-"""What one reading costs the worker, for a ship with ten readings in its history and for one with a million."""
+"""The time to store one reading of a ship, with ten readings in its history and with a million."""
 
 import random
 from collections.abc import Callable
@@ -26,22 +26,22 @@ WORKER_CACHE_KIB = 65_536
 
 @dataclass(slots=True)
 class _Ship:
-    """A ship whose readings come every five minutes, and how many it has."""
+    """A ship with readings every five minutes, and their number."""
 
     number: int
     count: int
 
     def next(self) -> Readings:
-        """Give the reading that comes next."""
+        """Return the next reading."""
         self.count += 1
         return self.at(np.array([self.count - 1]) * STEP_S)
 
     def late(self) -> Readings:
-        """Give one that falls between two that are there, anywhere but near the ends."""
+        """Return a reading between two stored ones, at a random place away from the ends."""
         return self.at(np.array([random.randint(FEW // 2, self.count - FEW // 2) * STEP_S - STEP_S // 2]))
 
     def at(self, since_s: I64) -> Readings:
-        """Give readings of these moments."""
+        """Return readings at these seconds after the start."""
         n = len(since_s)
         value = np.random.default_rng().uniform(0, 3000, n).round(1)
         moment_us = (START_S + since_s) * US_PER_S
@@ -54,14 +54,14 @@ Case = Callable[[ReadingStore, _Ship], float]
 def measure(options: Options) -> list[Row]:
     """Measure milliseconds per batch of one reading, each in a transaction of its own, on a real disk."""
     cases: dict[str, Case] = {
-        "in order, neighbours remembered": _remembered,
-        "in order, nothing remembered": _cold,
-        "late, into the middle": _late,
+        "in order, neighbours in the cache": _cached,
+        "in order, nothing in the cache": _uncached,
+        "late, between two others": _late,
     }
     many, rounds = options.size(1_000_000, 100_000), options.size(200, 50)
     store = open_store_in(options.new_place(), cache_kib=WORKER_CACHE_KIB)
     large = _Ship(0, many)
-    # A new one for every round: it must not get a history on the way.
+    # A new ship for every round, so that its history stays small.
     small = [_Ship(number, FEW) for number in range(1, len(cases) * (rounds + 1) + 1)]
     _fill(store, [large, *small])
     rows = [_compared(store, what, case, large, small[i :: len(cases)]) for i, (what, case) in enumerate(cases.items())]
@@ -84,14 +84,14 @@ def _compared(store: ReadingStore, what: str, case: Case, large: _Ship, small: l
     )
 
 
-def _remembered(store: ReadingStore, ship: _Ship) -> float:
+def _cached(store: ReadingStore, ship: _Ship) -> float:
     recorder = Recorder(store, DEFAULT_MAX_GAP_US)
     recorder.record(ship.next())
     reading = ship.next()
     return milliseconds(lambda: recorder.record(reading))
 
 
-def _cold(store: ReadingStore, ship: _Ship) -> float:
+def _uncached(store: ReadingStore, ship: _Ship) -> float:
     recorder, reading = Recorder(store, DEFAULT_MAX_GAP_US), ship.next()
     return milliseconds(lambda: recorder.record(reading))
 
@@ -102,11 +102,11 @@ def _late(store: ReadingStore, ship: _Ship) -> float:
 
 
 def _fill(store: ReadingStore, ships: list[_Ship]) -> None:
-    """Put histories straight into the store: the same readings and slots that the worker would."""
+    """Write histories directly to the store: the same readings and slots as the worker."""
     readings = Readings.concat([ship.at(np.arange(ship.count) * STEP_S) for ship in ships])
     slots = normalize(readings)
     for first in tqdm(range(0, len(readings), PART), desc="storing histories", unit="part", leave=False):
         with store.transaction():
             store.put_readings(readings[first : first + PART])
-            part = slots[first : first + PART]  # there are fewer of them: the last parts are empty
+            part = slots[first : first + PART]  # fewer than readings, so the last parts are empty
             store.put_slots(part, part.emptied())

@@ -1,4 +1,4 @@
-"""The store in InfluxDB under measurement, beside bare writes to and queries of the same server."""
+"""The InfluxDB store, and bare requests to the same server as its baseline."""
 
 import json
 import os
@@ -29,15 +29,15 @@ from shared.store.influx.server import LINES, NS_PER_S, NS_PER_US, Account, Serv
 
 OK = 200
 FEW_S = 3600
-"""Slots less than this apart are looked for together."""
+"""Slots closer than this are queried together."""
 
 
 @contextmanager
 def influx_database(folder: Path) -> Iterator["InfluxDatabase"]:
-    """Use the InfluxDB of INFLUXDB_URL, else start one in a folder; what is made there is dropped at the end.
+    """Use the server at INFLUXDB_URL, or start one in a folder; databases created here are dropped at the end.
 
     Raises:
-        Unavailable: it does not answer, or does not start.
+        Unavailable: the server does not answer, or does not start.
 
     """
     given = os.environ.get("INFLUXDB_URL")
@@ -51,7 +51,7 @@ def influx_database(folder: Path) -> Iterator["InfluxDatabase"]:
 
 
 class _Client:
-    """A client of InfluxDB without any store, on one connection."""
+    """A minimal InfluxDB client on one connection."""
 
     def __init__(self, settings: StoreSettings, database: str = "") -> None:
         user, is_pair, password = (settings.influxdb_token or "").partition(":")
@@ -83,7 +83,7 @@ class _Client:
 
 
 class InfluxDatabase:
-    """A server, with a database for each store: on 2.x a bucket, which the token must be allowed to make."""
+    """A server with one database per store, or on 2.x one bucket, which the token must be allowed to create."""
 
     kind = "influxdb"
     goals = Goals(
@@ -98,7 +98,7 @@ class InfluxDatabase:
     )
 
     def __init__(self, settings: StoreSettings) -> None:
-        """Use the server of some settings."""
+        """Connect to the server of the settings."""
         self._settings = settings
         client = _Client(settings)
         self._version = client.version()
@@ -117,7 +117,7 @@ class InfluxDatabase:
         return InfluxPlace(folder, self._settings.model_copy(update={"influxdb_bucket": bucket}))
 
     def drop(self) -> None:
-        """Drop all that was made."""
+        """Drop all databases that were created."""
         for drop in self._drops:
             with suppress(Unavailable, ApiException, urllib3.exceptions.HTTPError):
                 drop()
@@ -133,9 +133,7 @@ class InfluxDatabase:
         try:
             bucket = api.create_bucket(bucket_name=name, org=org)
         except ApiException as error:
-            raise Unavailable(
-                f"InfluxDB at {url} makes no bucket for the bench: {error.status} {error.body}"
-            ) from error
+            raise Unavailable(f"InfluxDB at {url} refuses to create a bucket: {error.status} {error.body}") from error
         self._drops.append(lambda: api.delete_bucket(bucket))
 
 
@@ -156,17 +154,17 @@ class InfluxPlace:
             "INFLUXDB_BUCKET": self.settings.influxdb_bucket,
         }
 
-    def look(self) -> "_Look":
+    def poller(self) -> "_Poller":
         """See `Place`."""
-        return _Look(self.settings)
+        return _Poller(self.settings)
 
-    def bare(self) -> "_Bare":
+    def bare_client(self) -> "_BareClient":
         """See `Place`."""
-        return _Bare(self.settings)
+        return _BareClient(self.settings)
 
 
-class _Look:
-    """Looks for slots: they come after their readings."""
+class _Poller:
+    """Polls for slots, which are written after their readings."""
 
     pause_s = 0.02
 
@@ -180,7 +178,7 @@ class _Look:
         self._server.close()
 
     def missing(self, batches: Sequence[Batch]) -> Sequence[Batch]:
-        """Look for the first alone, and once it is there for all at once."""
+        """Check the first batch alone, and all of them once it is stored."""
         return batches if not batches or self._lacking(batches[:1]) else self._lacking(batches)
 
     def _lacking(self, batches: Sequence[Batch]) -> list[Batch]:
@@ -190,11 +188,11 @@ class _Look:
         return [batch for batch, start_s, needs_s in slots if covered_s.get((batch.ship, start_s), 0) < needs_s]
 
     def _covered_s(self, starts_s: Sequence[int], which: str) -> dict[tuple[int, int], float]:
-        """Give the cover of slots, by ship and start."""
+        """Return the covered seconds of slots, by ship and start."""
         cuts = [i for i, start_s in enumerate(starts_s) if i == 0 or start_s - starts_s[i - 1] > FEW_S]
         runs = [(starts_s[i], starts_s[j - 1]) for i, j in pairwise([*cuts, len(starts_s)])]
         statements = [
-            f"SELECT covered_s FROM energy WHERE time >= {start_s * NS_PER_S} AND time <= {end_s * NS_PER_S}{which}"  # noqa: S608  # all are ours
+            f"SELECT covered_s FROM energy WHERE time >= {start_s * NS_PER_S} AND time <= {end_s * NS_PER_S}{which}"  # noqa: S608  # no value comes from outside
             " GROUP BY ship"
             for start_s, end_s in runs
         ]
@@ -206,14 +204,14 @@ class _Look:
 
 
 def _last_slot(batch: Batch) -> tuple[int, int]:
-    """Give the start of the slot of a batch's last reading, and the cover it has once the batch is stored."""
+    """Return the start of the slot with a batch's last reading, and its covered seconds once the batch is stored."""
     last_s = batch.last_us // US_PER_S
     start_s = last_s // SLOT_S * SLOT_S
     return start_s, min(last_s + STEP_S - start_s, SLOT_S)
 
 
-class _Bare:
-    """Writes ready-made lines, in requests as large as are quickest, on one connection."""
+class _BareClient:
+    """Writes lines encoded beforehand, in requests of the fastest size, on one connection."""
 
     writes = "bare InfluxDB writes of the same points (readings and slots), their lines made beforehand"
     reads = "bare InfluxQL SELECT and json.dumps of the same rows"
@@ -240,7 +238,7 @@ class _Bare:
 
 
 def _lines(batches: Sequence[Batch]) -> list[str]:
-    """Give what the store will hold of batches, as line protocol."""
+    """Return the readings and slots of batches, as line protocol."""
     readings = readings_of(batches)
     slots = normalize(readings)
     of_readings = (readings.ship, readings.value, readings.moment_us * NS_PER_US)

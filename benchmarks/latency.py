@@ -1,4 +1,4 @@
-"""From a POST until a GET shows it, one at a time, beside a bare HTTP server that answers at once."""
+"""The time from a POST until a GET returns its reading, one at a time; baseline: a minimal HTTP server."""
 
 import itertools
 import json
@@ -27,7 +27,7 @@ PAUSE_S = 0.001
 
 
 def measure(options: Options) -> list[Row]:
-    """Measure milliseconds for a ship that reports every quarter of an hour."""
+    """Measure milliseconds for a ship with a reading per slot."""
     rounds = options.size(200, 50)
     with Service(options.new_place()) as service, _bare_server() as port:
         slots = itertools.count()
@@ -41,9 +41,9 @@ def measure(options: Options) -> list[Row]:
     p50, p99, bare_p50, bare_p99 = median(service_ms), _p99(service_ms), median(bare_ms), _p99(bare_ms)
     return [
         Row(
-            f"POST to readable by GET, one at a time, {rounds} times",
+            f"from a POST until a GET returns its reading, one at a time, {rounds} times",
             f"p50 {p50:.1f} ms, p99 {p99:.1f} ms",
-            f"POST and GET at a bare HTTP server: p50 {bare_p50:.1f} ms, p99 {bare_p99:.1f} ms",
+            f"POST and GET of a minimal HTTP server: p50 {bare_p50:.1f} ms, p99 {bare_p99:.1f} ms",
             p99 / bare_p99,
             f"p99 under {WANTED_P99_MS} ms",
             holds=p99 < WANTED_P99_MS,
@@ -57,7 +57,7 @@ def _p99(samples: list[float]) -> float:
 
 
 def _seen_after_ms(service: Service, slot: int) -> float:
-    """POST a reading of a slot that the ship has not got yet, and time it until that slot is there."""
+    """POST a reading for a new slot, and time it until that slot is returned."""
     start_s = START_S + slot * SLOT_S
     window = f"start={iso(start_s * US_PER_S)}&end={iso((start_s + SLOT_S) * US_PER_S)}"
     path = f"/data?spaceship_id={SHIP}&{window}"
@@ -68,7 +68,7 @@ def _seen_after_ms(service: Service, slot: int) -> float:
         service.post(body)
         while not json.loads(service.get(path))["data"]:
             if time.monotonic() > deadline:
-                raise Unavailable(f"a reading was not to be seen after {LIMIT_S} s")
+                raise Unavailable(f"a reading was not returned within {LIMIT_S} s")
             time.sleep(PAUSE_S)
 
     return milliseconds(until_seen)

@@ -1,4 +1,4 @@
-"""The load generator: batches encoded beforehand, sent by a process of its own over MQTT or HTTP."""
+"""The load generator: a separate process that sends batches, encoded beforehand, over MQTT or HTTP."""
 
 import signal
 import threading
@@ -43,13 +43,13 @@ Send = Callable[[int, Parts, Event, Semaphore], None]
 
 
 def offset_s(ship: Seconds) -> Seconds:
-    """Give the second within the five minutes at which a ship takes its readings: real ships share none."""
+    """Return the second within five minutes at which a ship takes its readings; ships differ, as real ones do."""
     return ship * 37 % STEP_S
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Readings of one ship, five minutes apart; `step` counts these since `START_S`."""
+    """Readings of one ship, five minutes apart; `step` is the number of the first since `START_S`."""
 
     ship: int
     step: int
@@ -57,7 +57,7 @@ class Batch:
 
     @property
     def last_us(self) -> int:
-        """The moment of the last reading."""
+        """The timestamp of the last reading."""
         return (START_S + (self.step + self.readings - 1) * STEP_S + offset_s(self.ship)) * US_PER_S
 
     def payload(self) -> bytes:
@@ -71,23 +71,23 @@ class Batch:
 
 
 def readings_of(batches: Sequence[Batch]) -> Readings:
-    """Give what the service makes of batches, as columns."""
+    """Return the readings in batches, as the service decodes them."""
     rules, moment_us = Rules(), now_us()
     return columns([decode(batch.payload(), rules, moment_us)._replace(sent_at_us=0) for batch in batches])
 
 
 @contextmanager
 def generator(send: Send, port: int, *parts: Sequence[Batch]) -> Iterator[Callable[[], None]]:
-    """Have parts of a load sent by a process of its own.
+    """Send parts of a load from a separate process.
 
     Args:
         send: `publish` or `post`.
-        port: where to.
-        parts: what to send at a time.
+        port: the port to send to.
+        parts: the batches of each part.
 
     Yields:
-        What starts the next part. The first is encoded by then, and the connections stand; at the end, all that was
-        started has been sent and confirmed.
+        A function that starts the next part. When it is yielded, the first part is encoded and the connections are
+        open; when the context ends, all started parts have been sent and confirmed.
 
     Raises:
         Unavailable: the process has failed.
@@ -100,25 +100,25 @@ def generator(send: Send, port: int, *parts: Sequence[Batch]) -> Iterator[Callab
     try:
         while not ready.wait(0.1):
             if process.exitcode is not None:
-                raise Unavailable("the load generator failed before it began")
+                raise Unavailable("the load generator failed to start")
         yield turn.release
         process.join(GIVE_UP_S)
         if process.exitcode != 0:
-            raise Unavailable("the load generator did not get to its end")
+            raise Unavailable("the load generator failed")
     finally:
         process.kill()
         process.join()
 
 
-def publish(port: int, parts: Parts, ready: Event, turn: Semaphore, room: str = "ships") -> None:
-    """Publish with QoS 1 on one connection; `room` takes the place of `ships` in the topics."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started us ends us
+def publish(port: int, parts: Parts, ready: Event, turn: Semaphore, root: str = "ships") -> None:
+    """Publish with QoS 1 on one connection; `root` replaces `ships` in the topics."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process stops this one
     client = Client(CallbackAPIVersion.VERSION2)
     client.max_inflight_messages_set(IN_FLIGHT)
     client.connect(HOST, port)
     client.loop_start()
     for part in parts:
-        messages = [(readings_topic(each.ship).replace("ships", room), each.payload()) for each in part]
+        messages = [(readings_topic(each.ship).replace("ships", root), each.payload()) for each in part]
         ready.set()
         turn.acquire()
         for sent in [client.publish(topic, payload, qos=1) for topic, payload in messages]:
@@ -128,7 +128,7 @@ def publish(port: int, parts: Parts, ready: Event, turn: Semaphore, room: str = 
 
 
 def post(port: int, parts: Parts, ready: Event, turn: Semaphore) -> None:
-    """POST on `HTTP_CONNECTIONS` connections that stay open, each with one request at a time."""
+    """POST over `HTTP_CONNECTIONS` persistent connections, each with one request at a time."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     local = threading.local()
 
@@ -146,7 +146,7 @@ def post(port: int, parts: Parts, ready: Event, turn: Semaphore) -> None:
 
 
 def _post(local: threading.local, body: bytes) -> None:
-    """Send one body until it is taken: a service may say that it is busy."""
+    """POST one body until it is accepted; 503 is retried."""
     connection: HTTPConnection = local.connection
     status = UNAVAILABLE
     while status == UNAVAILABLE:

@@ -1,4 +1,4 @@
-"""The worker's resident memory while readings pass."""
+"""The worker's resident memory under load."""
 
 from collections.abc import Iterator
 from statistics import median
@@ -13,20 +13,20 @@ from benchmarks.table import Row
 
 WANTED_MIB = 300
 WANTED_GROWTH = 1.1
-"""What counts as flat: the last third's median over the first third's."""
+"""The largest ratio of the medians of the last and the first third that counts as flat."""
 SHIPS = 1000
 PART = 100_000 // A_DAY
 AHEAD = 2
-"""Parts under way at a time: the worker never waits for the generator, the broker's queue stays short."""
+"""Parts in flight: enough to keep the worker busy, few enough to keep the broker's queue short."""
 
 
 def measure(options: Options) -> list[Row]:
-    """Sample the memory after every 100,000 readings or so, each stored."""
+    """Sample the memory each time about 100,000 more readings are stored."""
     total = options.size(10_000_000, 500_000)
     batches = [Batch(ship, day * A_DAY) for day in range(total // A_DAY // SHIPS + 1) for ship in range(SHIPS)]
     batches = batches[: total // A_DAY]
     with Service(options.new_place()) as service:
-        worker = service.worker()  # this very process: one that died and was started again would look small
+        worker = service.worker()  # this one process: a restarted worker would look small
         idle_mib = _mib(worker)
         mib = list(_samples(service, worker, [batches[i : i + PART] for i in range(0, len(batches), PART)]))
     third = max(len(mib) // 3, 1)

@@ -1,4 +1,4 @@
-"""Single-reading MQTT messages until stored, beside a bare subscriber of the same broker that only acknowledges."""
+"""Single-reading MQTT messages until stored; baseline: a subscriber of the same broker that only acknowledges."""
 
 import itertools
 import signal
@@ -27,11 +27,11 @@ from shared.domain.errors import Unavailable
 SHIPS = 1000
 WANTED_SHARE = 0.4
 BARE = "drops"
-"""As long as `ships`, so that the messages are of one size; the worker does not subscribe to it."""
+"""A topic root that the worker does not subscribe to, as long as `ships`, so that messages have the same size."""
 
 
 def measure(options: Options) -> list[Row]:
-    """Measure messages per second, each consumer alone with a queue that has been filled while it stood still."""
+    """Measure messages per second, for each consumer alone, from a queue that was filled while it was suspended."""
     each = options.size(40, 10)
     steps = itertools.count(0, each)
     with Service(options.new_place()) as service, _bare_subscriber(service.mqtt_port, SHIPS * each) as bare:
@@ -45,10 +45,10 @@ def measure(options: Options) -> list[Row]:
         def acknowledged() -> float:
             def wait() -> None:
                 if not done.wait(GIVE_UP_S):
-                    raise Unavailable("the bare subscriber did not receive everything")
+                    raise Unavailable("the bare subscriber did not receive all messages")
                 done.clear()
 
-            return _drained(service, process, partial(publish, room=BARE), _messages(0, each), wait)
+            return _drained(service, process, partial(publish, root=BARE), _messages(0, each), wait)
 
         ours, theirs = in_turn(options.size(5, 2), stored, acknowledged)
     rate, baseline = median(ours), median(theirs)
@@ -72,7 +72,7 @@ def _messages(first: int, each: int) -> list[Batch]:
 def _drained(
     service: Service, consumer: psutil.Process, send: Send, load: Sequence[Batch], wait: Callable[[], None]
 ) -> float:
-    """Fill the broker's queue while a consumer stands still, let it go, and give its rate."""
+    """Fill the broker's queue while a consumer is suspended, resume it, and return its rate."""
     consumer.suspend()
     try:
         with generator(send, service.mqtt_port, load) as start:
@@ -86,7 +86,7 @@ def _drained(
 
 @contextmanager
 def _bare_subscriber(port: int, expected: int) -> Iterator[tuple[psutil.Process, Event]]:
-    """Run it; yields its process, and what it sets whenever it has received as many messages as expected."""
+    """Run the subscriber; yields its process, and an event that it sets after every `expected` messages."""
     context = get_context("spawn")
     ready, done = context.Event(), context.Event()
     process = context.Process(target=_subscribe, args=(port, expected, ready, done), daemon=True)
@@ -101,18 +101,18 @@ def _bare_subscriber(port: int, expected: int) -> Iterator[tuple[psutil.Process,
 
 
 def _subscribe(port: int, expected: int, ready: Event, done: Event) -> None:
-    """Count messages for ever, on a persistent session as the worker's; paho acknowledges by itself."""
+    """Count messages forever, on a persistent session like the worker's; paho acknowledges by itself."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     count = itertools.count(1)
 
-    def came(_c: Client, _u: Any, _m: MQTTMessage) -> None:
+    def received(_c: Client, _u: Any, _m: MQTTMessage) -> None:
         if next(count) % expected == 0:
             done.set()
 
     client = Client(CallbackAPIVersion.VERSION2, "bare-subscriber", protocol=MQTTProtocolVersion.MQTTv5)
-    client.on_message = came
+    client.on_message = received
     client.on_subscribe = lambda *_: ready.set()
-    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho leaves it so
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho has no type here
     properties.SessionExpiryInterval = 3600
     client.connect(HOST, port, clean_start=False, properties=properties)
     client.subscribe(f"{BARE}/+/readings", qos=1)

@@ -1,4 +1,4 @@
-"""What the outbox costs: POSTs to the gateway, beside POSTs to one that hands its batches straight to the broker."""
+"""The cost of the outbox: POSTs to the gateway; baseline: a gateway that publishes batches directly."""
 
 import itertools
 import os
@@ -11,8 +11,9 @@ from statistics import median
 
 from benchmarks.load import A_DAY, HTTP_CONNECTIONS, Batch, generator, post
 from benchmarks.rounds import Options, in_turn
-from benchmarks.service import Service, free_port, stopped
+from benchmarks.service import STOP_LIMIT_S, Service, free_port
 from benchmarks.table import Row
+from power_cli.supervisor import stop
 from power_cli.up import HOST, ROOT
 from shared.domain.errors import Unavailable
 from shared.runtime.process import READY_FD
@@ -28,7 +29,7 @@ def measure(options: Options) -> list[Row]:
 
 
 def _row(options: Options, service: Service, direct: int, readings: int) -> Row:
-    """Send batches of so many readings, from ships of their own."""
+    """Send batches of `readings` readings, from ships that no other row uses."""
     steps = itertools.count(0, readings)
     ships = range(readings * SHIPS, (readings + 1) * SHIPS)
     each = options.size(2, 1)
@@ -44,9 +45,9 @@ def _row(options: Options, service: Service, direct: int, readings: int) -> Row:
     rate, baseline = median(with_it), median(without)
     return Row(
         f"POSTs of {readings} {'reading' if readings == 1 else 'readings'}, {HTTP_CONNECTIONS} connections, "
-        "until the last is answered",
+        "until the last answer",
         f"{rate:,.0f} POSTs/s",
-        f"a gateway that has no outbox, and answers at PUBACK: {baseline:,.0f} POSTs/s",
+        f"a gateway without an outbox, which answers at PUBACK: {baseline:,.0f} POSTs/s",
         rate / baseline,
         f"{WANTED_SHARE:.0%} of the baseline",
         holds=rate >= WANTED_SHARE * baseline,
@@ -55,7 +56,7 @@ def _row(options: Options, service: Service, direct: int, readings: int) -> Row:
 
 
 def _rate(service: Service, port: int, batches: Sequence[Batch]) -> float:
-    """Give the rate at which POSTs are answered; what follows from them is over when the next round begins."""
+    """Return the rate of answers; also wait until everything is stored, so as not to disturb the next round."""
     with generator(post, port, batches) as start:
         began_s = time.perf_counter()
         start()
@@ -66,22 +67,22 @@ def _rate(service: Service, port: int, batches: Sequence[Batch]) -> float:
 
 @contextmanager
 def _direct(mqtt_port: int) -> Iterator[int]:
-    """Run the gateway without an outbox, over the broker of a service; yields its port."""
+    """Run the gateway without an outbox on the broker of a service; yields its port."""
     port = free_port()
     environ = {**os.environ, "POWER_MQTT_HOST": HOST, "POWER_MQTT_PORT": str(mqtt_port), "POWER_HTTP_PORT": str(port)}
     environ.pop("POWER_API_TOKENS_FILE", None)
-    ready, say = os.pipe()
+    ready, write_fd = os.pipe()
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "benchmarks.direct"],
-        env={**environ, "PYTHONPATH": str(ROOT), READY_FD: str(say)},
-        pass_fds=(say,),
+        env={**environ, "PYTHONPATH": str(ROOT), READY_FD: str(write_fd)},
+        pass_fds=(write_fd,),
         start_new_session=True,
     )
-    os.close(say)
+    os.close(write_fd)
     try:
         with os.fdopen(ready) as pipe:
             if not pipe.read():
                 raise Unavailable("the gateway without an outbox did not start")
         yield port
     finally:
-        stopped(process)
+        stop(process, STOP_LIMIT_S)

@@ -1,40 +1,34 @@
-"""The page in a browser, with a year of a large fleet behind it: how soon something is to be seen, and all of it."""
+"""The page in a browser, with a year of a large fleet: the time to first paint, and until all figures are shown."""
 
 import shutil
 from collections.abc import Callable
 from statistics import median
 
-import numpy as np
 from playwright.sync_api import Browser, sync_playwright
-from tqdm import tqdm
 
-from benchmarks.databases import Place, open_store_in
-from benchmarks.load import DAY_S, START_S
+from benchmarks.filling import fill
+from benchmarks.load import START_S
 from benchmarks.rounds import Options, in_turn
 from benchmarks.service import Service
 from benchmarks.table import Row
 from power_cli.up import HOST
 from shared.domain.errors import Unavailable
-from shared.domain.readings import Readings
-from shared.domain.slots import SLOT_S, Slots
-from shared.domain.timestamps import US_PER_S
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync")
 WANTED_MS = 1000
 FIRST_PAINT_MS = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
 NOW_MS = "performance.now()"
-WITH_READINGS_DAYS = 2
 
 
 def measure(options: Options) -> list[Row]:
-    """Measure milliseconds from the click until something is painted, in a browser that has nothing of it yet."""
+    """Measure milliseconds until the first paint, with an empty browser cache."""
     program = next(filter(None, map(shutil.which, BROWSERS)), None)
     if program is None:
         raise Unavailable("no Chromium is installed")
     ships, days = options.size(1000, 100), options.size(365, 30)
     empty, full = options.new_place(), options.new_place()
-    _fill(full, ships, days)
+    fill(full, ships, days, START_S)
     all_ms: list[float] = []
     with sync_playwright() as playwright, Service(empty) as none, Service(full) as fleet:
         browser = playwright.chromium.launch(executable_path=program, args=list(ARGUMENTS))
@@ -49,7 +43,7 @@ def measure(options: Options) -> list[Row]:
         Row(
             f"the page's first paint, {ships:,} ships x {days} days",
             f"{took_ms:.0f} ms (all figures: {median(all_ms[1:]):.0f} ms)",
-            f"of an empty service: {bare_ms:.0f} ms",
+            f"the same of an empty service: {bare_ms:.0f} ms",
             took_ms / bare_ms,
             f"under {WANTED_MS} ms",
             holds=took_ms < WANTED_MS,
@@ -59,9 +53,9 @@ def measure(options: Options) -> list[Row]:
 
 
 def _painted_ms(browser: Browser, service: Service, all_ms: list[float]) -> Callable[[], float]:
-    """Make what opens the page once and tells its first paint; until when all was shown goes to `all_ms`."""
+    """Return a function that opens the page and returns its first paint; the time to all figures goes to `all_ms`."""
 
-    def look() -> float:
+    def open_page() -> float:
         page = browser.new_page()
         page.goto(f"http://{HOST}:{service.port}/")
         page.locator("#updated", has_text="Updated").wait_for(timeout=60_000)
@@ -70,20 +64,4 @@ def _painted_ms(browser: Browser, service: Service, all_ms: list[float]) -> Call
         page.close()
         return painted_ms
 
-    return look
-
-
-def _fill(place: Place, ships: int, days: int) -> None:
-    """Put slots straight into a store, a day at a time, and the readings of the last of them."""
-    store, rng = open_store_in(place), np.random.default_rng(ships)
-    a_day = DAY_S // SLOT_S
-    n = ships * a_day
-    ship, no = np.repeat(np.arange(ships), a_day), np.zeros(n, np.bool_)
-    for day in tqdm(range(days), desc=f"storing {ships:,} ships", unit="day", leave=False):
-        start_s = START_S + day * DAY_S + np.tile(np.arange(a_day) * SLOT_S, ships)
-        slots = Slots(ship, start_s, rng.uniform(0, 800, n), np.full(n, float(SLOT_S)), no)
-        with store.transaction():
-            if day >= days - WITH_READINGS_DAYS:
-                store.put_readings(Readings(ship, start_s * US_PER_S, 4 * slots.kwh, no, np.zeros(n, np.int64)))
-            store.put_slots(slots, slots.emptied())
-    store.close()
+    return open_page

@@ -1,18 +1,14 @@
-"""The query service: a year of one ship, forecasts from it, and the fleet's answers with few ships and with many."""
+"""The query service: a year of one ship, its forecasts, and fleet answers with few and with many ships."""
 
 import time
 from statistics import median
 
-import numpy as np
-from tqdm import tqdm
-
-from benchmarks.databases import Place, open_store_in
+from benchmarks.filling import fill
 from benchmarks.load import DAY_S, START_S
 from benchmarks.rounds import Options, in_turn, milliseconds
 from benchmarks.service import Service
 from benchmarks.table import Row
-from shared.domain.readings import Readings
-from shared.domain.slots import SLOT_S, SLOT_US, Slots
+from shared.domain.slots import SLOT_S, SLOT_US
 from shared.domain.timestamps import US_PER_S, iso
 
 MONTH_DAYS = 30
@@ -22,15 +18,15 @@ SLOTS_PER_DAY = DAY_S // SLOT_S
 
 
 def measure(options: Options) -> list[Row]:
-    """Measure milliseconds until the whole answer is there."""
+    """Measure milliseconds until the whole answer has arrived."""
     return [*_year(options), *_fleet(options)]
 
 
 def _year(options: Options) -> list[Row]:
     days, wanted_ms = options.size(365, 90), options.database.goals.year_ms
     place = options.new_place()
-    _fill(place, ships=1, days=days)
-    bare = place.bare()
+    fill(place, 1, days, START_S)
+    bare = place.bare_client()
     with Service(place) as service:
         path = f"/data?spaceship_id=0&{_window(days)}"
         ours, theirs = in_turn(
@@ -54,7 +50,7 @@ def _year(options: Options) -> list[Row]:
 
 
 def _forecasts(options: Options, service: Service, path: str, days: int) -> list[Row]:
-    """Forecast a day from all of it: each time another one, and then the same one again."""
+    """Measure forecasts of a day from the whole history: of a new day each time, and of the same day again."""
     starts_us = iter(range((START_S + days * DAY_S) * US_PER_S, 2**63, SLOT_US))
 
     def of_day(start_us: int) -> str:
@@ -83,12 +79,12 @@ def _forecasts(options: Options, service: Service, path: str, days: int) -> list
 
 
 def _fleet(options: Options) -> list[Row]:
-    """Ask two services, one with few ships and one with many, in turn."""
+    """Query two services in turn, one with few ships and one with many."""
     few, many = options.size(100, 20), options.size(1000, 200)
     start_s = (int(time.time()) // DAY_S - MONTH_DAYS + 1) * DAY_S  # a fleet that reports today
     places = {ships: options.new_place() for ships in (few, many)}
     for ships, place in places.items():
-        _fill(place, ships, MONTH_DAYS, start_s)
+        fill(place, ships, MONTH_DAYS, start_s)
     goals, rounds = options.database.goals, options.size(30, 10)
     month = _window(MONTH_DAYS, start_s)
     paths = {
@@ -106,7 +102,7 @@ def _fleet(options: Options) -> list[Row]:
         return [*answers, _growth("GET /ships", "/ships", services, rounds, wanted_ms=goals.ships_ms, growth=None)]
 
 
-def _growth(  # noqa: PLR0913  # a row has so much to say
+def _growth(  # noqa: PLR0913  # the parts of a row
     what: str, path: str, services: dict[int, Service], rounds: int, *, wanted_ms: int, growth: float | None
 ) -> Row:
     (fewer, small), (more, large) = services.items()
@@ -129,18 +125,3 @@ def _growth(  # noqa: PLR0913  # a row has so much to say
 
 def _window(days: int, start_s: int = START_S) -> str:
     return f"start={iso(start_s * US_PER_S)}&end={iso((start_s + days * DAY_S) * US_PER_S)}"
-
-
-def _fill(place: Place, ships: int, days: int, start_s: int = START_S) -> None:
-    """Put a store's slots straight into it, a day at a time, and the readings of the first and the last day."""
-    store, rng = open_store_in(place), np.random.default_rng(ships)
-    n = ships * SLOTS_PER_DAY
-    for day in tqdm(range(days), desc=f"storing {ships:,} ships", unit="day", leave=False):
-        moment_s = start_s + day * DAY_S + np.tile(np.arange(SLOTS_PER_DAY) * SLOT_S, ships)
-        ship, kwh, none = np.repeat(np.arange(ships), SLOTS_PER_DAY), rng.uniform(0, 800, n), np.zeros(n, np.bool_)
-        slots = Slots(ship, moment_s, kwh, np.full(n, float(SLOT_S)), none)
-        with store.transaction():
-            if day in (0, days - 1):
-                store.put_readings(Readings(ship, moment_s * US_PER_S, 4 * kwh, none, np.zeros(n, np.int64)))
-            store.put_slots(slots, slots.emptied())
-    store.close()

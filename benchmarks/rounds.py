@@ -1,4 +1,4 @@
-"""How things are measured: in rounds, taken in turn."""
+"""Measuring in rounds, with several measurements in turn."""
 
 import tempfile
 import time
@@ -13,30 +13,30 @@ from benchmarks.databases import Database, Place
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the user asked for; `folder` is the bench's own, on a real disk, and is removed at the end."""
+    """The options of a run; `folder` is for its files and is removed at the end."""
 
     folder: Path
     quick: bool
     database: Database
 
     def size(self, full: int, quick: int) -> int:
-        """Choose a size."""
+        """Return the size for this run."""
         return quick if self.quick else full
 
     def new_place(self) -> Place:
-        """Make room for one store."""
+        """Create an empty store."""
         return self.database.new_place(Path(tempfile.mkdtemp(dir=self.folder)))
 
 
 def in_turn(rounds: int, *measure: Callable[[], float]) -> list[list[float]]:
-    """Take several measurements in turn, so that whatever disturbs the machine disturbs them alike.
+    """Repeat several measurements in turn, so that disturbances of the machine affect all of them.
 
     Args:
-        rounds: how often; one more, before them, warms everything up and does not count.
-        measure: each gives its figure.
+        rounds: the number of rounds, after a warm-up round that does not count.
+        measure: the measurements; each returns its result.
 
     Returns:
-        The figures of each, in the order of `measure`.
+        The results of each measurement, in the order of `measure`.
 
     """
     taken = [[each() for each in measure] for _ in tqdm(range(rounds + 1), unit="round", leave=False)]
@@ -44,7 +44,7 @@ def in_turn(rounds: int, *measure: Callable[[], float]) -> list[list[float]]:
 
 
 def milliseconds(work: Callable[[], object]) -> float:
-    """Time a piece of work."""
+    """Return how long a call takes."""
     began_s = time.perf_counter()
     work()
     return (time.perf_counter() - began_s) * 1e3

@@ -1,4 +1,4 @@
-"""The normalisation rule alone, beside a straightforward resampling with pandas."""
+"""The normalisation rule alone; baseline: a simple resampling with pandas."""
 
 import time
 from statistics import median
@@ -40,7 +40,7 @@ def measure(options: Options) -> list[Row]:
         Row(
             f"the rule alone, {ships:,} ships x {each:,} readings",
             f"{rate / 1e6:.1f} million readings/s",
-            f"pandas, per ship to seconds and then to slots ({in_pandas} of the ships): {baseline:,.0f} readings/s",
+            f"pandas, resampling each ship to seconds, then to slots ({in_pandas} ships): {baseline:,.0f} readings/s",
             rate / baseline,
             "5 million readings/s, 50x",
             holds=rate >= WANTED_PER_S and rate >= WANTED_RATIO * baseline,
@@ -50,7 +50,7 @@ def measure(options: Options) -> list[Row]:
 
 
 def _readings(ships: int, each: int) -> Readings:
-    """Make power readings by ship and time; each ship has its own second, as real ones do."""
+    """Return power readings, sorted by ship and time."""
     ship = np.repeat(np.arange(ships), each)
     moment_s = START_S + np.tile(np.arange(each) * STEP_S, ships) + offset_s(ship)
     n = len(ship)

@@ -1,4 +1,4 @@
-"""A whole real service, started for a measurement by `./power up` on free ports."""
+"""A whole service, started by `./power up` on free ports for a measurement."""
 
 import os
 import socket
@@ -13,6 +13,7 @@ import psutil
 
 from benchmarks.databases import Place
 from benchmarks.load import Batch
+from power_cli.supervisor import stop
 from power_cli.up import HOST, ROOT
 from shared.domain.errors import Unavailable
 
@@ -23,23 +24,23 @@ OK = 200
 
 
 class Service:
-    """Broker, worker and both APIs over one store, as a context: they run inside it."""
+    """Broker, worker and both APIs on one store; a context manager that starts and stops them."""
 
     def __init__(self, place: Place, **environ: str) -> None:
-        """Prepare one; a place that holds a store already is taken as it is. `environ` adds settings."""
+        """Prepare the service on an empty or filled store; `environ` adds settings."""
         self.start_s = 0.0
-        """How long it took until it was ready."""
+        """The time that the start took."""
         self._environ = environ
         self.port, self.mqtt_port = free_port(), free_port()
         self._place = place
         self._log = place.folder / "log"
 
     def __enter__(self) -> Self:
-        """Start it and wait until it says that it is ready."""
+        """Start it, and wait until it is ready."""
         ports = ["--port", str(self.port), "--mqtt-port", str(self.mqtt_port)]
         where = ["--data", str(self._place.folder), "--store", self._place.environ["POWER_STORE"]]
         environ = {**os.environ, **self._place.environ, **self._environ, "PYTHONPATH": str(ROOT)}
-        environ.pop("POWER_API_TOKENS_FILE", None)  # what is measured here sends no token
+        environ.pop("POWER_API_TOKENS_FILE", None)  # the measurements send no token
         began_s = time.monotonic()
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -47,37 +48,37 @@ class Service:
                 env=environ,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # a Ctrl-C is for us; we stop it at the end
+                start_new_session=True,  # Ctrl-C is for this process, which then stops the service
             )
         deadline = time.monotonic() + START_LIMIT_S
         while "is ready" not in self._said():
             if self._process.poll() is not None or time.monotonic() > deadline:
-                stopped(self._process)
+                stop(self._process, STOP_LIMIT_S)
                 raise Unavailable(f"the service did not start: {self._said().strip()[-500:]}")
             time.sleep(0.05)
         self.start_s = time.monotonic() - began_s
         self._http = HTTPConnection(HOST, self.port, timeout=30)
-        self._look = self._place.look()
+        self._poller = self._place.poller()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Stop all of it."""
         self._http.close()
-        self._look.close()
-        stopped(self._process)
+        self._poller.close()
+        stop(self._process, STOP_LIMIT_S)
 
     def _said(self) -> str:
         return self._log.read_text("utf-8", errors="replace")
 
     def worker(self) -> psutil.Process:
-        """Give the worker's process; as `gateway`."""
+        """Return the worker's process; see `gateway`."""
         return self._child("normalizer_worker")
 
     def gateway(self) -> psutil.Process:
-        """Give the process of the two APIs.
+        """Return the process of the two APIs.
 
         Raises:
-            Unavailable: there is none at the moment.
+            Unavailable: it is not running.
 
         """
         return self._child("power_cli.http")
@@ -86,19 +87,19 @@ class Service:
         for child in psutil.Process(self._process.pid).children():
             if name in child.cmdline():
                 return child
-        raise Unavailable(f"the service has no {name} now")
+        raise Unavailable(f"{name} is not running")
 
     def get(self, path: str) -> bytes:
-        """GET an answer, on one connection that stays open.
+        """Return the answer to a GET, over a persistent connection.
 
         Raises:
-            Unavailable: the answer is not a good one.
+            Unavailable: the status is not 2xx.
 
         """
         return self._request("GET", path, None)
 
     def post(self, body: bytes) -> bytes:
-        """POST a batch; as `get`."""
+        """POST a batch; see `get`."""
         return self._request("POST", "/data", body)
 
     def _request(self, method: str, path: str, body: bytes | None) -> bytes:
@@ -110,33 +111,23 @@ class Service:
         return answer
 
     def await_stored(self, batches: Sequence[Batch]) -> None:
-        """Wait until batches, which continue what their ships have sent, are stored and another process sees it.
+        """Wait until another process sees that batches are stored; each must be later than all before it of its ship.
 
         Raises:
-            Unavailable: it takes too long.
+            Unavailable: they are not stored in time.
 
         """
         deadline = time.monotonic() + STORED_LIMIT_S
-        while batches := self._look.missing(batches):
+        while batches := self._poller.missing(batches):
             if time.monotonic() > deadline:
                 raise Unavailable(
                     f"after {STORED_LIMIT_S} s still not stored: {batches[0]}; the log ends {self._said()[-300:]}"
                 )
-            time.sleep(self._look.pause_s)
-
-
-def stopped(process: subprocess.Popen[bytes]) -> None:
-    """End a process, in good order if it does so in time."""
-    process.terminate()
-    try:
-        process.wait(STOP_LIMIT_S)
-    except subprocess.TimeoutExpired:
-        process.kill()  # its own processes end with it
-        process.wait()
+            time.sleep(self._poller.pause_s)
 
 
 def free_port() -> int:
-    """Give a port that nobody uses at the moment."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    """Return a port that is free at the moment."""
+    with socket.socket() as listener:
+        listener.bind((HOST, 0))
+        return int(listener.getsockname()[1])

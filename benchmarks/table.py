@@ -1,4 +1,4 @@
-"""The table that `./power bench` ends with."""
+"""The results table of `./power bench`."""
 
 import json
 import os
@@ -6,23 +6,25 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
-HEADER = ("what", "measured", "baseline, same run", "ratio", "wanted", "holds")
+from power_cli.markdown import table
+
+HEADER = ("what", "result", "baseline, same run", "ratio", "goal", "met")
 MANY = 10
-"""From here on, a ratio's decimals say nothing."""
+"""Ratios from here on are shown without decimals."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One thing measured.
+    """One result.
 
     Attributes:
         what: what was measured.
-        measured: its figure, with the unit.
-        baseline: what it is held against, with its figure.
-        ratio: the figure over the baseline's; None where there is none.
+        measured: the result, with its unit.
+        baseline: what it is compared with, and that result.
+        ratio: result divided by baseline; None if there is no baseline.
         wanted: the goal.
         holds: whether the goal is met.
-        samples: every round's figure, by what was measured.
+        samples: the result of every round, by what was measured.
 
     """
 
@@ -36,21 +38,17 @@ class Row:
 
 
 def as_text(rows: Sequence[Row]) -> str:
-    """Lay the rows out as a Markdown table whose columns are aligned."""
-    cells = [HEADER, *(_cells(row) for row in rows)]
-    widths = [max(len(text) for text in column) for column in zip(*cells, strict=True)]
-    cells.insert(1, tuple("-" * width for width in widths))
-    lines = ((text.ljust(width) for text, width in zip(line, widths, strict=True)) for line in cells)
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    """Return the rows as a Markdown table."""
+    return table([HEADER, *map(_cells, rows)])
 
 
 def as_json(rows: Sequence[Row], database: str, *, quick: bool) -> str:
-    """Write the rows with the samples behind them."""
+    """Return the rows and their samples as JSON."""
     return json.dumps({"machine": machine(database), "quick": quick, "rows": [asdict(row) for row in rows]}, indent=1)
 
 
 def machine(database: str) -> str:
-    """Say what was measured on, with which database."""
+    """Describe the machine and the database."""
     load = os.getloadavg()[0]
     return (
         f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}, "

@@ -1,11 +1,11 @@
-"""Batches of a day from many ships, over MQTT and over HTTP, until stored; beside bare writes to the same database."""
+"""Batches of a day from many ships, over MQTT and HTTP, until stored; baseline: bare writes to the database."""
 
 import itertools
 import time
 from collections.abc import Sequence
 from statistics import median
 
-from benchmarks.databases import Bare
+from benchmarks.databases import BareClient
 from benchmarks.load import A_DAY, HTTP_CONNECTIONS, Batch, Send, generator, post, publish
 from benchmarks.rounds import Options, in_turn
 from benchmarks.service import Service
@@ -13,10 +13,10 @@ from benchmarks.table import Row
 
 
 def measure(options: Options) -> list[Row]:
-    """Measure readings per second, over MQTT, over HTTP, and written by a bare client."""
+    """Measure readings per second, over MQTT, over HTTP, and by a bare client."""
     ships = options.size(1000, 200)
     days, bare_days = itertools.count(), itertools.count()
-    bare = options.new_place().bare()
+    bare = options.new_place().bare_client()
     with Service(options.new_place()) as service:
 
         def sent(send: Send, port: int) -> float:
@@ -58,7 +58,7 @@ def _a_day(ships: int, day: int) -> list[Batch]:
 
 
 def _sent(service: Service, send: Send, port: int, batches: Sequence[Batch]) -> float:
-    """Give the rate from the first byte sent until the last batch is visible; a batch is stored whole or not at all."""
+    """Return the rate from the first byte sent until the last batch is visible; each batch is stored atomically."""
     with generator(send, port, batches) as start:
         began_s = time.perf_counter()
         start()
@@ -67,8 +67,8 @@ def _sent(service: Service, send: Send, port: int, batches: Sequence[Batch]) -> 
     return sum(batch.readings for batch in batches) / took_s
 
 
-def _written(bare: Bare, batches: Sequence[Batch]) -> float:
-    """Give the rate of a bare client that writes the same readings and slots."""
+def _written(bare: BareClient, batches: Sequence[Batch]) -> float:
+    """Return the rate at which a bare client writes the same readings and slots."""
     write = bare.prepared(batches)
     began_s = time.perf_counter()
     write()

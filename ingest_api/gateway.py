@@ -16,7 +16,7 @@ from shared.domain.errors import Unavailable
 from shared.http.app import Routes
 from shared.http.health import Check
 from shared.runtime.mqtt_client import Login
-from shared.runtime.process import give_back_memory
+from shared.runtime.process import return_large_blocks
 from shared.runtime.settings import IngestSettings
 
 OLD_S = 900.0
@@ -50,7 +50,7 @@ def gateway(settings: IngestSettings, registry: CollectorRegistry) -> Iterator[G
         Unavailable: its disk is full.
 
     """
-    give_back_memory()
+    return_large_blocks()
     metrics = IngestMetrics(registry)
     outbox = Outbox(settings.data_dir, settings.outbox_max_bytes, settings.outbox_sender_bytes)
     metrics.watch(outbox)

@@ -9,7 +9,7 @@ from typing_extensions import TypedDict  # pydantic wants it before Python 3.12
 from normalizer_worker.ledger.dead_letters import DeadLetters, Summary
 from shared.domain.timestamps import iso
 from shared.http.app import Routes
-from shared.http.openapi import JSON, Answer, Timestamp, Operation
+from shared.http.openapi import JSON, Answer, Operation, Timestamp
 from shared.http.parameters import DIGITS, parse
 
 SHOWN_DIGITS = 12

@@ -1,1 +1,1 @@
-"""The `./power` command: the whole service on one machine, and the tools around it."""
+"""The commands of `./power`: run the whole service on one machine, and the tools around it."""

@@ -1,4 +1,4 @@
-"""The entry of `./power`: finds the command and runs it."""
+"""Entry point of `./power`: finds the command and runs it."""
 
 import argparse
 import importlib
@@ -11,20 +11,20 @@ from shared.runtime.log import log_to_stderr
 
 COMMANDS = {
     "up": "run the whole service on this machine",
-    "init": "make the settings and secrets that docker-compose.yml needs, once",
-    "digests": "pull the images of docker-compose.yml, and pin them by their digests",
-    "simulate": "send plausible readings to a running service",
-    "import": "send a CSV's readings to a running service",
-    "dead-letters": "list, show and replay the messages that could never be stored",
+    "init": "create the settings and secrets that docker-compose.yml needs",
+    "digests": "pull the images of docker-compose.yml and pin them by digest",
+    "simulate": "send simulated readings to a running service",
+    "import": "send the readings of a CSV file to a running service",
+    "dead-letters": "list, show and replay messages that could not be stored",
     "token": "add, list or remove access tokens",
-    "ship": "add, list or remove the ships that the broker lets in",
-    "openapi": "print the OpenAPI document of the HTTP interface",
-    "backtest": "tell how good forecasts of a ship would have been, as a table",
-    "bench": "measure how fast it is, as a table",
-    "chaos": "kill its processes under load, and compare what is stored with what was promised",
-    "test": "run the tests (with pytest's arguments)",
-    "sbom": "list the packages that the service is installed from, as CycloneDX JSON",
-    "check": "run the linters and the type checker",
+    "ship": "add, list or remove the ships that may log in to the broker",
+    "openapi": "print the OpenAPI document of the HTTP API",
+    "backtest": "score past forecasts of a ship against its stored energy",
+    "bench": "measure speed and memory, each beside a baseline",
+    "chaos": "kill processes under load, then compare what is stored with what was accepted",
+    "test": "run the tests; takes pytest's arguments",
+    "sbom": "write the software bill of materials as CycloneDX JSON",
+    "check": "run linters, formatter, type checker and import contracts",
 }
 MODULES = {
     "bench": "benchmarks",
@@ -32,15 +32,13 @@ MODULES = {
     "import": "power_cli.import_csv",
     "token": "power_cli.tokens",
 }
-"""Those that are not called as their command is."""
-
-
+"""Modules that do not have the name of their command."""
 INTERRUPTED, UNREAD = 130, 141
-"""What a shell gives for SIGINT and SIGPIPE."""
+"""The exit statuses that shells give for SIGINT and SIGPIPE."""
 
 
 def main(arguments: list[str]) -> int:
-    """Run one command and give the exit status."""
+    """Run one command and return the exit status."""
     try:
         status = _run(arguments)
         sys.stdout.flush()
@@ -48,22 +46,22 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"{error}\n")
         return 1
     except KeyboardInterrupt:
-        sys.stderr.write("\nstopped before it was done\n")
+        sys.stderr.write("\ninterrupted\n")
         return INTERRUPTED
     except BrokenPipeError:
-        if _is_read():  # it was another pipe
+        if _has_reader():  # another pipe broke
             raise
         return UNREAD
     return status
 
 
 def _run(arguments: list[str]) -> int:
-    if arguments[:1] == ["test"]:  # all that follows is for pytest, options too
+    if arguments[:1] == ["test"]:  # pytest gets all that follows, also options
         return int(importlib.import_module("power_cli.test").run(arguments[1:]))
     parser = argparse.ArgumentParser(prog="./power", description="The Spaceship Power Service.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, what in COMMANDS.items():
-        # Modules are loaded only for the command asked for: a quick command stays quick.
+        # Only the module of the given command is imported, so that quick commands stay quick.
         child = commands.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.")
         if arguments[:1] == [name]:
             module = importlib.import_module(MODULES.get(name, f"power_cli.{name}"))
@@ -74,13 +72,13 @@ def _run(arguments: list[str]) -> int:
     return int(parsed.run(parsed))
 
 
-def _is_read() -> bool:
-    """Tell whether anybody still reads what is printed; `head` leaves when it has seen enough."""
+def _has_reader() -> bool:
+    """Tell whether standard output is still read; `head`, for example, closes it early."""
     out = select.poll()
     out.register(sys.stdout, 0)
     if not out.poll(0):
         return True
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is flushed there at the exit
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes the rest there at exit
     return False
 
 

@@ -1,10 +1,9 @@
-"""`./power backtest`: how good each model's forecasts of a ship would have been, as a table."""
+"""`./power backtest`: scores each model's forecasts of past windows against the stored energy."""
 
 import json
 import os
 import sys
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections.abc import Sequence
+from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +13,8 @@ from tqdm import tqdm
 from urllib3.exceptions import HTTPError
 
 from power_cli import sending
+from power_cli.argument_types import add_url, positive, ship_number, timestamp_us
+from power_cli.markdown import table
 from query_api.forecast.fit import Model
 from query_api.forecast.forecast import forecast
 from query_api.forecast.intervals import COVERAGE, TAIL
@@ -22,15 +23,15 @@ from query_api.forecast.models.lstm import Lstm
 from query_api.forecast.models.lstm_net import torch_or_none
 from query_api.forecast.models.seasonal_naive import SeasonalNaive
 from query_api.forecast.steps import DAY, DAY_S
-from shared.domain.errors import InvalidInput, Unavailable
+from shared.domain.errors import InvalidInput
 from shared.domain.readings import F64, I64
 from shared.domain.slots import SLOT_S, Slots
-from shared.domain.timestamps import US_PER_S, iso, moment_us
+from shared.domain.timestamps import US_PER_S, iso
 from shared.runtime.settings import SenderSettings
 
 HORIZONS = {"1 hour": 4, "1 day": DAY, "7 days": 7 * DAY}
 STEP = DAY + 4
-"""From one window to the next: a day and an hour, so that every hour of the day has its turn."""
+"""Slots from one window to the next: a day and an hour, so that windows begin at every hour of the day."""
 LSTM_GOOD_FOR_S = 91 * DAY_S
 MODELS = ("seasonal_naive", "linear", "lstm")
 HEADER = ("window", "model", "windows", "WAPE", "slots' WAPE", "pinball loss", "coverage", "against naive")
@@ -38,14 +39,14 @@ HEADER = ("window", "model", "windows", "WAPE", "slots' WAPE", "pinball loss", "
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What came of a model's forecasts of windows of one length.
+    """The accuracy of a model's forecasts over windows of one length.
 
     Attributes:
-        windows: how many there were.
-        wape: the absolute errors of the totals over the totals.
-        slots_wape: the same slot by slot.
-        pinball_kwh: of lower end, total and upper end, as quantiles, the mean per window.
-        coverage: the share of windows whose total lay in the interval.
+        windows: the number of windows.
+        wape: weighted absolute percentage error of the windows' totals, as a fraction.
+        slots_wape: the same for single slots.
+        pinball_kwh: mean pinball loss per window, over lower bound, total and upper bound.
+        coverage: the fraction of windows whose total lay in the interval.
 
     """
 
@@ -57,17 +58,21 @@ class Score:
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Describe the options."""
-    parser.add_argument("--ship", type=sending.ship_number, required=True, metavar="N", help="whose slots")
-    parser.add_argument("--start", type=_moment, metavar="MOMENT", help="of the first window (half of the history)")
-    parser.add_argument("--end", type=_moment, metavar="MOMENT", help="no window goes beyond it (the last slot)")
-    parser.add_argument("--model", action="append", choices=MODELS, help="only this one; may be repeated")
-    parser.add_argument("--windows", type=_positive, default=365, metavar="N", help="of each length (at most 365)")
-    sending.add_url_argument(parser)
+    """Add the arguments."""
+    parser.add_argument("--ship", type=ship_number, required=True, metavar="N", help="its number")
+    parser.add_argument(
+        "--start", type=_slot_start_s, metavar="TIME", help="where windows begin (default: the middle of the history)"
+    )
+    parser.add_argument("--end", type=_slot_start_s, metavar="TIME", help="where windows end (default: the last slot)")
+    parser.add_argument("--model", action="append", choices=MODELS, help="score only this model; may be repeated")
+    parser.add_argument(
+        "--windows", type=positive, default=365, metavar="N", help="most windows of each length (default 365)"
+    )
+    add_url(parser)
 
 
 def run(arguments: Namespace) -> int:
-    """Ask a running service for all slots of a ship, and forecast what is known by now from what was known then."""
+    """Fetch all slots of a ship, forecast past windows from the slots before them, and print the scores."""
     slots = _slots(arguments.url, arguments.ship)
     if not len(slots):
         raise InvalidInput(f"the service has no slots of ship {arguments.ship}")
@@ -87,7 +92,7 @@ def run(arguments: Namespace) -> int:
                 if found is not None:
                     scores[name, model.name] = found
     if not scores:
-        raise InvalidInput("there is no window with a day of history before it, all of which is known")
+        raise InvalidInput("no window is complete and has a day of complete history before it")
     sys.stdout.write(f"Ship {arguments.ship}, windows from {_text(start_s)} to {_text(end_s)}\n\n{as_text(scores)}\n")
     return 0
 
@@ -100,44 +105,44 @@ def _models() -> list[Model]:
 
 
 def _starts(start_s: int, end_s: int, steps: int, most: int) -> I64:
-    """Give the starts of at most so many windows, evenly."""
+    """Return the starts of at most `most` windows, evenly spread."""
     starts_s = np.arange(start_s, end_s - steps * SLOT_S + 1, STEP * SLOT_S, dtype=np.int64)
     return starts_s[np.unique(np.linspace(0, len(starts_s) - 1, min(most, len(starts_s))).round().astype(np.int64))]
 
 
 def score(model: Model, slots: Slots, starts_s: I64, steps: int, bar: Any = None) -> Score | None:
-    """Forecast windows of so many slots, each from what lies before it; None where that can be done for none.
+    """Score forecasts of windows of `steps` slots, each made from the slots before it; None if there are none.
 
-    Windows that are not known from end to end, and those with too little before them, are left out.
+    Incomplete windows, and windows with too little history, are left out.
     """
     rows: list[tuple[float, ...]] = []
     for start_s in starts_s.tolist():
         if bar is not None:
             bar.update()
         first, last = np.searchsorted(slots.start_s, [start_s, start_s + steps * SLOT_S])
-        came = slots[first:last]
-        if len(came) < steps or came.provisional.any() or (came.covered_s < SLOT_S).any():
+        actual = slots[first:last]
+        if len(actual) < steps or actual.provisional.any() or (actual.covered_s < SLOT_S).any():
             continue
         try:
             found = forecast(model, slots[:first], start_s, start_s + steps * SLOT_S)
         except InvalidInput:
             continue
-        off = float(np.abs(found.path.kwh - came.kwh).sum())
-        rows.append((float(came.kwh.sum()), found.kwh, found.lower, found.upper, off))
+        slot_errors = float(np.abs(found.path.kwh - actual.kwh).sum())
+        rows.append((float(actual.kwh.sum()), found.kwh, found.lower, found.upper, slot_errors))
     return scored(np.array(rows).T) if rows else None
 
 
 def scored(columns: F64) -> Score:
-    """Score windows, float64[5, n]: what came, what was expected, its ends, the slots' absolute errors."""
-    came, expected, lower, upper, off = columns
-    pinball = [_pinball(came - at, share) for at, share in ((lower, TAIL), (expected, 0.5), (upper, 1 - TAIL))]
-    size = float(np.abs(came).sum()) or 1.0
+    """Score windows, float64[5, n]: actual kWh, forecast, its lower and upper bound, absolute errors of the slots."""
+    actual, expected, lower, upper, slot_errors = columns
+    pinball = [_pinball(actual - at, share) for at, share in ((lower, TAIL), (expected, 0.5), (upper, 1 - TAIL))]
+    size = float(np.abs(actual).sum()) or 1.0
     return Score(
-        len(came),
-        float(np.abs(came - expected).sum()) / size,
-        float(off.sum()) / size,
+        len(actual),
+        float(np.abs(actual - expected).sum()) / size,
+        float(slot_errors.sum()) / size,
         float(np.mean(pinball)),
-        float(((lower <= came) & (came <= upper)).mean()),
+        float(((lower <= actual) & (actual <= upper)).mean()),
     )
 
 
@@ -146,39 +151,35 @@ def _pinball(over: F64, share: float) -> float:
 
 
 def as_text(scores: dict[tuple[str, str], Score]) -> str:
-    """Lay scores out as a Markdown table whose columns are aligned."""
-    cells: list[Sequence[str]] = [HEADER]
+    """Return the scores as a Markdown table."""
+    rows: list[tuple[str, ...]] = [HEADER]
     for (window, name), each in scores.items():
         naive = scores.get((window, "seasonal_naive"))
         better = f"{1 - each.wape / naive.wape:+.0%}" if naive and naive is not each and naive.wape else ""
         shares = f"{each.wape:.2%}", f"{each.slots_wape:.2%}", f"{each.pinball_kwh:.4g} kWh", f"{each.coverage:.1%}"
-        cells.append((window, name, str(each.windows), *shares, better))
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    cells.insert(1, tuple("-" * width for width in widths))
-    lines = ((text.ljust(width) for text, width in zip(line, widths, strict=True)) for line in cells)
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"{table}\n\nCoverage is to be {COVERAGE:.0%}; WAPE and pinball loss are better the smaller they are."
+        rows.append((window, name, str(each.windows), *shares, better))
+    return f"{table(rows)}\n\nCoverage should be {COVERAGE:.0%}; smaller WAPE and pinball loss are better."
 
 
 def _slots(url: str, ship: int) -> Slots:
-    """Get all slots of a ship."""
+    """Fetch all slots of a ship."""
     token = SenderSettings.load(os.environ).api_token
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     path = f"/data?spaceship_id={ship}&detail=true"
     try:
         with urllib3.PoolManager(retries=False) as http:
             response = http.request("GET", url + path, headers=headers, timeout=sending.TIMEOUT, redirect=False)
-    except HTTPError as error:
-        raise Unavailable(f"no service answers at {url} ({type(error).__name__}); start it with ./power up") from None
+    except HTTPError:
+        raise sending.no_service(url) from None
     if response.status == sending.UNAUTHORIZED:
-        raise InvalidInput(f"{url} asks for an access token that it knows; give it one in POWER_API_TOKEN")
+        raise sending.no_token(url)
     try:
-        rows = json.loads(response.data)["data"]  # a refusal has none
+        rows = json.loads(response.data)["data"]  # an error has no "data"
         starts = np.array([row["datetime"][:-1] for row in rows], "datetime64[s]").astype(np.int64)
         kwh, covered_s = (np.array([row[name] for row in rows], np.float64) for name in ("value", "covered_seconds"))
         provisional = np.array([row["provisional"] for row in rows], np.bool_)
     except (ValueError, LookupError, TypeError):
-        raise InvalidInput(f"{url} answers {response.status} to GET /data; is it the power service?") from None
+        raise InvalidInput(f"{url} answered {response.status} to GET /data; is it the power service?") from None
     return Slots(np.full(len(rows), ship, np.int64), starts, kwh, covered_s, provisional)
 
 
@@ -186,14 +187,6 @@ def _text(at_s: int) -> str:
     return iso(at_s * US_PER_S)
 
 
-def _moment(text: str) -> int:
-    try:
-        return moment_us(text) // US_PER_S // SLOT_S * SLOT_S
-    except ValueError as error:
-        raise ArgumentTypeError(f"{text!r} {error}") from None
-
-
-def _positive(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text)):
-        raise ArgumentTypeError(f"a whole number from 1 on, not {text!r}")
-    return int(text)
+def _slot_start_s(text: str) -> int:
+    """Convert a timestamp to the start of its slot."""
+    return timestamp_us(text) // US_PER_S // SLOT_S * SLOT_S

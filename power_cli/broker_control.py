@@ -1,4 +1,4 @@
-"""Has the broker's dynamic-security plugin carry out commands, over MQTT, as its administrator."""
+"""Sends commands to the broker's dynamic-security plugin, over MQTT, as its administrator."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -22,16 +22,16 @@ Answer = dict[str, Any]
 
 
 def carry_out(settings: BrokerAdminSettings, commands: Sequence[Command]) -> list[Answer]:
-    """Send commands in one message, and give the answers in their order; that to one which failed has an `error`.
+    """Send commands in one message and return the answers in order; the answer to a failed command has an `error`.
 
     Raises:
         Unavailable: the broker does not answer.
-        InvalidSettings: it does not take this client for its administrator.
+        InvalidSettings: the broker does not accept the administrator's login.
 
     """
     where = f"the broker at {settings.mqtt_host}:{settings.mqtt_port}"
     outcome: SimpleQueue[list[Answer] | ReasonCode] = SimpleQueue()
-    client = _asking([{**each, "correlationData": str(uuid4())} for each in commands], outcome)
+    client = _commander([{**each, "correlationData": str(uuid4())} for each in commands], outcome)
     Login(ADMIN, settings.mqtt_admin_password, settings.mqtt_ca_file).apply_to(client)
     try:
         client.connect(settings.mqtt_host, settings.mqtt_port)
@@ -42,18 +42,18 @@ def carry_out(settings: BrokerAdminSettings, commands: Sequence[Command]) -> lis
         answers = outcome.get(timeout=ANSWER_S)
     except Empty:
         raise Unavailable(
-            f"{where} does not answer; ./power ship is for one with its dynamic-security plugin"
+            f"{where} does not answer; ./power ship needs a broker with the dynamic-security plugin"
         ) from None
     finally:
         client.disconnect()
         client.loop_stop()
     if isinstance(answers, ReasonCode):
-        raise InvalidSettings(f"{where} refuses its administrator: {answers}; check POWER_MQTT_ADMIN_PASSWORD")
+        raise InvalidSettings(f"{where} refuses the administrator: {answers}; check POWER_MQTT_ADMIN_PASSWORD")
     return answers
 
 
-def _asking(commands: Sequence[Command], outcome: SimpleQueue[list[Answer] | ReasonCode]) -> Client:
-    """Make a client that sends commands once it is connected, and tells the answers, or that it is refused."""
+def _commander(commands: Sequence[Command], outcome: SimpleQueue[list[Answer] | ReasonCode]) -> Client:
+    """Return a client that sends commands once connected; the outcome is the answers, or a reason code of a failure."""
 
     def is_refused(code: ReasonCode) -> bool:
         if code.is_failure:
@@ -72,7 +72,9 @@ def _asking(commands: Sequence[Command], outcome: SimpleQueue[list[Answer] | Rea
         is_refused(code)
 
     def answered(_c: Client, _u: Any, message: MQTTMessage) -> None:
-        responses = json.loads(message.payload).get("responses", [])  # 2.1 without the plugin gives another answer
+        responses = json.loads(message.payload).get(
+            "responses", []
+        )  # Mosquitto 2.1 without the plugin sends another answer
         if [each.get("correlationData") for each in responses] == [each["correlationData"] for each in commands]:
             outcome.put(responses)
 

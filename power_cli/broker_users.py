@@ -1,4 +1,4 @@
-"""Who may do what at the broker: the users and roles of Mosquitto's dynamic-security plugin, and their first passwords.
+"""The broker's users and roles for Mosquitto's dynamic-security plugin, and their first passwords.
 
 https://mosquitto.org/documentation/dynamic-security/ describes the plugin, its commands and its file.
 """
@@ -20,19 +20,19 @@ ADMIN = "admin"
 MONITOR = "monitor"
 STATE_FILE = "mosquitto_users.json"
 OPTIONS_FILE = "mqtt_monitor_options"
-"""What `mosquitto_sub` reads its user and password from, so that they do not stand where `ps` shows them."""
+"""The options file of `mosquitto_sub`: user and password are not on its command line, where `ps` would show them."""
 SHIP_PREFIX = "ship-"
 SECRET_BYTES = 32
 SALT_BYTES = 12
-"""Mosquitto 2.0 takes no other length."""
+"""The only length that Mosquitto 2.0 accepts."""
 ITERATIONS = 101
-"""Mosquitto's own number. Slow hashes are for passwords that people choose; nobody can guess 256 random bits."""
+"""Mosquitto's default. More iterations protect passwords that people choose; 256 random bits cannot be guessed."""
 
 
 def _role(name: str, *, publish: Sequence[str] = (), subscribe: Sequence[str] = ()) -> dict[str, Any]:
-    """Make a role that may publish to some topics and read others, and nothing else."""
+    """Return a role that may publish to some topics and receive from others, and nothing else."""
     granted = [("publishClientSend", topic) for topic in publish]
-    for topic in subscribe:  # to be sent a message is a right of its own
+    for topic in subscribe:  # receiving a message needs a right of its own
         granted += [("subscribePattern", topic), ("publishClientReceive", topic)]
     return {"rolename": name, "acls": [{"acltype": kind, "topic": topic, "allow": True} for kind, topic in granted]}
 
@@ -44,45 +44,45 @@ _ROLES = (
     _role(MONITOR, subscribe=["$SYS/#"]),
 )
 USERS: tuple[str, ...] = tuple(role["rolename"] for role in _ROLES)
-"""Those that are no ships; each has the role of its name."""
+"""The users that are not ships; each has the role of its name."""
 
 
 def ship_user(ship: int) -> str:
-    """Name a ship's user, which is its client identifier, too."""
+    """Return the name of a ship's user, which is also its client identifier."""
     return f"{SHIP_PREFIX}{ship}"
 
 
 def ship_role(ship: int) -> dict[str, Any]:
-    """Make the role of a ship: it sends its own readings, and is told what became of them."""
+    """Return the role of a ship: it publishes its own readings and receives their receipts."""
     return _role(ship_user(ship), publish=[readings_topic(ship)], subscribe=[receipts_topic(ship)])
 
 
 def ship_client(ship: int, password: str) -> dict[str, Any]:
-    """Make the user of a ship.
+    """Return the user of a ship, which may connect only with its own client identifier.
 
-    It may connect under its own client identifier alone. Under another's it would end that one's connection and take
-    its session: under the worker's, with all that waits there.
+    With the identifier of another client it would end that client's connection and take over its session; with the
+    worker's, also all messages queued there.
     """
     name = ship_user(ship)
     return {"username": name, "password": password, "clientid": name, "roles": [{"rolename": name}]}
 
 
 def new_password() -> str:
-    """Make a password of 256 random bits."""
+    """Return a password of 256 random bits."""
     return secrets.token_urlsafe(SECRET_BYTES)
 
 
 def password_name(user: str) -> str:
-    """Name the file that holds a user's password."""
+    """Return the name of the file with a user's password."""
     return f"mqtt_{user}_password"
 
 
 FILES: tuple[str, ...] = (*map(password_name, USERS), STATE_FILE, OPTIONS_FILE)
-"""The broker's secrets."""
+"""The names of all files with the broker's secrets."""
 
 
 def initial_state(passwords: Mapping[str, str]) -> str:
-    """Write what the plugin begins with: the users that are no ships, and nothing for anybody else.
+    """Return the plugin's initial state: the users that are not ships, and no rights for anyone else.
 
     Args:
         passwords: of each of `USERS`.
@@ -112,16 +112,16 @@ def _hashed(password: str) -> dict[str, str | int]:
 
 
 def missing_passwords(files: Mapping[str, str]) -> dict[str, str]:
-    """Make a password for each of `USERS` that has none.
+    """Generate a password for each of `USERS` that has none.
 
     Args:
-        files: the contents of those of `FILES` that are there, by their names.
+        files: the contents of the existing `FILES`, by name.
 
     Returns:
-        contents of files, by their names.
+        contents of new files, by name.
 
     Raises:
-        InvalidSettings: a password is empty; or it is lost, and the state that is there holds its hash.
+        InvalidSettings: a password is empty; or it is missing, but its hash is in the existing state.
 
     """
     names = [password_name(user) for user in USERS]
@@ -136,14 +136,14 @@ def missing_passwords(files: Mapping[str, str]) -> dict[str, str]:
     return {name: f"{new_password()}\n" for name in names if name not in files}
 
 
-def made_of_passwords(files: Mapping[str, str]) -> dict[str, str]:
-    """Make the first state, and what the broker's health check reads, as far as they are missing.
+def files_from_passwords(files: Mapping[str, str]) -> dict[str, str]:
+    """Generate the initial state and the options of the broker's health check, where they are missing.
 
     Args:
-        files: the contents of those of `FILES` that are there, by their names; all passwords are.
+        files: the contents of the existing `FILES`, by name; all passwords exist.
 
     Returns:
-        contents of files, by their names.
+        contents of new files, by name.
 
     """
     passwords = {user: files[password_name(user)].strip() for user in USERS}

@@ -1,4 +1,4 @@
-"""`./power chaos`: kills the processes of a service under load, and compares what is stored with what was promised."""
+"""`./power chaos`: kills processes under load, then compares what is stored with what was accepted."""
 
 import importlib
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
@@ -12,19 +12,23 @@ FAULTS = ("acknowledge-first", "gone-at-puback", "repeats-are-new")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Describe the options."""
-    parser.add_argument("--minutes", type=_minutes, default=1.0, metavar="M", help="how long to kill (default 1)")
-    parser.add_argument("--seed", type=int, metavar="S", help="of all random choices (default: another one each time)")
+    """Add the options."""
+    parser.add_argument("--minutes", type=_minutes, default=1.0, metavar="M", help="duration in minutes (default 1)")
+    parser.add_argument("--seed", type=int, metavar="S", help="random seed (default: a new one each time)")
     parser.add_argument(
         "--store",
         choices=("embedded", "influxdb"),
         default="embedded",
-        help="over which store (default embedded); influxdb is a 1.x that is started here, and killed with the others",
+        help="the store to test (default embedded); influxdb starts an InfluxDB 1.x, and kills it like the others",
     )
-    parser.add_argument("--report", type=Path, metavar="FILE", help="write the figures there too, as JSON")
-    parser.add_argument("--plant", choices=FAULTS, help="put a fault into a process, which the run then has to find")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="also write the report to this file, as JSON")
+    parser.add_argument("--plant", choices=FAULTS, help="plant a fault in a process; the run should find it")
     parser.add_argument(
-        "--data", type=Path, default=ROOT / "data", metavar="DIR", help="on which disk; kept if anything is found"
+        "--data",
+        type=Path,
+        default=ROOT / "data",
+        metavar="DIR",
+        help="folder for the run's data, which is kept if a difference is found",
     )
 
 
@@ -39,8 +43,10 @@ def _minutes(text: str) -> float:
 
 
 def run(arguments: Namespace) -> int:
-    """Run it, and fail if anything is not as it should be."""
+    """Run it; the status is 1 if there is any difference."""
     if not (ROOT / "tests").is_dir():
-        raise InvalidSettings(f"the harness is among the tests, which are not in {ROOT}")
-    status: int = importlib.import_module(HARNESS).command(arguments)  # by name: nothing else here knows the tests
+        raise InvalidSettings(f"./power chaos needs the folder tests, which is not in {ROOT}")
+    status: int = importlib.import_module(HARNESS).command(
+        arguments
+    )  # by name, so that power_cli does not depend on the tests
     return status

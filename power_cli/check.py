@@ -1,4 +1,4 @@
-"""`./power check`: linters, formatter, types, and which package may import which."""
+"""`./power check`: linters, formatter, type checker and import contracts."""
 
 import os
 import subprocess
@@ -18,11 +18,11 @@ CHECKS = (
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Take no options."""
+    """Add no options."""
 
 
-def run(arguments: Namespace) -> int:  # noqa: ARG001  # every command takes them
-    """Run every check, and fail if one of them did."""
+def run(arguments: Namespace) -> int:  # noqa: ARG001  # the interface of all commands
+    """Run every check; the status is not 0 if one of them fails."""
     tools = Path(sys.executable).parent
     statuses = []
     for name, *options in CHECKS:

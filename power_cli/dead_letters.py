@@ -1,4 +1,4 @@
-"""`./power dead-letters`: what could never be stored, and why; and a way back for what can be stored by now."""
+"""`./power dead-letters`: lists messages that could not be stored, with the reason, and publishes them again."""
 
 import argparse
 import json
@@ -23,30 +23,39 @@ ALL_DIGITS = 64
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Describe the options."""
-    parser.add_argument("--data", type=Path, default=ROOT / "data", metavar="DIR", help="the service's data folder")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line, with every fault and the payload")
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", description="Without one, all are listed.")
-    show = actions.add_parser("show", help="show one with every fault and its whole payload")
-    show.add_argument("id", metavar="ID", help="as the list has it, or the beginning of it")
+    """Add the options."""
+    parser.add_argument("--data", type=Path, default=ROOT / "data", metavar="DIR", help="data folder of the service")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object a line, with every error and the payload"
+    )
+    actions = parser.add_subparsers(
+        dest="action", metavar="ACTION", description="Without an action, all dead letters are listed."
+    )
+    show = actions.add_parser("show", help="show one with every error and its whole payload")
+    show.add_argument("id", metavar="ID", help="its ID in the list, or the beginning of it")
     replay = actions.add_parser(
         "replay",
-        help="publish some again on their topics, and remove what the broker takes",
-        description="Publish dead letters again on their topics, and remove what the broker takes; what can still not"
-        " be stored becomes a dead letter again.",
-        epilog="The broker is the one of POWER_MQTT_HOST and so on; of its users, `gateway` may publish for all ships.",
+        help="publish some again, and remove those that the broker accepts",
+        description="Publish dead letters again on their topics, and remove those that the broker accepts; those that"
+        " still cannot be stored become dead letters again.",
+        epilog="POWER_MQTT_HOST and the other POWER_MQTT_ variables name the broker; its user `gateway` may publish for"
+        " all ships.",
     )
     which = replay.add_mutually_exclusive_group(required=True)
-    which.add_argument("ids", nargs="*", default=[], metavar="ID", help="as the list has it, or the beginning of it")
-    which.add_argument("--all", action="store_true", help="all of them, in the order in which they came last")
+    which.add_argument("ids", nargs="*", default=[], metavar="ID", help="its ID in the list, or the beginning of it")
+    which.add_argument("--all", action="store_true", help="all of them, in the order of their last arrival")
     for each in (show, replay):
-        each.add_argument("--data", type=Path, default=argparse.SUPPRESS, metavar="DIR", help="as above")
+        each.add_argument(
+            "--data", type=Path, default=argparse.SUPPRESS, metavar="DIR", help="data folder of the service"
+        )
 
 
 def run(arguments: Namespace) -> int:
     """List the dead letters, the newest first; or show one, or replay some."""
     if not (arguments.data / FILE_NAME).exists():
-        raise InvalidSettings(f"there are no dead letters in {arguments.data}; name the service's folder with --data")
+        raise InvalidSettings(
+            f"there are no dead letters in {arguments.data}; set the service's data folder with --data"
+        )
     with closing(DeadLetters(arguments.data)) as letters:
         while letters.has_old:
             letters.tidy()
@@ -82,8 +91,8 @@ def _show(letters: DeadLetters, arguments: Namespace) -> None:
 
 
 def _replay(letters: DeadLetters, arguments: Namespace) -> None:
-    """Publish letters; one that comes back before it is removed, because it is as bad as it was, stays."""
-    # Only their names: the payloads of all of them may be more than fits into memory.
+    """Publish dead letters; one that the worker refuses again before it is removed here is kept."""
+    # Only their IDs: the payloads of all of them may not fit into memory.
     if arguments.all:
         every = [(_id(each, ALL_DIGITS), each.is_cut) for each in letters.all()][::-1]
         found = [name for name, is_cut in every if not is_cut]
@@ -99,13 +108,13 @@ def _replay(letters: DeadLetters, arguments: Namespace) -> None:
             publisher.publish(letter.topic, letter.payload)
             letters.remove(letter)
             taken += 1
-    sys.stdout.write(f"{_letters(taken)} replayed; what can still not be stored is listed again in a moment\n")
+    sys.stdout.write(f"{_letters(taken)} replayed; those that still cannot be stored will be listed again\n")
     if left_out:
         sys.stdout.write(f"{_letters(left_out)} not replayed: only the beginning of the payload is kept\n")
 
 
 def _whole(letter: DeadLetter) -> DeadLetter:
-    """Refuse a letter of which only the beginning is kept."""
+    """Refuse a dead letter of which only the beginning is kept."""
     if letter.is_cut:
         raise InvalidInput(f"{_id(letter)} cannot be replayed: {_cut(letter)}")
     return letter
@@ -116,17 +125,17 @@ def _cut(letter: DeadLetter) -> str:
 
 
 def _find(letters: DeadLetters, name: str) -> DeadLetter:
-    """Find the one letter whose digest begins so."""
+    """Return the dead letter whose ID begins with `name`."""
     try:
         first, last = (bytes.fromhex(name.ljust(ALL_DIGITS, digit)) for digit in "0f")
     except ValueError:
-        raise InvalidInput(f"{name!r} is not what the list has in its second column") from None
+        raise InvalidInput(f"{name!r} is not an ID: the list shows them in its second column") from None
     found = letters.between(first, last)
     letter = next(found, None)
     if letter is None or not name:
         raise InvalidInput(f"there is no dead letter {name!r}")
     if next(found, None) is not None:
-        raise InvalidInput(f"there are several dead letters whose names begin with {name}")
+        raise InvalidInput(f"there are several dead letters whose IDs begin with {name}")
     return letter
 
 
@@ -151,7 +160,7 @@ def _line(letter: DeadLetter) -> str:
 
 
 def _printable(text: str) -> str:
-    """Keep what a stranger sent from doing anything to a terminal."""
+    """Escape control characters, which could manipulate the terminal."""
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 

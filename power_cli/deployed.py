@@ -1,19 +1,19 @@
-"""Where the service of docker-compose.yml is to be found from this machine: what `.env` says of it."""
+"""The broker's address in a docker-compose.yml deployment on this machine, read from `.env`."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 HOST, PORT = "POWER_MQTT_HOST", "POWER_MQTT_PORT"
-_EVERYWHERE = {"", "0.0.0.0", "::", "[::]"}  # at which nobody can be reached
+_EVERYWHERE = {"", "0.0.0.0", "::", "[::]"}  # addresses to listen on, not to connect to
 _QUOTES = ("'", '"')
 
 
 def with_broker(environ: Mapping[str, str], file: Path) -> dict[str, str]:
-    """Add the broker's address and port to an environment, as far as it does not say which broker is meant.
+    """Return an environment with the broker's address and port from `.env` added, if it does not name a host itself.
 
     Args:
-        environ: wins; where it names a host, that may be another machine, and nothing of this one counts.
-        file: `.env`; one that is not there says nothing.
+        environ: has precedence. If it names a host, that may be another machine, and `.env` is not used at all.
+        file: `.env`, which may be missing.
 
     """
     if HOST in environ:
@@ -27,7 +27,7 @@ def with_broker(environ: Mapping[str, str], file: Path) -> dict[str, str]:
 
 
 def _settings(file: Path) -> dict[str, str]:
-    """Read simple lines of `KEY=VALUE`, and skip all else."""
+    """Return the `KEY=VALUE` lines of a file; other lines are skipped."""
     try:
         lines = file.read_text("utf-8").splitlines()
     except OSError:

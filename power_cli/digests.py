@@ -1,4 +1,4 @@
-"""`./power digests`: an override of docker-compose.yml that names each image by the digest that was pulled."""
+"""`./power digests`: pulls the images of docker-compose.yml and pins them by digest, in an override file."""
 
 import json
 import re
@@ -12,22 +12,22 @@ from shared.domain.errors import InvalidSettings, Unavailable
 
 FILE = "docker-compose.digests.yml"
 BASE = "BASE"
-"""What the image that ours are built from is called here, and in the Dockerfile."""
+"""The name of our base image here and in the Dockerfile."""
 OURS = ("ingest_api", "normalizer_worker", "query_api")
 DIGEST = r"sha256:[0-9a-f]{64}"
 NEXT = f"""\
-To have every `docker compose` use it, put this line into .env:
+To use it with every `docker compose` command, add this line to .env:
 
   COMPOSE_FILE=docker-compose.yml:{FILE}
 """
 
 
 def add_arguments(_parser: ArgumentParser) -> None:
-    """Describe the options: there are none."""
+    """Add no options."""
 
 
 def run(_arguments: Namespace) -> int:
-    """Write the override, and tell how to use it."""
+    """Write the override file, and print how to use it."""
     file = ROOT / FILE
     text = override([(name, pinned(image)) for name, image in images(ROOT)])
     try:
@@ -39,7 +39,7 @@ def run(_arguments: Namespace) -> int:
 
 
 def images(root: Path) -> list[tuple[str, str]]:
-    """Return the images that come from a registry, by the services' names, and the one that ours are built from."""
+    """Return the images that come from a registry, with their services' names, and our base image."""
     compose, dockerfile = ((root / name).read_text("utf-8") for name in ("docker-compose.yml", "Dockerfile"))
     others = re.findall(r"(?m)^  (\w+):\n    <<: \*service\n    image: (\S+)$", compose)
     return [*others, *re.findall(rf"(?m)^ARG ({BASE})=(\S+)$", dockerfile)]
@@ -49,7 +49,7 @@ def pinned(image: str) -> str:
     """Pull an image, and return its name with the digest that the registry gave it.
 
     Raises:
-        Unavailable: there is no engine, or the image cannot be had.
+        Unavailable: there is no container engine, or the image cannot be pulled.
 
     """
     if re.search(rf"@{DIGEST}$", image):
@@ -60,11 +60,11 @@ def pinned(image: str) -> str:
         name, _, digest = known.partition("@")
         if name in {repository, f"docker.io/{repository}", f"docker.io/library/{repository}"}:
             return f"{image}@{digest}"
-    raise Unavailable(f"the engine knows no digest of {image}: it was built here, or loaded from a file")
+    raise Unavailable(f"{image} has no digest: it was built on this machine or loaded from a file, not pulled")
 
 
 def override(digests: list[tuple[str, str]]) -> str:
-    """Return the file that compose lays over docker-compose.yml."""
+    """Return the override file for docker-compose.yml."""
     lines = ["# Made by ./power digests: the images as they were pulled on this machine.", "services:"]
     for name, image in digests:
         if name == BASE:

@@ -1,4 +1,4 @@
-"""Gateway and query service on one port, in one process, with the worker's dead letters and the page."""
+"""The HTTP process of `./power up`: gateway, query service, dead letters and the page on one port."""
 
 import os
 from contextlib import closing
@@ -16,7 +16,7 @@ from shared.runtime.settings import IngestSettings, QuerySettings
 
 
 def main() -> None:
-    """Serve until told to stop."""
+    """Serve until a signal stops the process."""
     settings, query_settings = IngestSettings.load(os.environ), QuerySettings.load(os.environ)
     access = access_by(settings.api_tokens_file)
     registry = metrics.new_registry()

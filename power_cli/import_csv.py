@@ -1,4 +1,4 @@
-"""`./power import`: a CSV's readings, sent to a running service; a bad row is named, and keeps no good one back."""
+"""`./power import`: sends the readings of a CSV file to a running service, and reports every bad row."""
 
 import csv
 import math
@@ -15,6 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from power_cli import sending
+from power_cli.argument_types import add_url, ship_number
 from shared.contract.acceptance import EVER, Period
 from shared.contract.batch import MAX_SLOTS, MAX_VALUE, Units
 from shared.domain.clock import now_us
@@ -32,7 +33,7 @@ UNITS: tuple[Units, ...] = ("kW", "kWh")
 
 
 class Row(NamedTuple):
-    """A good row: where it stands and what it says."""
+    """A valid row: its line, timestamp and value."""
 
     line: int
     moment_us: int
@@ -41,14 +42,14 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What the user says of the file.
+    """What the columns of the file mean.
 
     Attributes:
         units: of the values.
-        time_column: the name of the column that holds the moments.
-        value_column: that of the values; None where the header is to tell.
-        allow_negative: take values below 0.
-        period: the moments that the service takes.
+        time_column: the name of the column with the timestamps.
+        value_column: the name of the column with the values; None to find it by the header.
+        allow_negative: accept values below 0.
+        period: the timestamps that the service accepts.
 
     """
 
@@ -60,7 +61,10 @@ class Table:
 
 
 def rows(lines: Iterable[str], table: Table, bad: Callable[[int, str], None]) -> Iterator[Row]:
-    """Give the good rows of a CSV with a header, and tell `bad` the line of every other one and what is wrong.
+    """Yield the valid rows of a CSV with a header; call `bad` with the line and the error of every other row.
+
+    The reader is `csv.reader` and not pandas': pandas reads a misquoted `"1"0` as 10, gives up the file at a quote that
+    is never closed, cannot tell a missing cell from an empty one, and does not give the line of a row.
 
     Raises:
         InvalidInput: the header does not name the columns.
@@ -75,7 +79,7 @@ def rows(lines: Iterable[str], table: Table, bad: Callable[[int, str], None]) ->
     except csv.Error as error:
         raise InvalidInput(f"the header is not CSV: {error}") from None
     while True:
-        line = reader.line_num + 1  # where the row begins: a quoted cell may hold line breaks
+        line = reader.line_num + 1  # the row's first line: a quoted cell may contain line breaks
         try:
             cells = next(reader, None)
             if cells is None:
@@ -89,10 +93,10 @@ def rows(lines: Iterable[str], table: Table, bad: Callable[[int, str], None]) ->
 
 
 def find_columns(header: Sequence[str], table: Table) -> tuple[int, int]:
-    """Find the positions of the moments and of the values.
+    """Return the positions of the timestamps and of the values.
 
-    The values are in the column that the user names, else in the one called after the unit or `value`, else in the
-    only one there is beside the moments. One called after the other unit is taken only where the user names it.
+    The values are in the column that the user names, else in the one named after the unit or `value`, else in the only
+    other column. A column named after the other unit is used only if the user names it.
 
     Raises:
         InvalidInput: there is no such column, or more than one; the message lists the columns.
@@ -129,7 +133,7 @@ def _listed(header: Sequence[str]) -> str:
 
 
 def _reading(cells: Sequence[str], columns: tuple[int, int], table: Table) -> tuple[int, float]:
-    """Read a row's two cells; a ValueError says which one is wrong, and how."""
+    """Convert the two cells of a row; a ValueError says which one is wrong, and why."""
     if len(cells) <= max(columns):
         message = f"cells are missing: there are {len(cells)}, at least {max(columns) + 1} are needed"
         raise ValueError(message)
@@ -168,7 +172,7 @@ def _value(text: str, *, allow_negative: bool) -> float:
 
 
 def _number(text: str) -> float | None:
-    if "_" in text or not text.isascii():  # Python takes 1_000, and the digits of every script
+    if "_" in text or not text.isascii():  # float() accepts 1_000, and digits of every script
         return None
     try:
         return float(text)
@@ -181,7 +185,7 @@ def _shown(text: str) -> str:
 
 
 def parcels(good: Iterator[Row], name: str, ship: int, units: Units) -> Iterator[sending.Parcel]:
-    """Cut rows into batches, in their order: of two for one moment the later one is to count."""
+    """Cut rows into batches, in order: of two rows with the same timestamp the later one counts."""
     while batch := list(islice(good, BATCH_READINGS)):
         for part in _few_slots(batch):
             lines, moments, values = zip(*part, strict=True)
@@ -195,7 +199,7 @@ def parcels(good: Iterator[Row], name: str, ship: int, units: Units) -> Iterator
 
 
 def _few_slots(batch: Sequence[Row]) -> Iterator[Sequence[Row]]:
-    """Halve a batch until no part makes more slots than the service takes, whatever its longest gap."""
+    """Halve a batch until no part covers more slots than the service accepts, whatever its maximum gap."""
     moments = np.unique(np.array([row.moment_us for row in batch], np.int64))
     if count_slots(moments, MAX_GAP_S * US_PER_S) <= MAX_SLOTS:
         yield batch
@@ -207,7 +211,7 @@ def _few_slots(batch: Sequence[Row]) -> Iterator[Sequence[Row]]:
 
 @dataclass(slots=True)
 class Tally:
-    """What became of the rows."""
+    """Counts the rows that were sent and those that were left out."""
 
     name: str
     sent: int = 0
@@ -215,7 +219,7 @@ class Tally:
     moments_us: list[int] = field(default_factory=list)
 
     def bad(self, line: int, why: str) -> None:
-        """Count a bad row, and name it if there were not too many before."""
+        """Count a bad row, and print it if it is one of the first."""
         self.left_out += 1
         if self.left_out <= NAMED_ROWS:
             tqdm.write(f"{self.name}:{line}: {why}", file=sys.stderr)
@@ -232,14 +236,22 @@ class Tally:
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Describe the options."""
-    parser.add_argument("file", type=Path, metavar="FILE.csv", help="has a header, and a row per reading")
-    parser.add_argument("--ship", type=sending.ship_number, required=True, metavar="N", help="whose readings they are")
+    """Add the options."""
+    parser.add_argument("file", type=Path, metavar="FILE.csv", help="a file with a header and a row per reading")
+    parser.add_argument("--ship", type=ship_number, required=True, metavar="N", help="number of the ship")
     parser.add_argument("--units", choices=UNITS, required=True, help="of the values")
-    parser.add_argument("--time-column", default="datetime", metavar="NAME", help="(default datetime)")
-    parser.add_argument("--value-column", metavar="NAME", help="(default: named after the unit, or the only other one)")
-    parser.add_argument("--allow-negative", action="store_true", help="take values below 0, as the service must too")
-    sending.add_url_argument(parser)
+    parser.add_argument(
+        "--time-column", default="datetime", metavar="NAME", help="column of the timestamps (default datetime)"
+    )
+    parser.add_argument(
+        "--value-column",
+        metavar="NAME",
+        help="column of the values (default: kW, kWh or value, or the only other column)",
+    )
+    parser.add_argument(
+        "--allow-negative", action="store_true", help="accept values below 0; the service must accept them, too"
+    )
+    add_url(parser)
 
 
 def run(arguments: Namespace) -> int:
@@ -249,14 +261,14 @@ def run(arguments: Namespace) -> int:
     table = Table(arguments.units, arguments.time_column, arguments.value_column, arguments.allow_negative, period)
     tally = Tally(str(path))
     try:
-        # Bytes that are not UTF-8 make the cell that holds them bad, not the file.
+        # Bytes that are not UTF-8 make their cell invalid, not the whole file.
         with (
             path.open(encoding="utf-8-sig", errors="backslashreplace", newline="") as lines,
             tqdm(total=path.stat().st_size or None, unit="B", unit_scale=True) as bar,
         ):
-            good = rows(_watched(lines, bar.update), table, tally.bad)
+            good = rows(_counted(lines, bar.update), table, tally.bad)
             batches = parcels(good, str(path), arguments.ship, table.units)
-            # One ship's batches go one after another: a second connection would have nothing to do.
+            # The batches of one ship are sent one after another, so one connection is enough.
             for parcel in sending.deliver(arguments.url, batches, connections=1):
                 tally.good(parcel)
     except OSError as error:
@@ -267,8 +279,8 @@ def run(arguments: Namespace) -> int:
     return 1 if tally.left_out else 0
 
 
-def _watched(lines: Iterable[str], move: Callable[[int], object]) -> Iterator[str]:
-    """Move a bar of bytes by the characters of every line: they are the same number, or nearly."""
+def _counted(lines: Iterable[str], move: Callable[[int], object]) -> Iterator[str]:
+    """Move a progress bar of bytes by the characters of every line, which are nearly as many."""
     for line in lines:
         yield line
         move(len(line))

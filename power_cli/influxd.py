@@ -1,4 +1,4 @@
-"""Starts a local InfluxDB 1.x, as Debian's package `influxdb` brings it, for as long as it is needed."""
+"""Runs a local InfluxDB 1.x, such as Debian's package `influxdb`, for a benchmark or a test."""
 
 import os
 import shutil
@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from power_cli.supervisor import stop
 from shared.domain.errors import Unavailable
 
 START_LIMIT_S = 30
@@ -17,7 +18,7 @@ STOP_LIMIT_S = 30
 _BEYOND_PATH = ("/usr/sbin", "/usr/local/sbin")
 _CONFIGURATION = """
 reporting-disabled = true
-bind-address = "{host}:0"  # for backups; wherever there is room
+bind-address = "{host}:0"  # for backups, on any free port
 [meta]
   dir = "{folder}/meta"
 [data]
@@ -36,16 +37,16 @@ bind-address = "{host}:0"  # for backups; wherever there is room
 
 @contextmanager
 def running(folder: Path, host: str, port: int) -> Iterator[str]:
-    """Run one that keeps its state in a folder, with its defaults wherever they matter; yields its address.
+    """Run a server that keeps its data in a folder, with default settings; yields its URL.
 
     Raises:
-        Unavailable: it is not installed, or does not start.
+        Unavailable: InfluxDB is not installed, or does not start.
 
     """
     program = shutil.which("influxd", path=os.pathsep.join([os.environ.get("PATH", os.defpath), *_BEYOND_PATH]))
     if program is None:
         raise Unavailable(
-            "InfluxDB is missing: set INFLUXDB_URL to one that runs, or install 1.x (on Debian the package `influxdb`)"
+            "InfluxDB is missing: set INFLUXDB_URL to a running one, or install 1.x (on Debian the package `influxdb`)"
         )
     configuration, log = folder / "influxdb.conf", folder / "influxd.log"
     configuration.write_text(_CONFIGURATION.format(folder=folder.absolute(), host=host, port=port), "utf-8")
@@ -54,7 +55,7 @@ def running(folder: Path, host: str, port: int) -> Iterator[str]:
             [program, "-config", str(configuration)],
             stdout=out,
             stderr=out,
-            start_new_session=True,  # a Ctrl-C is for us; we stop it at the end
+            start_new_session=True,  # Ctrl-C is for this process, which then stops the server
         )
     try:
         url = f"http://{host}:{port}"
@@ -65,12 +66,7 @@ def running(folder: Path, host: str, port: int) -> Iterator[str]:
             time.sleep(0.02)
         yield url
     finally:
-        process.terminate()
-        try:
-            process.wait(STOP_LIMIT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        stop(process, STOP_LIMIT_S)
 
 
 def _answers(url: str) -> bool:

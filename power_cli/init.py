@@ -1,4 +1,4 @@
-"""`./power init`: what docker-compose.yml needs and no repository may hold, made once, with random secrets."""
+"""`./power init`: creates what docker-compose.yml needs besides the repository: `.env` and random secrets."""
 
 import os
 import secrets
@@ -6,7 +6,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from power_cli.broker_users import FILES, made_of_passwords, missing_passwords
+from power_cli.broker_users import FILES, files_from_passwords, missing_passwords
 from power_cli.tokens import SECRET_BYTES, token_of
 from power_cli.up import ROOT
 from shared.domain.errors import InvalidSettings
@@ -21,7 +21,7 @@ SECRETS = {
     "grafana_admin_password": "",
     "grafana_secret_key": "",
 }
-"""The files, and what stands in them before the random part: the user, where it is a user with a password."""
+"""The files, and the text before the random part: the user name of a login with a password."""
 API_TOKENS: dict[str, tuple[str, Role]] = {
     "api_admin_token": ("admin", "admin"),
     "prometheus_token": ("prometheus", "read"),
@@ -30,36 +30,36 @@ API_TOKENS: dict[str, tuple[str, Role]] = {
 READABLE = 0o644
 """The mode of a secret's file; docker-compose.yml says why. The folder is for its owner alone."""
 ENVIRONMENT = """\
-# What compose fills into docker-compose.yml. Made by ./power init, and yours to change: then docker compose up -d.
+# The variables of docker-compose.yml. Created by ./power init. After a change, run docker compose up -d.
 COMPOSE_PROJECT_NAME=power
 
-# Without TLS, HTTP, MQTT and Grafana are for this machine alone: what is sent can be read on its way, access tokens and
-# passwords too.
+# HTTP, MQTT and Grafana without TLS. Keep them on this machine: on a network, others could read everything that is
+# sent, including access tokens and passwords.
 POWER_BIND_ADDRESS=127.0.0.1
 POWER_PORT=5000
 POWER_MQTT_PORT=1883
 POWER_GRAFANA_PORT=3000
 
-# With TLS they are for everybody. Nothing listens there before there is a certificate: docs/deploy.md.
+# The same with TLS, for everyone. Nothing listens there until there is a certificate: docs/deploy.md.
 POWER_TLS_BIND_ADDRESS=0.0.0.0
 POWER_TLS_PORT=5443
 POWER_MQTTS_PORT=8883
 
-# How many requests one address may send over HTTP, how many at once, how many may be under way, and how many
-# connections it may have open, idle ones too.
+# Limits for one address over HTTP: requests per second, burst, requests in progress, and open connections (also idle
+# ones).
 POWER_EDGE_RATE=100r/s
 POWER_EDGE_BURST=200
 POWER_EDGE_CONNECTIONS=64
 POWER_EDGE_OPEN=256
-# How many connections one address may have open over MQTT, and how many bytes each may send in a second.
+# Limits for one address over MQTT: open connections, and bytes per second and connection.
 POWER_EDGE_MQTT_CONNECTIONS=256
 POWER_EDGE_MQTT_RATE=1m
-# The address or network of a proxy before the edge, whose X-Forwarded-For counts; this one is nobody's.
+# The address or network of a proxy before the edge whose X-Forwarded-For is trusted; this value trusts none.
 POWER_EDGE_PROXY=255.255.255.255
-# Who tells the edge where the services are: Docker's own, or another engine's name server.
+# The name server that resolves the services for the edge: Docker's, or that of another engine.
 POWER_EDGE_RESOLVER=127.0.0.11
 
-# The most memory and processor cores that each container may take; docs/deploy.md tells what they need.
+# Memory and CPU limits of each container; docs/deploy.md says what they need.
 POWER_MOSQUITTO_MEMORY=2g
 POWER_MOSQUITTO_CPUS=1
 POWER_INFLUXDB_MEMORY=2g
@@ -85,7 +85,7 @@ POWER_OLDEST=2000-01-01
 POWER_OUTBOX_MAX_BYTES=1073741824
 POWER_OUTBOX_SENDER_BYTES=
 POWER_LOG_LEVEL=INFO
-# Pages of other sites that may use the service, such as https://fleet.example, with commas between.
+# Origins of web pages that may use the service, separated by commas, such as https://fleet.example.
 POWER_ALLOWED_ORIGINS=
 """
 NEXT = """\
@@ -105,22 +105,22 @@ docs/deploy.md goes on from there.
 
 
 def add_arguments(_parser: ArgumentParser) -> None:
-    """Describe the options: there are none."""
+    """Add no options."""
 
 
 def run(_arguments: Namespace) -> int:
-    """Make what is missing, and tell what to do next."""
+    """Create what is missing, and print what to do next."""
     made = make(ROOT)
     for path in made:
-        sys.stdout.write(f"made  {path.relative_to(ROOT)}\n")
+        sys.stdout.write(f"created  {path.relative_to(ROOT)}\n")
     if not made:
-        sys.stdout.write("Everything is there already; nothing was changed.\n")
+        sys.stdout.write("Everything exists already; nothing was changed.\n")
     sys.stdout.write(f"\n{NEXT}")
     return 0
 
 
 def make(root: Path) -> list[Path]:
-    """Make `.env` and the secrets below a folder, as far as they are missing; give the new files.
+    """Create `.env` and the secrets below a folder where they are missing; return the new files.
 
     Raises:
         InvalidSettings: they cannot be written.
@@ -135,7 +135,7 @@ def make(root: Path) -> list[Path]:
         _make_brokers(folder)
         for name, user in SECRETS.items():
             _write_new(folder / name, f"{user}{secrets.token_hex(SECRET_BYTES)}\n")
-        if not tokens.exists():  # else a token that was taken away would come back
+        if not tokens.exists():  # else a removed token would come back
             _make_tokens(folder, tokens)
         _write_new(root / ".env", ENVIRONMENT)
         return sorted(_files(root) - before)
@@ -148,22 +148,22 @@ def _files(root: Path) -> set[Path]:
 
 
 def _refuse_folders(folder: Path) -> None:
-    """Compose makes a folder in the place of a file that it is to mount and does not find."""
+    """Refuse folders in the place of secrets: Compose creates them when it mounts a file that does not exist."""
     for path in sorted(folder / name for name in (*FILES, *SECRETS, *API_TOKENS)):
         if path.is_dir():
-            raise InvalidSettings(f"{path} is a folder and should be a file: remove it, and run this again")
+            raise InvalidSettings(f"{path} is a folder but should be a file: remove it, and run this again")
 
 
 def _make_brokers(folder: Path) -> None:
-    """Make the broker's secrets; what holds passwords of others is made of those that then lie there."""
-    for made_of in (missing_passwords, made_of_passwords):
-        there = {name: (folder / name).read_text("utf-8") for name in FILES if (folder / name).exists()}
-        for name, content in made_of(there).items():
+    """Create the broker's passwords, then the files that contain them or their hashes."""
+    for generate in (missing_passwords, files_from_passwords):
+        existing = {name: (folder / name).read_text("utf-8") for name in FILES if (folder / name).exists()}
+        for name, content in generate(existing).items():
             _write_new(folder / name, content)
 
 
 def _make_tokens(folder: Path, file: Path) -> None:
-    """Make the first access tokens; the file with their hashes is written last, and says that all is there."""
+    """Create the first access tokens; the file with their hashes is written last, as a sign of completion."""
     file.parent.mkdir(exist_ok=True)
     file.parent.chmod(0o755)
     tokens = []
@@ -174,12 +174,12 @@ def _make_tokens(folder: Path, file: Path) -> None:
 
 
 def _write_new(path: Path, content: str) -> None:
-    """Write a file that is there whole or not at all; one that is there stays as it is, whoever made it."""
+    """Create a file atomically; an existing file is left as it is."""
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         part.write_text(content, "utf-8")
         part.chmod(READABLE)
-        path.hardlink_to(part)  # which never takes the place of another
+        path.hardlink_to(part)  # unlike a rename, it never replaces a file
     except FileExistsError:
         pass
     finally:

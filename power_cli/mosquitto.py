@@ -1,4 +1,4 @@
-"""Finds Mosquitto on this machine, installs it where it is missing, and writes its configuration."""
+"""Finds Mosquitto, installs it if it is missing, and writes its configuration."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ from shared.runtime.private_files import make_private, private_folder, tighten_f
 
 TEMPLATE = Path(__file__).parents[1] / "mosquitto" / "local.conf"
 MAX_BYTES = 400 * 2**20
-"""How much memory the broker may take: more than all payloads that its limits let wait (see the template)."""
+"""The broker's memory limit; more than all messages that may be queued (see the limits in the template)."""
 _BEYOND_PATH = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
 _INSTALLERS = {
     "apt-get": (
@@ -26,7 +26,7 @@ _INSTALLERS = {
 
 
 def find_or_install() -> str:
-    """Give the path of the broker's program.
+    """Return the path of the broker's program.
 
     Raises:
         InvalidSettings: it is missing and cannot be installed; the message says what to run.
@@ -69,20 +69,20 @@ def _install() -> None:
         if done.returncode:
             why = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
             raise InvalidSettings(f"Mosquitto could not be installed ({why}); run it by hand: {by_hand}")
-    if shutil.which("systemctl"):  # the package starts a broker of its own, on the port that ours needs
+    if shutil.which("systemctl"):  # the package starts its own broker, on the port that ours needs
         subprocess.run([*sudo, "systemctl", "disable", "--now", "mosquitto"], check=False, capture_output=True)
 
 
 def configure(folder: Path, port: int) -> Path:
-    """Write the configuration of a broker that keeps its state in a folder; give its path."""
+    """Write the configuration of a broker that keeps its state in a folder, and return its path."""
     private_folder(folder)
     path = folder / "mosquitto.conf"
     make_private(path)
-    tighten_file(folder / "mosquitto.db")  # written by the broker; not made here, because it reads no empty one
+    tighten_file(folder / "mosquitto.db")  # created by the broker, which cannot read an empty file
     filled = Template(TEMPLATE.read_text("utf-8")).substitute(
         port=port,
         folder=folder.resolve(),
-        # Started by root it would become another user, who may not write here; by others it stays what it is.
+        # Started by root, it would switch to a user who may not write here.
         user="user root" if os.geteuid() == 0 else "",
     )
     path.write_text(filled, "utf-8")
@@ -90,5 +90,5 @@ def configure(folder: Path, port: int) -> Path:
 
 
 def forget_messages(folder: Path) -> None:
-    """Remove the messages that a broker, which does not run, has kept in a folder; with them its sessions."""
+    """Delete the queued messages and sessions that a stopped broker has saved in a folder."""
     (folder / "mosquitto.db").unlink(missing_ok=True)

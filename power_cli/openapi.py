@@ -1,4 +1,4 @@
-"""`./power openapi`: the OpenAPI document of the whole HTTP interface, as query_api/openapi.json has it."""
+"""`./power openapi`: prints the OpenAPI document of the whole HTTP API; query_api/openapi.json is a copy."""
 
 import json
 import sys
@@ -16,23 +16,23 @@ DESCRIPTION = "Power and energy readings in, exact 15-minute energy out."
 
 
 def add_arguments(_parser: ArgumentParser) -> None:
-    """Describe the options: there are none."""
+    """Add no options."""
 
 
 def operations() -> list[Operation]:
-    """Give what all services together do."""
+    """Return the operations of all services."""
     parts = (ingest_api.http.schemas, query_api.routes, normalizer_worker.routes, health, metrics)
     return [operation for part in parts for operation in part.OPERATIONS]
 
 
 def text() -> str:
-    """Write the document as JSON."""
+    """Return the document as JSON."""
     version = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
     info = {"title": "Spaceship Power Service", "version": version, "description": DESCRIPTION}
     return json.dumps(document(operations(), info), indent=1) + "\n"
 
 
 def run(_arguments: Namespace) -> int:
-    """Print it."""
+    """Print the document."""
     sys.stdout.write(text())
     return 0

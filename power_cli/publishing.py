@@ -1,4 +1,4 @@
-"""Publishing one message after the other over MQTT 5, and believing only the reason code of the broker's PUBACK."""
+"""Publishes messages one at a time over MQTT 5, and checks the reason code of each PUBACK."""
 
 import time
 from typing import Any
@@ -21,16 +21,16 @@ class Publisher:
         """Connect.
 
         Raises:
-            Unavailable: the broker is away, or refuses.
+            Unavailable: the broker does not answer, or refuses the connection.
 
         """
-        self._said: list[ReasonCode] = []
+        self._codes: list[ReasonCode] = []
         self._client = client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
 
-        def said(_c: Client, _u: Any, _what: Any, code: ReasonCode, _p: Any) -> None:
-            self._said.append(code)
+        def answered(_c: Client, _u: Any, _subject: Any, code: ReasonCode, _p: Any) -> None:
+            self._codes.append(code)
 
-        client.on_connect = client.on_publish = said
+        client.on_connect = client.on_publish = answered
         login.apply_to(client)
         try:
             client.connect(host, port)
@@ -42,10 +42,10 @@ class Publisher:
             raise Unavailable(f"the broker at {host}:{port} refuses the connection: {code}; {CHECK}")
 
     def publish(self, topic: str, payload: bytes) -> None:
-        """Publish with QoS 1, and wait for the confirmation.
+        """Publish with QoS 1, and wait for the PUBACK.
 
         Raises:
-            Unavailable: there is none, or no good one.
+            Unavailable: there is no PUBACK in time, or it reports an error.
 
         """
         self._client.publish(topic, payload, qos=1)
@@ -57,12 +57,12 @@ class Publisher:
 
     def _answer(self) -> ReasonCode:
         deadline = time.monotonic() + WITHIN_S
-        while not self._said:
-            if self._client.loop(0.1) != MQTTErrorCode.MQTT_ERR_SUCCESS and not self._said:
+        while not self._codes:
+            if self._client.loop(0.1) != MQTTErrorCode.MQTT_ERR_SUCCESS and not self._codes:
                 raise Unavailable("the connection to the broker is lost")
             if time.monotonic() > deadline:
                 raise Unavailable("the broker did not answer in time")
-        return self._said.pop()
+        return self._codes.pop()
 
     def close(self) -> None:
         """End the connection."""

@@ -1,4 +1,4 @@
-"""`./power sbom`: the software bill of materials of what requirements.lock pins, as CycloneDX JSON."""
+"""`./power sbom`: writes the software bill of materials of requirements.lock, as CycloneDX JSON."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ from shared.domain.errors import InvalidSettings
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Describe the options."""
+    """Add the options."""
     parser.add_argument("--output", type=Path, metavar="FILE", help="write to this file (default: stdout)")
 
 
@@ -28,8 +28,8 @@ def run(arguments: Namespace) -> int:
 
 
 def text() -> str:
-    """Return the document: the same text for the same lock file, without a date or a random number."""
+    """Return the document: always the same text for the same lock file, without a date or a random number."""
     files = ["--pyproject", str(ROOT / "pyproject.toml"), str(ROOT / "requirements.lock")]
-    # Its only warning is that the document has no dependency graph, which a lock file does not hold.
+    # The only warning is that there is no dependency graph, which a lock file does not contain.
     command = [sys.executable, "-P", "-W", "ignore", "-m", "cyclonedx_py", "requirements", "--output-reproducible"]
     return subprocess.run([*command, *files], stdout=subprocess.PIPE, text=True, check=True).stdout

@@ -1,13 +1,13 @@
-"""`./power ship`: which ships the broker lets in; it knows at once, and goes on running."""
+"""`./power ship`: adds, lists and removes the ships that may log in to the broker, without a restart."""
 
 import os
 import sys
 from argparse import ArgumentParser, Namespace
 
+from power_cli.argument_types import ship_number
 from power_cli.broker_control import Answer, Command, carry_out
 from power_cli.broker_users import ADMIN, SHIP_PREFIX, new_password, password_name, ship_client, ship_role, ship_user
 from power_cli.deployed import with_broker
-from power_cli.sending import ship_number
 from power_cli.up import ROOT
 from shared.contract.topics import readings_topic, receipts_topic
 from shared.domain.errors import InvalidInput, InvalidSettings, Unavailable
@@ -17,18 +17,17 @@ SETTING = "POWER_MQTT_ADMIN_PASSWORD"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Describe the options."""
+    """Add the options."""
     parser.epilog = (
-        "The broker is the one of POWER_MQTT_HOST, POWER_MQTT_PORT and POWER_MQTT_CA_FILE, or else the one that .env"
-        " tells of; its administrator's password"
-        f" is {SETTING}, or in the file that {SETTING}_FILE names, or in secrets/."
+        "POWER_MQTT_HOST, POWER_MQTT_PORT and POWER_MQTT_CA_FILE name the broker, or else .env does. Its"
+        f" administrator's password is {SETTING}, or in the file that {SETTING}_FILE names, or in secrets/."
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    add = actions.add_parser("add", help="let a ship in, and print its password, this once")
-    remove = actions.add_parser("remove", help="let it in no more, and end its connection")
+    add = actions.add_parser("add", help="add a ship and print its password, only this once")
+    remove = actions.add_parser("remove", help="remove a ship and end its connection")
     for each in (add, remove):
-        each.add_argument("ship", type=ship_number, metavar="N", help="its number")
-    actions.add_parser("list", help="show the numbers of those that are let in")
+        each.add_argument("ship", type=ship_number, metavar="N", help="number of the ship")
+    actions.add_parser("list", help="print the numbers of all ships")
 
 
 def run(arguments: Namespace) -> int:
@@ -42,7 +41,7 @@ def _add(arguments: Namespace) -> None:
     role = ship_role(ship)
     _, role_made, client_made = _carry_out(
         {"command": "createRole", **role},
-        {"command": "modifyRole", **role},  # one that was left behind is made what it has to be
+        {"command": "modifyRole", **role},  # a role left behind earlier is brought up to date
         {"command": "createClient", **ship_client(ship, password)},
     )
     if client_made.get("error") == "Client already exists":
@@ -51,7 +50,7 @@ def _add(arguments: Namespace) -> None:
     sys.stderr.write(
         f"ship {ship}: user and client identifier {ship_user(ship)};"
         f" may publish to {readings_topic(ship)} and subscribe to {receipts_topic(ship)}\n"
-        "The broker keeps only its hash: the password is shown this once.\n"
+        "The broker keeps only a hash: the password is shown only this once.\n"
     )
     sys.stdout.write(f"{password}\n")
 
@@ -71,7 +70,7 @@ def _remove(arguments: Namespace) -> None:
     )
     if client_gone.get("error") == "Client not found":
         raise InvalidInput(f"ship {arguments.ship} has no password")
-    _check(client_gone)  # a role that is left lets nobody in
+    _check(client_gone)  # a remaining role without a user is harmless
     sys.stderr.write(f"ship {arguments.ship} is removed; the broker has ended its connection\n")
 
 
@@ -86,6 +85,6 @@ def _carry_out(*commands: Command) -> list[Answer]:
     if SETTING not in environ and f"{SETTING}_FILE" not in environ:
         file = ROOT / "secrets" / password_name(ADMIN)
         if not os.access(file, os.R_OK):
-            raise InvalidSettings(f"cannot read {file}, which ./power init makes; or name another in {SETTING}_FILE")
+            raise InvalidSettings(f"cannot read {file}: create it with ./power init, or set {SETTING}_FILE")
         environ[f"{SETTING}_FILE"] = str(file)
     return carry_out(BrokerAdminSettings.load(environ), commands)

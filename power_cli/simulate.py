@@ -1,9 +1,9 @@
-"""`./power simulate`: a fleet that nobody owns, for trying the service; its readings are a function of the seed."""
+"""`./power simulate`: sends the readings of a simulated fleet, which depend only on the seed."""
 
 import math
 import sys
 import time
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, Namespace
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,17 +15,18 @@ import numpy as np
 from tqdm import tqdm
 
 from power_cli import sending
+from power_cli.argument_types import add_url, positive, ship_number, timestamp_us, whole_number
 from shared.contract.batch import Units
 from shared.domain.errors import InvalidInput
 from shared.domain.readings import F64, I64, MAX_SHIP
-from shared.domain.timestamps import US_PER_S, iso, moment_us
+from shared.domain.timestamps import US_PER_S, iso
 
 CADENCES_MIN = (1, 5, 15, 60)
 UNITS: tuple[Units, ...] = ("kW", "kWh")
 HOUR_S = 3600
 DAY_S = 24 * HOUR_S
 WATCH_S = 4 * HOUR_S
-"""What one batch holds: the readings of one watch, as on any ship. Every cadence divides it, and it a day."""
+"""The length of a watch, whose readings form one batch. A multiple of every cadence, and a divisor of a day."""
 WEEKEND = 5
 THURSDAY = 3
 """The weekday of 1970-01-01, counted from Monday."""
@@ -38,17 +39,17 @@ Kind = Literal["on time", "late", "repeated"]
 
 @dataclass(frozen=True, slots=True)
 class Ship:
-    """One ship's ways.
+    """The properties of one simulated ship.
 
     Attributes:
         number: `spaceship_id`.
-        units: what it reports in.
+        units: the units of its readings.
         cadence_s: the time between two of its readings.
-        offset_s: when in a minute it reads its meter.
-        base_kw: its mean load on a weekday.
-        swing: how much of that the time of day adds or takes.
-        weekend: what is left of the load on a Saturday or Sunday, as a factor.
-        shift_s: when its day begins, after midnight UTC.
+        offset_s: the second of the minute at which it reads its meter.
+        base_kw: mean load on weekdays.
+        swing: the daily amplitude, as a fraction of `base_kw`.
+        weekend: factor for the load on Saturdays and Sundays.
+        shift_s: seconds from midnight UTC to the start of its day.
 
     """
 
@@ -63,7 +64,7 @@ class Ship:
 
     @classmethod
     def of(cls, seed: int, number: int) -> "Ship":
-        """Draw a ship, the same for the same seed and number."""
+        """Return a random ship, the same for the same seed and number."""
         rng = np.random.default_rng((seed, number))
         return cls(
             number=number,
@@ -82,7 +83,7 @@ class Ship:
         return (end_us - 1 - offset_us) // step_us - (start_us - 1 - offset_us) // step_us
 
     def watch(self, number: int, rng: np.random.Generator) -> tuple[I64, F64]:
-        """Give the moments and values of a watch, counted from 1970."""
+        """Return the timestamps, in microseconds, and the values of a watch; `number` counts watches since 1970."""
         moment_s = number * WATCH_S + self.offset_s + np.arange(0, WATCH_S, self.cadence_s, dtype=np.int64)
         own_s = moment_s - self.shift_s
         weekday = (own_s // DAY_S + THURSDAY) % 7
@@ -95,16 +96,16 @@ class Ship:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Delivery(sending.Parcel):
-    """One batch of a ship and how it comes."""
+    """One batch of a ship, and whether it is sent on time."""
 
     kind: Kind = "on time"
 
 
 def deliveries(fleet: Sequence[Ship], start_us: int, end_us: int, seed: int) -> Iterator[Delivery]:
-    """Give the batches of ``[start, end)`` in the order in which they are sent: by time, but for the late and repeated.
+    """Yield the batches of ``[start, end)`` in the order to send them: by time, except for late and repeated ones.
 
-    A reading is a function of seed, ship and moment alone: windows that overlap agree. Only what is held back stays in
-    memory.
+    A reading depends on seed, ship and timestamp alone, so overlapping periods agree. Only batches that are held back
+    stay in memory.
     """
     watch_us = WATCH_S * US_PER_S
     held: defaultdict[int, list[Delivery]] = defaultdict(list)
@@ -113,7 +114,7 @@ def deliveries(fleet: Sequence[Ship], start_us: int, end_us: int, seed: int) -> 
         for ship in fleet:
             rng = np.random.default_rng((seed, ship.number, watch))
             delivery = _batch(ship, *ship.watch(watch, rng), start_us, end_us)
-            late_by, again_after = _fate(rng)
+            late_by, again_after = _delays(rng)
             if delivery is None:
                 continue
             if late_by:
@@ -131,7 +132,7 @@ def _batch(ship: Ship, moment_us: I64, value: F64, start_us: int, end_us: int) -
     moment_us, value = moment_us[inside], value[inside]
     if not len(moment_us):
         return None
-    # Named after its content: the same run again repeats its batches, another one never takes their names.
+    # Derived from the content: the same run again sends duplicates, and other runs never use the same batch_id.
     digest = blake2b(f"{ship.number} {ship.units} ".encode(), digest_size=16)
     digest.update(moment_us.tobytes() + value.tobytes())
     return Delivery(
@@ -144,21 +145,25 @@ def _batch(ship: Ship, moment_us: I64, value: F64, start_us: int, end_us: int) -
     )
 
 
-def _fate(rng: np.random.Generator) -> tuple[int, int]:
-    """Draw how many watches a batch is held back, and how many after that it comes again; mostly 0 and 0."""
+def _delays(rng: np.random.Generator) -> tuple[int, int]:
+    """Draw by how many watches a batch is late, and after how many more it is repeated; mostly 0 and 0."""
     late_by, again_after = rng.integers(1, HELD_WATCHES + 1, 2).tolist()
     late, repeated = rng.random(2) < (LATE, REPEATED)
     return late_by if late else 0, again_after if repeated else 0
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Describe the options."""
-    parser.add_argument("--ships", type=_positive, default=10, metavar="N", help="how many (default 10)")
-    parser.add_argument("--days", type=_positive, default=2, metavar="D", help="how long (default 2)")
-    parser.add_argument("--end", type=_moment, metavar="MOMENT", help="the days before this ISO 8601 moment (now)")
-    parser.add_argument("--first-ship", type=sending.ship_number, default=1, metavar="N", help="its number (default 1)")
-    parser.add_argument("--seed", type=_whole, default=1, metavar="S", help="another seed, another fleet (default 1)")
-    sending.add_url_argument(parser)
+    """Add the arguments."""
+    parser.add_argument("--ships", type=positive, default=10, metavar="N", help="number of ships (default 10)")
+    parser.add_argument("--days", type=positive, default=2, metavar="D", help="days of readings (default 2)")
+    parser.add_argument("--end", type=timestamp_us, metavar="TIME", help="end of the days, in ISO 8601 (default: now)")
+    parser.add_argument(
+        "--first-ship", type=ship_number, default=1, metavar="N", help="number of the first ship (default 1)"
+    )
+    parser.add_argument(
+        "--seed", type=whole_number, default=1, metavar="S", help="random seed of the fleet (default 1)"
+    )
+    add_url(parser)
 
 
 def run(arguments: Namespace) -> int:
@@ -168,7 +173,7 @@ def run(arguments: Namespace) -> int:
     start_us = end_us - arguments.days * DAY_S * US_PER_S
     numbers = range(arguments.first_ship, arguments.first_ship + arguments.ships)
     if start_us < 0 or numbers[-1] > MAX_SHIP:
-        raise InvalidInput(f"there are no readings before 1970 and no ships beyond {MAX_SHIP}: ask for fewer")
+        raise InvalidInput(f"readings begin in 1970 and ship numbers end at {MAX_SHIP}: choose fewer days or ships")
     fleet = [Ship.of(arguments.seed, number) for number in numbers]
     kinds: Counter[Kind] = Counter()
     total = sum(ship.count(start_us, end_us) for ship in fleet)
@@ -181,23 +186,3 @@ def run(arguments: Namespace) -> int:
         f" {total:,} readings, {time.monotonic() - began_s:.1f} seconds\n"
     )
     return 0
-
-
-def _whole(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise ArgumentTypeError(f"a whole number, not {text!r}")
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    number = _whole(text)
-    if number == 0:
-        raise ArgumentTypeError("at least 1")
-    return number
-
-
-def _moment(text: str) -> int:
-    try:
-        return moment_us(text)
-    except ValueError as error:
-        raise ArgumentTypeError(f"{text!r} {error}") from None

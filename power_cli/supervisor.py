@@ -1,4 +1,4 @@
-"""Runs a few processes as one: starts them, restarts what dies, and stops them all."""
+"""Runs several processes as one: starts them, restarts those that die, and stops all of them."""
 
 import ctypes
 import logging
@@ -17,24 +17,24 @@ from shared.runtime.process import READY_FD, on_stop
 log = logging.getLogger(__name__)
 
 FIRST_START_S = 180.0
-"""A new version may have to bring large files up to date: cut off, it would begin anew at each start."""
+"""Long enough for a new version to migrate large files, which begins anew if it is interrupted."""
 STOP_S = 8.5
-"""All of them together have so long to end."""
+"""The time for all processes together to end."""
 LEAST_S = 0.5
-"""And each of them at least so long, whatever the others took."""
+"""The least time for each process to end, however long the others took."""
 FIRST_RESTART_S = 0.5
 LAST_RESTART_S = 10.0
 STEADY_S = 30.0
-"""A process that has run this long is started again without a longer delay."""
+"""After a run this long, a process restarts with the shortest delay again."""
 TICK_S = 0.02
 READY_TICK_S = 0.05
-"""Within this time a process that takes too much memory must not take much more."""
+"""Short enough that a process over its memory limit cannot grow much more between two checks."""
 PR_SET_PDEATHSIG = 1
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class StartError(PowerError):
-    """The processes cannot be brought up; the message says which one and why."""
+    """The processes cannot be started; the message says which one, and why."""
 
 
 @dataclass(slots=True, eq=False)
@@ -42,12 +42,12 @@ class Process:
     """One process to keep running.
 
     Attributes:
-        name: what the log calls it.
+        name: its name in the log.
         command: the program and its arguments.
         environ: its environment.
-        is_ready: how to see that it works; None where it says so itself, by `shared.runtime.process.announce_ready`.
-        max_bytes: how much memory it may take; beyond it is killed and started again. None is no limit. Linux only.
-        on_too_large: called between the two, to remove what would fill its memory again.
+        is_ready: tells whether it is ready; None if it reports so by `shared.runtime.process.announce_ready`.
+        max_bytes: memory limit, beyond which it is killed and restarted; None is no limit. Linux only.
+        on_too_large: called before that restart, to remove what would fill its memory again.
 
     """
 
@@ -65,28 +65,28 @@ class Process:
     _delay_s: float = field(default=FIRST_RESTART_S, init=False)
 
     def start(self) -> None:
-        """Start it; what it writes goes where our own log goes."""
-        self._ready_fd, say = os.pipe()
+        """Start it; its output goes to our standard error."""
+        self._ready_fd, write_fd = os.pipe()
         os.set_blocking(self._ready_fd, False)
         try:
             self._popen = subprocess.Popen(
                 self.command,
-                env={**self.environ, READY_FD: str(say)},
+                env={**self.environ, READY_FD: str(write_fd)},
                 stdin=subprocess.DEVNULL,
                 stdout=sys.stderr,
-                pass_fds=(say,),
-                start_new_session=True,  # a Ctrl-C is for us alone: we stop them in order
+                pass_fds=(write_fd,),
+                start_new_session=True,  # Ctrl-C is for this process, which stops the others in order
                 preexec_fn=_end_with_parent,  # noqa: PLW1509  # this process has one thread
             )
         except OSError as error:
             self._forget_pipe()
             raise StartError(f"{self.name} cannot be started: {error}") from None
         finally:
-            os.close(say)
+            os.close(write_fd)
         self._started_s = time.monotonic()
 
-    def tend(self) -> int | None:
-        """See whether it has become ready, or is due to start again; give its status where it has just ended."""
+    def poll(self) -> int | None:
+        """Restart it if that is due, notice whether it is ready, and return its status if it has just ended."""
         if self._popen is None:
             if time.monotonic() >= self._due_s:
                 self.start()
@@ -101,7 +101,7 @@ class Process:
             self._popen = None
             self._forget_pipe()
             return status
-        if self._ready_fd is not None and (self.is_ready() if self.is_ready else self._heard()):
+        if self._ready_fd is not None and (self.is_ready() if self.is_ready else self._has_announced()):
             if self.ready:
                 log.info("%s works again", self.name)
             self.ready = True
@@ -118,7 +118,7 @@ class Process:
         return resident_pages * PAGE_BYTES > self.max_bytes
 
     def restart_later(self) -> float:
-        """Have it started again after a delay, which grows while it keeps dying; give the delay."""
+        """Schedule a restart, and return its delay, which grows while the process keeps dying."""
         if time.monotonic() - self._started_s > STEADY_S:
             self._delay_s = FIRST_RESTART_S
         delay_s, self._delay_s = self._delay_s, min(2 * self._delay_s, LAST_RESTART_S)
@@ -126,20 +126,15 @@ class Process:
         return delay_s
 
     def stop(self, limit_s: float = STOP_S) -> None:
-        """Ask it to end; where it does not in time, end it."""
+        """Stop it with SIGTERM; kill it if it does not end in time."""
         if self._popen is None:
             return
-        self._popen.terminate()
-        try:
-            self._popen.wait(limit_s)
-        except subprocess.TimeoutExpired:
+        if not stop(self._popen, limit_s):
             log.warning("%s did not end in %.1f s and is killed", self.name, limit_s)
-            self._popen.kill()
-            self._popen.wait()
         self._popen = None
         self._forget_pipe()
 
-    def _heard(self) -> bool:
+    def _has_announced(self) -> bool:
         try:
             return self._ready_fd is not None and os.read(self._ready_fd, 16) != b""
         except BlockingIOError:
@@ -151,33 +146,45 @@ class Process:
             self._ready_fd = None
 
 
+def stop(process: subprocess.Popen[bytes], limit_s: float) -> bool:
+    """Stop a process with SIGTERM; kill it, and return False, if it does not end in time."""
+    process.terminate()
+    try:
+        process.wait(limit_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return False
+    return True
+
+
 def supervise(processes: Sequence[Process], when_ready: Callable[[], None]) -> None:
-    """Keep processes running until this one is told to stop; then stop them, the last one first.
+    """Keep processes running until a signal stops this one; then stop them, the last one first.
 
     Raises:
-        StartError: one of them did not come up at the first start; the others are stopped.
+        StartError: one of them did not become ready at the first start; the others are stopped.
 
     """
-    stop: list[bool] = []
-    on_stop(lambda: stop.append(True))
-    told = False
+    stopping: list[bool] = []
+    on_stop(lambda: stopping.append(True))
+    all_ready = False
     deadline = time.monotonic() + FIRST_START_S
     try:
         for process in processes:
             process.start()
-        while not stop:
+        while not stopping:
             for process in processes:
-                status = process.tend()
+                status = process.poll()
                 if status is not None:
                     _ended(process, status)
-            if not told and all(process.ready for process in processes):
-                told = True
+            if not all_ready and all(process.ready for process in processes):
+                all_ready = True
                 when_ready()
-            if not told and time.monotonic() > deadline:
+            if not all_ready and time.monotonic() > deadline:
                 late = ", ".join(process.name for process in processes if not process.ready)
                 raise StartError(f"not ready after {FIRST_START_S:.0f} s: {late}")
-            time.sleep(TICK_S if not told else READY_TICK_S)
-        log.info("stopping; what is in hand is finished first, which takes 10 s at most")
+            time.sleep(READY_TICK_S if all_ready else TICK_S)
+        log.info("stopping; work in progress is finished first, which takes 10 s at most")
     finally:
         stop_s = time.monotonic() + STOP_S
         for process in reversed(processes):
@@ -195,6 +202,6 @@ def _why(status: int) -> str:
 
 
 def _end_with_parent() -> None:
-    """Have the kernel end this child when its parent dies, however that happens."""
+    """Ask the kernel to end this child when its parent dies, for whatever reason."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

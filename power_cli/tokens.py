@@ -1,4 +1,4 @@
-"""`./power token`: the access tokens that the service knows; it reads a changed file by itself."""
+"""`./power token`: adds, lists and removes access tokens; a running service reads the changed file by itself."""
 
 import fcntl
 import os
@@ -14,7 +14,7 @@ from pathlib import Path
 from stat import S_IMODE
 from typing import get_args
 
-from power_cli.sending import ship_number
+from power_cli.argument_types import ship_number
 from power_cli.up import ROOT
 from shared.domain.errors import InvalidSettings
 from shared.http.token_file import read
@@ -26,17 +26,20 @@ SECRET_BYTES = 32
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Describe the options."""
+    """Add the options."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    add = actions.add_parser("add", help="make a token and print it, this once")
-    add.add_argument("--role", choices=get_args(Role), required=True, help="what it is good for: admin is both")
-    add.add_argument("--ships", type=_ships, metavar="N,N", help="the only ships whose readings it may send")
-    add.add_argument("--name", type=_name, help="what to call it (default: its role and a number)")
-    remove = actions.add_parser("remove", help="take a token away")
-    remove.add_argument("name", metavar="NAME", help="as `list` shows it")
-    for each in (add, actions.add_parser("list", help="show names, roles and ships"), remove):
+    add = actions.add_parser("add", help="create a token and print it, only this once")
+    add.add_argument("--role", choices=get_args(Role), required=True, help="what it allows; admin allows everything")
+    add.add_argument("--ships", type=_ships, metavar="N,N", help="limit it to the readings of these ships")
+    add.add_argument("--name", type=_name, help="name of the token (default: its role and a number)")
+    remove = actions.add_parser("remove", help="remove a token")
+    remove.add_argument("name", metavar="NAME", help="its name, as `list` shows it")
+    for each in (add, actions.add_parser("list", help="list names, roles and ships"), remove):
         each.add_argument(
-            "--file", type=Path, default=_default_file(), help=f"the tokens (default ${SETTING}, or data/{FILE_NAME})"
+            "--file",
+            type=Path,
+            default=_default_file(),
+            help=f"file of the tokens (default ${SETTING}, or data/{FILE_NAME})",
         )
 
 
@@ -47,7 +50,7 @@ def run(arguments: Namespace) -> int:
 
 
 def token_of(secret: str, name: str, role: Role, ships: tuple[int, ...] | None = None) -> Token:
-    """Make the token whose secret this is."""
+    """Return the token for a secret."""
     created = datetime.now(UTC).replace(microsecond=0)
     return Token(name=name, role=role, ships=ships, created=created, sha256=digest(secret))
 
@@ -64,8 +67,8 @@ def _add(arguments: Namespace) -> None:
             raise InvalidSettings(f"there is a token {token.name} already; remove it first, or choose another --name")
         _write(path, (*tokens, token))
     sys.stderr.write(
-        f"{_shown(token)}\nin {arguments.file}, which keeps only its hash: the token is shown this once.\n"
-        f"The service lets it in within a second, if {SETTING} names this file.\n"
+        f"{_shown(token)}\nin {arguments.file}, which keeps only its hash: the token is shown only this once.\n"
+        f"The service accepts it within a second, if {SETTING} names this file.\n"
     )
     sys.stdout.write(f"{secret}\n")
 
@@ -92,7 +95,7 @@ def _shown(token: Token) -> str:
 
 @contextmanager
 def _locked(file: Path) -> Iterator[Path]:
-    """Keep other commands off a file, by a lock on its folder; give the file itself where it is a link."""
+    """Lock the folder of a file against other commands; yield the file's path without symbolic links."""
     try:
         path = file.resolve()
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -108,10 +111,7 @@ def _locked(file: Path) -> Iterator[Path]:
 
 
 def _write(path: Path, tokens: Sequence[Token]) -> None:
-    """Put a new file in the place of the old one: a reader sees one of them, and never a part.
-
-    Whoever could read the old one can read the new one; the first has mode 0600.
-    """
+    """Replace the file atomically; it keeps its mode, and a new file has mode 0600."""
     number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         if path.exists():

@@ -1,4 +1,4 @@
-"""`./power up`: broker, worker and both APIs on this machine."""
+"""`./power up`: runs the broker, the worker and both APIs on this machine."""
 
 import fcntl
 import os
@@ -19,27 +19,29 @@ HOST = "127.0.0.1"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Describe the options."""
-    parser.add_argument("--port", type=_port, default=5000, help="for HTTP (default 5000)")
-    parser.add_argument("--mqtt-port", type=_port, default=1883, help="for MQTT (default 1883)")
-    parser.add_argument("--worker-port", type=_port, help="for the worker's metrics (default: none)")
-    parser.add_argument("--data", type=Path, default=ROOT / "data", metavar="DIR", help="where everything is kept")
+    """Add the options."""
+    parser.add_argument("--port", type=_port, default=5000, help="HTTP port (default 5000)")
+    parser.add_argument("--mqtt-port", type=_port, default=1883, help="MQTT port (default 1883)")
+    parser.add_argument("--worker-port", type=_port, help="port of the worker's metrics (default: none)")
+    parser.add_argument(
+        "--data", type=Path, default=ROOT / "data", metavar="DIR", help="folder for all data (default data)"
+    )
     parser.add_argument(
         "--store",
         choices=["embedded", "influxdb"],
         default="embedded",
-        help="where energy is stored: in the data folder (default), or in the InfluxDB of INFLUXDB_URL",
+        help="the store: in the data folder (default), or in the InfluxDB at INFLUXDB_URL",
     )
 
 
 def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 0 < int(text) < 2**16):
-        raise ArgumentTypeError(f"a port is a whole number from 1 to 65535, not {text!r}")
+        raise ArgumentTypeError(f"should be a port from 1 to 65535, not {text!r}")
     return int(text)
 
 
 def run(arguments: Namespace) -> int:
-    """Run the service until told to stop."""
+    """Run the service until a signal stops it."""
     began_s = time.monotonic()
     folder: Path = arguments.data.absolute()
     with _locked(folder):
@@ -92,7 +94,7 @@ def _processes(broker: str, configuration: Path, folder: Path, arguments: Namesp
 
 
 def _locked(folder: Path) -> IO[str]:
-    """Take a data folder for this process alone."""
+    """Lock a data folder, so that only this process uses it."""
     try:
         private_folder(folder)
         make_private(folder / "lock")

@@ -62,7 +62,7 @@ def query_service(settings: QuerySettings, registry: CollectorRegistry) -> Itera
         forecast.routes(store, errors, settings.data_dir / forecast.FOLDER, heavy),
         page.routes(),
     )
-    checks = {"store": health.answers(store.ping)}
+    checks = {"store": health.is_available(store.ping)}
     try:
         yield QueryService(routes, checks, MAX_STREAMS + PLACES, forecast.warm_up, streams.end)
     finally:

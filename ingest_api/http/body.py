@@ -10,7 +10,7 @@ from flask import Request
 from shared.contract.batch import MAX_BYTES
 from shared.contract.json_text import SMALL_BYTES
 from shared.domain.errors import Problem, TooLargeInput, Unavailable, UnreadableInput, UnsupportedInput
-from shared.http.app import told
+from shared.http.app import request_source
 
 TOGETHER_BYTES = 32 * 1024 * 1024
 """How much of large bodies is read and not yet on the disk, at most: four of full size, or two that come packed."""
@@ -99,7 +99,7 @@ def _is_packed(request: Request) -> bool:
     """Check what a request says of its body; tell whether it is packed."""
     if request.content_length is not None and request.content_length > MAX_BYTES:
         raise _too_large()
-    if not request.is_json and (request.mimetype not in PLAIN_TYPES or told(request).is_from_elsewhere):
+    if not request.is_json and (request.mimetype not in PLAIN_TYPES or request_source(request).is_cross_site):
         raise _unsupported("Content-Type", "should be application/json")
     match request.headers.get("Content-Encoding", "identity").strip().lower():
         case "identity":

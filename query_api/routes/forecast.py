@@ -28,7 +28,7 @@ from shared.http.app import Routes, problem
 from shared.http.openapi import JSON, RETRY_AFTER, Answer, Operation, Timestamp
 from shared.http.openapi import problem as problem_answer
 from shared.http.parameters import parse
-from shared.runtime.process import keep_what_is_made
+from shared.runtime.process import freeze_startup_objects
 from shared.store.port import EnergyReader
 
 MAX_DAYS = 366
@@ -146,7 +146,7 @@ def warm_up() -> None:
 
     def load() -> None:
         linear.warm_up()
-        keep_what_is_made()
+        freeze_startup_objects()
 
     threading.Thread(target=load, name="warm-up", daemon=True).start()
 

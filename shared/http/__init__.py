@@ -1,1 +1,1 @@
-"""What every HTTP service needs: app, access, problems, health, metrics and the server."""
+"""What all HTTP services share: app, access, browsers, errors, health, metrics and server."""

@@ -1,4 +1,4 @@
-"""What all HTTP services do alike: asking who is there, and errors as RFC 9457 problems."""
+"""The Flask app of all HTTP services: access control, browser checks, and errors as RFC 9457 problems."""
 
 import json
 import logging
@@ -25,7 +25,7 @@ from shared.domain.errors import (
     UnreadableInput,
     UnsupportedInput,
 )
-from shared.http.browsers import Browsers, Told
+from shared.http.browsers import Browsers, RequestSource
 from shared.http.openapi import Operation
 from shared.http.tokens import Access, Right
 
@@ -33,15 +33,15 @@ log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 2
 GONE = 499
-"""nginx's status for a request whose client has gone: nobody sees the answer."""
+"""nginx's status for a request whose client has disconnected; it only shows in metrics."""
 OPEN: Final = "open"
-"""What routes need that ask nobody who they are."""
+"""The need of routes without access control."""
 
 
 def problem(
     status: int, detail: str, errors: tuple[Problem, ...] = (), headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Answer with `application/problem+json`."""
+    """Return a response of type `application/problem+json`."""
     response = Response(status=status, mimetype="application/problem+json", headers=headers)
     body: dict[str, Any] = {"type": "about:blank", "title": response.status[4:].capitalize(), "status": status}
     if detail:
@@ -53,7 +53,7 @@ def problem(
 
 
 EXPOSED = "Location, Retry-After, ETag, Content-Disposition, Content-Encoding, X-Request-ID"
-"""What a page of an allowed origin may read of an answer's headers, besides those that every page may."""
+"""Response headers that pages of allowed origins may read, besides those that browsers always expose."""
 PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, HEAD, POST, DELETE",
     "Access-Control-Allow-Headers": (
@@ -62,47 +62,47 @@ PREFLIGHT = {
     "Access-Control-Allow-Private-Network": "true",
     "Access-Control-Max-Age": "600",
 }
-"""What a browser is told that asks whether a page of an allowed origin may send its request."""
+"""The CORS answer to a preflight request of an allowed origin."""
 
 Needs = Right | Literal["open"]
 
 
 class Routes(Blueprint):
-    """The routes of one service, and the right that all of them need; `OPEN` lets everybody in."""
+    """The routes of one service, and the right that all of them need; `OPEN` needs none."""
 
     def __init__(self, name: str, import_name: str, *, needs: Needs) -> None:
-        """Begin without any route."""
+        """Create a blueprint without routes."""
         super().__init__(name, import_name)
         self.needs = needs
 
     def serves(self, operation: Operation) -> Callable[[T_route], T_route]:
-        """Have a function answer what a documented operation asks for."""
+        """Return a decorator: the function handles a documented operation."""
         if operation.is_open != (self.needs == OPEN):
-            raise ValueError(f"{operation.path} is not documented as it is guarded")
+            raise ValueError(f"{operation.path}: the documented access differs from that of its routes")
         return self.route(operation.path, methods=[operation.method])
 
 
 def make_app(*services: Routes, access: Callable[[str | None], Access], browsers: Browsers | None = None) -> Flask:
-    """Put the routes of one or more services into one app.
+    """Return an app with the routes of one or more services.
 
     Args:
         services: their routes.
-        access: tells from an `Authorization` header what its sender may do, or raises `Unauthenticated`.
-        browsers: who may use it from a browser; if left out, only pages of the service itself, on this machine.
+        access: returns the rights for an `Authorization` header, or raises `Unauthenticated`.
+        browsers: which browser requests are let in; by default only those of the service's own pages on this machine.
 
     """
     app = Flask("power", static_folder=None)
     _answer_errors(app)
-    _note_arrivals(app)
-    _keep_pages_of_others_out(app, browsers or Browsers())
-    _ask_everybody(app, {each.name: each.needs for each in services}, access)
+    _record_arrival(app)
+    _check_browsers(app, browsers or Browsers())
+    _check_access(app, {each.name: each.needs for each in services}, access)
     for each in services:
         app.register_blueprint(each)
     return app
 
 
-def _note_arrivals(app: Flask) -> None:
-    """Have requests timed from before they are checked: those that are refused, too."""
+def _record_arrival(app: Flask) -> None:
+    """Record the arrival time before any check, so that refused requests are timed, too."""
 
     @app.before_request
     def arrive() -> None:
@@ -110,15 +110,15 @@ def _note_arrivals(app: Flask) -> None:
 
 
 def since_arrival_s() -> float:
-    """Tell how long ago the present request arrived, in seconds."""
+    """Return the seconds since the current request arrived."""
     arrived_s: float = g.arrived_s
     return time.perf_counter() - arrived_s
 
 
-def told(request: Request) -> Told:
-    """Give what a request's headers tell of where it comes from."""
+def request_source(request: Request) -> RequestSource:
+    """Return the headers of a request that say where it comes from."""
     header = request.environ.get
-    return Told(
+    return RequestSource(
         header("HTTP_HOST"),
         header("HTTP_ORIGIN"),
         header("HTTP_SEC_FETCH_SITE"),
@@ -127,16 +127,16 @@ def told(request: Request) -> Told:
     )
 
 
-def _keep_pages_of_others_out(app: Flask, browsers: Browsers) -> None:
-    """Refuse what browsers send for pages of other sites; let those pages that may use the service read its answers."""
+def _check_browsers(app: Flask, browsers: Browsers) -> None:
+    """Refuse cross-site requests of browsers, and let pages of allowed origins read the answers (CORS)."""
 
     @app.before_request
     def check_origin() -> Response | None:
-        origin = told(request)
-        refusal = browsers.refusal(request.method, origin)
+        source = request_source(request)
+        refusal = browsers.refusal(request.method, source)
         if refusal:
             raise Forbidden(refusal)
-        if not browsers.allows_origin(origin):
+        if not browsers.allows_origin(source):
             return None
         is_preflight = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
         return Response(status=204, headers=PREFLIGHT) if is_preflight else None
@@ -147,15 +147,15 @@ def _keep_pages_of_others_out(app: Flask, browsers: Browsers) -> None:
     @app.after_request
     def allow_origin(response: Response) -> Response:
         response.vary.add("Origin")
-        origin = told(request).origin
+        origin = request_source(request).origin
         if origin in browsers.origins:
             response.headers["Access-Control-Allow-Origin"] = origin
             response.headers["Access-Control-Expose-Headers"] = EXPOSED
         return response
 
 
-def _ask_everybody(app: Flask, needs: Mapping[str, Needs], access: Callable[[str | None], Access]) -> None:
-    """Check every request before anything else is done for it; a route that nobody declared is for `admin` alone."""
+def _check_access(app: Flask, needs: Mapping[str, Needs], access: Callable[[str | None], Access]) -> None:
+    """Check the access of every request before anything else; routes without a declared need are for `admin` only."""
 
     @app.before_request
     def check() -> None:
@@ -165,27 +165,27 @@ def _ask_everybody(app: Flask, needs: Mapping[str, Needs], access: Callable[[str
         authorization = request.headers.get("Authorization")
         g.access = access(authorization)
         g.check_again = lambda: access(authorization).check(needed)
-        if request.url_rule is not None:  # what leads nowhere is answered 404 or 405 to anybody who is known
+        if request.url_rule is not None:  # an unknown path is answered 404 or 405 to every valid token
             caller().check(needed)
 
 
 def access_check() -> Callable[[], None]:
-    """Give what checks the present request's access again, for an answer that lasts: its token may be removed.
+    """Return a function that checks the current request's access again, for long answers: its token may be removed.
 
-    It may be called after the request, and raises `Unauthenticated` or `Forbidden`.
+    It can be called after the request, and raises `Unauthenticated` or `Forbidden`.
     """
     check: Callable[[], None] = g.check_again
     return check
 
 
 def caller() -> Access:
-    """Tell what the sender of the present request may do; on routes that are `OPEN` nobody knows."""
+    """Return the rights of the current request; not available on routes that are `OPEN`."""
     access: Access = g.access
     return access
 
 
 def _answer_errors(app: Flask) -> None:
-    """Have an app answer every error as a problem; nothing of ours but the sentence reaches the user."""
+    """Answer every error as a problem, without internal details."""
 
     @app.errorhandler(InvalidInput)
     def invalid(error: InvalidInput) -> Response:
@@ -227,7 +227,7 @@ def _answer_errors(app: Flask) -> None:
 
 
 class Cut(ClientDisconnected):
-    """Raised by an answer that has begun and cannot go on: the connection is closed, and the answer is not whole.
+    """Raised while an answer is being sent, to abort it: the connection is closed, and the client sees it incomplete.
 
-    To waitress it is as if the client had gone: nothing more is sent, not even what would end the answer well.
+    waitress treats it like a disconnected client: it sends nothing more, not even the end of a chunked answer.
     """

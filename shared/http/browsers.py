@@ -1,4 +1,4 @@
-"""Which requests are refused because a browser may send them for a page of another site."""
+"""Which browser requests are refused: those of pages of other sites, and those with a foreign `Host`."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -8,13 +8,13 @@ SAFE_METHODS = frozenset({"GET", "HEAD"})
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What a request's headers tell of where it comes from; None where there is no such header.
+class RequestSource:
+    """The headers that say where a request comes from; None for a missing header.
 
     Attributes:
         host: `Host`.
         origin: `Origin`; browsers send it with every POST.
-        site: `Sec-Fetch-Site`; browsers send these three to addresses that they trust: https, and this machine.
+        site: `Sec-Fetch-Site`; browsers send the Sec-Fetch headers only over https and to this machine.
         mode: `Sec-Fetch-Mode`.
         destination: `Sec-Fetch-Dest`.
 
@@ -27,54 +27,54 @@ class Told:
     destination: str | None = None
 
     @property
-    def is_from_elsewhere(self) -> bool:
-        """Tell whether it comes from a browser that shows a page of another origin."""
+    def is_cross_site(self) -> bool:
+        """Tell whether a page of another origin sent it."""
         if self.origin is not None and _authority(self.origin) != (self.host or "").lower():
             return True
         return self.site in ("cross-site", "same-site")
 
     @property
-    def opens_a_page(self) -> bool:
-        """Tell whether a user follows a link: the page with the link does not see the answer."""
+    def is_navigation(self) -> bool:
+        """Tell whether a user followed a link; the page with the link cannot read the answer."""
         return self.origin is None and self.mode == "navigate" and self.destination == "document"
 
 
 @dataclass(frozen=True, slots=True)
 class Browsers:
-    """Who may use the service from a browser.
+    """Which browser requests are let in.
 
     Attributes:
-        is_guarded: whether pages of other sites are kept out; with access tokens they are anyhow, for want of one.
+        is_checked: whether to refuse requests of other sites' pages; not needed with access tokens, which they lack.
         hosts: names of the service besides `localhost` and the loopback addresses, in lower case.
-        origins: of pages that may use it, such as `https://fleet.example`.
+        origins: origins of other pages that may use the service, such as `https://fleet.example`.
 
     """
 
-    is_guarded: bool = True
+    is_checked: bool = True
     hosts: frozenset[str] = frozenset()
     origins: frozenset[str] = frozenset()
 
-    def allows_origin(self, told: Told) -> bool:
-        """Tell whether it comes from a page that may use the service."""
-        return told.origin in self.origins
+    def allows_origin(self, source: RequestSource) -> bool:
+        """Tell whether a request comes from a page of an allowed origin."""
+        return source.origin in self.origins
 
-    def refusal(self, method: str, told: Told) -> str | None:
-        """Tell why a request is refused; None if it is not."""
-        if not self.is_guarded:
+    def refusal(self, method: str, source: RequestSource) -> str | None:
+        """Return why a request is refused, or None."""
+        if not self.is_checked:
             return None
-        if not self._is_ours(told.host):
-            return "The service does not go by this Host. It is localhost; POWER_HOSTS can name others."
-        if self.allows_origin(told) or not told.is_from_elsewhere:
+        if not self._is_ours(source.host):
+            return "The service has no such Host name. It is localhost; POWER_HOSTS can add others."
+        if self.allows_origin(source) or not source.is_cross_site:
             return None
-        if method in SAFE_METHODS and told.opens_a_page:
+        if method in SAFE_METHODS and source.is_navigation:
             return None
-        return "This comes from a page of another site. POWER_ALLOWED_ORIGINS can name those that may."
+        return "This request comes from a page of another site. POWER_ALLOWED_ORIGINS can allow its origin."
 
     def _is_ours(self, host: str | None) -> bool:
-        if host is None:  # as HTTP/1.0 has it, and no browser
+        if host is None:  # allowed in HTTP/1.0; browsers always send it
             return True
         name = _name(host)
-        return name == "localhost" or name in self.hosts or _is_loopback(name)
+        return name in self.hosts or is_loopback(name)
 
 
 def _authority(origin: str) -> str:
@@ -83,14 +83,15 @@ def _authority(origin: str) -> str:
 
 @lru_cache(maxsize=64)
 def _name(host: str) -> str:
-    """Take the port off a `Host`, and the dot that a full name may end with."""
+    """Return the name in a `Host` header, without the port and a final dot."""
     name, colon, port = host.lower().rpartition(":")
     return (name if colon and port.isdigit() else host.lower()).removesuffix(".")
 
 
 @lru_cache(maxsize=64)
-def _is_loopback(name: str) -> bool:
+def is_loopback(name: str) -> bool:
+    """Tell whether a host name or address is always this machine; brackets around an address do not matter."""
     try:
-        return ip_address(name.removeprefix("[").removesuffix("]")).is_loopback
-    except ValueError:
+        return name == "localhost" or ip_address(name.removeprefix("[").removesuffix("]")).is_loopback
+    except ValueError:  # a name, which may resolve to any address
         return False

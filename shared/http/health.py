@@ -1,4 +1,4 @@
-"""GET /healthz and /readyz: whether a process answers, and whether it can do its work now."""
+"""GET /healthz and /readyz: liveness and readiness of a process."""
 
 from collections.abc import Callable, Mapping
 from typing import Literal
@@ -47,11 +47,10 @@ OPERATIONS = (HEALTHZ, READYZ)
 
 
 def routes(checks: Mapping[str, Check]) -> Routes:
-    """Build the routes, which ask nobody who they are: an orchestrator has no token.
+    """Return the routes, which need no access token: orchestrators have none.
 
     Args:
-        checks: what has to hold for the process to be ready, by name. They are called from any thread, all of them
-            with every question.
+        checks: the conditions for the process to be ready, by name. Every request calls all of them, from any thread.
 
     """
     routes = Routes("health", __name__, needs=OPEN)
@@ -69,12 +68,12 @@ def routes(checks: Mapping[str, Check]) -> Routes:
     return routes
 
 
-def answers(question: Callable[[], object]) -> Check:
-    """Make a check of a question: it holds where that is answered, with whatever, and not where it is `Unavailable`."""
+def is_available(call: Callable[[], object]) -> Check:
+    """Return a check that fails if a call raises `Unavailable`."""
 
     def check() -> bool:
         try:
-            question()
+            call()
         except Unavailable:
             return False
         return True

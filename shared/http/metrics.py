@@ -1,4 +1,4 @@
-"""GET /metrics, and what every HTTP service measures of its requests."""
+"""GET /metrics, and the request metrics of every HTTP service."""
 
 from flask import Response, request
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
@@ -18,26 +18,26 @@ METRICS = Operation(
 OPERATIONS = (METRICS,)
 METHODS = {"GET", "HEAD", "POST", "OPTIONS"}
 OTHER = "other"
-"""Stands for routes and methods that we do not have: a stranger must not be able to make up label values."""
+"""The label of unknown routes and methods, so that clients cannot create label values."""
 REQUEST_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
 def new_registry() -> CollectorRegistry:
-    """Make the registry of one process, which tells of its memory, processor time and open files already."""
+    """Return a registry with the metrics of this process: memory, CPU time and open files."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     return registry
 
 
 def routes(registry: CollectorRegistry) -> Routes:
-    """Build GET /metrics over a registry; in its app every request is counted and timed from then on."""
+    """Return GET /metrics for a registry; the app that gets the routes counts and times every request."""
     routes = Routes("metrics", __name__, needs="read")
     requests = Counter(
         "power_http_requests", "HTTP requests answered.", ["route", "method", "status"], registry=registry
     )
     seconds = Histogram(
         "power_http_request_seconds",
-        "From a request's arrival at the service to its answer.",
+        "Seconds from the arrival of a request to its answer.",
         ["route", "method"],
         registry=registry,
         buckets=REQUEST_BUCKETS_S,

@@ -1,4 +1,4 @@
-"""The file of access tokens: looked at again while the service runs, so that a change needs no restart."""
+"""The file of access tokens; the running service reads changes without a restart."""
 
 import logging
 import threading
@@ -11,15 +11,15 @@ from shared.http.tokens import Access, Token, access, anybody, parse
 
 log = logging.getLogger(__name__)
 
-LOOK_S = 1.0
-"""For how long what was read counts without another look at the file."""
+CHECK_S = 1.0
+"""How often the file is checked for changes, at most."""
 
 
 def access_by(path: Path | None) -> Callable[[str | None], Access]:
-    """Give what tells from an `Authorization` header what its sender may do; without a file, everybody everything.
+    """Return the function from an `Authorization` header to its rights; without a file everyone has all rights.
 
     Raises:
-        InvalidSettings: the file cannot be read, or what it says is wrong.
+        InvalidSettings: the file cannot be read, or a line is invalid.
 
     """
     return anybody if path is None else TokenFile(path).access
@@ -29,7 +29,7 @@ def read(path: Path) -> tuple[Token, ...]:
     """Read the tokens of a file.
 
     Raises:
-        InvalidSettings: the file cannot be read, or what it says is wrong.
+        InvalidSettings: the file cannot be read, or a line is invalid.
 
     """
     try:
@@ -41,50 +41,50 @@ def read(path: Path) -> tuple[Token, ...]:
 
 
 class TokenFile:
-    """The tokens of a file as it is now, or as it was when it was last good; may be used from any thread."""
+    """The tokens in the last valid version of a file; can be used from any thread."""
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
         """Read the file.
 
         Raises:
-            InvalidSettings: the file cannot be read, or what it says is wrong.
+            InvalidSettings: the file cannot be read, or a line is invalid.
 
         """
         self._path = path
         self._clock = clock
         self._lock = threading.Lock()
-        self._trouble = ""
-        self._looked_s = clock()
-        self._seen = _signature(path)  # before reading: a change in between is then found at the next look
+        self._error = ""
+        self._checked_s = clock()
+        self._seen = _signature(path)  # taken before reading: a change in between is found at the next check
         self._tokens = read(path)
         log.info("%d access tokens in %s", len(self._tokens), path)
 
     def access(self, authorization: str | None) -> Access:
-        """Tell what the sender of an `Authorization` header may do.
+        """Return the rights of the sender of an `Authorization` header.
 
         Raises:
-            Unauthenticated: no token of the file is in it.
+            Unauthenticated: it contains no token of the file.
 
         """
         with self._lock:
-            if self._clock() - self._looked_s >= LOOK_S:
-                self._look()
-                self._looked_s = self._clock()
+            if self._clock() - self._checked_s >= CHECK_S:
+                self._check()
+                self._checked_s = self._clock()
             tokens = self._tokens
         return access(tokens, authorization)
 
-    def _look(self) -> None:
-        """Read the file again if it is another one; keep what there is if it is no good, and say so once."""
+    def _check(self) -> None:
+        """Read the file again if it has changed; if it is invalid, keep the tokens and log the error once."""
         try:
             seen = _signature(self._path)
             if seen != self._seen:
                 self._tokens, self._seen = read(self._path), seen
                 log.info("%d access tokens in %s", len(self._tokens), self._path)
-            self._trouble = ""
+            self._error = ""
         except InvalidSettings as error:
-            if str(error) != self._trouble:
-                self._trouble = str(error)
-                log.error("%s; those that were read before go on counting", error)  # noqa: TRY400  # no bug of ours
+            if str(error) != self._error:
+                self._error = str(error)
+                log.error("%s; the tokens read before stay valid", error)  # noqa: TRY400  # no bug of ours
 
 
 def _signature(path: Path) -> tuple[int, ...]:

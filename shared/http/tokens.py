@@ -1,4 +1,4 @@
-"""Access tokens: what a file of them says, whose a request's is, and what its bearer may do."""
+"""Access tokens: the format of their file, how a request is matched to one, and the rights it gives."""
 
 import hmac
 from collections.abc import Sequence
@@ -20,12 +20,12 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What the sender of a request may do.
+    """The rights of the sender of a request.
 
     Attributes:
-        role: `ingest` may send, `read` may ask, `admin` may do everything.
-        ships: whose readings it may send; None stands for all.
-        name: of the token; empty where nobody is asked for one.
+        role: `ingest` may send readings, `read` may query, `admin` may do everything.
+        ships: the ships whose readings it may send; None means all.
+        name: of the token; empty if the service requires none.
 
     """
 
@@ -34,7 +34,7 @@ class Access:
     name: str = ""
 
     def check(self, right: Right | None) -> None:
-        """Let through whoever has a right; what names none is for `admin` alone.
+        """Check that the role includes a right; None is for `admin` only.
 
         Raises:
             Forbidden: the role does not include it.
@@ -48,11 +48,11 @@ class Access:
         return self.ships is None or ship in self.ships
 
     def sender(self, ship: int) -> str:
-        """Name whose quota a batch of a ship counts for: its token's; where nobody is asked for one, its ship's."""
+        """Return whose quota a batch counts against: the token's, or the ship's if the service requires no tokens."""
         return self.name or f"ship {ship}"
 
     def check_ship(self, ship: int) -> None:
-        """Let through whoever may send a ship's readings.
+        """Check that it may send a ship's readings.
 
         Raises:
             Forbidden: the token is for other ships.
@@ -66,7 +66,7 @@ EVERYTHING = Access("admin")
 
 
 class Token(BaseModel):
-    """One token as its file knows it: everything but the secret."""
+    """One token as stored in the file, without its secret."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -85,24 +85,24 @@ class Token(BaseModel):
 
     @property
     def access(self) -> Access:
-        """What its bearer may do."""
+        """The rights that the token gives."""
         return Access(self.role, None if self.ships is None else frozenset(self.ships), self.name)
 
 
 def digest(secret: str) -> str:
-    """Give what is kept of a secret.
+    """Return the hash of a secret.
 
-    A plain, quick hash is right here: a secret is 256 random bits, which nobody can find by trying. Slow, salted hashes
-    are for passwords that people choose, and would cost every request a tenth of a second.
+    A fast hash without salt is enough: a secret is 256 random bits, which cannot be guessed. Slow, salted hashes are
+    for passwords that people choose, and would add a tenth of a second to every request.
     """
     return sha256(secret.encode()).hexdigest()
 
 
 def access(tokens: Sequence[Token], authorization: str | None) -> Access:
-    """Tell what the sender of an `Authorization` header may do.
+    """Return the rights of the sender of an `Authorization` header.
 
     Raises:
-        Unauthenticated: the header is missing, no `Bearer`, or its token is none of these.
+        Unauthenticated: the header is missing, has another scheme, or its token is unknown.
 
     """
     scheme, _, secret = (authorization or "").strip().partition(" ")
@@ -110,7 +110,7 @@ def access(tokens: Sequence[Token], authorization: str | None) -> Access:
         raise Unauthenticated("an access token is needed: Authorization: Bearer TOKEN")
     asked = digest(secret.strip())
     found: Token | None = None
-    for token in tokens:  # all of them, each in constant time: how long it takes tells nothing about any
+    for token in tokens:  # all of them, each in constant time, against timing attacks
         if hmac.compare_digest(asked, token.sha256):
             found = token
     if found is None:
@@ -119,19 +119,19 @@ def access(tokens: Sequence[Token], authorization: str | None) -> Access:
 
 
 def anybody(_authorization: str | None) -> Access:
-    """Let everybody do everything, as on a machine that only its owner can reach."""
+    """Return full rights for every request, for a service that only this machine can reach."""
     return EVERYTHING
 
 
 def parse(text: str, source: str) -> tuple[Token, ...]:
-    """Read tokens, a JSON object a line; blank lines count for nothing.
+    """Return the tokens in a text with one JSON object per line; blank lines are skipped.
 
     Args:
         text: the lines.
-        source: what an error calls them.
+        source: the file's name in error messages.
 
     Raises:
-        InvalidSettings: naming the first wrong line, and never what stands there.
+        InvalidSettings: names the first invalid line, without its content.
 
     """
     tokens: dict[str, Token] = {}
@@ -140,7 +140,7 @@ def parse(text: str, source: str) -> tuple[Token, ...]:
         if line.strip():
             token = _token(line, f"{source}:{number}")
             if token.name in tokens or token.sha256 in digests:
-                raise InvalidSettings(f"{source}:{number}: the name or the hash stands in an earlier line, too")
+                raise InvalidSettings(f"{source}:{number}: the name or the hash is already on an earlier line")
             tokens[token.name] = token
             digests.add(token.sha256)
     return tuple(tokens.values())
@@ -155,5 +155,5 @@ def _token(line: str, place: str) -> Token:
 
 
 def dump(tokens: Sequence[Token]) -> str:
-    """Write tokens as `parse` reads them."""
+    """Return tokens in the format of `parse`."""
     return "".join(f"{token.model_dump_json(exclude_none=True)}\n" for token in tokens)

@@ -1,1 +1,1 @@
-"""What every process needs: settings, logging, files, signals."""
+"""What every process needs: settings, logging, files and signals."""

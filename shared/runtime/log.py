@@ -1,4 +1,4 @@
-"""The log of every process: lines on standard error, and no flood of lines that are alike."""
+"""Logging to standard error, with a limit on the rate of similar lines."""
 
 import logging
 import sys
@@ -16,37 +16,37 @@ _Key = tuple[str, int, str, type[BaseException] | None]
 
 
 def log_to_stderr(level: str) -> None:
-    """Have everything of a level, or above it, written to standard error."""
+    """Write messages of a level, or above it, to standard error."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.addFilter(Sparing())
+    handler.addFilter(RateLimit())
     logging.basicConfig(level=level, format=FORMAT, handlers=[handler])
 
 
 @dataclass(slots=True)
 class _Kind:
-    """Lines of one kind: since when they are counted, how many were written since, how many were not."""
+    """Lines of one kind: the start of the period, the lines in it, and those left out and not yet reported."""
 
     since_s: float
     written: int = 0
     left_out: int = 0
 
 
-class Sparing(logging.Filter):
-    """Writes `BURST` lines of one kind in `WITHIN_S` seconds; more of them are counted, and the next one says how many.
+class RateLimit(logging.Filter):
+    """Lets through `BURST` lines of one kind per `WITHIN_S` seconds; the next line says how many were left out.
 
-    A full outbox, a ship that sends rubbish or an outage would fill the disk with what has been said. Lines are of one
-    kind if they differ in their arguments only; the tracebacks of two types of errors are of two kinds.
+    Otherwise an outage, a full outbox or a ship that sends invalid data could fill the disk with repeated lines. Lines
+    are of one kind if only their arguments differ; tracebacks of different error types are of different kinds.
     """
 
     def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
-        """Begin with nothing written; `now_s` is a clock that never goes back."""
+        """Create the filter; `now_s` is a monotonic clock."""
         super().__init__()
         self._now_s = now_s
-        self._lock = threading.RLock()  # what is logged may be interrupted by what logs, too
+        self._lock = threading.RLock()  # reentrant: a signal handler that logs may interrupt a thread that logs
         self._kinds: dict[_Key, _Kind] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether a line is to be written; it may be given a remark."""
+        """Tell whether to write a line, and append the number of lines that were left out."""
         with self._lock:
             error = record.exc_info[0] if record.exc_info else None
             written, left_out = self._count((record.name, record.levelno, str(record.msg), error))
@@ -54,11 +54,11 @@ class Sparing(logging.Filter):
         if written == BURST:
             remarks.append(f"more of this kind are only counted for up to {WITHIN_S:.0f} s")
         if remarks:
-            record.msg = f"{record.msg} ({'; '.join(remarks)})"  # not formatted here, where a wrong line would raise
+            record.msg = f"{record.msg} ({'; '.join(remarks)})"  # not formatted here, where wrong arguments would raise
         return written <= BURST
 
     def _count(self, key: _Key) -> tuple[int, int]:
-        """Count one; give which one it is, and how many were left out that nothing has told of yet."""
+        """Count a line; return its number in the period, and how many lines were left out and not yet reported."""
         now_s = self._now_s()
         if len(self._kinds) >= MAX_KINDS:
             self._kinds.clear()

@@ -1,4 +1,4 @@
-"""How a client of MQTT shows who it is to the broker, learns over TLS that it is the right one, and sends at once."""
+"""Login, TLS and socket options that all MQTT clients share."""
 
 import socket
 from dataclasses import dataclass, field
@@ -10,17 +10,17 @@ from paho.mqtt.client import Client
 from shared.runtime.settings import BrokerSettings
 
 CHECK = "check POWER_MQTT_USERNAME and POWER_MQTT_PASSWORD"
-"""What somebody whom the broker refuses should look at."""
+"""Advice for when the broker refuses the connection."""
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Who a client is.
+    """A client's login at the broker.
 
     Attributes:
-        username: of a user of the broker; None is nobody.
-        password: the user's.
-        ca_file: the certificates by which the broker's is known; None is a connection without TLS.
+        username: None for an anonymous connection.
+        password: the user's password.
+        ca_file: certificates to check the broker's certificate; None for a connection without TLS.
 
     """
 
@@ -30,11 +30,11 @@ class Login:
 
     @classmethod
     def of(cls, settings: BrokerSettings) -> Self:
-        """Take it from the settings of a service."""
+        """Return the login in the settings of a service."""
         return cls(settings.mqtt_username, settings.mqtt_password, settings.mqtt_ca_file)
 
     def apply_to(self, client: Client) -> None:
-        """Give it to a client that has not connected yet."""
+        """Set the login of a client that has not connected yet."""
         client.username_pw_set(self.username, self.password)
         if self.ca_file is not None:
             client.tls_set(str(self.ca_file))
@@ -44,10 +44,10 @@ ANONYMOUS = Login()
 
 
 def send_at_once(client: Client) -> None:
-    """Have small packets not wait for one another.
+    """Switch off Nagle's algorithm (TCP_NODELAY) for a client.
 
-    Without it, what follows a small packet stays here until the broker's system confirms the first, and that takes its
-    time: 40 ms on Linux. A receipt, its confirmation and the next batch are small packets, one after the other.
+    With it, a packet after a small one waits for the TCP acknowledgement of the first, which takes 40 ms on Linux.
+    Receipts, their acknowledgements and small batches are such packets, one after another.
     """
 
     def opened(_client: Client, _userdata: Any, sock: Any) -> None:

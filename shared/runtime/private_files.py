@@ -1,4 +1,4 @@
-"""Folders and files that only their owner may read, whatever the umask is."""
+"""Folders and files that only their owner may read, independent of the umask."""
 
 import os
 from contextlib import suppress
@@ -10,10 +10,10 @@ FILE_MODE = 0o600
 
 
 def private_folder(folder: Path) -> None:
-    """Make a folder with mode 0700, and its parents as usual; tighten one that is there.
+    """Create a folder with mode 0700, and its parents with default modes; an existing folder is tightened.
 
     Raises:
-        OSError: it is missing, and cannot be made.
+        OSError: the folder does not exist and cannot be created.
 
     """
     folder.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
@@ -21,10 +21,10 @@ def private_folder(folder: Path) -> None:
 
 
 def make_private(path: Path) -> None:
-    """Make an empty file with mode 0600 where there is none, and tighten one that is there.
+    """Create an empty file with mode 0600, or tighten an existing one.
 
-    An error is left to whoever opens the file. One that is there is not opened here: to close it again would release
-    the locks that SQLite, in the same process, has on it.
+    Errors are left to the code that opens the file. An existing file is not opened here: closing it would release
+    SQLite's locks on it in this process.
     """
     with suppress(OSError):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE))
@@ -32,19 +32,19 @@ def make_private(path: Path) -> None:
 
 
 def make_database_private(path: Path) -> None:
-    """Do so for a SQLite database; the log and the index of a new one get the mode of the database from SQLite."""
+    """Make a SQLite database private; SQLite gives its mode to the `-wal` and `-shm` files that it creates."""
     make_private(path)
     for suffix in ("-wal", "-shm"):
         tighten_file(path.with_name(path.name + suffix))
 
 
 def tighten_file(path: Path) -> None:
-    """Give a file mode 0600, if it is there and ours."""
+    """Set mode 0600 on a file, if it exists and is ours."""
     _tighten(path, FILE_MODE)
 
 
 def _tighten(path: Path, mode: int) -> None:
-    """Take rights from everybody else; leave what is not ours, and what all users share, such as /tmp."""
+    """Remove the rights of other users; skip what is not ours, and shared folders such as /tmp."""
     with suppress(OSError):
         found = path.stat()
         if found.st_uid == os.geteuid() and not found.st_mode & S_ISVTX:

@@ -1,4 +1,4 @@
-"""What every service's process does alike: logging, one line for a wrong setting, stopping on a signal."""
+"""What every service process does: log, report wrong settings in one line, stop on a signal."""
 
 import ctypes
 import gc
@@ -13,16 +13,16 @@ from shared.runtime.log import log_to_stderr
 from shared.runtime.settings import LogSettings
 
 WRONG_SETTINGS = 2
-"""The exit status of a process that must not be started again as it is."""
+"""Exit status for wrong settings: restarting does not help."""
 READY_FD = "POWER_READY_FD"
 FINISH_S = 5.0
-"""How long a process that is told to end goes on with what it has in hand."""
+"""How long a stopping process may finish its work in progress."""
 M_MMAP_THRESHOLD = -3
 LARGE_BYTES = 1024 * 1024
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a service to its end, and leave with a status that says how it went."""
+    """Run a service, and exit with a status other than 0 if it could not start or continue."""
     try:
         log_to_stderr(LogSettings.load(os.environ).log_level)
         main()
@@ -35,7 +35,7 @@ def run(main: Callable[[], None]) -> None:
 
 
 def on_stop(*stops: Callable[[], None]) -> None:
-    """Call these, once or more often, when the process is told to end."""
+    """Call functions on SIGTERM or SIGINT, on every such signal."""
 
     def stop(*_: object) -> None:
         for each in stops:
@@ -46,10 +46,10 @@ def on_stop(*stops: Callable[[], None]) -> None:
 
 
 def end_within(limit_s: float) -> None:
-    """Have this process end so soon, with status 0, whatever its main thread waits for then; for `on_stop`.
+    """Exit with status 0 after a time limit, even if the main thread is waiting; for use with `on_stop`.
 
-    What it was doing is broken off as if it had been killed, but with everything closed in order. Called again,
-    it gives no more time.
+    The work in progress is interrupted by SystemExit, so that files and connections are still closed. A second call
+    does not extend the limit.
     """
     if signal.getitimer(signal.ITIMER_REAL)[0]:
         return
@@ -62,27 +62,27 @@ def end_within(limit_s: float) -> None:
 
 
 def announce_ready() -> None:
-    """Tell whoever started this process, and gave it a pipe for that, that it is ready to work."""
-    keep_what_is_made()
+    """Report to the parent process that this one is ready, over the pipe that it passed, if any."""
+    freeze_startup_objects()
     number = os.environ.pop(READY_FD, None)
     if number is not None:
         with os.fdopen(int(number), "w", encoding="utf-8") as pipe:
             pipe.write("ready\n")
 
 
-def keep_what_is_made() -> None:
-    """Have Python's collector of garbage pass over all that there is by now: libraries, which stay to the end.
+def freeze_startup_objects() -> None:
+    """Exempt startup objects from garbage collection.
 
-    It would look through them again and again, the more often the more there is to do.
+    They, mostly libraries, live as long as the process; under load they would be scanned often.
     """
     gc.freeze()
 
 
-def give_back_memory() -> None:
-    """Have large blocks go back to the system as soon as they are free.
+def return_large_blocks() -> None:
+    """Have glibc return large memory blocks to the system as soon as they are freed.
 
-    Once glibc has seen some it keeps them, in pieces, for each of many threads: of bodies of 8 MiB three times as much
-    stays in memory as is in use. Other systems' libraries have no such setting.
+    By default it keeps them for reuse, separately for each thread: with bodies of 8 MiB the process takes three times
+    the memory in use. Other C libraries have no such setting.
     """
     if sys.platform == "linux":
         with suppress(AttributeError):

@@ -1,4 +1,4 @@
-"""SQLite files as this project uses them: durable at commit, usable from any thread, errors turned into ours."""
+"""SQLite files: durable at commit, usable from any thread, with errors converted to ours."""
 
 import sqlite3
 import threading
@@ -10,24 +10,24 @@ from pathlib import Path
 from shared.domain.errors import InvalidSettings, Unavailable
 from shared.runtime.private_files import make_database_private, private_folder
 
-_PASSING = (
+_TEMPORARY = (
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_NOMEM,
 )
-_OUT_OF_REACH = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
-"""A wrong setting when the file is opened; later on, something that may come back."""
+_INACCESSIBLE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+"""At the first open, a wrong setting; later, a temporary error."""
 RETRY_S = 0.01
 _LOW_BYTE = 0xFF
-"""SQLite's extended result codes keep the primary one in their lowest byte."""
+"""The lowest byte of SQLite's extended result codes is the primary code."""
 
 
 class SqliteFile:
-    """One database file, usable from any thread; what is committed survives the loss of power."""
+    """One database file, usable from any thread; a commit survives a power failure."""
 
-    def __init__(  # noqa: PLR0913  # the last ones may be left out
+    def __init__(  # noqa: PLR0913  # the last three are optional
         self,
         path: Path,
         schema: str,
@@ -37,19 +37,19 @@ class SqliteFile:
         cache_kib: int = 8192,
         busy_s: float = 10,
     ) -> None:
-        """Open the file, and make its tables where it is new, or bring them up to date where they are older.
+        """Open the file, and create its tables if it is new, or migrate them if they are older.
 
         Args:
-            path: the file; its folder is made where it is missing. Both are for their owner alone.
-            schema: the SQL that makes the tables.
-            version: the schema's number; a file with another one, from which no upgrade leads to it, is refused.
-            upgrades: by the version that a file has, the SQL that makes it one of the next version.
-            cache_kib: how much of the file each connection may keep in memory.
-            busy_s: how long to wait for another process that is writing.
+            path: the file. It and its folder are created if missing, with rights for their owner only.
+            schema: the SQL that creates the tables.
+            version: the version of the schema. A file with another version and no upgrade to this one is refused.
+            upgrades: the SQL that migrates to the next version, by the version to migrate from.
+            cache_kib: page cache of each connection.
+            busy_s: how long to wait for another process's write lock.
 
         Raises:
-            InvalidSettings: the file cannot be opened or written, or is not one of ours.
-            Unavailable: another process writes just now, or the disk is full.
+            InvalidSettings: the file cannot be opened or written, or has another schema.
+            Unavailable: another process is writing, or the disk is full.
 
         """
         self._path = path
@@ -58,7 +58,7 @@ class SqliteFile:
         self._local = threading.local()
         self._all: list[sqlite3.Connection] = []
         self._idle: list[sqlite3.Connection] = []
-        """Those that are lent, while nobody has them; the one used last is the last."""
+        """The idle connections for `reading`; the last one was used most recently."""
         self._lock = threading.Lock()
         try:
             private_folder(path.parent)
@@ -67,12 +67,12 @@ class SqliteFile:
             self._identity = _identity(path)
         except (OSError, sqlite3.Error) as error:
             self.close()
-            kind = Unavailable if _code(error) in _PASSING else InvalidSettings
+            kind = Unavailable if _code(error) in _TEMPORARY else InvalidSettings
             raise kind(f"cannot use {path}: {error}") from None
 
     def _make(self, schema: str, version: int, upgrades: Mapping[int, str]) -> None:
         connection = self.connection()
-        if self._version() == version:  # without a lock: whoever only reads must not wait for whoever writes
+        if self._version() == version:  # checked without a lock: a reader must not wait for a writer
             return
         self._use_write_ahead_log(connection)
         connection.execute("BEGIN IMMEDIATE")
@@ -93,7 +93,7 @@ class SqliteFile:
         self.connection().execute(f"PRAGMA user_version={version}")
 
     def _use_write_ahead_log(self, connection: sqlite3.Connection) -> None:
-        """Switch the file over; of two processes that do so at once, SQLite lets one fail without waiting."""
+        """Switch to WAL mode, with retries: if two processes do so at once, SQLite fails one without waiting."""
         deadline = time.monotonic() + self._busy_s
         while True:
             try:
@@ -109,7 +109,7 @@ class SqliteFile:
         return int(self.connection().execute("PRAGMA user_version").fetchone()[0])
 
     def connection(self) -> sqlite3.Connection:
-        """Give this thread's connection."""
+        """Return this thread's connection."""
         try:
             return self._local.connection  # type: ignore[no-any-return]  # threading.local has no types
         except AttributeError:
@@ -117,10 +117,10 @@ class SqliteFile:
             return self._local.connection  # type: ignore[no-any-return]  # the same
 
     def is_in_place(self) -> bool:
-        """Tell whether its path still leads to it; SQLite would go on writing to what nobody finds any more.
+        """Tell whether the path still names the open file; SQLite would go on writing to a deleted or moved one.
 
         Raises:
-            OSError: the path leads nowhere, or cannot be followed.
+            OSError: nothing exists at the path, or it cannot be accessed.
 
         """
         return _identity(self._path) == self._identity
@@ -138,16 +138,16 @@ class SqliteFile:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """Lend a connection for a question: of those that are idle the one used last, which remembers most of the file.
+        """Lend a connection for reading: the most recently used idle one, whose page cache is warm.
 
-        A server hands its requests to its threads in turn: with a connection for each, nearly all were cold. A thread
-        that has its own, because it writes, reads over that, and so what it has not committed yet.
+        With a connection per thread, most would have a cold cache, because a server spreads requests over its threads.
+        A thread that writes reads over its own connection, and so sees its uncommitted changes.
         """
         own = getattr(self._local, "connection", None)
         if own is not None:
             yield own
             return
-        idle = self._idle  # `close` puts another list in its place
+        idle = self._idle  # `close` replaces the list
         try:
             connection = idle.pop()
         except IndexError:
@@ -159,10 +159,10 @@ class SqliteFile:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Commit at the end what was done inside, or, after an error, none of it.
+        """Commit at the end of the block, or roll back after an error.
 
         Raises:
-            Unavailable: the file is busy, full or out of reach.
+            Unavailable: the file is locked or inaccessible, or the disk is full.
 
         """
         with self.errors():
@@ -178,11 +178,11 @@ class SqliteFile:
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """Turn SQLite's passing errors into `Unavailable`; the others are bugs, and crash."""
+        """Convert SQLite's temporary errors to `Unavailable`; others are bugs and are raised unchanged."""
         try:
             yield
         except sqlite3.Error as error:
-            if _code(error) in (*_PASSING, *_OUT_OF_REACH):
+            if _code(error) in (*_TEMPORARY, *_INACCESSIBLE):
                 raise Unavailable(f"{self._path.name}: {error}") from error
             raise
 
@@ -205,7 +205,7 @@ def _code(error: Exception) -> int:
 
 
 def _statements(script: str) -> Iterator[str]:
-    """Split a script, because `executescript` would commit the transaction around it."""
+    """Split a script into statements, because `executescript` would commit the current transaction."""
     statement = ""
     for line in script.splitlines(keepends=True):
         statement += line

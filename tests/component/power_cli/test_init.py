@@ -128,7 +128,7 @@ def test_the_command_tells_what_it_made_and_what_to_do_next(
     monkeypatch.setattr("power_cli.init.ROOT", tmp_path)
     assert main(["init"]) == 0
     said = capsys.readouterr().out
-    assert "made  .env\n" in said
+    assert "created  .env\n" in said
     assert "docker compose up" in said
     secrets = {line.strip() for line in _contents(tmp_path)["secrets/api_admin_token"].splitlines()}
     assert not any(secret in said for secret in secrets)

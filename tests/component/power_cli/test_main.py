@@ -15,7 +15,7 @@ from power_cli.up import ROOT
 def test_help_keeps_the_names_of_things_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["openapi", "--help"])
-    assert "\nPrint the OpenAPI document of the HTTP interface.\n" in capsys.readouterr().out
+    assert "\nPrint the OpenAPI document of the HTTP API.\n" in capsys.readouterr().out
 
 
 def test_a_command_that_is_interrupted_says_so_in_a_line(
@@ -26,7 +26,7 @@ def test_a_command_that_is_interrupted_says_so_in_a_line(
 
     monkeypatch.setattr(openapi, "run", run)
     assert main(["openapi"]) == 130
-    assert capsys.readouterr().err == "\nstopped before it was done\n"
+    assert capsys.readouterr().err == "\ninterrupted\n"
 
 
 def test_what_is_heavy_is_loaded_where_an_interrupt_is_waited_for() -> None:

@@ -35,7 +35,7 @@ def process(code: str, name: str = "one") -> Process:
 def ended(one: Process) -> int:
     """Tend a process until it ends; give its status."""
     status = until(
-        lambda: [found for found in [one.tend()] if found is not None],
+        lambda: [found for found in [one.poll()] if found is not None],
         "the process ends",
     )
     return status[0]
@@ -46,11 +46,11 @@ def test_it_is_ready_when_it_says_so_and_not_before(tmp_path: Path) -> None:
     one = process(f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.01)\n{READY}{FOR_EVER}")
     one.start()
     for _ in range(10):
-        one.tend()
+        one.poll()
         time.sleep(0.02)
     assert not one.ready
     go.touch()
-    until(lambda: one.tend() or one.ready, "it is ready")
+    until(lambda: one.poll() or one.ready, "it is ready")
     one.stop()
 
 
@@ -63,9 +63,9 @@ def test_it_is_not_started_again_before_its_time_and_leaves_no_pipe_behind() -> 
         assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
     delay_s = one.restart_later()
     assert delay_s == 0.5
-    assert one.tend() is None
+    assert one.poll() is None
     assert one._popen is None
-    until(lambda: one.tend() or one._popen, "it runs again")
+    until(lambda: one.poll() or one._popen, "it runs again")
     one.stop()
 
 
@@ -86,7 +86,7 @@ def test_it_is_asked_to_end_before_it_is_killed(tmp_path: Path) -> None:
     tidy = f"import signal, sys\nsignal.signal(15, lambda *_: (open({str(said)!r}, 'w').close(), sys.exit()))\n"
     one = process(tidy + READY + FOR_EVER)
     one.start()
-    until(lambda: one.tend() or one.ready, "it is ready")
+    until(lambda: one.poll() or one.ready, "it is ready")
     one.stop()
     assert said.exists()
 
@@ -96,7 +96,7 @@ def test_what_does_not_end_is_killed(caplog: pytest.LogCaptureFixture) -> None:
     one.start()
     popen = one._popen
     assert popen is not None
-    until(lambda: one.tend() or one.ready, "it is ready")
+    until(lambda: one.poll() or one.ready, "it is ready")
     one.stop(0.2)
     assert popen.returncode == -signal.SIGKILL
     assert "one did not end in" in caplog.text

@@ -31,7 +31,7 @@ def test_the_oldest_moment_is_a_date_or_a_moment(oldest: str) -> None:
 @pytest.mark.parametrize("service", SERVICES)
 def test_every_service_starts_without_a_setting(service: type[Settings]) -> None:
     """Everything has a default that fits one machine; what others have set in the environment is no concern of ours."""
-    assert service.load({"PATH": "/bin", "POWER_UNHEARD_OF": "x"}) == service.load({})
+    assert service.load({"PATH": "/bin", "_": "/bin/env", "POWER_UNHEARD_OF": "x"}) == service.load({})
 
 
 def test_the_defaults_stay_on_this_machine() -> None:

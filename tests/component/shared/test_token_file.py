@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from shared.domain.errors import InvalidSettings, Unauthenticated
-from shared.http.token_file import LOOK_S, TokenFile, access_by
+from shared.http.token_file import CHECK_S, TokenFile, access_by
 from shared.http.tokens import EVERYTHING, dump
 from tests.support.tokens import bearer, token
 
@@ -52,9 +52,9 @@ def test_a_changed_file_counts_a_second_later(path: Path) -> None:
     clock = Clock()
     tokens = TokenFile(path, clock)
     _replace(path, dump([READER]))
-    clock.now_s += LOOK_S * 0.99
+    clock.now_s += CHECK_S * 0.99
     assert (_knows(tokens, "root"), _knows(tokens, "console")) == (True, False)
-    clock.now_s += LOOK_S * 0.01
+    clock.now_s += CHECK_S * 0.01
     assert (_knows(tokens, "root"), _knows(tokens, "console")) == (False, True)
 
 
@@ -62,7 +62,7 @@ def test_a_file_written_in_place_counts_too(path: Path) -> None:
     clock = Clock()
     tokens = TokenFile(path, clock)
     path.write_text(dump([ROOT, READER]), "utf-8")
-    clock.now_s += LOOK_S
+    clock.now_s += CHECK_S
     assert _knows(tokens, "console")
 
 
@@ -70,7 +70,7 @@ def test_an_emptied_file_lets_nobody_in(path: Path) -> None:
     clock = Clock()
     tokens = TokenFile(path, clock)
     _replace(path, "")
-    clock.now_s += LOOK_S
+    clock.now_s += CHECK_S
     assert not _knows(tokens, "root")
 
 
@@ -86,12 +86,12 @@ def test_a_broken_file_keeps_the_last_good_one_and_is_logged_once(
     else:
         path.write_bytes(broken.encode(errors="surrogateescape"))
     for _ in range(3):
-        clock.now_s += LOOK_S
+        clock.now_s += CHECK_S
         assert _knows(tokens, "root")
     assert [record.levelname for record in caplog.records] == ["ERROR"]
     assert str(path) in caplog.text
     _replace(path, dump([READER]))
-    clock.now_s += LOOK_S
+    clock.now_s += CHECK_S
     assert (_knows(tokens, "root"), _knows(tokens, "console")) == (False, True)
 
 

@@ -95,7 +95,7 @@ def test_the_worker_follows_the_store(broker: Broker, store: SqliteStore, tmp_pa
 
 
 def test_the_query_service_follows_the_store(store: SqliteStore, tmp_path: Path) -> None:
-    asking = make_app(health.routes({"store": health.answers(store.ping)}), access=anybody).test_client()
+    asking = make_app(health.routes({"store": health.is_available(store.ping)}), access=anybody).test_client()
     await_ready(asking)
     store.close()
     with closing(sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)) as other:

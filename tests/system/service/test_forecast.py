@@ -111,5 +111,5 @@ def test_a_backtest_says_what_is_missing(service: Service, ship: int) -> None:
     store(service, ship, KWH[:40])
     done = backtest(service.port, ship, "--model", "linear")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.endswith("there is no window with a day of history before it, all of which is known\n")
+    assert done.stderr.endswith("no window is complete and has a day of complete history before it\n")
     assert "start it with ./power up" in backtest(free_port(), ship).stderr

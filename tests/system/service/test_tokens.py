@@ -150,9 +150,7 @@ def test_a_tool_that_is_not_known_says_so_in_one_line(door: Door, environ: dict[
     done = door.tool("simulate", "--ships", "1", "--days", "1", **environ)
     assert done.returncode == 1
     url = f"http://{HOST}:{door.service.port}"
-    assert (
-        done.stderr.splitlines()[-1] == f"{url} asks for an access token that it knows; give it one in POWER_API_TOKEN"
-    )
+    assert done.stderr.splitlines()[-1] == f"{url} requires a valid access token: set POWER_API_TOKEN"
     assert "1234" not in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -173,7 +171,7 @@ def test_beyond_this_machine_no_service_starts_without_tokens(service: str, tmp_
     environ["POWER_HTTP_PORT"] = str(free_port())
     command = [sys.executable, "-P", "-m", service]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
-    why = "POWER_HTTP_HOST is not this machine alone, so POWER_API_TOKENS_FILE must be set"
+    why = "POWER_HTTP_HOST can be reached from other machines, so POWER_API_TOKENS_FILE must be set"
     assert (done.returncode, done.stderr) == (2, f"{why}\n")
 
 

@@ -35,7 +35,7 @@ def test_it_stops_whole_and_starts_again_with_all_its_data(own: Service, number:
     processes = psutil.Process(own.pid).children(recursive=True)
     assert len(processes) == 3
     assert own.stop(number) == 0
-    assert "stopping; what is in hand is finished first" in own.said()
+    assert "stopping; work in progress is finished first" in own.said()
     assert not [each for each in processes if each.is_running()]
     assert not [path for path in (own.folder, *own.folder.rglob("*")) if path.stat().st_mode & 0o077], "its owner's"
     own.start()

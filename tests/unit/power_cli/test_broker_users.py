@@ -13,8 +13,8 @@ from power_cli.broker_users import (
     OPTIONS_FILE,
     STATE_FILE,
     USERS,
+    files_from_passwords,
     initial_state,
-    made_of_passwords,
     missing_passwords,
     password_name,
     ship_client,
@@ -28,7 +28,7 @@ PASSWORDS = {user: f"of {user}" for user in USERS}
 def _made(files: Mapping[str, str]) -> dict[str, str]:
     """Make all that is missing beside some files, as `./power init` does."""
     files = {**files, **missing_passwords(files)}
-    return {**files, **made_of_passwords(files)}
+    return {**files, **files_from_passwords(files)}
 
 
 def test_every_user_gets_a_password_of_its_own() -> None:
@@ -43,7 +43,7 @@ def test_every_user_gets_a_password_of_its_own() -> None:
 
 def test_what_is_there_is_not_made_again() -> None:
     before = _made({})
-    assert (missing_passwords(before), made_of_passwords(before)) == ({}, {})
+    assert (missing_passwords(before), files_from_passwords(before)) == ({}, {})
 
 
 def test_a_password_that_somebody_chose_is_the_one_that_counts() -> None:
@@ -70,7 +70,7 @@ def test_a_lost_password_is_not_replaced_by_one_that_the_broker_does_not_know() 
 def test_options_that_are_missing_are_made_of_the_password_that_is_there() -> None:
     content = _made({})
     options = content.pop(OPTIONS_FILE)
-    assert made_of_passwords(content) == {OPTIONS_FILE: options}
+    assert files_from_passwords(content) == {OPTIONS_FILE: options}
 
 
 def test_the_same_password_never_has_the_same_hash() -> None:

@@ -119,7 +119,7 @@ def test_a_century_of_a_large_fleet_starts_at_once() -> None:
 def test_what_lies_outside_the_contract_is_refused(options: list[str]) -> None:
     parser = ArgumentParser()
     simulate.add_arguments(parser)
-    with pytest.raises(InvalidInput, match="ask for fewer"):
+    with pytest.raises(InvalidInput, match="choose fewer days or ships"):
         simulate.run(parser.parse_args(options))
 
 

@@ -7,7 +7,7 @@ from flask import Flask
 
 from shared.domain.errors import InvalidSettings
 from shared.http.app import Routes, make_app
-from shared.http.browsers import Browsers, Told
+from shared.http.browsers import Browsers, RequestSource
 from shared.http.tokens import anybody
 from shared.runtime.settings import ListenerSettings
 
@@ -22,7 +22,7 @@ LINK = {"site": "cross-site", "mode": "navigate", "destination": "document"}
     ["localhost", "LOCALHOST:5000", "localhost.:80", "127.0.0.1", HOST, "127.9.9.9:1", "[::1]:5000", "power.lan:81"],
 )
 def test_names_of_this_machine_and_those_allowed_are_its_own(host: str) -> None:
-    assert GUARDED.refusal("POST", Told(host)) is None
+    assert GUARDED.refusal("POST", RequestSource(host)) is None
 
 
 @pytest.mark.parametrize(
@@ -34,13 +34,13 @@ def test_names_of_this_machine_and_those_allowed_are_its_own(host: str) -> None:
 )
 def test_any_other_host_is_refused(host: str) -> None:
     """As after DNS rebinding, where the browser holds the service for a part of the attacker's site."""
-    assert "Host" in str(GUARDED.refusal("GET", Told(host)))
-    assert "Host" in str(GUARDED.refusal("GET", Told(host, FLEET)))
+    assert "Host" in str(GUARDED.refusal("GET", RequestSource(host)))
+    assert "Host" in str(GUARDED.refusal("GET", RequestSource(host, FLEET)))
 
 
 def test_without_a_host_it_is_no_browser() -> None:
-    assert GUARDED.refusal("GET", Told(None)) is None
-    assert GUARDED.refusal("GET", Told(None, "http://evil.example"))
+    assert GUARDED.refusal("GET", RequestSource(None)) is None
+    assert GUARDED.refusal("GET", RequestSource(None, "http://evil.example"))
 
 
 @pytest.mark.parametrize(
@@ -72,8 +72,8 @@ def test_without_a_host_it_is_no_browser() -> None:
     ],
 )
 def test_what_comes_from_another_site_is_refused(method: str, told: dict[str, Any], is_taken: bool) -> None:  # noqa: FBT001
-    assert (GUARDED.refusal(method, Told(HOST, **told)) is None) == is_taken
-    assert Browsers(is_guarded=False).refusal(method, Told("evil.example", **told)) is None
+    assert (GUARDED.refusal(method, RequestSource(HOST, **told)) is None) == is_taken
+    assert Browsers(is_checked=False).refusal(method, RequestSource("evil.example", **told)) is None
 
 
 def _app(browsers: Browsers) -> Flask:
@@ -94,9 +94,9 @@ def test_a_refusal_is_a_problem_on_every_path() -> None:
         assert "Access-Control-Allow-Origin" not in response.headers
 
 
-@pytest.mark.parametrize("is_guarded", [True, False])
-def test_pages_of_an_allowed_origin_may_read_answers_and_refusals(is_guarded: bool) -> None:  # noqa: FBT001
-    asking = _app(Browsers(is_guarded, origins=frozenset({FLEET}))).test_client()
+@pytest.mark.parametrize("is_checked", [True, False])
+def test_pages_of_an_allowed_origin_may_read_answers_and_refusals(is_checked: bool) -> None:  # noqa: FBT001
+    asking = _app(Browsers(is_checked, origins=frozenset({FLEET}))).test_client()
     for path in ("/some", "/nowhere"):
         response = asking.get(path, headers={"Origin": FLEET})
         assert response.headers["Access-Control-Allow-Origin"] == FLEET
@@ -121,7 +121,7 @@ def test_settings_name_hosts_and_origins() -> None:
     settings = ListenerSettings.load({"POWER_HOSTS": "Power.lan, [fd00::1]", "POWER_ALLOWED_ORIGINS": f"{FLEET},"})
     assert settings.browsers == Browsers(True, frozenset({"power.lan", "[fd00::1]"}), frozenset({FLEET}))
     assert ListenerSettings.load({"POWER_HOSTS": "", "POWER_ALLOWED_ORIGINS": ""}).browsers == Browsers()
-    assert not ListenerSettings.load({"POWER_API_TOKENS_FILE": "tokens"}).browsers.is_guarded
+    assert not ListenerSettings.load({"POWER_API_TOKENS_FILE": "tokens"}).browsers.is_checked
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def test_a_check_follows_what_it_asks() -> None:
         if outcome is not None:
             raise outcome
 
-    asking = make_app(health.routes({"store": health.answers(question)}), access=anybody).test_client()
+    asking = make_app(health.routes({"store": health.is_available(question)}), access=anybody).test_client()
     responses = [asking.get("/readyz") for _ in range(3)]
     assert [response.status_code for response in responses] == [200, 503, 200]
     assert "10.0.0.7" not in responses[1].text

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from shared.runtime.log import BURST, WITHIN_S, Sparing
+from shared.runtime.log import BURST, WITHIN_S, RateLimit
 
 log = logging.getLogger("tests.log")
 
@@ -16,8 +16,8 @@ def now_s() -> list[float]:
 
 
 @pytest.fixture
-def sparing(now_s: list[float], caplog: pytest.LogCaptureFixture) -> Iterator[Sparing]:
-    sparing = Sparing(lambda: now_s[0])
+def sparing(now_s: list[float], caplog: pytest.LogCaptureFixture) -> Iterator[RateLimit]:
+    sparing = RateLimit(lambda: now_s[0])
     with caplog.filtering(sparing), caplog.at_level(logging.INFO):
         yield sparing
 
@@ -68,7 +68,7 @@ def test_a_traceback_of_another_type_is_of_another_kind(caplog: pytest.LogCaptur
 @pytest.mark.usefixtures("caplog")
 def test_a_line_that_is_wrong_in_itself_hurts_nobody_who_logs_it() -> None:
     """It is for the handler to say so, as without us."""
-    sparing = Sparing(lambda: 0.0)
+    sparing = RateLimit(lambda: 0.0)
     records = [logging.LogRecord("wrong", logging.INFO, "", 0, "%d of %d", (1,), None) for _ in range(BURST + 1)]
     assert [sparing.filter(each) for each in records] == [True] * BURST + [False]
 
@@ -84,6 +84,6 @@ def test_a_line_that_comes_in_the_middle_of_another_is_written() -> None:
             within.append(spared.filter(record))
         return 0.0
 
-    spared = Sparing(now_s)
+    spared = RateLimit(now_s)
     assert spared.filter(record)
     assert within == [True, True]

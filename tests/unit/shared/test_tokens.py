@@ -130,9 +130,9 @@ def test_a_line_is_for_people_too() -> None:
         (LINE.replace("ship-42", "two words"), "name should match"),
         (LINE.replace("05Z", "05"), "created should have timezone info"),
         (LINE.replace(SENDER.sha256, secret_of("ship-42")), "sha256 should match"),
-        (LINE, "stands in an earlier line"),
-        (LINE.replace("ship-42", "other"), "stands in an earlier line"),
-        (LINE.replace(SENDER.sha256, ADMIN.sha256), "stands in an earlier line"),
+        (LINE, "is already on an earlier line"),
+        (LINE.replace("ship-42", "other"), "is already on an earlier line"),
+        (LINE.replace(SENDER.sha256, ADMIN.sha256), "is already on an earlier line"),
     ],
 )
 def test_a_wrong_line_is_named_and_not_shown(wrong: str, fault: str) -> None:
