@@ -37,17 +37,12 @@ def test_every_link_leads_somewhere(path: str) -> None:
             assert anchor in _anchors(str(file)), target
 
 
-<<<<<<< HEAD
-def test_security_policy_is_found_from_the_readme() -> None:
-    assert "](SECURITY.md)" in (ROOT / "README.md").read_text("utf-8")
+@pytest.mark.parametrize("document", ["CONTRIBUTING.md", "SECURITY.md"])
+def test_document_is_found_from_the_readme(document: str) -> None:
+    assert f"]({document})" in (ROOT / "README.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize("path", [path for path in DOCUMENTS if path != "CHANGELOG.md"])
 def test_named_test_files_exist(path: str) -> None:
     text = (ROOT / path).read_text("utf-8")
     assert [name for name in re.findall(r"(?<![\w/])tests/[\w/.]*\w", text) if not (ROOT / name).exists()] == []
-=======
-@pytest.mark.parametrize("document", ["CONTRIBUTING.md", "SECURITY.md"])
-def test_document_is_found_from_the_readme(document: str) -> None:
-    assert f"]({document})" in (ROOT / "README.md").read_text("utf-8")
->>>>>>> h-cli
