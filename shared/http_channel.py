@@ -1,6 +1,5 @@
 """The connections of an HTTP server."""
 
-import io
 import socket
 import struct
 import time
@@ -30,11 +29,22 @@ _DROP_UNSENT = struct.pack("ii", 1, 0)
 
 
 class _Whole(ReadOnlyFileBasedBuffer):
-    """A large part of an answer, which is sent from where it is, without a copy."""
+    """A large part of an answer, sent without copying it."""
 
     def __init__(self, data: bytes) -> None:
-        super().__init__(io.BytesIO(data))
-        self.prepare()
+        self._rest = memoryview(data)
+
+    def __len__(self) -> int:
+        return len(self._rest)
+
+    def get(self, numbytes: int = -1, skip: bool = False) -> Any:  # noqa: ARG002, FBT001, FBT002
+        return self._rest[:numbytes]
+
+    def skip(self, numbytes: int, allow_prune: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
+        self._rest = self._rest[numbytes:]
+
+    def close(self) -> None:
+        self._rest = memoryview(b"")
 
 
 class ProblemTask(ErrorTask):
@@ -167,8 +177,13 @@ class Channel(HTTPChannel):
             data = _Whole(data)
         written: int = super().write_soon(data)
         if self.total_outbufs_len:
-            self.server.bound_answers()
+            self.server.has_kept(written)
         return written
+
+    @property
+    def keeps_answer(self) -> bool:
+        """Tell whether its client has bytes of answers left to take, and has not been given up."""
+        return bool(self.total_outbufs_len) and not self.will_close
 
     @property
     def answer_bytes(self) -> int:

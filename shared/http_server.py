@@ -58,6 +58,7 @@ class Listener(TcpWSGIServer):
         self._bodies_bytes = 0
         """At least what bodies take; exact when it was last counted, which is done where it is too much."""
         self._answers_lock = threading.Lock()
+        self._answers_bytes = 0
         self._answered: dict[int, int] = {}
         """For each thread that answers, by its identifier, the file number of its connection."""
         self._blocked_lock = threading.Lock()
@@ -79,7 +80,7 @@ class Listener(TcpWSGIServer):
         return list(channels.values())  # at once: threads call this, too
 
     def _is_full(self) -> bool:
-        return len(self._channels()) >= self.adj.connection_limit
+        return len(self.active_channels) >= self.adj.connection_limit
 
     def handle_accept(self) -> None:
         """Accept who waits, so many at a time; the loop has other things to do, too."""
@@ -148,17 +149,27 @@ class Listener(TcpWSGIServer):
         if self._bodies_bytes > self.most_bodies_bytes:
             channel.refuse(TooBusy("too much is being taken in at a time"))
 
-    def bound_answers(self) -> None:
-        """Cut clients off that take nothing, where more is kept for all than may be; runs in a thread."""
+    def has_kept(self, size: int) -> None:
+        """Count bytes of an answer that its client has not taken; drop answers above the limit. Runs in a thread."""
         with self._answers_lock:
-            kept = [each for each in self._channels() if each.total_outbufs_len]
-            excess = sum(each.answer_bytes for each in kept) - ANSWERS_BYTES
-            if excess <= 0:
-                return
-            for each in closing_order(Waiting(each, each.took_s, each.answer_bytes) for each in kept):
-                excess -= each.drop_answer()
-                if excess <= 0:
-                    return
+            self._answers_bytes += size
+            dropped = self._excess_answers() if self._answers_bytes > ANSWERS_BYTES else []
+        for each in dropped:  # without the lock: the other threads need not wait for system calls
+            each.drop_answer()
+
+    def _excess_answers(self) -> list[Channel]:
+        """Choose the answers to drop."""
+        kept = [Waiting(each, each.took_s, each.answer_bytes) for each in self._channels() if each.keeps_answer]
+        self._answers_bytes = sum(each.weight for each in kept)
+        dropped: list[Channel] = []
+        if self._answers_bytes <= ANSWERS_BYTES:
+            return dropped
+        for each in closing_order(kept):
+            self._answers_bytes -= each.answer_bytes
+            dropped.append(each)
+            if self._answers_bytes <= ANSWERS_BYTES * 3 // 4:
+                break
+        return dropped
 
     @contextmanager
     def blocked(self, channel: Channel) -> Iterator[None]:
