@@ -181,11 +181,6 @@ class Channel(HTTPChannel):
         return written
 
     @property
-    def keeps_answer(self) -> bool:
-        """Tell whether its client has bytes of answers left to take, and has not been given up."""
-        return bool(self.total_outbufs_len) and not self.will_close
-
-    @property
     def answer_bytes(self) -> int:
         """Tell how much of answers is kept in memory for it; may be called from any thread."""
         return sum(

@@ -150,26 +150,23 @@ class Listener(TcpWSGIServer):
             channel.refuse(TooBusy("too much is being taken in at a time"))
 
     def has_kept(self, size: int) -> None:
-        """Count bytes of an answer that its client has not taken; drop answers above the limit. Runs in a thread."""
+        """Count bytes of an answer that its client has not taken; above the limit, drop answers. Runs in a thread.
+
+        The lock is held for as long as connections are cut: without it, all threads that answer compete with the main
+        thread for the interpreter, and other clients wait four times as long.
+        """
         with self._answers_lock:
             self._answers_bytes += size
-            dropped = self._excess_answers() if self._answers_bytes > ANSWERS_BYTES else []
-        for each in dropped:  # without the lock: the other threads need not wait for system calls
-            each.drop_answer()
-
-    def _excess_answers(self) -> list[Channel]:
-        """Choose the answers to drop."""
-        kept = [Waiting(each, each.took_s, each.answer_bytes) for each in self._channels() if each.keeps_answer]
-        self._answers_bytes = sum(each.weight for each in kept)
-        dropped: list[Channel] = []
-        if self._answers_bytes <= ANSWERS_BYTES:
-            return dropped
-        for each in closing_order(kept):
-            self._answers_bytes -= each.answer_bytes
-            dropped.append(each)
-            if self._answers_bytes <= ANSWERS_BYTES * 3 // 4:
-                break
-        return dropped
+            if self._answers_bytes <= ANSWERS_BYTES:
+                return
+            kept = [each for each in self._channels() if each.total_outbufs_len]
+            self._answers_bytes = sum(each.answer_bytes for each in kept)
+            if self._answers_bytes <= ANSWERS_BYTES:
+                return
+            for each in closing_order(Waiting(each, each.took_s, each.answer_bytes) for each in kept):
+                self._answers_bytes -= each.drop_answer()
+                if self._answers_bytes <= ANSWERS_BYTES * 3 // 4:
+                    return
 
     @contextmanager
     def blocked(self, channel: Channel) -> Iterator[None]:
