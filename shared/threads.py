@@ -36,14 +36,15 @@ class FairQueue:
 
     def append(self, task: Task) -> None:
         """Add a task."""
-        self._add(task, task.clients)
+        self.add(task, task.clients)
 
-    def _add(self, task: Task, clients: tuple[str, ...]) -> None:
+    def add(self, task: Task, clients: tuple[str, ...]) -> None:
+        """Add a task to the queue of its clients."""
         if not clients:
             self._tasks.append(task)
             return
         queue = self._of_clients.get(clients[0]) or FairQueue()
-        queue._add(task, clients[1:])
+        queue.add(task, clients[1:])
         self._of_clients[clients[0]] = queue  # last: a signal may interrupt this, and no queue in here may be empty
 
     def popleft(self) -> Task:
