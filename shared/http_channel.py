@@ -38,7 +38,7 @@ class _Whole(ReadOnlyFileBasedBuffer):
     def get(self, numbytes: int = -1, skip: bool = False) -> Any:  # noqa: ARG002, FBT001, FBT002
         return self._rest[:numbytes]
 
-    def skip(self, numbytes: int, allow_prune: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
+    def skip(self, numbytes: int, allow_prune: int = 0) -> None:  # noqa: ARG002
         self._rest = self._rest[numbytes:]
 
     def close(self) -> None:

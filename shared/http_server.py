@@ -78,7 +78,8 @@ class Listener(TcpWSGIServer):
         return list(channels.values())  # a copy: other threads call this, too
 
     def _is_full(self) -> bool:
-        return len(self.active_channels) >= self.adj.connection_limit
+        channels: Any = self.active_channels
+        return len(channels) >= self.adj.connection_limit
 
     def handle_accept(self) -> None:
         """Accept waiting connections, a limited number per turn of the event loop."""

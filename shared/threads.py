@@ -72,21 +72,21 @@ class Threads(ThreadedTaskDispatcher):
     def __init__(self, count: int) -> None:
         """Start so many threads."""
         super().__init__()
-        queue: Any = FairQueue()
-        self.queue = queue
+        self.queue: Any = FairQueue()
         self.set_thread_count(count)
 
-    def add_task(self, task: Task) -> None:
+    def add_task(self, task: Any) -> None:
         """Queue a request; unlike waitress's, this logs no warning for each one that has to wait."""
         with self.lock:
             self.queue.append(task)
             self.queue_cv.notify()
 
-    def shutdown(self, cancel_pending: bool = True, timeout: float = FINISH_S) -> bool:  # noqa: FBT001, FBT002
+    def shutdown(self, cancel_pending: bool = True, timeout: Any = FINISH_S) -> bool:  # noqa: FBT001, FBT002
         """Answer what has been read as far as time allows, then stop the threads. waitress calls this at the end."""
         deadline = time.monotonic() + timeout
         with self.lock:
             self.queue_cv.notify_all()  # the signal to stop may have interrupted `add_task` before it woke a thread
             while (self.queue or self.active_count) and time.monotonic() < deadline:
                 self.thread_exit_cv.wait(0.02)
-        return bool(super().shutdown(cancel_pending, max(deadline - time.monotonic(), 0.1)))
+        rest_s: Any = max(deadline - time.monotonic(), 0.1)
+        return bool(super().shutdown(cancel_pending, rest_s))

@@ -59,7 +59,7 @@ def test_a_signal_before_a_thread_is_woken_loses_no_request(caplog: pytest.LogCa
     go.set()
     until(lambda: threads.active_count == 0, "the thread is idle")
     request = Request(go)
-    threads.queue.append(request)  # type: ignore[arg-type]  # without a wake-up
+    threads.queue.append(request)  # without a wake-up
     threads.shutdown(timeout=20)
     assert (request.said, caplog.text) == ("served", "")
 
