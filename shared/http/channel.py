@@ -1,6 +1,5 @@
-"""The connections of an HTTP server."""
+"""Client connections of the HTTP server: timeouts, backpressure and problem documents."""
 
-import io
 import socket
 import struct
 import time
@@ -20,28 +19,37 @@ if TYPE_CHECKING:
     from shared.http.server import Listener
 
 STALLED_S = 30.0
-"""For so long a client may take nothing of an answer; then it is cut off."""
+"""Send timeout: a client that reads nothing of its answer for so long is disconnected."""
 LARGE_BYTES = 64 * 1024
 IDLE_S = 60.0
-"""For so long a connection without a request is kept."""
-
-
+"""Idle timeout of a connection without a request."""
 _DROP_UNSENT = struct.pack("ii", 1, 0)
 
 
 class _Whole(ReadOnlyFileBasedBuffer):
-    """A large part of an answer, which is sent from where it is, without a copy."""
+    """A large part of an answer, sent without copying it."""
 
     def __init__(self, data: bytes) -> None:
-        super().__init__(io.BytesIO(data))
-        self.prepare()
+        self._rest = memoryview(data)
+
+    def __len__(self) -> int:
+        return len(self._rest)
+
+    def get(self, numbytes: int = -1, skip: bool = False) -> Any:  # noqa: ARG002, FBT001, FBT002
+        return self._rest[:numbytes]
+
+    def skip(self, numbytes: int, allow_prune: int = 0) -> None:  # noqa: ARG002
+        self._rest = self._rest[numbytes:]
+
+    def close(self) -> None:
+        self._rest = memoryview(b"")
 
 
 class ProblemTask(ErrorTask):
-    """Answers what never reaches an app: malformed requests, and bodies that are not taken."""
+    """Answers requests that never reach the app: malformed ones, and those with a refused body."""
 
     def execute(self) -> None:
-        """Write the problem."""
+        """Write the problem document."""
         request: Any = self.request
         error = request.error
         headers = {"Retry-After": str(RETRY_AFTER_S)} if isinstance(error, TooBusy) else None
@@ -56,9 +64,9 @@ class ProblemTask(ErrorTask):
 
 
 class Channel(HTTPChannel):
-    """A connection to a client: what it sends is bounded in time, what it does not take in time and bytes.
+    """A connection with timeouts for requests and answers, and a limit of unread bytes.
 
-    Methods that waitress calls from the threads that answer requests say so; all others run in the main thread.
+    Methods run in the main thread, except those that say otherwise.
     """
 
     error_task_class = ProblemTask
@@ -71,29 +79,29 @@ class Channel(HTTPChannel):
     _fileno: int | None
 
     def __init__(self, server: "Listener", connection: socket.socket, addr: Any, adj: Any, sockets: Any) -> None:
-        """Begin with a connection that has just been accepted."""
+        """Take over a connection that has just been accepted."""
         self.served_s = time.time()
-        """When it was last answered, or else accepted."""
+        """When the last answer ended, or else when the connection was accepted."""
         self.answering_s = self.served_s
         """When the last answer began."""
         super().__init__(server, connection, addr, adj, map=sockets)
 
     @property
     def address(self) -> str:
-        """Give the client's address, without a port."""
+        """Return the client's address, without the port."""
         return str(self.addr[0])
 
     @property
     def clients(self) -> tuple[str, ...]:
-        """Tell whose turn among the requests that wait for a thread its next one takes.
+        """Return the address, and the client behind a proxy, whose turn in the queue the next request takes.
 
-        Who comes from one address and calls itself many others with `X-Real-IP` gains nothing: the first counts first.
+        Inventing values of `X-Real-IP` gains nothing: turns are shared between addresses first.
         """
         named = self.requests[0].headers.get("X_REAL_IP", "")
         return (self.address, named) if named else (self.address,)
 
     def received(self, data: bytes) -> bool:
-        """See waitress; what arrives may be of a body, and counts for the server's bound."""
+        """See waitress; what arrives counts towards the server's limit of bodies."""
         took = bool(super().received(data))
         if self.request is not None and self.request.began_s is None:
             self.request.began_s = time.time()
@@ -102,17 +110,17 @@ class Channel(HTTPChannel):
 
     @property
     def is_patient(self) -> bool:
-        """Tell whether it sends a body, of which more can wait."""
+        """Return whether it is sending a body, which may wait."""
         return self.request is not None and self.request.body_rcv is not None
 
     @property
     def body_bytes(self) -> int:
-        """Tell how much of bodies is kept for it: on their way, waiting for a thread, or being answered."""
+        """Return the size of its bodies: being received, queued, or being answered."""
         request = self.request
         return sum(each.body_bytes for each in list(self.requests)) + (request.body_bytes if request else 0)
 
     def refuse(self, error: Error) -> None:
-        """Answer the request that is on its way with an error, without waiting for the rest of it."""
+        """Answer the request that is being received with an error, without waiting for the rest of it."""
         with self.requests_lock:
             if self.request is not None and not self.requests:
                 self.request.error = error
@@ -122,7 +130,7 @@ class Channel(HTTPChannel):
                 self.server.add_task(task)
 
     def is_late(self, now_s: float) -> bool:
-        """Tell whether it has kept us waiting for too long; never while a request is being answered."""
+        """Return whether it has timed out; it never does while a request is queued or being answered."""
         if self.requests:
             return False
         if self.total_outbufs_len:
@@ -132,7 +140,7 @@ class Channel(HTTPChannel):
         return now_s - self.last_activity > IDLE_S
 
     def handle_close(self) -> None:
-        """See waitress; the file of a body that was on its way goes at once."""
+        """See waitress; also delete the file of an incomplete body."""
         super().handle_close()
         if self.request is not None:
             self.request.close()
@@ -140,16 +148,16 @@ class Channel(HTTPChannel):
     def service(self) -> None:
         """See waitress; runs in a thread."""
         self.answering_s = time.time()
-        if self._fileno is not None:  # else it is closed
+        if self._fileno is not None:  # it is still open
             self.server.note_answering(self._fileno)
         super().service()
         self.served_s = time.time()
 
     def check_client_disconnected(self) -> bool:  # type: ignore[override]  # its types say None, and are wrong
-        """Tell an app (`waitress.client_disconnected`) whether its client is gone; runs in a thread.
+        """Return whether the client has disconnected (`waitress.client_disconnected`); runs in a thread.
 
-        waitress itself does not look at a connection while it answers. Of a client that has sent all it will ever send,
-        and still listens, this says that it is gone.
+        waitress does not check the connection while it answers. A client that has closed only its sending side counts
+        as disconnected.
         """
         try:
             connection: Any = self.socket
@@ -160,19 +168,19 @@ class Channel(HTTPChannel):
             return True
 
     def write_soon(self, data: Any) -> int:
-        """See waitress; runs in a thread. What the client does not take at once counts for the server's bound."""
+        """See waitress; runs in a thread. What cannot be sent at once counts towards the limit of answers."""
         if self.will_close:
             raise ClientDisconnected
         if isinstance(data, bytes) and len(data) >= LARGE_BYTES:
             data = _Whole(data)
         written: int = super().write_soon(data)
         if self.total_outbufs_len:
-            self.server.bound_answers()
+            self.server.has_kept(written)
         return written
 
     @property
     def answer_bytes(self) -> int:
-        """Tell how much of answers is kept in memory for it; may be called from any thread."""
+        """Return how many bytes of answers are kept in memory; callable from any thread."""
         return sum(
             len(each)
             for each in list(self.outbufs)
@@ -181,11 +189,11 @@ class Channel(HTTPChannel):
 
     @property
     def took_s(self) -> float:
-        """Tell when the client last took something of its answer, or else when that began."""
+        """Return when the client last read some of its answer, or else when the answer began."""
         return max(self.last_activity, self.answering_s)
 
     def _flush_outbufs_below_high_watermark(self) -> None:
-        """Wait, as waitress's does, until the client has taken of what is kept for it, but not for ever."""
+        """Wait for the client to read, as waitress does, but only for `STALLED_S`; runs in a thread."""
         if self.total_outbufs_len <= self.adj.outbuf_high_watermark:
             return
         with self.server.blocked(self), self.outbuf_lock:
@@ -196,26 +204,26 @@ class Channel(HTTPChannel):
                 self.outbuf_lock.wait(STALLED_S / 10)
 
     def give_up(self) -> None:
-        """Have the main thread close the connection; may be called from any thread."""
+        """Make the main thread close the connection; callable from any thread."""
         connection: Any = self.socket
         self.will_close = True
-        with suppress(OSError, AttributeError):  # it may be closed already
+        with suppress(OSError, AttributeError):  # already closed
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DROP_UNSENT)
             connection.shutdown(socket.SHUT_RDWR)
         if self._fileno is not None:
             self.server.note_change(self._fileno)
 
     def cut(self) -> None:
-        """Close the connection; what the system keeps of an answer is dropped, too."""
+        """Close the connection at once, and discard what is in its send buffer."""
         connection: Any = self.socket
-        with suppress(OSError, AttributeError):  # it may be closed already
+        with suppress(OSError, AttributeError):  # already closed
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DROP_UNSENT)
         self.handle_close()
 
     def drop_answer(self) -> int:
-        """Give up, and free what is kept of the answer, whose size is returned; may be called from any thread.
+        """Give up, free the memory of the answer, and return its size; callable from any thread.
 
-        Where some of it is being sent right now, the main thread frees it when it closes the connection.
+        If the answer is being sent at this moment, the main thread frees it when it closes the connection.
         """
         size = self.answer_bytes
         if self.outbuf_lock.acquire(blocking=False):

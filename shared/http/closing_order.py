@@ -1,4 +1,4 @@
-"""Which connections to close where all cannot be kept."""
+"""Which connections to close when a limit is exceeded."""
 
 import heapq
 from collections import defaultdict
@@ -11,7 +11,7 @@ class Connection(Protocol):
 
     @property
     def address(self) -> str:
-        """Give the address of its client."""
+        """Return the client's address."""
         ...
 
 
@@ -19,11 +19,11 @@ C = TypeVar("C", bound=Connection)
 
 
 class Waiting(NamedTuple, Generic[C]):
-    """A connection that waits for its client.
+    """A connection waiting for its client.
 
     Attributes:
         since_s: since when.
-        weight: what it takes up, such as bytes.
+        weight: the resources it uses, such as bytes.
 
     """
 
@@ -33,10 +33,10 @@ class Waiting(NamedTuple, Generic[C]):
 
 
 def closing_order(waiting: Iterable[Waiting[C]]) -> Iterator[C]:
-    """Give connections in the order in which to close them.
+    """Yield connections in the order in which to close them.
 
-    The next one always belongs to the address whose connections together have the greatest weight left, to a factor of
-    two. Of one address, and of addresses with equal weight, the one that has waited longest goes first.
+    The next one belongs to the address with the greatest remaining total weight, compared as powers of two. Within an
+    address, and among addresses of equal weight, the connection that has waited longest comes first.
     """
     groups: dict[str, list[Waiting[C]]] = defaultdict(list)
     for each in sorted(waiting, key=lambda each: each.since_s, reverse=True):

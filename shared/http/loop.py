@@ -1,4 +1,4 @@
-"""The loop of an HTTP server's main thread."""
+"""The event loop of the HTTP server's main thread."""
 
 import select
 import time
@@ -9,19 +9,19 @@ from waitress import wasyncore
 
 SWEEP_S = 1.0
 PATIENT_S = 0.02
-"""For so long in a turn connections are read from that are patient: those that send a long body, if there are many."""
+"""Time per turn for connections that are sending a body; the others are handled first."""
 
 
 class Loop(dict[int, Any]):
-    """The sockets of waitress by their file numbers, and the loop that watches them.
+    """waitress's socket map, and the event loop that watches it.
 
-    waitress's own loop asks every connection before each wait whether it wants to read or write, which takes
-    milliseconds with some thousand. This one asks only those with an event, and those that a thread names. It uses
-    `poll()`: for epoll each change is a system call, in which another thread takes over the interpreter.
+    waitress's own loop asks every connection in each turn whether it is readable or writable, which takes milliseconds
+    with thousands of connections. This one asks only connections with an event, and those reported by `note_change`. It
+    uses `poll()`: with epoll each change is a system call, which hands the interpreter to another thread.
     """
 
     def __init__(self) -> None:
-        """Watch nothing yet."""
+        """Create an empty map."""
         super().__init__()
         self._poller = select.poll()
         self._watched: dict[int, int] = {}
@@ -29,21 +29,21 @@ class Loop(dict[int, Any]):
         self._swept_s = time.monotonic()
 
     def __setitem__(self, number: int, each: Any) -> None:
-        """Begin to watch a socket with the next turn: now it is still being built."""
+        """Watch a socket from the next turn on; it is still being constructed."""
         super().__setitem__(number, each)
         self._changed.append(number)
 
     def __delitem__(self, number: int) -> None:
-        """Stop watching a socket, which is about to be closed."""
+        """Stop watching a socket that is about to be closed."""
         super().__delitem__(number)
         self._watch_for(number, 0)
 
     def note_change(self, number: int) -> None:
-        """Have the next turn ask what this connection waits for; called by the thread that answers it."""
+        """Check a connection in the next turn; callable from any thread."""
         self._changed.append(number)
 
     def turn(self) -> bool:
-        """Wait for events, at most `SWEEP_S`, and handle them; tell whether a sweep of all connections is due."""
+        """Wait for events, at most `SWEEP_S`, and handle them; return whether to check for timeouts."""
         while self._changed:
             self._look_at(self._changed.popleft())
         patient = []
@@ -61,7 +61,7 @@ class Loop(dict[int, Any]):
         return True
 
     def _handle_patient(self, ready: list[tuple[int, int]]) -> None:
-        """Handle as many as there is time for, those first that were handled longest ago."""
+        """Handle senders of bodies for at most `PATIENT_S`, least recently active first."""
         ready.sort(key=lambda entry: self[entry[0]].last_activity if entry[0] in self else 0)
         until_s = time.monotonic() + PATIENT_S
         for number, events in ready:
@@ -73,7 +73,7 @@ class Loop(dict[int, Any]):
         each: Any = self.get(number)
         if each is None:
             return
-        reads = events & ~select.POLLOUT and each.readable()  # so that it sees a connection's end, too
+        reads = events & ~select.POLLOUT and each.readable()  # a hang-up or an error is seen by reading
         if reads:
             wasyncore.read(each)
         writes = events & ~select.POLLIN and number in self and each.writable()
@@ -82,7 +82,7 @@ class Loop(dict[int, Any]):
         self._look_at(number)
 
     def _look_at(self, number: int) -> None:
-        """Watch a socket for what it waits for."""
+        """Update which events a socket is watched for."""
         each = self.get(number)
         if each is None:
             return

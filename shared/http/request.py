@@ -1,4 +1,4 @@
-"""Requests on their way in: waitress's parser, with bounds on all that it keeps."""
+"""Requests being received: waitress's parser, with size limits and timeouts."""
 
 import io
 import os
@@ -14,36 +14,36 @@ from shared.contract.batch import MAX_BYTES
 from shared.http.open_files import moved_up
 
 MAX_READ_BYTES = 4 * MAX_BYTES
-"""Up to here a body that is too large is read all the same, so that its sender gets to see the answer."""
+"""A body above the API's limit is read up to this size, so that its sender receives the 413."""
 MAX_HEADER_BYTES = 32 * 1024
 IN_MEMORY_BYTES = 64 * 1024
-"""Of a body; what is larger lies in a temporary file."""
+"""A larger body is kept in a temporary file."""
 MAX_CHUNK_LINE_BYTES = 1024
 MAX_TRAILER_BYTES = 8 * 1024
 HEADER_S = 15.0
-"""So long a request's line and headers may take to arrive."""
+"""Timeout of the request line and headers."""
 BODY_S = 30.0
 BODY_BYTES_PER_S = 1024
-"""A body may take `BODY_S`, and a second more for each so many of its bytes that are there."""
+"""Timeout of a body: `BODY_S`, and a second for each so many bytes received."""
 
 
 class TooBusy(Error):
-    """What a request is answered for whose body there is no room."""
+    """The answer to a request whose body exceeds the limit of all bodies."""
 
     code = 503
     reason = "Service Unavailable"
 
 
 class Request(HTTPRequestParser):
-    """A request, of which at least the first byte has arrived."""
+    """A request being received."""
 
     def __init__(self, adj: Any) -> None:
-        """Begin to read one."""
+        """Start with nothing received."""
         super().__init__(adj)
         self.began_s: float | None = None
 
     def received(self, data: bytes) -> int:
-        """See waitress; there, chunk lines and trailers of any length are kept in memory."""
+        """See waitress, which does not limit chunk lines and trailers."""
         consumed: int = super().received(data)
         body: Any = self.body_rcv
         if isinstance(body, ChunkedReceiver) and not self.completed and _is_too_long(body):
@@ -52,7 +52,7 @@ class Request(HTTPRequestParser):
         return consumed
 
     def parse_header(self, header_plus: bytes) -> None:
-        """See waitress; the body's file gets a number that `select()` need not take."""
+        """See waitress; the body's file gets a descriptor above those that `select()` supports."""
         super().parse_header(header_plus)
         body: Any = self.body_rcv
         if body is not None:
@@ -60,12 +60,12 @@ class Request(HTTPRequestParser):
 
     @property
     def body_bytes(self) -> int:
-        """Tell how much of the body is kept, in memory or in a file."""
+        """Return the size of the body so far, in memory or in a file."""
         body: Any = self.body_rcv
         return 0 if body is None else len(body)
 
     def is_late(self, now_s: float) -> bool:
-        """Tell whether it should have arrived by now."""
+        """Return whether it has timed out."""
         if self.began_s is None:
             return False
         limit_s = BODY_S + self.body_bytes / BODY_BYTES_PER_S if self.headers_finished else HEADER_S

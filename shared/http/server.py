@@ -1,4 +1,4 @@
-"""The HTTP server: waitress, with bounds on what all connections take together."""
+"""The HTTP server: waitress, with limits on connections and on the memory of all bodies and answers."""
 
 import errno
 import logging
@@ -28,25 +28,25 @@ MOST_CONNECTIONS = 4000
 BACKLOG = 4096
 ACCEPTS_AT_ONCE = 1000
 MADE_FREE = 16
-"""Where the server is full, one in so many connections is closed at a time, of those that may be."""
+"""When the connection limit is reached, one in so many idle connections is closed at a time."""
 BODIES_BYTES = 48 * 2**20
-"""Of all bodies together that have not been answered yet; by default they fit into a container's `/tmp` of 64 MiB."""
+"""Limit of all request bodies that have not been answered yet; the default fits a container's `/tmp` of 64 MiB."""
 GATEWAY_BODIES_BYTES = 512 * 2**20
-"""The same where batches are taken: 64 of full size."""
+"""The same limit for the gateway: 64 bodies of full size."""
 ANSWERS_BYTES = 64 * 2**20
-"""Of all answers together that clients have not taken yet."""
+"""Limit of all answers that clients have not read yet."""
 WATERMARK_BYTES = 2**20
-"""Of one answer; beyond, the thread that answers waits until its client has taken some."""
+"""Backpressure: a thread waits while this much of its answer is unread."""
 RECEIVED_BYTES = 64 * 1024
-"""At a time, from one connection."""
+"""Size of one read from a connection."""
 SEND_BUFFER_BYTES = 256 * 1024
-"""In the system, for each connection; by itself it would keep several MiB for a client that takes nothing."""
+"""SO_SNDBUF of each connection; Linux would otherwise grow it to several MiB for a client that does not read."""
 BLOCKED_SHARE = 5
-"""One in so many threads may wait for clients that take their answers slowly."""
+"""One in so many threads may wait for slow readers."""
 
 
 class Listener(TcpWSGIServer):
-    """Accepts connections; when there are too many of anything, closes those that wait for longest."""
+    """Accepts connections; above any limit, closes those that have waited longest."""
 
     channel_class = Channel
     _map: Loop
@@ -54,35 +54,35 @@ class Listener(TcpWSGIServer):
     def __init__(
         self, app: Callable[..., Any], loop: Loop, listener: socket.socket, threads: Threads, adj: Adjustments
     ) -> None:
-        """Listen on a socket that is bound."""
+        """Listen on a bound socket."""
         self._bodies_bytes = 0
-        """At least what bodies take; exact when it was last counted, which is done where it is too much."""
+        """Upper estimate of the bytes kept of bodies; counted exactly only when it exceeds the limit."""
         self._answers_lock = threading.Lock()
+        self._answers_bytes = 0
+        """Upper estimate of the bytes kept of answers; counted exactly only when it exceeds the limit."""
         self._answered: dict[int, int] = {}
-        """For each thread that answers, by its identifier, the file number of its connection."""
+        """The file descriptor of the connection that each thread answers, by thread identifier."""
         self._blocked_lock = threading.Lock()
         self._blocked: set[Channel] = set()
         self.most_blocked = 1
         self.most_bodies_bytes = BODIES_BYTES
         sockinfo = (listener.family, listener.type, listener.proto, listener.getsockname())
-        dispatcher: Any = threads  # has all that is asked of waitress's own
-        super().__init__(
-            app, loop, _sock=listener, dispatcher=dispatcher, adj=adj, bind_socket=False, sockinfo=sockinfo
-        )
+        super().__init__(app, loop, _sock=listener, dispatcher=threads, adj=adj, bind_socket=False, sockinfo=sockinfo)
 
     def readable(self) -> bool:
-        """Tell whether connections are accepted."""
+        """Return whether to accept: not at the limit while every connection is being answered."""
         return self.accepting and (not self._is_full() or any(not each.requests for each in self._channels()))
 
     def _channels(self) -> list[Channel]:
         channels: Any = self.active_channels
-        return list(channels.values())  # at once: threads call this, too
+        return list(channels.values())  # a copy: other threads call this, too
 
     def _is_full(self) -> bool:
-        return len(self._channels()) >= self.adj.connection_limit
+        channels: Any = self.active_channels
+        return len(channels) >= self.adj.connection_limit
 
     def handle_accept(self) -> None:
-        """Accept who waits, so many at a time; the loop has other things to do, too."""
+        """Accept waiting connections, a limited number per turn of the event loop."""
         for _ in range(ACCEPTS_AT_ONCE):
             if self._is_full() and not self._make_room():
                 return
@@ -94,44 +94,44 @@ class Listener(TcpWSGIServer):
                 self.set_socket_options(connection)
             except OSError as error:
                 if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                    continue  # that client is gone already
+                    continue  # the client has disconnected
                 log.warning("a connection cannot be accepted: %s", error.strerror)
                 self._make_room()
                 return
             Channel(self, connection, address, self.adj, self._map)
 
     def _make_room(self) -> bool:
-        """Close connections without a request that is being answered; False where there is none."""
+        """Close idle connections; return False if every connection is being answered."""
         idle = [Waiting(each, each.served_s) for each in self._channels() if not each.requests]
         for _, each in zip(range(max(1, self.adj.connection_limit // MADE_FREE)), closing_order(idle), strict=False):
             each.cut()
         return bool(idle)
 
     def sweep(self) -> None:
-        """Close the connections that have kept us waiting for too long."""
+        """Close the connections that have timed out."""
         now_s = time.time()
         for each in self._channels():
             if each.is_late(now_s):
                 each.cut()
 
     def note_answering(self, number: int) -> None:
-        """Note which connection the present thread answers from now on."""
+        """Record which connection the current thread answers."""
         self._answered[threading.get_ident()] = number
 
     def note_change(self, number: int) -> None:
-        """Have the main thread ask what this connection waits for; runs in any thread."""
+        """Make the event loop check whether a connection is readable or writable; callable from any thread."""
         self._map.note_change(number)
         super().pull_trigger()
 
     def pull_trigger(self) -> None:
-        """Wake the main thread, which asks what the connection that the present thread answers waits for now."""
+        """Wake the event loop, which then checks the connection that the current thread answers."""
         number = self._answered.get(threading.get_ident())
         if number is not None:
             self._map.note_change(number)
         super().pull_trigger()
 
     def has_taken_in(self, channel: Channel, size: int) -> None:
-        """Note that so much of bodies has arrived, and see to it that they stay within their bound together."""
+        """Count received bytes; above the limit of all bodies, close the slowest senders."""
         self._bodies_bytes += size
         if self._bodies_bytes <= self.most_bodies_bytes:
             return
@@ -148,21 +148,28 @@ class Listener(TcpWSGIServer):
         if self._bodies_bytes > self.most_bodies_bytes:
             channel.refuse(TooBusy("too much is being taken in at a time"))
 
-    def bound_answers(self) -> None:
-        """Cut clients off that take nothing, where more is kept for all than may be; runs in a thread."""
+    def has_kept(self, size: int) -> None:
+        """Count bytes of an answer that its client has not taken; above the limit, drop answers. Runs in a thread.
+
+        The lock is held for as long as connections are cut: without it, all threads that answer compete with the main
+        thread for the interpreter, and other clients wait four times as long.
+        """
         with self._answers_lock:
+            self._answers_bytes += size
+            if self._answers_bytes <= ANSWERS_BYTES:
+                return
             kept = [each for each in self._channels() if each.total_outbufs_len]
-            excess = sum(each.answer_bytes for each in kept) - ANSWERS_BYTES
-            if excess <= 0:
+            self._answers_bytes = sum(each.answer_bytes for each in kept)
+            if self._answers_bytes <= ANSWERS_BYTES:
                 return
             for each in closing_order(Waiting(each, each.took_s, each.answer_bytes) for each in kept):
-                excess -= each.drop_answer()
-                if excess <= 0:
+                self._answers_bytes -= each.drop_answer()
+                if self._answers_bytes <= ANSWERS_BYTES * 3 // 4:
                     return
 
     @contextmanager
     def blocked(self, channel: Channel) -> Iterator[None]:
-        """Let a thread wait for a client to take its answer; where too many wait, the slowest client is cut off."""
+        """Let a thread wait for a slow reader; if too many threads wait, disconnect the slowest."""
         with self._blocked_lock:
             self._blocked.add(channel)
             waiting = [Waiting(each, each.took_s) for each in self._blocked]
@@ -182,7 +189,7 @@ def _moved_up(connection: socket.socket) -> socket.socket:
 
 
 class Server:
-    """A WSGI server: a fixed number of threads, bounded bodies and answers, slow clients kept off the threads."""
+    """A WSGI server with a fixed number of threads, which slow clients cannot occupy."""
 
     def __init__(
         self,
@@ -196,7 +203,7 @@ class Server:
         """Listen.
 
         Raises:
-            InvalidSettings: the address cannot be had.
+            InvalidSettings: the address is not available.
 
         """
         try:
@@ -224,7 +231,7 @@ class Server:
         self._server.most_bodies_bytes = bodies_bytes or BODIES_BYTES
 
     def run(self) -> None:
-        """Serve until `stop`; what has been read by then is answered, if it does not take long."""
+        """Serve until `stop`, then answer the requests that have been read, within a time limit."""
         try:
             while self._loop:
                 if self._loop.turn():
@@ -233,5 +240,5 @@ class Server:
             self._threads.shutdown()
 
     def stop(self) -> None:
-        """End `run`, from a signal handler."""
+        """End `run`; called by a signal handler."""
         raise SystemExit

@@ -165,6 +165,33 @@ def test_answers_that_nobody_takes_are_bounded_together(monkeypatch: pytest.Monk
         assert sum(size < 8_000_000 for size in taken) >= 3
 
 
+def test_large_answers_are_neither_copied_nor_counted_at_each_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Below the limit a write costs the same with any number of connections."""
+    data, counted, channels = bytes(2**20), list[int](), http_server.Listener._channels
+    whole = http_channel._Whole(data)
+    whole.skip(10)
+    assert (whole.get(5).obj is data, len(whole)) == (True, 2**20 - 10)
+
+    def counting(listener: http_server.Listener) -> list[http_channel.Channel]:
+        if threading.current_thread().name.startswith("waitress"):
+            counted.append(1)
+        return channels(listener)
+
+    monkeypatch.setattr(http_server.Listener, "_channels", counting)
+    routes = Routes("large", __name__, needs=OPEN)
+
+    @routes.get("/large")
+    def large() -> Response:
+        return Response(data for _ in range(16))
+
+    with (
+        serving(make_app(routes, access=anybody)) as port,
+        urlopen(f"http://{HOST}:{port}/large", timeout=20) as answer,
+    ):
+        assert len(answer.read()) == 16 * 2**20
+    assert not counted
+
+
 def _all_of(connection: socket.socket) -> int:
     size = 0
     connection.settimeout(2)
