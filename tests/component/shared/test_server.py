@@ -167,17 +167,17 @@ def test_answers_that_nobody_takes_are_bounded_together(monkeypatch: pytest.Monk
 
 def test_large_answers_are_neither_copied_nor_counted_at_each_write(monkeypatch: pytest.MonkeyPatch) -> None:
     """Below the limit a write costs the same with any number of connections."""
-    data, counted, channels = bytes(2**20), list[int](), http_server.Listener._channels
-    whole = http_channel._Whole(data)
+    data, counted, channels = bytes(2**20), list[int](), server.Listener._channels
+    whole = channel._Whole(data)
     whole.skip(10)
     assert (whole.get(5).obj is data, len(whole)) == (True, 2**20 - 10)
 
-    def counting(listener: http_server.Listener) -> list[http_channel.Channel]:
+    def counting(listener: server.Listener) -> list[channel.Channel]:
         if threading.current_thread().name.startswith("waitress"):
             counted.append(1)
         return channels(listener)
 
-    monkeypatch.setattr(http_server.Listener, "_channels", counting)
+    monkeypatch.setattr(server.Listener, "_channels", counting)
     routes = Routes("large", __name__, needs=OPEN)
 
     @routes.get("/large")
