@@ -50,12 +50,12 @@ def query_service(settings: QuerySettings, registry: CollectorRegistry) -> Itera
     heavy = HeavyAnswers()
     taken = Gauge("power_query_heavy_answers", "Long answers being computed or sent.", registry=registry)
     taken.set_function(lambda: heavy.taken)
-    streams = Streams(store, errors, registry)
+    streams = Streams(store, errors, registry, max_ahead_us=settings.max_ahead_us)
     routes = (
         app.routes(store, errors, heavy),
         slot_routes.routes(store, errors, heavy),
         streams.routes(),
-        ships.routes(store, errors, heavy),
+        ships.routes(store, errors, heavy, max_ahead_us=settings.max_ahead_us),
         forecasts.routes(store, errors, settings.data_dir / forecasts.FOLDER, heavy),
         serving.routes(),
     )

@@ -23,13 +23,13 @@ from query_api.interface.ships import (
     ShipRow,
     ShipsParameters,
 )
-from shared.clock import AHEAD_US
 from shared.clock import now_us as wall_clock_us
 from shared.errors import Unavailable
 from shared.http import Routes
 from shared.moments import LAST_US, US_PER_S, iso
 from shared.parameters import Parameters, parse
 from shared.readings import Readings
+from shared.rules import MAX_AHEAD_US
 from shared.slots import Window, slot_ceil_us
 from shared.store.port import EnergyReader, ShipHistory
 
@@ -44,6 +44,7 @@ def routes(
     errors: Counter,
     heavy: HeavyAnswers | None = None,
     now_us: Callable[[], int] = wall_clock_us,
+    max_ahead_us: int = MAX_AHEAD_US,
 ) -> Routes:
     """Build the routes over a store.
 
@@ -52,6 +53,7 @@ def routes(
         errors: counts where it is `Unavailable`.
         heavy: bounds the heavy answers: long pages.
         now_us: the clock, microseconds since 1970.
+        max_ahead_us: how far readings may be ahead of the clock.
 
     """
     heavy = heavy or HeavyAnswers()
@@ -65,14 +67,14 @@ def routes(
         now = now_us()
         with heavy.turn(request) if asked.limit > FEW_SHIPS else nullcontext():
             after = -1 if asked.after is None else asked.after
-            page = store.ships(after, asked.limit, _windows(now), now + AHEAD_US)
+            page = store.ships(after, asked.limit, _windows(now), now + max_ahead_us)
         return _json({"ships": [ship_row(each, now) for each in page.ships], "next": page.next})
 
     @routes.serves(SHIP)
     @counted
     def ship(spaceship_id: str) -> Response:
         asked, now = _of_ship(ShipPath, spaceship_id), now_us()
-        return _json(ship_row(_known(store, asked.spaceship_id, _windows(now), now), now))
+        return _json(ship_row(_known(store, asked.spaceship_id, _windows(now), now + max_ahead_us), now))
 
     @routes.serves(READINGS)
     @counted
@@ -83,7 +85,7 @@ def routes(
             found = store.readings(asked.spaceship_id, asked.start or 0, end_us, asked.limit + 1)
             rows = reading_rows(found[: asked.limit])
         if not len(found):
-            _known(store, asked.spaceship_id, (), now_us())
+            _known(store, asked.spaceship_id, (), now_us() + max_ahead_us)
         following = iso(int(found.moment_us[-1])) if len(found) > asked.limit else None
         return _json({"spaceship_id": asked.spaceship_id, "data": rows, "next": following})
 
@@ -132,8 +134,8 @@ def _of_ship(model: type[Parameters], spaceship_id: str) -> Parameters:
     return parse(model, MultiDict([*request.args.items(multi=True), ("spaceship_id", spaceship_id)]))
 
 
-def _known(store: EnergyReader, ship: int, windows: tuple[Window, ...], now_us: int) -> ShipHistory:
-    found = store.ships(ship - 1, 1, windows, now_us + AHEAD_US).ships
+def _known(store: EnergyReader, ship: int, windows: tuple[Window, ...], until_us: int) -> ShipHistory:
+    found = store.ships(ship - 1, 1, windows, until_us).ships
     if not found or found[0].ship != ship:
         raise NotFound("Nobody has heard of that ship.")
     return found[0]

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from threading import BoundedSemaphore, Event
+from threading import Event
 
 from flask import Response, request
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -13,17 +13,20 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from query_api.answers import number, text
 from query_api.interface.energy import STREAM
 from query_api.parameters import StreamParameters
-from shared.clock import AHEAD_US
 from shared.clock import now_us as wall_clock_us
 from shared.errors import Forbidden, Unauthenticated, Unavailable
-from shared.http import Routes, access_check, problem
+from shared.http import Routes, access_check, caller, problem
 from shared.moments import US_PER_S, moment_us
 from shared.parameters import parse
+from shared.places import Places
+from shared.rules import MAX_AHEAD_US
 from shared.slots import SLOT_S, Window, slot_ceil_us
 from shared.store.port import EnergyReader
 
 MOST = 32
 """So many may listen at a time: each takes a thread."""
+MOST_OF_ONE = MOST // 2
+"""How many of one client."""
 DAY_S = 86_400
 REACH_S = 31 * DAY_S
 """So far back from the ship's last slot changes are told, and so far ahead of now: no reading speaks for longer."""
@@ -45,6 +48,7 @@ class Pace:
     """How many streams there may be, and how often each does what, in seconds."""
 
     most: int = MOST
+    most_of_one: int = MOST_OF_ONE
     poll_s: float = POLL_S
     away_s: float = AWAY_S
     heartbeat_s: float = HEARTBEAT_S
@@ -62,10 +66,22 @@ class Streams:
         *,
         pace: Pace | None = None,
         now_us: Callable[[], int] = wall_clock_us,
+        max_ahead_us: int = MAX_AHEAD_US,
     ) -> None:
-        """Have nobody listen yet; `errors` counts where the store is `Unavailable`, `now_us` is the clock."""
-        self._store, self._errors, self._pace, self._now_us = store, errors, pace or Pace(), now_us
-        self._room, self._ending = BoundedSemaphore(self._pace.most), Event()
+        """Have nobody listen yet.
+
+        Args:
+            store: where to look.
+            errors: counts where it is `Unavailable`.
+            registry: of the metrics.
+            pace: how many streams there may be, and how often each does what.
+            now_us: the clock, microseconds since 1970.
+            max_ahead_us: how far readings may be ahead of the clock.
+
+        """
+        self._store, self._errors, self._pace = store, errors, pace or Pace()
+        self._now_us, self._max_ahead_us = now_us, max_ahead_us
+        self._places, self._ending = Places(self._pace.most, self._pace.most_of_one), Event()
         self._open = Gauge("power_query_streams", "Listeners to /data/stream.", registry=registry)
 
     def end(self) -> None:
@@ -83,7 +99,7 @@ class Streams:
             start_s = _last_event_s(request.headers.get("Last-Event-ID"))
             if start_s is None and asked.start is not None:
                 start_s = asked.window.start_s
-            return self._stream(_Changes(self._store, asked.spaceship_id, start_s, self._now_us))
+            return self._stream(_Changes(self._store, asked.spaceship_id, start_s, self._now_us, self._max_ahead_us))
 
         return routes
 
@@ -91,10 +107,12 @@ class Streams:
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # which tells nginx to pass on each event
         if request.method == "HEAD":
             return Response(mimetype="text/event-stream", headers=headers)
-        if not self._room.acquire(blocking=False):
-            return problem(503, "Too many listen already.", headers={"Retry-After": str(RETRY_AFTER_S)})
+        client = _client()
+        if not self._places.take(client):
+            told = "Too many streams are open, of this client or of all clients; close one, or try again later."
+            return problem(503, told, headers={"Retry-After": str(RETRY_AFTER_S)})
         is_gone = request.environ.get("waitress.client_disconnected", bool)
-        events = self._events(changes, is_gone, access_check())
+        events = self._events(changes, client, is_gone, access_check())
         next(events)  # from here on it gives its place back, however it ends
         try:
             first = next(events)
@@ -106,7 +124,7 @@ class Streams:
         return response
 
     def _events(
-        self, changes: "_Changes", is_gone: Callable[[], bool], check_access: Callable[[], None]
+        self, changes: "_Changes", client: str, is_gone: Callable[[], bool], check_access: Callable[[], None]
     ) -> Generator[str]:
         pace, began_s = self._pace, time.monotonic()
         try:
@@ -133,7 +151,12 @@ class Streams:
                     yield said
         finally:
             self._open.dec()
-            self._room.release()
+            self._places.give_back(client)
+
+
+def _client() -> str:
+    """Name whose place the present request takes: its token's; where nobody is asked for one, its address's."""
+    return caller().name or request.headers.get("X-Real-IP") or request.remote_addr or ""
 
 
 def _after(first: str, events: Iterator[str]) -> Iterator[str]:
@@ -148,6 +171,7 @@ class _Changes:
     Attributes:
         start_s: nothing before it is told; None stands for the last day of data, once there is any.
         now_us: the clock. The ship's last slot is the last one up to now: one stamp in the future moves nothing.
+        max_ahead_us: how far readings may be ahead of the clock.
 
     """
 
@@ -155,6 +179,7 @@ class _Changes:
     ship: int
     start_s: int | None
     now_us: Callable[[], int]
+    max_ahead_us: int
     version: str | None = None
     known: Known = field(default_factory=dict)
 
@@ -162,7 +187,7 @@ class _Changes:
         """Give events of all that has changed since the last call."""
         if self._is_as_before():
             return ""
-        last_s = self.store.last_slot_s(self.ship, Window(None, (self.now_us() + AHEAD_US) // US_PER_S))
+        last_s = self.store.last_slot_s(self.ship, Window(None, (self.now_us() + self.max_ahead_us) // US_PER_S))
         if last_s is None:
             return ""
         reach_s = DAY_S if self.start_s is None else REACH_S

@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 from shared.browsers import Browsers
 from shared.errors import InvalidSettings
 from shared.moments import LAST_US, US_PER_S
-from shared.rules import OLDEST_US, Rules
+from shared.rules import MAX_AHEAD_US, OLDEST_US, Rules
 from shared.slots import SLOT_S
 from shared.validation import moment, problems
 
@@ -204,18 +204,28 @@ def _date_or_moment(given: object) -> int:
     return moment(f"{given}T00:00:00Z" if isinstance(given, str) and _DATE.fullmatch(given) else given)
 
 
-class ReadingSettings(Settings):
+class ClockSettings(Settings):
+    """How far the senders' clocks may be ahead."""
+
+    max_ahead_s: int = Field(MAX_AHEAD_US // US_PER_S, alias="POWER_MAX_AHEAD_S", ge=0, le=LAST_US // US_PER_S)
+
+    @property
+    def max_ahead_us(self) -> int:
+        """The same in microseconds."""
+        return self.max_ahead_s * US_PER_S
+
+
+class ReadingSettings(ClockSettings):
     """Which readings are taken."""
 
     allow_negative: bool = Field(default=False, alias="POWER_ALLOW_NEGATIVE")
     max_gap_s: int = Field(24 * 3600, alias="POWER_MAX_GAP_S", ge=SLOT_S, le=MAX_GAP_S)
-    max_ahead_s: int = Field(900, alias="POWER_MAX_AHEAD_S", ge=0, le=LAST_US // US_PER_S)
     oldest_us: Annotated[int, BeforeValidator(_date_or_moment)] = Field(OLDEST_US, alias="POWER_OLDEST")
 
     @property
     def rules(self) -> Rules:
         """What batches are judged by."""
-        return Rules(self.allow_negative, self.max_gap_s * US_PER_S, self.max_ahead_s * US_PER_S, self.oldest_us)
+        return Rules(self.allow_negative, self.max_gap_s * US_PER_S, self.max_ahead_us, self.oldest_us)
 
 
 def _is_loopback(host: str) -> bool:
@@ -242,5 +252,5 @@ class WorkerSettings(BrokerSettings, ListenerSettings, StoreSettings, ReadingSet
     """Where it tells how it is; 0 is nowhere."""
 
 
-class QuerySettings(HttpSettings, StoreSettings):
+class QuerySettings(HttpSettings, StoreSettings, ClockSettings):
     """The query service's."""
