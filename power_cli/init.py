@@ -53,7 +53,7 @@ POWER_EDGE_CONNECTIONS=64
 POWER_EDGE_OPEN=256
 # How many connections one address may have open over MQTT, and how many bytes each may send in a second.
 POWER_EDGE_MQTT_CONNECTIONS=256
-POWER_EDGE_MQTT_RATE=1m
+POWER_EDGE_MQTT_RATE=128k
 # The address or network of a proxy before the edge, whose X-Forwarded-For counts; this one is nobody's.
 POWER_EDGE_PROXY=255.255.255.255
 # Who tells the edge where the services are: Docker's own, or another engine's name server.
