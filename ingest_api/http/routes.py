@@ -2,8 +2,6 @@
 
 import logging
 import re
-from collections import Counter
-from threading import Lock
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -20,6 +18,7 @@ from ingest_api.outbox.outbox import Entry
 from shared.contract.acceptance import Rules
 from shared.domain.errors import InvalidInput, Problem, Unavailable
 from shared.http.app import Routes, caller, problem
+from shared.http.places import Places
 from shared.http.tokens import Access
 
 log = logging.getLogger(__name__)
@@ -109,8 +108,7 @@ class _Waiters:
 
     def __init__(self, outbox: Acceptor) -> None:
         self._outbox = outbox
-        self._lock = Lock()
-        self._of_sender = Counter[str]()
+        self._places = Places(WAITERS, SENDER_WAITERS)
 
     def answer(self, fate: Fate) -> Response:
         """Answer a POST, at once or when it is decided what becomes of the batch."""
@@ -118,7 +116,7 @@ class _Waiters:
         if wish_s is None or fate.status != "accepted":
             return _answer(fate, wish_s)
         sender = caller().sender(fate.ship)
-        if not self._enter(sender):
+        if not self._places.take(sender):
             return _answer(fate, None)
         try:
             found = self._outbox.decided(fate.key, wish_s)
@@ -126,20 +124,8 @@ class _Waiters:
             log.warning("what became of batch %s cannot be told now: %s", fate.batch_id, error)
             found = None
         finally:
-            self._leave(sender)
+            self._places.give_back(sender)
         return _answer(found or fate, wish_s)
-
-    def _enter(self, sender: str) -> bool:
-        with self._lock:
-            has_room = self._of_sender.total() < WAITERS and self._of_sender[sender] < SENDER_WAITERS
-            if has_room:
-                self._of_sender[sender] += 1
-            return has_room
-
-    def _leave(self, sender: str) -> None:
-        with self._lock:
-            self._of_sender[sender] -= 1
-            self._of_sender = +self._of_sender  # without those that have none
 
 
 def _wished_wait_s() -> int | None:

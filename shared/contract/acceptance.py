@@ -6,6 +6,7 @@ from typing import NamedTuple
 from shared.domain.timestamps import LAST_US, US_PER_S, iso, moment_us
 
 OLDEST_US = moment_us("2000-01-01T00:00:00Z")
+MAX_AHEAD_US = 900 * US_PER_S
 CLOCKS_APART_US = 900 * US_PER_S
 """How far the gateway's clock may be ahead of the worker's, without the worker rejecting what the gateway accepted."""
 _UNITS = ((86_400, 1.5, "days"), (3_600, 1.5, "h"), (60, 1.5, "min"), (1, 0, "s"))
@@ -25,7 +26,7 @@ class Rules:
 
     allow_negative: bool = False
     max_gap_us: int = 86_400 * US_PER_S
-    max_ahead_us: int = 900 * US_PER_S
+    max_ahead_us: int = MAX_AHEAD_US
     oldest_us: int = OLDEST_US
 
     def period(self, now_us: int) -> "Period":
