@@ -72,7 +72,7 @@ def test_of_a_long_one_the_beginning_is_kept_and_it_is_not_replayed(own: Watched
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("xyz", "is not what the list has"), ("0" * 64, "there is no dead letter"), ("", "no dead letter ''")],
+    [("xyz", "is not an ID"), ("0" * 64, "there is no dead letter"), ("", "no dead letter ''")],
 )
 def test_an_unknown_name_is_one_clear_line(own: Service, name: str, said: str) -> None:
     for action in ("show", "replay"):
