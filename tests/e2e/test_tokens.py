@@ -150,9 +150,7 @@ def test_a_tool_that_is_not_known_says_so_in_one_line(door: Door, environ: dict[
     done = door.tool("simulate", "--ships", "1", "--days", "1", **environ)
     assert done.returncode == 1
     url = f"http://{HOST}:{door.service.port}"
-    assert (
-        done.stderr.splitlines()[-1] == f"{url} requires a valid access token: set POWER_API_TOKEN"
-    )
+    assert done.stderr.splitlines()[-1] == f"{url} requires a valid access token: set POWER_API_TOKEN"
     assert "1234" not in done.stderr
     assert "Traceback" not in done.stderr
 
