@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from normalizer_worker.mqtt.publish import Message
 from normalizer_worker.recorder import costs
 from normalizer_worker.rule.normalize import latest
 from shared.contract.batch import Batch, columns
-from shared.contract.mqtt_publish import Message
 from shared.domain.readings import Readings
 
 MAX_PART_COST = 50_000

@@ -12,17 +12,18 @@ from uuid import UUID
 import numpy as np
 
 from normalizer_worker.backlog import Backlog
-from normalizer_worker.ledger.dead_letters import DeadLetter
-from normalizer_worker.ledger.first_seen import arrival_key
-from normalizer_worker.ledger.letter_queue import LetterQueue, Morgue
+from normalizer_worker.ledger.dead_letter import DeadLetter
+from normalizer_worker.ledger.first_seen import first_seen_key
+from normalizer_worker.ledger.letter_queue import DeadLetterStore, LetterQueue
 from normalizer_worker.metrics import Vitals
 from normalizer_worker.mqtt import receipts
 from normalizer_worker.mqtt.acknowledgements import Done
+from normalizer_worker.mqtt.publish import Message
 from normalizer_worker.recorder import STRETCH_COST, costs, near_us
 from shared.contract.acceptance import Rules
 from shared.contract.batch import Batch, columns, decode, name_of
-from shared.contract.mqtt_publish import MAX_CORRELATION_BYTES, Message
-from shared.contract.topics import MAX_RESPONSE_TOPIC_BYTES, ship_of
+from shared.contract.limits import MAX_CORRELATION_BYTES, MAX_RESPONSE_TOPIC_BYTES
+from shared.contract.topics import ship_of
 from shared.domain.clock import StrictClock
 from shared.domain.errors import InvalidInput, Problem, Refused, Unavailable
 from shared.domain.readings import Readings
@@ -72,11 +73,11 @@ class Sink(Protocol):
         ...
 
 
-class Memory(Protocol):
-    """What remembers when batches without a `sent_at` came first, as `arrivals.Arrivals` does."""
+class FirstSeenStore(Protocol):
+    """Records first-seen times: `FirstSeenTimes`, or a double of the tests."""
 
-    def first(self, arrivals: Sequence[tuple[bytes, int]]) -> list[int]:
-        """Give the moments that count, of keys and the moments at which they came now."""
+    def first(self, seen: Sequence[tuple[bytes, int]]) -> list[int]:
+        """Return first-seen times, of keys and the times at which they were received now."""
         ...
 
 
@@ -149,8 +150,8 @@ class Worker:
         self,
         connect: Callable[[], Source],
         sink: Sink,
-        morgue: Morgue,
-        memory: Memory,
+        dead_letters: DeadLetterStore,
+        first_seen: FirstSeenStore,
         vitals: Vitals,
         *,
         rules: Rules | None = None,
@@ -159,8 +160,8 @@ class Worker:
         """Put the parts together; `connect` opens a new connection, and raises `Unavailable` while it cannot."""
         self._connect = connect
         self._sink = sink
-        self._letters = LetterQueue(morgue, vitals)
-        self._memory = memory
+        self._letters = LetterQueue(dead_letters, vitals)
+        self._first_seen = first_seen
         self._vitals = vitals
         self._rules = rules or Rules()
         self._near_us = near_us(self._rules.max_gap_us)
@@ -281,7 +282,7 @@ class Worker:
         if not load.undated:
             return
         came = [(key, load.batches[at][1].sent_at_us or 0) for at, key in load.undated.items()]
-        for at, first_us in zip(load.undated, self._memory.first(came), strict=True):
+        for at, first_us in zip(load.undated, self._first_seen.first(came), strict=True):
             place, batch = load.batches[at]
             load.batches[at] = (place, batch._replace(sent_at_us=first_us))
 
@@ -338,7 +339,7 @@ class Worker:
         if batch.sent_at_us is None:
             batch = batch._replace(sent_at_us=0 if message.retained else now_us)
             if batch.batch_id is not None:
-                load.undated[len(load.batches)] = arrival_key(batch.ship, batch.batch_id, message.payload)
+                load.undated[len(load.batches)] = first_seen_key(batch.ship, batch.batch_id, message.payload)
         else:
             load.lags_s.append((now_us - batch.sent_at_us) / US_PER_S)
         load.batches.append((len(load.messages) - 1, batch))

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from shared.contract.topics import ALL_READINGS, ALL_RECEIPTS, DROPPED, PROBE, readings_topic, receipts_topic
+from shared.contract.topics import ALL_READINGS, ALL_RECEIPTS, CANARY, DROPPED, readings_topic, receipts_topic
 from shared.domain.errors import InvalidSettings
 
 CONTROL = "$CONTROL/dynamic-security/v1"
@@ -40,7 +40,7 @@ def _role(name: str, *, publish: Sequence[str] = (), subscribe: Sequence[str] = 
 _ROLES = (
     _role(ADMIN, publish=[CONTROL], subscribe=[RESPONSE]),
     _role("gateway", publish=[ALL_READINGS], subscribe=[ALL_RECEIPTS, "gateways/#", DROPPED]),
-    _role("worker", publish=[ALL_RECEIPTS, "gateways/#", PROBE], subscribe=[ALL_READINGS, DROPPED]),
+    _role("worker", publish=[ALL_RECEIPTS, "gateways/#", CANARY], subscribe=[ALL_READINGS, DROPPED]),
     _role(MONITOR, subscribe=["$SYS/#"]),
 )
 USERS: tuple[str, ...] = tuple(role["rolename"] for role in _ROLES)

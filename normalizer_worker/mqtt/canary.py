@@ -8,7 +8,7 @@ from paho.mqtt.client import Client
 from paho.mqtt.reasoncodes import ReasonCode
 
 from normalizer_worker.mqtt.broker_metrics import BrokerVitals
-from shared.contract.topics import PROBE
+from shared.contract.topics import CANARY
 from shared.domain.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class Probe:
         self._unconfirmed = None
         if code.is_failure:
             self._is_out, self._due_s = False, _NEVER_S
-            log.warning("the broker does not let the worker publish on %s, to see what reaches it: %s", PROBE, code)
+            log.warning("the broker does not let the worker publish on %s, to see what reaches it: %s", CANARY, code)
         elif self._is_out:
             self._back_by_s = self._now_s() + BACK_WITHIN_S
         return True
@@ -71,4 +71,4 @@ class Probe:
             raise Unavailable("the subscription is lost: what the worker sends to itself does not come")
         if not self._is_out and self._unconfirmed is None and now_s >= self._due_s:
             self._is_out = True
-            self._unconfirmed = self._client.publish(PROBE, b"", qos=1).mid
+            self._unconfirmed = self._client.publish(CANARY, b"", qos=1).mid

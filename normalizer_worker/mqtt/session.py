@@ -20,8 +20,8 @@ from normalizer_worker.mqtt.acknowledgements import LOST, MAX_UNCONFIRMED, Done,
 from normalizer_worker.mqtt.broker_metrics import BrokerVitals
 from normalizer_worker.mqtt.canary import Probe
 from normalizer_worker.mqtt.keepalive import Attendant
-from shared.contract.mqtt_publish import Message, read_publish
-from shared.contract.topics import DROPPED, PROBE
+from normalizer_worker.mqtt.publish import Message, read_publish
+from shared.contract.topics import CANARY, DROPPED
 from shared.domain.errors import InvalidSettings, Unavailable
 from shared.runtime.mqtt_client import ANONYMOUS, CHECK, Login, send_at_once
 
@@ -150,7 +150,7 @@ class Connection:
                 self._told.dropped(float(message.payload))
             return
         self._probe.heard()
-        if message.topic == PROBE:
+        if message.topic == CANARY:
             self._asides += 1
             self._client.ack(message.mid, message.qos)
         else:

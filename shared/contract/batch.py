@@ -22,19 +22,13 @@ from typing_extensions import TypedDict
 
 from shared.contract.acceptance import Period, Rules, judged_at
 from shared.contract.json_text import read_json
+from shared.contract.limits import MAX_BODY_BYTES, MAX_MESSAGE_BYTES, MAX_READINGS, MAX_SLOTS, MAX_VALUE
 from shared.contract.validation import MOMENT_SCHEMA, moment, problems
 from shared.domain.errors import MAX_PROBLEMS, InvalidInput, Problem, TooLargeInput, UnreadableInput
 from shared.domain.readings import F64, I64, MAX_SHIP, Readings
 from shared.domain.slots import SLOT_US, count_slots
 from shared.domain.timestamps import FEW, USUAL_LENGTH, iso, moments_us
 
-MAX_BYTES = 8 * 1024 * 1024
-MAX_READINGS = 100_000
-MAX_VALUE = 1e12
-ENVELOPE_BYTES = 256
-"""Room beyond `MAX_BYTES` for what a message may have besides a body of the full size."""
-MAX_SLOTS = 200_000
-"""How many slots one batch may make: a year of hourly readings makes 35,000."""
 FEW_SLOTS_US = MAX_SLOTS * SLOT_US // 2
 """A batch that is shorter cannot make so many, and they are not counted: no longest gap is half of this."""
 NOT_VALID = "the batch is not valid"
@@ -195,7 +189,7 @@ class Received(NamedTuple):
     def message(self, batch_id: UUID, sent_at_us: int, accepted_us: int) -> bytes:
         """Write it anew as JSON: what it means, and nothing else that its sender wrote.
 
-        However it came, 100,000 readings take less than `MAX_BYTES`.
+        However it came, 100,000 readings take less than `MAX_BODY_BYTES`.
         """
         texts = self.texts
         if set(map(len, texts)) != {USUAL_LENGTH}:  # a fraction, which is cut, may have any length
@@ -245,8 +239,8 @@ def receive(payload: bytes, rules: Rules, now_us: int, *, topic_ship: int | None
         InvalidBatch: JSON, but no valid batch; its problems say where and why.
 
     """
-    if len(payload) > MAX_BYTES + ENVELOPE_BYTES:
-        raise TooLargeInput(f"a batch may have at most {MAX_BYTES} bytes, this has {len(payload)}")
+    if len(payload) > MAX_MESSAGE_BYTES:
+        raise TooLargeInput(f"a batch may have at most {MAX_BODY_BYTES} bytes, this has {len(payload)}")
     try:
         raw = read_json(payload)
     except UnreadableInput:
@@ -265,7 +259,7 @@ def name_of(error: InvalidInput, payload: bytes) -> UUID | None:
 
 def _named_in(payload: bytes) -> UUID | None:
     """Find the `batch_id` of what is not parsed: None where there are several, or none."""
-    names = {each[1] for each in islice(_NAMED.finditer(payload[: MAX_BYTES + ENVELOPE_BYTES]), 2)}
+    names = {each[1] for each in islice(_NAMED.finditer(payload[:MAX_MESSAGE_BYTES]), 2)}
     return UUID(names.pop().decode()) if len(names) == 1 else None
 
 

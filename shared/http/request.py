@@ -10,10 +10,10 @@ from waitress.parser import HTTPRequestParser
 from waitress.receiver import ChunkedReceiver
 from waitress.utilities import BadRequest, Error
 
-from shared.contract.batch import MAX_BYTES
+from shared.contract.limits import MAX_BODY_BYTES
 from shared.http.open_files import moved_up
 
-MAX_READ_BYTES = 4 * MAX_BYTES
+MAX_READ_BYTES = 4 * MAX_BODY_BYTES
 """Up to here a body that is too large is read all the same, so that its sender gets to see the answer."""
 MAX_HEADER_BYTES = 32 * 1024
 IN_MEMORY_BYTES = 64 * 1024

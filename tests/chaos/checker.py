@@ -12,7 +12,8 @@ from typing import Any, NamedTuple, Protocol
 
 import urllib3
 
-from normalizer_worker.ledger.dead_letters import MAX_PAYLOAD_BYTES, DeadLetters
+from normalizer_worker.ledger.dead_letter import MAX_PAYLOAD_BYTES
+from normalizer_worker.ledger.dead_letters import DeadLetters
 from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
 from shared.domain.slots import SLOT_S, Window
 from shared.domain.timestamps import US_PER_S, iso

@@ -18,7 +18,7 @@ from normalizer_worker.mqtt.session import Connection
 from power_cli.broker_control import carry_out
 from power_cli.broker_users import OPTIONS_FILE, ship_client, ship_role
 from power_cli.up import ROOT
-from shared.contract.topics import ALL_READINGS, DROPPED, PROBE
+from shared.contract.topics import ALL_READINGS, CANARY, DROPPED
 from shared.runtime.mqtt_client import Login
 from shared.runtime.settings import BrokerAdminSettings
 from tests.support.guarded import GuardedBroker, Somebody
@@ -42,7 +42,7 @@ class Rights(NamedTuple):
 RIGHTS = {
     "ship-42": Rights(("ships/42/readings",), ("ships/42/receipts",)),
     "gateway": Rights(("ships/+/readings",), ("ships/+/receipts", "gateways/#", DROPPED)),
-    "worker": Rights(("ships/+/receipts", "gateways/#", PROBE), ("ships/+/readings", DROPPED)),
+    "worker": Rights(("ships/+/receipts", "gateways/#", CANARY), ("ships/+/readings", DROPPED)),
     "monitor": Rights((), ("$SYS/#",)),
     "admin": Rights((CONTROL,), (f"{CONTROL}/response",)),
 }
@@ -51,7 +51,7 @@ TOPICS = [
     "ships/42/receipts",
     "ships/43/readings",
     "ships/43/receipts",
-    PROBE,
+    CANARY,
     "ships/42/readings/more",
     "ships/42",
     "ships",

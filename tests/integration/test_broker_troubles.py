@@ -21,7 +21,7 @@ from normalizer_worker.mqtt.acknowledgements import Done
 from normalizer_worker.mqtt.receipts import Receipt
 from normalizer_worker.mqtt.session import Connection
 from power_cli.broker_control import carry_out
-from shared.contract.topics import ALL_READINGS, PROBE
+from shared.contract.topics import ALL_READINGS, CANARY
 from shared.runtime.mqtt_client import Login
 from shared.runtime.settings import BrokerAdminSettings
 from shared.store.sqlite import SqliteStore
@@ -180,7 +180,7 @@ def test_a_quiet_subscription_is_no_lost_one(
     listener.connect(HOST, broker.port)
     until(lambda: listener.loop(0.01) or len(probes) >= 5, "some of them")
     listener.disconnect()
-    assert set(probes) == {PROBE}
+    assert set(probes) == {CANARY}
     await_ready(asking)
     assert count(registry, "lost_subscriptions") == count(registry, "reconnects") == count(registry, "messages") == 0
 
@@ -228,7 +228,7 @@ def test_a_worker_that_may_not_send_to_itself_works_all_the_same(
 ) -> None:
     """A broker whose roles were written by an earlier version."""
     rights = Rights(guarded)
-    rights.take("publishClientSend", PROBE)
+    rights.take("publishClientSend", CANARY)
     with closing(Connection(HOST, guarded.port, "worker", ALL_READINGS, 9, login=rights.login)) as connection:
         until(lambda: connection.receive(0.01) or "does not let the worker publish" in caplog.text, "it says so")
         assert connection._probe._due_s == canary._NEVER_S
@@ -242,7 +242,7 @@ def test_a_worker_that_may_not_send_to_itself_works_all_the_same(
 
 def test_a_message_behind_one_to_itself_is_not_overlooked(broker: RuledBroker) -> None:
     with closing(Connection(HOST, broker.port, CLIENT_ID, ALL_READINGS, 9)) as connection:
-        for topic, payload in ((PROBE, b""), ("ships/1/readings", b"behind")):
+        for topic, payload in ((CANARY, b""), ("ships/1/readings", b"behind")):
             paho.single(topic, payload, qos=1, hostname=HOST, port=broker.port)
         until(lambda: has_come(connection, b"behind"), "both")
         message = connection.receive(0)

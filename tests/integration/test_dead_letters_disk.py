@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from normalizer_worker.ledger import letter_queue
 from normalizer_worker.ledger.dead_letters import DeadLetters
-from normalizer_worker.ledger.first_seen import Arrivals
+from normalizer_worker.ledger.first_seen import FirstSeenTimes
 from normalizer_worker.metrics import Vitals
 from normalizer_worker.recorder import Recorder
 from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
@@ -33,7 +33,7 @@ def test_a_full_disk_of_dead_letters_stops_no_good_message(
 ) -> None:
     monkeypatch.setattr(letter_queue, "RETRY_S", 0.0)
     letters, store, bench = DeadLetters(disk), SqliteStore(tmp_path), Bench()
-    arrivals, vitals = Arrivals(tmp_path), Vitals(CollectorRegistry())
+    arrivals, vitals = FirstSeenTimes(tmp_path), Vitals(CollectorRegistry())
     worker = Worker(bench.connect, Recorder(store, DEFAULT_MAX_GAP_US), letters, arrivals, vitals)
     ballast = fill_up(disk)
     for mid in range(1, 401, 2):

@@ -13,9 +13,9 @@ from paho.mqtt.properties import Properties
 
 from normalizer_worker.mqtt import keepalive, session
 from normalizer_worker.mqtt.acknowledgements import Done
+from normalizer_worker.mqtt.publish import Message
 from normalizer_worker.mqtt.receipts import Receipt
 from normalizer_worker.mqtt.session import Connection
-from shared.contract.mqtt_publish import Message
 from shared.contract.topics import ALL_READINGS
 from shared.domain.errors import Unavailable
 from tests.support.servers import HOST, Broker

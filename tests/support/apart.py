@@ -14,7 +14,8 @@ import urllib3
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
-from normalizer_worker.ledger.dead_letters import DeadLetter, DeadLetters
+from normalizer_worker.ledger.dead_letter import DeadLetter
+from normalizer_worker.ledger.dead_letters import DeadLetters
 from power_cli.up import ROOT
 from shared.domain.readings import Readings
 from shared.domain.slots import Slots, Window

@@ -7,8 +7,8 @@ from prometheus_client import CollectorRegistry
 
 from normalizer_worker.ledger import letter_queue
 from normalizer_worker.metrics import Vitals
+from normalizer_worker.mqtt.publish import Message
 from normalizer_worker.worker import Limits, Worker
-from shared.contract.mqtt_publish import Message
 from shared.domain.errors import Unavailable
 from tests.unit.normalizer_worker.test_worker import Bench, message
 from tests.unit.normalizer_worker.test_worker_receipts import batch

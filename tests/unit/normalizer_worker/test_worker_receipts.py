@@ -7,8 +7,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from normalizer_worker.metrics import MAX_DEAD_IN_A_ROW, Vitals
+from normalizer_worker.mqtt.publish import Message
 from normalizer_worker.worker import Limits, Worker
-from shared.contract.mqtt_publish import Message
 from shared.domain.errors import Refused, Unavailable
 from shared.domain.readings import Readings
 from tests.unit.normalizer_worker.test_worker import Bench, message, worker
