@@ -82,7 +82,9 @@ def test_what_may_be_dropped_is_published_again_soon(broker: Broker, outbox: Out
     now_s = [0.0]
     said = CollectorRegistry()
     Connection(HOST, broker.port, "stand-in", ALL_READINGS, 100).close()
-    with dispatching(outbox, broker.port, on_dropped=IngestMetrics(said).dropped.set, now_s=lambda: now_s[0]) as gateway:
+    with dispatching(
+        outbox, broker.port, on_dropped=IngestMetrics(said).dropped.set, now_s=lambda: now_s[0]
+    ) as gateway:
         until(lambda: dropped(said) == 0, "the broker tells that it dropped none")
         for _ in range(QUEUED + 3):
             outbox.accept(entry())
