@@ -113,7 +113,7 @@ class InFlight:
         return True
 
     def refuse(self, key: BatchKey) -> None:
-        """Note that the broker refused a batch or had no subscriber: publish it again soon, then less and less often."""
+        """Note that the broker refused a batch or had no subscriber: publish it again soon, then less often."""
         batch = self._batches.get(key)
         if batch is not None:
             grown_s = min(batch.pause_s * GROWTH, REFUSED_LATEST_S)

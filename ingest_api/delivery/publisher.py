@@ -225,7 +225,7 @@ class Publisher:
         self._link.publish(entry.key, readings_topic(entry.ship), entry.payload, entry.digest)
 
     def resume_ships(self) -> None:
-        """Let ships of the backlog go on that have only little room: their other batches may get no receipt for long."""
+        """Resume ships of the backlog that have only little room: their other batches may get no receipt for long."""
         with self._changed:
             for ship in self._backlog.ships():
                 if self._in_flight.has_room_for(ship):

@@ -15,11 +15,14 @@ KEPT_US = 2 * 86_400 * US_PER_S
 DELETED_BESIDES = 100
 """Old rows that a commit deletes at most, beyond one for each new row: a full table must not slow down one commit."""
 _FIND = "SELECT ship, digest, readings, status, errors FROM fates WHERE batch_id = ? ORDER BY ship"
-_INSERT = "INSERT INTO fates (batch_id, ship, digest, readings, status, errors, since_us)"
 _INSERT_IF_UNUSED = (
-    f"{_INSERT} SELECT ?1, ?2, ?3, ?4, 'accepted', '[]', ?5 WHERE NOT EXISTS (SELECT 1 FROM fates WHERE batch_id = ?1)"
+    "INSERT INTO fates (batch_id, ship, digest, readings, status, errors, since_us)"
+    " SELECT ?1, ?2, ?3, ?4, 'accepted', '[]', ?5 WHERE NOT EXISTS (SELECT 1 FROM fates WHERE batch_id = ?1)"
 )
-_INSERT_BESIDE_OTHERS = f"{_INSERT} VALUES (?, ?, ?, ?, 'accepted', '[]', ?)"
+_INSERT_BESIDE_OTHERS = (
+    "INSERT INTO fates (batch_id, ship, digest, readings, status, errors, since_us)"
+    " VALUES (?, ?, ?, ?, 'accepted', '[]', ?)"
+)
 _DECIDE = (
     "UPDATE fates SET status = json_extract(receipt.value, '$[2]'), errors = json_extract(receipt.value, '$[3]'),"
     " since_us = ? FROM json_each(?) AS receipt"
