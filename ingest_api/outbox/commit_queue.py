@@ -139,26 +139,27 @@ class CommitQueue:
         self._thread.join()
 
     def _run(self) -> None:
-        while batch := self._next_batch():
-            self._commit(batch)
+        while (queued := self._items.get()) is not None:
+            writer, item = queued
+            self._commit({writer: [item]})
 
-    def _next_batch(self) -> _Batch:
-        """Wait for an item; return it and those queued behind it, or nothing once the queue is closed."""
-        batch: _Batch = {}
+    def _add_queued(self, batch: _Batch) -> None:
+        """Add all that is queued by now."""
         for _ in range(MAX_ITEMS):
+            if self._items.empty():
+                return
             queued = self._items.get()
             if queued is None:
-                self._items.put(None)  # for the next call
-                break
+                self._items.put(None)  # ends `_run` after this commit
+                return
             writer, item = queued
             batch.setdefault(writer, []).append(item)
-            if self._items.empty():
-                break
-        return batch
 
     def _commit(self, batch: _Batch, *, is_retry: bool = False) -> None:
         try:
             with self._file.transaction() as connection:
+                if not is_retry:
+                    self._add_queued(batch)  # late: other threads run during BEGIN, and queue more
                 results = [writer.write(connection, items) for writer, items in batch.items()]
         except Exception as error:  # noqa: BLE001  # the writers handle it
             can_retry = isinstance(error, Unavailable) and not is_retry
