@@ -5,7 +5,7 @@ import threading
 
 from normalizer_worker.ledger.dead_letters import DeadLetters
 from normalizer_worker.ledger.first_seen import FirstSeenTimes
-from normalizer_worker.metrics import Vitals
+from normalizer_worker.metrics import WorkerMetrics
 from normalizer_worker.mqtt.session import Connection
 from normalizer_worker.recorder import Recorder
 from normalizer_worker.revisits import Revisits
@@ -39,19 +39,19 @@ def main() -> None:
     store = open_store(settings, cache_kib=CACHE_KIB)
     revisits = Revisits(settings.data_dir) if settings.store == "influxdb" else None
     dead_letters, arrivals = DeadLetters(settings.data_dir), FirstSeenTimes(settings.data_dir)
-    login, vitals = Login.of(settings), _observed(settings, dead_letters)
+    login, metrics = Login.of(settings), _observed(settings, dead_letters)
 
     def connect() -> Connection:
         _check_gap(store, settings.max_gap_s)
         host, port = settings.mqtt_host, settings.mqtt_port
-        return Connection(host, port, CLIENT_ID, ALL_READINGS, RECEIVE_MAXIMUM, login=login, told=vitals.broker)
+        return Connection(host, port, CLIENT_ID, ALL_READINGS, RECEIVE_MAXIMUM, login=login, told=metrics.broker)
 
     worker = Worker(
         connect,
         Recorder(store, settings.max_gap_s * US_PER_S, revisits=revisits),
         dead_letters,
         arrivals,
-        vitals,
+        metrics,
         rules=settings.rules,
     )
     try:
@@ -70,22 +70,22 @@ def _check_gap(store: ReadingStore, max_gap_s: int) -> None:
         raise InvalidSettings(f"POWER_MAX_GAP_S is {max_gap_s}, but the store was filled with {pinned}")
 
 
-def _observed(settings: WorkerSettings, dead_letters: DeadLetters) -> Vitals:
-    """Make the vitals, and show them and the dead letters over HTTP from a thread that ends with the process."""
+def _observed(settings: WorkerSettings, dead_letters: DeadLetters) -> WorkerMetrics:
+    """Make the metrics, and show them and the dead letters over HTTP from a thread that ends with the process."""
     registry = metrics.new_registry()
-    vitals = Vitals(registry)
+    metrics = WorkerMetrics(registry)
     if settings.http_port:
         access = access_by(settings.api_tokens_file)
         app = make_app(
             metrics.routes(registry),
-            health.routes(vitals.checks()),
+            health.routes(metrics.checks()),
             routes(dead_letters),
             access=access,
             browsers=settings.browsers,
         )
         server = Server(app, settings.http_host, settings.http_port, threads=HTTP_THREADS)
         threading.Thread(target=server.run, name="http", daemon=True).start()
-    return vitals
+    return metrics
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from normalizer_worker.mqtt.broker_metrics import BrokerVitals
+from normalizer_worker.mqtt.broker_metrics import BrokerMetrics
 from shared.http.health import Check
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ TRANSACTION_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 LAG_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 15, 60, 300, 3600, 86_400)
 
 
-class Vitals:
+class WorkerMetrics:
     """Written by the worker's one thread, read by any; nothing here waits for a reader.
 
     Attributes:
@@ -32,7 +32,7 @@ class Vitals:
 
     def __init__(self, registry: CollectorRegistry, now_s: Callable[[], float] = time.monotonic) -> None:
         """Begin at 0, and not ready; `now_s` is a clock that only rises."""
-        self.broker = BrokerVitals(registry, now_s)
+        self.broker = BrokerMetrics(registry, now_s)
         self._now_s = now_s
         self._sessions = 0
         self._connected = False

@@ -15,7 +15,7 @@ from normalizer_worker.backlog import Backlog
 from normalizer_worker.ledger.dead_letter import DeadLetter
 from normalizer_worker.ledger.first_seen import first_seen_key
 from normalizer_worker.ledger.letter_queue import DeadLetterStore, LetterQueue
-from normalizer_worker.metrics import Vitals
+from normalizer_worker.metrics import WorkerMetrics
 from normalizer_worker.mqtt import receipts
 from normalizer_worker.mqtt.acknowledgements import Done
 from normalizer_worker.mqtt.publish import Message
@@ -152,7 +152,7 @@ class Worker:
         sink: Sink,
         dead_letters: DeadLetterStore,
         first_seen: FirstSeenStore,
-        vitals: Vitals,
+        metrics: WorkerMetrics,
         *,
         rules: Rules | None = None,
         limits: Limits | None = None,
@@ -160,9 +160,9 @@ class Worker:
         """Put the parts together; `connect` opens a new connection, and raises `Unavailable` while it cannot."""
         self._connect = connect
         self._sink = sink
-        self._letters = LetterQueue(dead_letters, vitals)
+        self._letters = LetterQueue(dead_letters, metrics)
         self._first_seen = first_seen
-        self._vitals = vitals
+        self._metrics = metrics
         self._rules = rules or Rules()
         self._near_us = near_us(self._rules.max_gap_us)
         self._backlog = Backlog(self._rules.max_gap_us)
@@ -179,7 +179,7 @@ class Worker:
         retry_s = FIRST_RETRY_S
         while not stopping():
             try:
-                with closing(self._connect()) as source, self._vitals.session():
+                with closing(self._connect()) as source, self._metrics.session():
                     log.info("connected to the broker")
                     ready()
                     while not stopping():
@@ -209,7 +209,7 @@ class Worker:
             self._backlog.clear()
             self._letters.clear()
             raise
-        self._vitals.progressed()
+        self._metrics.progressed()
         return done
 
     def _do_load(self, source: Source) -> int:
@@ -217,7 +217,7 @@ class Worker:
         load = self._gather(source)
         if load.messages:
             self._finish(source, self._store(load))
-        self._vitals.shed(load.shed)
+        self._metrics.shed(load.shed)
         return len(load.messages) + load.shed.total()
 
     def _do_part(self, source: Source) -> int:
@@ -228,7 +228,7 @@ class Worker:
         load = _Load(messages=[each.message for each in part.waiting])
         load.batches = [(place, each.batch) for place, each in enumerate(part.waiting)]
         began_s = time.monotonic()
-        with self._vitals.transaction():
+        with self._metrics.transaction():
             stored = self._record(load, load.batches, part.readings)
         if load.dead:
             part = part._replace(is_last=True)  # the rest of a refused batch is not recorded
@@ -240,11 +240,11 @@ class Worker:
     def _finish(self, source: Source, done: Sequence[Done]) -> None:
         if done:
             source.finish(done)
-            self._vitals.answered(each.receipt.status for each in done if each.receipt)
+            self._metrics.answered(each.receipt.status for each in done if each.receipt)
 
     def _store(self, load: _Load) -> list[Done]:
         """Make a load durable, but for what goes to the backlog; give the messages that need nothing more."""
-        with self._vitals.transaction():
+        with self._metrics.transaction():
             self._date(load)
             ordinary = [each for each in load.batches if each[0] not in load.long]
             stored = self._record(load, ordinary) if ordinary else []
@@ -260,7 +260,7 @@ class Worker:
         """Keep the dead letters and count everything; give the messages of a load that need nothing more."""
         messages = len(load.messages) - len(load.long)
         last = max((place for place, _ in stored), default=-1)
-        self._vitals.stored(
+        self._metrics.stored(
             messages=messages,
             readings=sum(batch.received for _, batch in stored),
             dead=len(load.dead),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from normalizer_worker.ledger.dead_letter import DeadLetter
-from normalizer_worker.metrics import Vitals
+from normalizer_worker.metrics import WorkerMetrics
 from normalizer_worker.mqtt.acknowledgements import Done
 from shared.domain.errors import Unavailable
 
@@ -39,11 +39,11 @@ class LetterQueue:
     """Writes dead letters. Their messages may be acknowledged once they are on disk, or given up."""
 
     def __init__(
-        self, dead_letters: DeadLetterStore, vitals: Vitals, now_s: Callable[[], float] = time.monotonic
+        self, dead_letters: DeadLetterStore, metrics: WorkerMetrics, now_s: Callable[[], float] = time.monotonic
     ) -> None:
         """Start empty."""
         self._dead_letters = dead_letters
-        self._vitals = vitals
+        self._metrics = metrics
         self._now_s = now_s
         self._waiting: list[_Waiting] = []
         self._next_try_s = 0.0
@@ -68,7 +68,7 @@ class LetterQueue:
             self._next_try_s = self._now_s() + RETRY_S
             log.error("dead letters cannot be written, %d wait: %s", len(self._waiting), error)  # noqa: TRY400
             return self._given_up()
-        self._vitals.dropped_letters("bounds", dropped)
+        self._metrics.dropped_letters("bounds", dropped)
         done = [each.done for each in self._waiting]
         self._waiting.clear()
         return done
@@ -81,6 +81,6 @@ class LetterQueue:
             count -= 1
         given_up, self._waiting = self._waiting[count:], self._waiting[:count]
         if given_up:
-            self._vitals.dropped_letters("disk", len(given_up))
+            self._metrics.dropped_letters("disk", len(given_up))
             log.error("%d dead letters are lost: they cannot be written, and too many wait already", len(given_up))
         return [each.done for each in given_up]

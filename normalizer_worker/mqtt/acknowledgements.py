@@ -1,4 +1,4 @@
-"""Finishing messages on one connection: first the receipt, then the acknowledgement, in the order they are given."""
+"""Acknowledgements messages on one connection: first the receipt, then the acknowledgement, in the order they are given."""
 
 import logging
 import time
@@ -31,7 +31,7 @@ class Done(NamedTuple):
     receipt: Receipt | None = None
 
 
-class Finishing:
+class Acknowledgements:
     """Sends receipts as far as the broker has room for them, and acknowledges no message before its receipt is sent.
 
     paho sends whatever it is told to: the broker's Receive Maximum is kept here. What waits for room is not

@@ -15,7 +15,7 @@ DROPS_SHOW_S = 60.0
 """How long it shows that the broker has dropped messages: Mosquitto tells every 10 s."""
 
 
-class BrokerVitals:
+class BrokerMetrics:
     """Written by the worker's one thread, over one connection after the other, and read by any."""
 
     def __init__(self, registry: CollectorRegistry, now_s: Callable[[], float] = time.monotonic) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from paho.mqtt.client import Client
 from paho.mqtt.reasoncodes import ReasonCode
 
-from normalizer_worker.mqtt.broker_metrics import BrokerVitals
+from normalizer_worker.mqtt.broker_metrics import BrokerMetrics
 from shared.contract.topics import CANARY
 from shared.domain.errors import Unavailable
 
@@ -18,7 +18,7 @@ BACK_WITHIN_S = 10.0
 _NEVER_S = float("inf")
 
 
-class Probe:
+class Canary:
     """A message to ourselves, sent over one connection when it is quiet; used from the connection's one thread.
 
     A subscriber is not told that it is one no more. To subscribe again from time to time would not do: that is granted,
@@ -26,7 +26,7 @@ class Probe:
     dynamic-security plugin, and with a file of rules that it has read again).
     """
 
-    def __init__(self, client: Client, told: BrokerVitals, now_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, client: Client, told: BrokerMetrics, now_s: Callable[[], float] = time.monotonic) -> None:
         """Prepare; the first is due as soon as it is quiet, because after a loss it says whether that is over."""
         self._client = client
         self._now_s = now_s
@@ -51,7 +51,7 @@ class Probe:
         self._unconfirmed = None
         if code.is_failure:
             self._is_out, self._due_s = False, _NEVER_S
-            log.warning("the broker does not let the worker publish on %s, to see what reaches it: %s", CANARY, code)
+            log.warning("the broker refuses the canary message on %s: %s", CANARY, code)
         elif self._is_out:
             self._back_by_s = self._now_s() + BACK_WITHIN_S
         return True

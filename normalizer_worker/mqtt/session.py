@@ -16,10 +16,10 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 from prometheus_client import CollectorRegistry
 
-from normalizer_worker.mqtt.acknowledgements import LOST, MAX_UNCONFIRMED, Done, Finishing
-from normalizer_worker.mqtt.broker_metrics import BrokerVitals
-from normalizer_worker.mqtt.canary import Probe
-from normalizer_worker.mqtt.keepalive import Attendant
+from normalizer_worker.mqtt.acknowledgements import LOST, MAX_UNCONFIRMED, Acknowledgements, Done
+from normalizer_worker.mqtt.broker_metrics import BrokerMetrics
+from normalizer_worker.mqtt.canary import Canary
+from normalizer_worker.mqtt.keepalive import Keepalive
 from normalizer_worker.mqtt.publish import Message, read_publish
 from shared.contract.topics import CANARY, DROPPED
 from shared.domain.errors import InvalidSettings, Unavailable
@@ -66,7 +66,7 @@ class Connection:
         receive_maximum: int,
         *,
         login: Login = ANONYMOUS,
-        told: BrokerVitals | None = None,
+        told: BrokerMetrics | None = None,
     ) -> None:
         """Connect, take up the session, and subscribe with QoS 1.
 
@@ -91,11 +91,11 @@ class Connection:
         self._answers: list[ReasonCode] = []
         self._asides = 0
         """How many messages came that are for us, and not for the worker."""
-        self._told = told or BrokerVitals(CollectorRegistry())
+        self._told = told or BrokerMetrics(CollectorRegistry())
         self._client = self._make(client_id)
-        self._finishing = Finishing(self._client, receive_maximum, self._told.refused)
-        self._probe = Probe(self._client, self._told)
-        self._attendant = Attendant(self._ping, KEEPALIVE_S / 4)
+        self._acknowledgements = Acknowledgements(self._client, receive_maximum, self._told.refused)
+        self._canary = Canary(self._client, self._told)
+        self._keepalive = Keepalive(self._ping, KEEPALIVE_S / 4)
         login.apply_to(self._client)
         send_at_once(self._client)
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho leaves it so
@@ -115,11 +115,11 @@ class Connection:
         except BaseException:
             self.close()
             raise
-        self._attendant.start()
+        self._keepalive.start()
 
     def _make(self, client_id: str) -> Client:
         client = _Client(client_id, self._came)
-        client.max_inflight_messages_set(0)  # it is for `Finishing` to say
+        client.max_inflight_messages_set(0)  # it is for `Acknowledgements` to say
 
         def connected(
             _c: Client, _u: Any, flags: ConnectFlags, code: ReasonCode, properties: Properties | None
@@ -127,14 +127,14 @@ class Connection:
             self._answers.append(code)
             if not code.is_failure:
                 self._told.session(is_known=flags.session_present)
-            self._finishing.room = min(getattr(properties, "ReceiveMaximum", MAX_UNCONFIRMED), MAX_UNCONFIRMED)
+            self._acknowledgements.room = min(getattr(properties, "ReceiveMaximum", MAX_UNCONFIRMED), MAX_UNCONFIRMED)
 
         def subscribed(_c: Client, _u: Any, _mid: int, codes: list[ReasonCode], _p: Properties | None) -> None:
             self._answers.append(codes[0])
 
         def published(_c: Client, _u: Any, mid: int, code: ReasonCode, _p: Properties | None) -> None:
-            if not self._probe.confirmed(mid, code):
-                self._finishing.confirmed(mid, code)
+            if not self._canary.confirmed(mid, code):
+                self._acknowledgements.confirmed(mid, code)
 
         def disconnected(_c: Client, _u: Any, _f: DisconnectFlags, code: ReasonCode, _p: Properties | None) -> None:
             self._answers.append(code)
@@ -149,7 +149,7 @@ class Connection:
             with suppress(ValueError):
                 self._told.dropped(float(message.payload))
             return
-        self._probe.heard()
+        self._canary.heard()
         if message.topic == CANARY:
             self._asides += 1
             self._client.ack(message.mid, message.qos)
@@ -188,20 +188,20 @@ class Connection:
             Unavailable: the connection is lost, or the subscription.
 
         """
-        with self._attendant:
+        with self._keepalive:
             return self._receive(wait_s)
 
     def _receive(self, wait_s: float) -> Message | None:
-        if self._finishing.waiting:
-            self._finishing.go_on()
+        if self._acknowledgements.waiting:
+            self._acknowledgements.go_on()
         if not self._inbox:
             self._read_on()
             if not self._inbox:
                 self._await_message(wait_s)
             if not self._inbox and wait_s:
-                self._finishing.check()
-                if self._finishing.is_idle:
-                    self._probe.go_on()
+                self._acknowledgements.check()
+                if self._acknowledgements.is_idle:
+                    self._canary.go_on()
         if not self._inbox:
             return None
         message = self._inbox.popleft()
@@ -216,15 +216,15 @@ class Connection:
             self._await(left_s)  # also for no time at all: who only looks has to give signs of life, too
             self._read_on()
             left_s = deadline_s - time.monotonic()
-            if self._inbox or left_s <= 0 or self._finishing.waiting:
+            if self._inbox or left_s <= 0 or self._acknowledgements.waiting:
                 return
 
     def _read_on(self) -> None:
         """Take packets up to a message: what else there is must not look as if there were none."""
         while True:
-            before = self._finishing.unconfirmed, self._asides
+            before = self._acknowledgements.unconfirmed, self._asides
             self._read()
-            if self._inbox or before == (self._finishing.unconfirmed, self._asides):
+            if self._inbox or before == (self._acknowledgements.unconfirmed, self._asides):
                 return
 
     def _read(self) -> None:
@@ -259,12 +259,12 @@ class Connection:
             Unavailable: the connection is lost; the messages will come again.
 
         """
-        with self._attendant:
-            self._finishing.add(done)
-            while not self._finishing.go_on():
-                unconfirmed = self._finishing.unconfirmed
+        with self._keepalive:
+            self._acknowledgements.add(done)
+            while not self._acknowledgements.go_on():
+                unconfirmed = self._acknowledgements.unconfirmed
                 self._read()
-                if self._finishing.unconfirmed == unconfirmed:
+                if self._acknowledgements.unconfirmed == unconfirmed:
                     return
 
     def _ping(self) -> None:
@@ -276,7 +276,7 @@ class Connection:
 
     def close(self) -> None:
         """End the connection; the session stays."""
-        self._attendant.stop()
+        self._keepalive.stop()
         self._client.disconnect()
         sock = self._client.socket()
         if sock is not None:

@@ -230,14 +230,14 @@ def test_a_worker_that_may_not_send_to_itself_works_all_the_same(
     rights = Rights(guarded)
     rights.take("publishClientSend", CANARY)
     with closing(Connection(HOST, guarded.port, "worker", ALL_READINGS, 9, login=rights.login)) as connection:
-        until(lambda: connection.receive(0.01) or "does not let the worker publish" in caplog.text, "it says so")
-        assert connection._probe._due_s == canary._NEVER_S
+        until(lambda: connection.receive(0.01) or "refuses the canary message" in caplog.text, "it says so")
+        assert connection._canary._due_s == canary._NEVER_S
         with Somebody(guarded.port, "gateway", guarded.password("gateway")) as gateway:
             gateway.connect()
             gateway.publish(f"ships/{SHIP}/readings")
         until(lambda: connection.receive(0.01), "what is sent reaches it")
         assert connection.receive(0.01) is None
-        assert connection._probe._due_s == canary._NEVER_S
+        assert connection._canary._due_s == canary._NEVER_S
 
 
 def test_a_message_behind_one_to_itself_is_not_overlooked(broker: RuledBroker) -> None:
@@ -261,7 +261,7 @@ def test_it_sends_nothing_to_itself_while_the_broker_confirms_nothing(broker: Ru
             connection.finish([Done(message, Receipt("ships/1/receipts", b"{}", None, "stored"))])
             for _ in range(10):
                 assert connection.receive(canary.QUIET_S) is None
-                assert not connection._probe._is_out
+                assert not connection._canary._is_out
         finally:
             broker.send_signal(signal.SIGCONT)
-        until(lambda: connection.receive(0.01) or connection._probe._is_out, "it sends one")
+        until(lambda: connection.receive(0.01) or connection._canary._is_out, "it sends one")

@@ -14,7 +14,7 @@ from ingest_api.delivery.dispatcher import Dispatcher
 from ingest_api.delivery.in_flight import AGAIN_S, JITTER
 from ingest_api.metrics import IngestMetrics
 from ingest_api.outbox.outbox import Outbox
-from normalizer_worker.mqtt.broker_metrics import DROPS_SHOW_S, BrokerVitals
+from normalizer_worker.mqtt.broker_metrics import DROPS_SHOW_S, BrokerMetrics
 from normalizer_worker.mqtt.session import Connection
 from power_cli import mosquitto
 from shared.contract.topics import ALL_READINGS, DROPPED
@@ -104,7 +104,7 @@ def test_the_worker_shows_for_a_minute_that_messages_were_dropped(
 ) -> None:
     """A ship's may be gone for good; what was dropped before the worker heard of it for the first time is not news."""
     clock_s = [0.0]
-    told = BrokerVitals(CollectorRegistry(), lambda: clock_s[0])
+    told = BrokerMetrics(CollectorRegistry(), lambda: clock_s[0])
 
     def connected() -> Connection:
         return Connection(HOST, broker.port, "test-worker", ALL_READINGS, 100, told=told)
@@ -131,7 +131,7 @@ def test_the_worker_shows_for_a_minute_that_messages_were_dropped(
 
 
 def test_a_broker_that_counts_anew_has_dropped_what_it_says() -> None:
-    told = BrokerVitals(CollectorRegistry())
+    told = BrokerMetrics(CollectorRegistry())
     for count, is_well in ((7, True), (7, True), (0, True), (2, False)):
         told.dropped(count)
         assert told.checks()["queue"]() is is_well, count

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from normalizer_worker.metrics import Vitals
+from normalizer_worker.metrics import WorkerMetrics
 from normalizer_worker.recorder import Recorder
 from normalizer_worker.revisits import AFTER_S, Revisits
 from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
@@ -73,7 +73,7 @@ def rows(*minutes: int, value: float = 6.0) -> list[Reading]:
 
 
 def worker_of(bench: Bench, store: InfluxStore) -> Worker:
-    return Worker(bench.connect, Recorder(store, DEFAULT_MAX_GAP_US), bench, bench, Vitals(CollectorRegistry()))
+    return Worker(bench.connect, Recorder(store, DEFAULT_MAX_GAP_US), bench, bench, WorkerMetrics(CollectorRegistry()))
 
 
 def assert_holds(store: InfluxStore, readings: list[Reading]) -> None:

@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 
 from normalizer_worker.mqtt import acknowledgements
 from normalizer_worker.mqtt.acknowledgements import Done
-from normalizer_worker.mqtt.broker_metrics import BrokerVitals
+from normalizer_worker.mqtt.broker_metrics import BrokerMetrics
 from normalizer_worker.mqtt.receipts import Receipt
 from normalizer_worker.mqtt.session import Connection
 from power_cli.up import ROOT
@@ -37,7 +37,7 @@ ROOM = 3
 UUID = "6f1c2a3e-5b7d-4c1e-9a70-0d4b5f6e7a81"
 DEADLY = (
     "import os, signal; from normalizer_worker import __main__, finishing;"
-    "finishing.Finishing.add = lambda *_: os.kill(os.getpid(), signal.SIGKILL); __main__.main()"
+    "finishing.Acknowledgements.add = lambda *_: os.kill(os.getpid(), signal.SIGKILL); __main__.main()"
 )
 """A worker that is killed when all is durable and nothing of it has been said."""
 
@@ -111,13 +111,13 @@ def test_more_receipts_than_the_broker_has_room_for_come_all_the_same(narrow: Br
     publish(narrow, *[b"%d" % i for i in range(50)])
     messages = receive(connection, 50)
     connection.finish([Done(each, to("gateways/1", each.payload)) for each in messages])
-    assert connection._finishing.room == ROOM
-    assert connection._finishing.unconfirmed <= ROOM
+    assert connection._acknowledgements.room == ROOM
+    assert connection._acknowledgements.unconfirmed <= ROOM
 
     def all_came() -> bool:
         assert connection.receive(0.01) is None
-        assert connection._finishing.unconfirmed <= ROOM
-        return len(listener.came) == 50 and not connection._finishing.unconfirmed
+        assert connection._acknowledgements.unconfirmed <= ROOM
+        return len(listener.came) == 50 and not connection._acknowledgements.unconfirmed
 
     until(all_came, "all receipts, and their confirmations")
     assert [each.payload for each in listener.came] == [each.payload for each in messages]
@@ -132,10 +132,10 @@ def test_more_receipts_than_the_broker_has_room_for_come_all_the_same(narrow: Br
 def test_what_waits_for_room_is_not_acknowledged(narrow: Broker) -> None:
     connection = Connection(HOST, narrow.port, "test-worker", ALL_READINGS, 100)
     publish(narrow, b"a", b"b")
-    connection._finishing.room = 1
+    connection._acknowledgements.room = 1
     messages = receive(connection, 2)
-    connection._finishing.add([Done(each, to("gateways/1")) for each in messages])
-    assert not connection._finishing.go_on()
+    connection._acknowledgements.add([Done(each, to("gateways/1")) for each in messages])
+    assert not connection._acknowledgements.go_on()
     connection.close()
     again = Connection(HOST, narrow.port, "test-worker", ALL_READINGS, 100)
     assert [each.payload for each in receive(again, 1)] == [b"b"]
@@ -145,7 +145,7 @@ def test_what_waits_for_room_is_not_acknowledged(narrow: Broker) -> None:
 def test_a_broker_that_makes_no_room_is_left(narrow: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     connection = Connection(HOST, narrow.port, "test-worker", ALL_READINGS, 100)
     publish(narrow, b"a")
-    connection._finishing.room = 0
+    connection._acknowledgements.room = 0
     connection.finish([Done(each, to("gateways/1")) for each in receive(connection, 1)])
     assert connection.receive(0.01) is None
     monkeypatch.setattr(acknowledgements, "CONFIRMED_WITHIN_S", -1.0)
@@ -178,7 +178,7 @@ def test_no_response_topic_that_is_honoured_ends_the_connection(
     publish(broker, b"a")
     (message,) = receive(connection, 1)
     connection.finish([Done(message, to(receipt_topic_for(1, asked)))])
-    until(lambda: connection.receive(0.01) or not connection._finishing.unconfirmed, "the confirmation")
+    until(lambda: connection.receive(0.01) or not connection._acknowledgements.unconfirmed, "the confirmation")
     assert receipt_topic_for(1, asked) == asked
 
 
@@ -187,7 +187,7 @@ def test_a_refusal_by_the_brokers_rules_is_counted_and_ends_nothing(tmp_path: Pa
     guarded.start()
     registry = CollectorRegistry()
     logins = {user: Login(user, guarded.password(user)) for user in ("worker", "gateway")}
-    told = BrokerVitals(registry)
+    told = BrokerMetrics(registry)
     connection = Connection(HOST, guarded.port, "worker", ALL_READINGS, 9, login=logins["worker"], told=told)
     gateway = Client(CallbackAPIVersion.VERSION2)
     logins["gateway"].apply_to(gateway)
@@ -198,7 +198,7 @@ def test_a_refusal_by_the_brokers_rules_is_counted_and_ends_nothing(tmp_path: Pa
     gateway.loop_stop()
     (message,) = receive(connection, 1)
     connection.finish([Done(message, to("ships/1/elsewhere")), Done(message, to("ships/1/receipts"))])
-    until(lambda: connection.receive(0.01) or not connection._finishing.unconfirmed, "both confirmations")
+    until(lambda: connection.receive(0.01) or not connection._acknowledgements.unconfirmed, "both confirmations")
     assert registry.get_sample_value("power_worker_receipts_refused_total") == 1
     connection.close()
     guarded.stop()

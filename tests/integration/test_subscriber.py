@@ -251,8 +251,8 @@ def test_one_message_at_a_time_is_taken_however_many_receipts_are_on_their_way(b
     small = receive(connection, count)
     publish(broker, *[b"x" * 10_000] * count)  # they come before what confirms the receipts
     connection.finish([Done(each, Receipt("ships/1/receipts", b"{}", None, "stored")) for each in small])
-    assert connection._finishing.unconfirmed == count
+    assert connection._acknowledgements.unconfirmed == count
     for _ in range(count):
         assert receive(connection, 1)[0].payload == b"x" * 10_000
         assert not connection._inbox
-    until(lambda: connection.receive(0.05) is None and not connection._finishing.unconfirmed, "all is confirmed")
+    until(lambda: connection.receive(0.05) is None and not connection._acknowledgements.unconfirmed, "all is confirmed")

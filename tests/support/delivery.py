@@ -21,7 +21,7 @@ from ingest_api.outbox.outbox import Outbox
 from normalizer_worker.ledger.dead_letter import DeadLetter
 from normalizer_worker.ledger.dead_letters import DeadLetters
 from normalizer_worker.ledger.first_seen import FirstSeenTimes
-from normalizer_worker.metrics import Vitals
+from normalizer_worker.metrics import WorkerMetrics
 from normalizer_worker.mqtt.acknowledgements import Done
 from normalizer_worker.mqtt.publish import Message
 from normalizer_worker.recorder import Recorder
@@ -255,8 +255,8 @@ class WorkerProcess:
         self.steps.count(self.store, "put_readings", "put_slots")
         self.steps.count(recorder, "record")
         self.steps.count(self._letters, "keep")
-        vitals = Vitals(metrics.new_registry())
-        self._worker = Worker(self._connect, recorder, self._letters, self._arrivals, vitals)
+        metrics = WorkerMetrics(metrics.new_registry())
+        self._worker = Worker(self._connect, recorder, self._letters, self._arrivals, metrics)
         self.source: Source | None = None
 
     def _connect(self) -> Source:

@@ -29,8 +29,8 @@ from ingest_api.outbox.outbox import Outbox
 from ingest_api.outbox.receipt_writer import ReceiptWriter
 from normalizer_worker import __main__ as worker_main
 from normalizer_worker import revisits
-from normalizer_worker.mqtt.acknowledgements import Finishing
-from normalizer_worker.mqtt.canary import Probe
+from normalizer_worker.mqtt.acknowledgements import Acknowledgements
+from normalizer_worker.mqtt.canary import Canary
 from normalizer_worker.mqtt.session import Connection
 from normalizer_worker.recorder import Recorder
 from normalizer_worker.revisits import Revisits
@@ -140,7 +140,7 @@ WORKER = {
     "before-broker-connection": Point(before(Client, "connect")),
     "before-subscription": Point(before(Client, "subscribe")),
     "after-subscription": Point(after(Connection, "__init__")),
-    "before-canary-acknowledgement": Point(before(Probe, "heard")),
+    "before-canary-acknowledgement": Point(before(Canary, "heard")),
     "before-load-write": Point(before(Worker, "_store")),
     "before-first-seen-commit": Point(committing("arrivals.sqlite")),
     "before-readings-write": Point(before(Recorder, "record")),
@@ -149,8 +149,8 @@ WORKER = {
     "after-store-commit": Point(after(Recorder, "record")),
     "before-dead-letter-commit": Point(committing("dead-letters.sqlite")),
     "after-dead-letter-commit": Point(committing("dead-letters.sqlite", is_after=True)),
-    "before-receipt-publish": Point(before(Finishing, "add")),
-    "after-receipt-publish": Point(after(Finishing, "_send")),
+    "before-receipt-publish": Point(before(Acknowledgements, "add")),
+    "after-receipt-publish": Point(after(Acknowledgements, "_send")),
     "after-acknowledgement": Point(after(Client, "ack")),
     "after-last-acknowledgement": Point(after(Connection, "finish")),
 }

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from normalizer_worker.ledger.dead_letters import DeadLetters
 from normalizer_worker.ledger.first_seen import FirstSeenTimes
-from normalizer_worker.metrics import Vitals
+from normalizer_worker.metrics import WorkerMetrics
 from normalizer_worker.mqtt.session import Connection
 from normalizer_worker.recorder import Recorder
 from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
@@ -33,16 +33,16 @@ def running(
 ) -> Iterator[tuple[FlaskClient, CollectorRegistry]]:
     """Run one; yields a client of its health, and its registry."""
     registry, stop = CollectorRegistry(), threading.Event()
-    vitals, dead_letters, arrivals = Vitals(registry), DeadLetters(folder), FirstSeenTimes(folder)
+    metrics, dead_letters, arrivals = WorkerMetrics(registry), DeadLetters(folder), FirstSeenTimes(folder)
 
     def connect() -> Connection:
-        return Connection(HOST, broker.port, CLIENT_ID, ALL_READINGS, 100, login=login, told=vitals.broker)
+        return Connection(HOST, broker.port, CLIENT_ID, ALL_READINGS, 100, login=login, told=metrics.broker)
 
-    worker = Worker(connect, Recorder(store, DEFAULT_MAX_GAP_US), dead_letters, arrivals, vitals)
+    worker = Worker(connect, Recorder(store, DEFAULT_MAX_GAP_US), dead_letters, arrivals, metrics)
     thread = threading.Thread(target=worker.run, args=(stop.is_set, lambda: None))
     thread.start()
     try:
-        yield make_app(health.routes(vitals.checks()), access=anybody).test_client(), registry
+        yield make_app(health.routes(metrics.checks()), access=anybody).test_client(), registry
     finally:
         stop.set()
         thread.join()

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from normalizer_worker import backlog
 from normalizer_worker.backlog import Backlog, Part, Room
-from normalizer_worker.metrics import Vitals
+from normalizer_worker.metrics import WorkerMetrics
 from normalizer_worker.mqtt.publish import Message
 from normalizer_worker.recorder import costs
 from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
@@ -38,8 +38,8 @@ class Watched:
     def __init__(self, *messages: Message, limits: Limits | None = None) -> None:
         self.bench = Bench(*messages)
         self.registry = CollectorRegistry()
-        bench, vitals = self.bench, Vitals(self.registry)
-        self.worker = Worker(bench.connect, bench, bench, bench, vitals, limits=limits)
+        bench, metrics = self.bench, WorkerMetrics(self.registry)
+        self.worker = Worker(bench.connect, bench, bench, bench, metrics, limits=limits)
 
     def step(self, times: int = 1) -> None:
         for _ in range(times):

@@ -1,4 +1,4 @@
-"""Finishing messages: the receipt first, no more at a time than the broker has room for; nothing waits or is lost."""
+"""Acknowledgements messages: the receipt first, no more at a time than the broker has room for; nothing waits or is lost."""
 
 import logging
 from types import SimpleNamespace
@@ -10,7 +10,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
 from normalizer_worker.mqtt import acknowledgements
-from normalizer_worker.mqtt.acknowledgements import Done, Finishing
+from normalizer_worker.mqtt.acknowledgements import Acknowledgements, Done
 from normalizer_worker.mqtt.publish import Message
 from normalizer_worker.mqtt.receipts import Receipt
 from shared.domain.errors import Unavailable
@@ -41,7 +41,7 @@ class Finisher:
     def __init__(self, room: int = 100, max_waiting: int = 100) -> None:
         self.client = FakeClient()
         self.refused: list[int] = []
-        self.finishing = Finishing(self.client, max_waiting, self.refused.append)  # type: ignore[arg-type]  # all it needs
+        self.finishing = Acknowledgements(self.client, max_waiting, self.refused.append)  # type: ignore[arg-type]  # all it needs
         self.finishing.room = room
 
     def finish(self, *done: Done) -> bool:

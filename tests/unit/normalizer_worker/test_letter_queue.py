@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from normalizer_worker.ledger import letter_queue
-from normalizer_worker.metrics import Vitals
+from normalizer_worker.metrics import WorkerMetrics
 from normalizer_worker.mqtt.publish import Message
 from normalizer_worker.worker import Limits, Worker
 from shared.domain.errors import Unavailable
@@ -21,8 +21,8 @@ class Full:
         self.bench = Bench(*messages)
         self.bench.failures.extend(["keep"] * failures)
         self.registry, self.now_s = CollectorRegistry(), 0.0
-        bench, vitals = self.bench, Vitals(self.registry)
-        self.worker = Worker(bench.connect, bench, bench, bench, vitals, limits=Limits(seconds=-1))
+        bench, metrics = self.bench, WorkerMetrics(self.registry)
+        self.worker = Worker(bench.connect, bench, bench, bench, metrics, limits=Limits(seconds=-1))
         self.worker._letters._now_s = lambda: self.now_s
 
     def step(self) -> None:
@@ -95,7 +95,7 @@ def test_what_waits_comes_again_after_a_reconnect() -> None:
 )
 def test_what_would_go_back_and_is_too_long_is_rejected(members: dict[str, Any], reason: str, problem: str) -> None:
     bench = Bench(message(1, batch())._replace(**members), message(2, batch())._replace(correlation=b"x" * 128))
-    Worker(bench.connect, bench, bench, bench, Vitals(CollectorRegistry())).step(bench)
+    Worker(bench.connect, bench, bench, bench, WorkerMetrics(CollectorRegistry())).step(bench)
     rejected, stored = bench.receipts
     assert rejected is not None
     assert stored is not None

@@ -7,8 +7,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 from prometheus_client import CollectorRegistry
 
-from normalizer_worker.mqtt.broker_metrics import BrokerVitals
-from normalizer_worker.mqtt.canary import BACK_WITHIN_S, QUIET_S, Probe
+from normalizer_worker.mqtt.broker_metrics import BrokerMetrics
+from normalizer_worker.mqtt.canary import BACK_WITHIN_S, QUIET_S, Canary
 from shared.domain.errors import Unavailable
 
 
@@ -18,9 +18,9 @@ class Quiet:
     def __init__(self) -> None:
         self.now_s = 0.0
         self.sent = 0
-        vitals = BrokerVitals(CollectorRegistry())
-        self.works = vitals.checks()["subscription"]
-        self.probe = Probe(self, vitals, lambda: self.now_s)  # type: ignore[arg-type]  # all it needs of a client
+        metrics = BrokerMetrics(CollectorRegistry())
+        self.works = metrics.checks()["subscription"]
+        self.probe = Canary(self, metrics, lambda: self.now_s)  # type: ignore[arg-type]  # all it needs of a client
 
     def publish(self, topic: str, payload: bytes, qos: int) -> SimpleNamespace:
         assert (topic, payload, qos) == ("ships/probe/readings", b"", 1)

@@ -3,7 +3,7 @@
 import pytest
 from prometheus_client import CollectorRegistry
 
-from normalizer_worker.metrics import STALLED_S, Vitals
+from normalizer_worker.metrics import STALLED_S, WorkerMetrics
 from normalizer_worker.worker import Worker
 from shared.contract.acceptance import Rules
 from shared.domain.errors import Unavailable
@@ -17,14 +17,14 @@ class Watched:
     def __init__(self, bench: Bench) -> None:
         self.now_s = 0.0
         self.registry = CollectorRegistry()
-        self.vitals = Vitals(self.registry, lambda: self.now_s)
-        self.worker = Worker(bench.connect, bench, bench, bench, self.vitals, rules=Rules(max_ahead_us=LAST_US))
+        self.metrics = WorkerMetrics(self.registry, lambda: self.now_s)
+        self.worker = Worker(bench.connect, bench, bench, bench, self.metrics, rules=Rules(max_ahead_us=LAST_US))
 
     def value(self, name: str) -> float | None:
         return self.registry.get_sample_value(f"power_worker_{name}")
 
     def checks(self) -> dict[str, bool]:
-        return {name: check() for name, check in self.vitals.checks().items()}
+        return {name: check() for name, check in self.metrics.checks().items()}
 
 
 def dated(mid: int, sent_at: str) -> dict[str, object]:
@@ -103,5 +103,5 @@ def test_without_progress_for_long_the_worker_is_stuck_until_it_gets_on() -> Non
 def test_a_broker_that_was_started_again_counts_what_it_drops_from_0() -> None:
     watched = Watched(Bench())
     for count, shows in ((10, False), (10, False), (3, True)):
-        watched.vitals.broker.dropped(count)
+        watched.metrics.broker.dropped(count)
         assert watched.checks()["queue"] is not shows

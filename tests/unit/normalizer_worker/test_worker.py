@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from normalizer_worker.ledger.dead_letter import DeadLetter
-from normalizer_worker.metrics import Vitals
+from normalizer_worker.metrics import WorkerMetrics
 from normalizer_worker.mqtt.acknowledgements import Done
 from normalizer_worker.mqtt.publish import Message
 from normalizer_worker.mqtt.receipts import Receipt
@@ -77,7 +77,7 @@ def message(mid: int, batch: Any = None, *, topic: str = "ships/1/readings", ret
 
 
 def worker(bench: Bench, limits: Limits | None = None) -> Worker:
-    return Worker(bench.connect, bench, bench, bench, Vitals(CollectorRegistry()), limits=limits)
+    return Worker(bench.connect, bench, bench, bench, WorkerMetrics(CollectorRegistry()), limits=limits)
 
 
 def test_acknowledgement_comes_after_everything_is_durable() -> None:

@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from normalizer_worker import worker as worker_module
-from normalizer_worker.metrics import Vitals
+from normalizer_worker.metrics import WorkerMetrics
 from normalizer_worker.mqtt.publish import Message
 from normalizer_worker.worker import IDLE_S, Worker
 from shared.contract.acceptance import Rules
@@ -84,7 +84,7 @@ def test_values_below_0_are_taken_only_where_they_are_allowed() -> None:
     for allow in (True, False):
         bench = Bench(below)
         rules = Rules(allow_negative=allow)
-        Worker(bench.connect, bench, bench, bench, Vitals(CollectorRegistry()), rules=rules).step(bench)
+        Worker(bench.connect, bench, bench, bench, WorkerMetrics(CollectorRegistry()), rules=rules).step(bench)
         assert (len(bench.readings), len(bench.letters)) == (allow, not allow)
 
 

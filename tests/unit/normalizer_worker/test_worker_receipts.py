@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from normalizer_worker.metrics import MAX_DEAD_IN_A_ROW, Vitals
+from normalizer_worker.metrics import MAX_DEAD_IN_A_ROW, WorkerMetrics
 from normalizer_worker.mqtt.publish import Message
 from normalizer_worker.worker import Limits, Worker
 from shared.domain.errors import Refused, Unavailable
@@ -188,19 +188,19 @@ def test_only_what_may_be_such_a_repeat_is_remembered() -> None:
 
 
 class Watched:
-    """A worker and its vitals."""
+    """A worker and its metrics."""
 
     def __init__(self, bench: Bench, limits: Limits | None = None) -> None:
         self.registry = CollectorRegistry()
-        self.vitals = Vitals(self.registry)
-        self.worker = Worker(bench.connect, bench, bench, bench, self.vitals, limits=limits)
+        self.metrics = WorkerMetrics(self.registry)
+        self.worker = Worker(bench.connect, bench, bench, bench, self.metrics, limits=limits)
 
     def value(self, name: str, **labels: str) -> float | None:
         return self.registry.get_sample_value(f"power_worker_{name}", labels)
 
     @property
     def ready(self) -> bool:
-        return self.vitals.checks()["dead_letters"]()
+        return self.metrics.checks()["dead_letters"]()
 
 
 def test_receipts_are_counted_by_what_they_say() -> None:
@@ -210,7 +210,7 @@ def test_receipts_are_counted_by_what_they_say() -> None:
     watched.worker.step(bench)
     assert watched.value("receipts_total", status="stored") == 2
     assert watched.value("receipts_total", status="rejected") == 1
-    watched.vitals.broker.refused(2)
+    watched.metrics.broker.refused(2)
     assert watched.value("receipts_refused_total") == 2
 
 
