@@ -46,7 +46,7 @@ class Poller(Protocol):
     """How long to wait between two polls."""
 
     def missing(self, batches: Sequence[Batch]) -> Sequence[Batch]:
-        """Return the batches that may not be stored yet; batches of a ship must be later than all its stored ones."""
+        """Return the batches that may not be stored yet; they must follow all stored readings of their ships."""
         ...
 
     def close(self) -> None:

@@ -15,8 +15,8 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from ingest_api.http.routes import routes
 from ingest_api.metrics import IngestMetrics
-from ingest_api.outbox.batch_status import BatchKey, Fate
-from ingest_api.outbox.outbox import Entry
+from ingest_api.outbox.entry import Entry
+from shared.contract.status import BatchKey, BatchStatus
 from shared.contract.topics import readings_topic
 from shared.domain.errors import Unavailable
 from shared.http import metrics
@@ -58,7 +58,7 @@ class Direct:
         self._client.disconnect()
         self._client.loop_stop()
 
-    def accept(self, entry: Entry) -> tuple[Fate, bool]:
+    def accept(self, entry: Entry) -> tuple[BatchStatus, bool]:
         """See `Acceptor`.
 
         Raises:
@@ -70,14 +70,14 @@ class Direct:
             info.wait_for_publish(CONFIRMED_WITHIN_S)  # returns also on a timeout
         code = self._codes.pop(info.mid, None)
         if code is None or code.value:
-            raise Unavailable(f"the broker has not confirmed the batch: {code}")
-        return Fate(entry.batch_id, entry.ship, entry.readings, "accepted"), True
+            raise Unavailable(f"the broker has not taken the batch: {code}")
+        return BatchStatus(entry.batch_id, entry.ship, entry.readings, "accepted"), True
 
-    def fate(self, batch_id: UUID, access: Access) -> Fate | None:  # noqa: ARG002  # no status is kept
+    def status(self, batch_id: UUID, access: Access) -> BatchStatus | None:  # noqa: ARG002  # it remembers none
         """See `Acceptor`."""
         return None
 
-    def decided(self, key: BatchKey, wait_s: float) -> Fate | None:  # noqa: ARG002  # the same
+    def await_decision(self, key: BatchKey, wait_s: float) -> BatchStatus | None:  # noqa: ARG002  # the same
         """See `Acceptor`."""
         return None
 

@@ -20,7 +20,8 @@ from benchmarks.load import A_DAY, ACCEPTED, GIVE_UP_S, Batch, generator, post
 from benchmarks.rounds import Options
 from benchmarks.service import Service
 from benchmarks.table import Row
-from ingest_api.outbox.outbox import Entry, Outbox
+from ingest_api.outbox.entry import Entry
+from ingest_api.outbox.outbox import Outbox
 from power_cli.up import HOST
 from shared.domain.errors import Unavailable
 

@@ -111,7 +111,7 @@ class Service:
         return answer
 
     def await_stored(self, batches: Sequence[Batch]) -> None:
-        """Wait until another process sees that batches are stored; each must be later than all before it of its ship.
+        """Wait until another process sees that batches are stored; they must follow all stored readings of their ships.
 
         Raises:
             Unavailable: they are not stored in time.

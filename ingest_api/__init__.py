@@ -1,1 +1,1 @@
-"""The gateway: takes batches over HTTP and publishes them to the broker."""
+"""The gateway: accepts batches over HTTP and publishes them to the broker."""

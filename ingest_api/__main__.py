@@ -1,8 +1,9 @@
-"""The gateway's process: reads the settings, puts the parts together, serves."""
+"""The gateway's process: reads the settings and serves HTTP."""
 
 import os
+from contextlib import closing
 
-from ingest_api.gateway import gateway
+from ingest_api.gateway import Gateway
 from shared.http import health, metrics
 from shared.http.app import make_app
 from shared.http.server import GATEWAY_BODIES_BYTES, Server
@@ -16,17 +17,17 @@ def main() -> None:
     settings = IngestSettings.load(os.environ)
     access = access_by(settings.api_tokens_file)
     registry = metrics.new_registry()
-    with gateway(settings, registry) as ours:
+    with closing(Gateway(settings, registry)) as gateway:
         app = make_app(
             metrics.routes(registry),
-            health.routes(ours.checks),
-            ours.routes,
+            health.routes(gateway.checks),
+            gateway.routes,
             access=access,
             browsers=settings.browsers,
         )
         server = Server(app, settings.http_host, settings.http_port, bodies_bytes=GATEWAY_BODIES_BYTES)
-        on_stop(ours.let_go, server.stop)
-        ours.await_connection()
+        on_stop(gateway.stop_waiting, server.stop)
+        gateway.await_connection()
         announce_ready()
         server.run()
 

@@ -1,8 +1,6 @@
-"""The gateway's parts, put together: the outbox, what publishes from it, and the routes over it."""
+"""The gateway: an outbox, the dispatcher that publishes it, and the routes that fill it."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
 from secrets import token_hex
 
 from prometheus_client import CollectorRegistry
@@ -13,71 +11,70 @@ from ingest_api.http.routes import routes
 from ingest_api.metrics import IngestMetrics
 from ingest_api.outbox.outbox import Outbox
 from shared.domain.errors import Unavailable
-from shared.http.app import Routes
 from shared.http.health import Check
 from shared.runtime.mqtt_client import Login
 from shared.runtime.process import return_large_blocks
 from shared.runtime.settings import IngestSettings
 
 OLD_S = 900.0
-"""A batch that waits for longer says that nobody stores any."""
+"""A batch that waits longer is a sign that no worker stores batches."""
 
 
-@dataclass(frozen=True, slots=True)
 class Gateway:
-    """What a process that serves it needs of it.
+    """What a process needs to serve the gateway.
 
     Attributes:
-        routes: of its HTTP interface.
-        checks: what has to hold for it to be ready.
-        await_connection: waits a little for the broker.
-        let_go: has nobody wait for a receipt any more; may be called from a signal's handler.
+        routes: its HTTP routes.
+        checks: its readiness checks.
 
     """
 
-    routes: Routes
-    checks: Mapping[str, Check]
-    await_connection: Callable[[], None]
-    let_go: Callable[[], None]
+    def __init__(self, settings: IngestSettings, registry: CollectorRegistry) -> None:
+        """Open the outbox and start publishing.
 
+        Raises:
+            InvalidSettings: the outbox cannot be used.
+            Unavailable: its disk is full.
 
-@contextmanager
-def gateway(settings: IngestSettings, registry: CollectorRegistry) -> Iterator[Gateway]:
-    """Put it together, and take it apart in the end.
+        """
+        return_large_blocks()
+        metrics = IngestMetrics(registry)
+        self._outbox = Outbox(settings.data_dir, settings.outbox_max_bytes, settings.outbox_sender_bytes)
+        metrics.watch(self._outbox)
+        receipts_topic, login = new_receipts_topic(), Login.of(settings)
 
-    Raises:
-        InvalidSettings: the outbox cannot be used.
-        Unavailable: its disk is full.
+        def make_link(listener: Listener) -> Link:
+            return Link(settings.mqtt_host, settings.mqtt_port, receipts_topic, listener, login)
 
-    """
-    return_large_blocks()
-    metrics = IngestMetrics(registry)
-    outbox = Outbox(settings.data_dir, settings.outbox_max_bytes, settings.outbox_sender_bytes)
-    metrics.watch(outbox)
-    receipts_topic = new_receipts_topic()
+        self._dispatcher = Dispatcher(self._outbox, make_link, metrics.dropped.set)
+        self._dispatcher.start()
+        self.routes = routes(self._outbox, metrics, settings.rules)
+        self.checks: Mapping[str, Check] = {
+            "broker": self._dispatcher.is_connected,
+            "outbox": lambda: is_well(self._outbox),
+        }
 
-    def make_link(listener: Listener) -> Link:
-        login = Login.of(settings)
-        return Link(settings.mqtt_host, settings.mqtt_port, receipts_topic, listener, login)
+    def await_connection(self) -> None:
+        """Wait a little for the broker."""
+        self._dispatcher.await_connection()
 
-    dispatcher = Dispatcher(outbox, make_link, metrics.dropped.set)
-    dispatcher.start()
-    checks = {"broker": dispatcher.is_connected, "outbox": lambda: is_well(outbox)}
-    ours = routes(outbox, metrics, settings.rules)
-    try:
-        yield Gateway(ours, checks, dispatcher.await_connection, outbox.let_go)
-    finally:
-        dispatcher.close()
-        outbox.close()
+    def stop_waiting(self) -> None:
+        """Answer all requests that wait for a receipt. May be called from a signal handler."""
+        self._outbox.stop_waiting()
+
+    def close(self) -> None:
+        """Stop publishing, and close the outbox."""
+        self._dispatcher.close()
+        self._outbox.close()
 
 
 def new_receipts_topic() -> str:
-    """Name the topic on which the worker answers one process: another one at each start, which nobody can guess."""
+    """Return a topic for the worker's receipts: a new one at each start, which nobody can guess."""
     return f"gateways/{token_hex(16)}/receipts"
 
 
 def is_well(outbox: Outbox) -> bool:
-    """Tell whether an outbox takes batches, and somebody stores them."""
+    """Return whether an outbox accepts batches, and its batches are being stored."""
     try:
         return outbox.can_accept() and outbox.oldest_s() < OLD_S
     except Unavailable:

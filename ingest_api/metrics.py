@@ -1,4 +1,4 @@
-"""What the gateway counts of its batches, and what the broker tells it."""
+"""The gateway's metrics."""
 
 import math
 
@@ -12,43 +12,49 @@ class IngestMetrics:
     """Counters and gauges in a registry.
 
     Attributes:
-        batches: accepted; a repeat counts once.
-        readings: in accepted batches, repeated moments included.
-        refused: batches not accepted, by the status of the answer; what a worker rejects later is none of them.
-        outbox_failures: batches that the outbox did not take.
-        quota_refusals: those of them that it did not take because their sender's quota was full.
-        dropped: messages that the broker has dropped since its start; no number until it tells.
+        batches: accepted batches; duplicates do not count.
+        readings: readings in accepted batches; readings with the same timestamp count each.
+        refused: batches that were not accepted, by the status of the answer; not those that a worker rejects later.
+        outbox_failures: batches that the outbox did not accept.
+        quota_refusals: those of them that it did not accept because the sender's quota was full.
+        dropped: messages that the broker has dropped since its start; not a number until the broker says it.
 
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        """Begin at 0."""
+        """Register them, at 0."""
         self.batches = Counter("power_ingest_batches", "Batches accepted.", registry=registry)
         self.readings = Counter("power_ingest_readings", "Readings in accepted batches.", registry=registry)
         self.refused = Counter(
             "power_ingest_batches_refused", "Batches not accepted, by status.", ["status"], registry=registry
         )
         self.outbox_failures = Counter(
-            "power_ingest_outbox_failures", "Batches that the outbox did not take.", registry=registry
+            "power_ingest_outbox_failures", "Batches that the outbox did not accept.", registry=registry
         )
         self.quota_refusals = Counter(
             "power_ingest_quota_refusals",
-            "Batches that the outbox did not take, because their sender's quota was full.",
+            "Batches that the outbox did not accept because the sender's quota was full.",
             registry=registry,
         )
         self.dropped = Gauge(
             "power_broker_dropped_messages", "Messages that the broker has dropped since its start.", registry=registry
         )
-        self.dropped.set(math.nan)  # not known is not 0
-        self._waiting = Gauge("power_outbox_batches", "Batches accepted and not known to be stored.", registry=registry)
-        self._bytes = Gauge("power_outbox_bytes", "Bytes that these have.", registry=registry)
-        self._max_bytes = Gauge("power_outbox_max_bytes", "Bytes that these may have.", registry=registry)
+        self.dropped.set(math.nan)  # unknown, not 0
+        self._waiting = Gauge("power_outbox_batches", "Accepted batches without a receipt.", registry=registry)
+        self._bytes = Gauge("power_outbox_bytes", "Size of the accepted batches without a receipt.", registry=registry)
+        self._max_bytes = Gauge(
+            "power_outbox_max_bytes",
+            "Largest allowed size of the accepted batches without a receipt.",
+            registry=registry,
+        )
         self._oldest_s = Gauge(
-            "power_outbox_oldest_seconds", "How long the oldest has been waiting.", registry=registry
+            "power_outbox_oldest_seconds",
+            "How long the oldest batch has been waiting for its receipt.",
+            registry=registry,
         )
 
     def watch(self, outbox: Outbox) -> None:
-        """Tell of an outbox whenever somebody asks."""
+        """Read an outbox's figures at each scrape."""
         self._waiting.set_function(lambda: outbox.depth)
         self._bytes.set_function(lambda: outbox.size_bytes)
         self._max_bytes.set(outbox.max_bytes)
@@ -58,5 +64,5 @@ class IngestMetrics:
 def _oldest_s(outbox: Outbox) -> float:
     try:
         return outbox.oldest_s()
-    except Unavailable:  # an error would cost all the other metrics, too
+    except Unavailable:  # an error would fail the whole scrape
         return math.nan

@@ -4,7 +4,7 @@ import os
 import threading
 
 from normalizer_worker.ledger.dead_letters import DeadLetters
-from normalizer_worker.ledger.first_seen import Arrivals
+from normalizer_worker.ledger.first_seen import FirstSeenTimes
 from normalizer_worker.metrics import WorkerMetrics
 from normalizer_worker.mqtt.session import Connection
 from normalizer_worker.recorder import Recorder
@@ -38,7 +38,7 @@ def main() -> None:
     on_stop(lambda: stop.append(True), lambda: end_within(FINISH_S))
     store = open_store(settings, cache_kib=CACHE_KIB)
     revisits = Revisits(settings.data_dir) if settings.store == "influxdb" else None
-    dead_letters, arrivals = DeadLetters(settings.data_dir), Arrivals(settings.data_dir)
+    dead_letters, arrivals = DeadLetters(settings.data_dir), FirstSeenTimes(settings.data_dir)
     login, worker_metrics = Login.of(settings), _observed(settings, dead_letters)
 
     def connect() -> Connection:

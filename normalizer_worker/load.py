@@ -6,15 +6,16 @@ from uuid import UUID
 
 import numpy as np
 
-from normalizer_worker.ledger.dead_letters import DeadLetter
-from normalizer_worker.ledger.first_seen import arrival_key
+from normalizer_worker.ledger.dead_letter import DeadLetter
+from normalizer_worker.ledger.first_seen import first_seen_key
 from normalizer_worker.mqtt import receipts
 from normalizer_worker.mqtt.acknowledgements import Done
+from normalizer_worker.mqtt.publish import Message
 from normalizer_worker.recorder import STRETCH_COST, costs, near_us
 from shared.contract.acceptance import Rules
 from shared.contract.batch import Batch, decode, name_of
-from shared.contract.mqtt_publish import MAX_CORRELATION_BYTES, Message
-from shared.contract.topics import MAX_RESPONSE_TOPIC_BYTES, ship_of
+from shared.contract.limits import MAX_CORRELATION_BYTES, MAX_RESPONSE_TOPIC_BYTES
+from shared.contract.topics import ship_of
 from shared.domain.errors import InvalidInput, Problem, Refused
 from shared.domain.slots import SLOT_US
 from shared.domain.timestamps import US_PER_S
@@ -102,7 +103,7 @@ def read_item(message: Message, rules: Rules, now_us: int) -> Item:
         return item
     item.batch = batch._replace(sent_at_us=0 if message.retained else now_us)
     if batch.batch_id is not None:
-        item.first_seen_key = arrival_key(batch.ship, batch.batch_id, message.payload)
+        item.first_seen_key = first_seen_key(batch.ship, batch.batch_id, message.payload)
     return item
 
 

@@ -6,7 +6,8 @@ from flask import Response, jsonify, request
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict  # pydantic wants it before Python 3.12
 
-from normalizer_worker.ledger.dead_letters import DeadLetters, Summary
+from normalizer_worker.ledger.dead_letter import Summary
+from normalizer_worker.ledger.dead_letters import DeadLetters
 from shared.domain.timestamps import iso
 from shared.http.app import Routes
 from shared.http.openapi import JSON, Answer, Operation, Timestamp

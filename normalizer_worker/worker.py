@@ -7,13 +7,13 @@ from contextlib import AbstractContextManager, closing
 from typing import Protocol
 
 from normalizer_worker.backlog import Backlog
-from normalizer_worker.ledger.letter_queue import LetterQueue, Morgue
+from normalizer_worker.ledger.letter_queue import DeadLetterStore, LetterQueue
 from normalizer_worker.load import Item, Limits, Load, read_item
 from normalizer_worker.metrics import WorkerMetrics
 from normalizer_worker.mqtt.acknowledgements import Done
+from normalizer_worker.mqtt.publish import Message
 from shared.contract.acceptance import Rules
 from shared.contract.batch import columns
-from shared.contract.mqtt_publish import Message
 from shared.contract.topics import ship_of
 from shared.domain.clock import StrictClock
 from shared.domain.errors import Refused, Unavailable
@@ -62,11 +62,11 @@ class Sink(Protocol):
         ...
 
 
-class Memory(Protocol):
-    """What remembers when batches without a `sent_at` came first, as `arrivals.Arrivals` does."""
+class FirstSeenStore(Protocol):
+    """Records first-seen times: `FirstSeenTimes`, or a double of the tests."""
 
-    def first(self, arrivals: Sequence[tuple[bytes, int]]) -> list[int]:
-        """Give the moments that count, of keys and the moments at which they came now."""
+    def first(self, seen: Sequence[tuple[bytes, int]]) -> list[int]:
+        """Return first-seen times, of keys and the times at which they were received now."""
         ...
 
 
@@ -77,8 +77,8 @@ class Worker:
         self,
         connect: Callable[[], Source],
         sink: Sink,
-        morgue: Morgue,
-        memory: Memory,
+        dead_letters: DeadLetterStore,
+        first_seen: FirstSeenStore,
         metrics: WorkerMetrics,
         *,
         rules: Rules | None = None,
@@ -87,8 +87,8 @@ class Worker:
         """Keep the parts; `connect` opens a new connection, or raises `Unavailable`."""
         self._connect = connect
         self._sink = sink
-        self._letters = LetterQueue(morgue, metrics)
-        self._memory = memory
+        self._letters = LetterQueue(dead_letters, metrics)
+        self._first_seen = first_seen
         self._metrics = metrics
         self._rules = rules or Rules()
         self._backlog = Backlog(self._rules.max_gap_us)
@@ -189,7 +189,7 @@ class Worker:
         undated = [(each, each.first_seen_key) for each in items if each.first_seen_key]
         if not undated:
             return
-        first_us = self._memory.first([(key, each.valid.sent_at_us or 0) for each, key in undated])
+        first_us = self._first_seen.first([(key, each.valid.sent_at_us or 0) for each, key in undated])
         for (each, _), sent_at_us in zip(undated, first_us, strict=True):
             each.batch = each.valid._replace(sent_at_us=sent_at_us)
 

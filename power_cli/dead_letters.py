@@ -8,7 +8,8 @@ from argparse import ArgumentParser, Namespace
 from contextlib import closing
 from pathlib import Path
 
-from normalizer_worker.ledger.dead_letters import FILE_NAME, DeadLetter, DeadLetters
+from normalizer_worker.ledger.dead_letter import DeadLetter
+from normalizer_worker.ledger.dead_letters import FILE_NAME, DeadLetters
 from normalizer_worker.routes import SHOWN_DIGITS
 from power_cli.publishing import Publisher
 from power_cli.up import ROOT

@@ -3,7 +3,7 @@
 import os
 from contextlib import closing
 
-from ingest_api.gateway import gateway
+from ingest_api.gateway import Gateway
 from normalizer_worker.ledger.dead_letters import DeadLetters
 from normalizer_worker.routes import routes as dead_letter_routes
 from query_api.service import query_service
@@ -22,7 +22,7 @@ def main() -> None:
     registry = metrics.new_registry()
     with (
         query_service(query_settings, registry) as queries,
-        gateway(settings, registry) as ingest,
+        closing(Gateway(settings, registry)) as ingest,
         closing(DeadLetters(settings.data_dir)) as dead_letters,
     ):
         app = make_app(
@@ -41,7 +41,7 @@ def main() -> None:
             threads=THREADS + queries.threads,
             bodies_bytes=GATEWAY_BODIES_BYTES,
         )
-        on_stop(ingest.let_go, queries.let_go, server.stop)
+        on_stop(ingest.stop_waiting, queries.let_go, server.stop)
         ingest.await_connection()
         announce_ready()
         queries.warm_up()

@@ -53,7 +53,7 @@ POWER_EDGE_CONNECTIONS=64
 POWER_EDGE_OPEN=256
 # Limits for one address over MQTT: open connections, and bytes per second and connection.
 POWER_EDGE_MQTT_CONNECTIONS=256
-POWER_EDGE_MQTT_RATE=1m
+POWER_EDGE_MQTT_RATE=128k
 # The address or network of a proxy before the edge whose X-Forwarded-For is trusted; this value trusts none.
 POWER_EDGE_PROXY=255.255.255.255
 # The name server that resolves the services for the edge: Docker's, or that of another engine.

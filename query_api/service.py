@@ -53,12 +53,12 @@ def query_service(settings: QuerySettings, registry: CollectorRegistry) -> Itera
     heavy = HeavyAnswers()
     taken = Gauge("power_query_heavy_answers", "Long answers being computed or sent.", registry=registry)
     taken.set_function(lambda: heavy.taken)
-    streams = Streams(store, errors, registry)
+    streams = Streams(store, errors, registry, max_ahead_us=settings.max_ahead_us)
     routes = (
         top_users.routes(store, errors, heavy),
         energy.routes(store, errors, heavy),
         streams.routes(),
-        ships.routes(store, errors, heavy),
+        ships.routes(store, errors, heavy, max_ahead_us=settings.max_ahead_us),
         forecast.routes(store, errors, settings.data_dir / forecast.FOLDER, heavy),
         page.routes(),
     )

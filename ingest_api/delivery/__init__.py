@@ -1,1 +1,1 @@
-"""Publishing accepted batches over MQTT until the worker's receipt arrives."""
+"""Publishes accepted batches over MQTT, until the worker's receipts come."""

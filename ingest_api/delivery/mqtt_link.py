@@ -1,19 +1,19 @@
-"""The gateway's end of MQTT: one object per connection, thrown away when that is lost."""
+"""The gateway's MQTT connection: one object per connection, thrown away when the connection is lost."""
 
 import logging
 import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
-from paho.mqtt.properties import Properties
+from paho.mqtt.properties import Properties, VariableByteIntegers
 from paho.mqtt.reasoncodes import ReasonCode
 
-from ingest_api.outbox.batch_status import BatchKey
-from shared.contract.mqtt_publish import Message, answer_properties, read_publish
+from shared.contract.status import BatchKey
 from shared.contract.topics import DROPPED
 from shared.domain.errors import Unavailable
 from shared.runtime.mqtt_client import ANONYMOUS, CHECK, Login, send_at_once
@@ -23,49 +23,42 @@ log = logging.getLogger(__name__)
 KEEPALIVE_S = 15
 CONNECT_S = 3.0
 HANDSHAKE_S = 10.0
-GOODBYE_S = 1.0
-ANY_NUMBER = 65_535
+DISCONNECT_S = 1.0
+NO_MAXIMUM = 65_535
 PACKET_BYTES = 256
-"""What a PUBLISH of ours has besides its payload, at most."""
+"""The size of a PUBLISH beyond its payload, at most."""
 
 
 class LinkRefused(Unavailable):
-    """The broker does not let us in; somebody has to change a setting, here or there."""
+    """The broker refuses the gateway; somebody has to change a setting of one of them."""
 
 
 class Listener(Protocol):
-    """Who hears what the broker says; called from the connection's own thread, and must not block it."""
+    """Handles what the broker sends; called by the connection's own thread, and must not block it."""
 
     def refused(self, key: BatchKey, why: str) -> None:
-        """Learn that the broker did not take a batch, or gave it to nobody."""
+        """Handle that the broker refused a batch, or had no subscriber for it."""
         ...
 
     def receipt(self, payload: bytes, correlation: bytes) -> None:
-        """Get a receipt."""
+        """Handle a receipt."""
         ...
 
     def dropped(self, count: float) -> None:
-        """Learn how many messages the broker has dropped."""
+        """Handle the number of messages that the broker has dropped."""
         ...
 
     def lost(self) -> None:
-        """Learn that this connection has ended."""
+        """Handle the end of the connection."""
         ...
 
 
 class _Client(Client):
-    """paho's client, whose thread never ends in silence, and never looks connected after its end.
+    """paho's client, but its thread logs why it ends, and always calls `on_end`."""
 
-    Nor does it read a PUBLISH as paho does, which takes half as long as all else that a receipt costs.
-    """
-
-    def __init__(self, told: Callable[[Message], None], ended: Callable[[], None]) -> None:
+    def __init__(self, on_end: Callable[[], None]) -> None:
         super().__init__(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5, reconnect_on_failure=False)
-        self._told, self._ended = told, ended
-
-    def _handle_publish(self) -> MQTTErrorCode:
-        self._told(read_publish(self._in_packet["command"], bytes(self._in_packet["packet"])))
-        return MQTTErrorCode.MQTT_ERR_SUCCESS  # what we subscribe to comes with QoS 0: nobody waits for a word of ours
+        self._on_end = on_end
 
     def loop_forever(self, timeout: float = 1.0, retry_first_connection: bool = False) -> MQTTErrorCode:  # noqa: FBT001, FBT002  # paho's
         try:
@@ -74,23 +67,29 @@ class _Client(Client):
             log.exception("the connection to the broker has failed")
             return MQTTErrorCode.MQTT_ERR_UNKNOWN
         finally:
-            self._ended()
+            self._on_end()
 
     def loop_stop(self) -> MQTTErrorCode:
         code = super().loop_stop()
-        self._reset_sockets(sockpair_only=True)  # paho leaves what woke its thread to the collector of garbage
+        self._reset_sockets(sockpair_only=True)  # paho leaves the sockets that wake its thread to garbage collection
         return code
 
 
-class _Wanted(Properties):
-    """Where the receipt of a PUBLISH goes, and what comes back with it: packed by ourselves, as it is read."""
+class AnswerProperties(Properties):
+    """Response Topic and Correlation Data of a PUBLISH, packed here: paho takes twenty times as long."""
 
     _packed: bytes
 
-    def __init__(self, receipts_topic: str, correlation: bytes) -> None:
-        object.__setattr__(self, "_packed", answer_properties(receipts_topic, correlation))
+    def __init__(self, response_topic: str, correlation: bytes) -> None:
+        """Pack them (section 2.2.2 of the MQTT 5 specification)."""
+        topic = response_topic.encode()
+        strings = (0x08, topic), (0x09, correlation)
+        packed = b"".join(bytes([name]) + len(value).to_bytes(2) + value for name, value in strings)
+        length = bytes(VariableByteIntegers.encode(len(packed)))  # type: ignore[no-untyped-call]  # paho leaves it so
+        object.__setattr__(self, "_packed", length + packed)
 
     def pack(self) -> bytes:
+        """Return them as they are sent."""
         return self._packed
 
 
@@ -103,27 +102,53 @@ class Link:
         self._receipts_topic = receipts_topic
         self._listener = listener
         self._login = login
-        self._answers = threading.Condition(threading.RLock())
-        self._said: list[ReasonCode] = []
-        self._abandoned = False
+        self._reason_codes = SimpleQueue[ReasonCode | None]()
+        """The broker's answers during `open`; None ends it."""
         self._ended = threading.Event()
         self._is_open = self._is_subscribed = False
         self._max_packet = 0
-        self.receive_maximum = ANY_NUMBER
-        """How many messages the broker takes before it has confirmed the first."""
+        self.receive_maximum = NO_MAXIMUM
+        """How many messages the broker accepts before it has confirmed the first."""
         self._lock = threading.Lock()
-        """paho holds a lock of its own in `on_publish`: never hold this one around a call to paho."""
+        """Never held around a call to paho, which holds a lock of its own when it calls `on_publish`."""
         self._keys: dict[int, BatchKey] = {}
+        """The batches that the broker has not confirmed, by packet identifier."""
         self._early: dict[int, ReasonCode] = {}
-        """Confirmations that came before `publish` knew the packet identifier of what is confirmed."""
-        self._client = self._make()
+        """Confirmations that came before `publish` knew the packet identifier."""
+        self._client = self._make_client()
+
+    def _make_client(self) -> Client:
+        client = _Client(self._end)
+        client.connect_timeout = CONNECT_S
+        client.max_inflight_messages_set(0)  # the publisher limits them
+
+        def connected(_c: Client, _u: Any, _f: ConnectFlags, code: ReasonCode, properties: Properties | None) -> None:
+            self.receive_maximum = getattr(properties, "ReceiveMaximum", NO_MAXIMUM)
+            self._max_packet = getattr(properties, "MaximumPacketSize", 0)
+            self._reason_codes.put(code)
+
+        def subscribed(_c: Client, _u: Any, _mid: int, codes: list[ReasonCode], _p: Properties | None) -> None:
+            self._reason_codes.put(codes[0])
+
+        def published(_c: Client, _u: Any, mid: int, code: ReasonCode, _p: Properties | None) -> None:
+            self._confirmed(mid, code)
+
+        def received(_c: Client, _u: Any, message: MQTTMessage) -> None:
+            self._received(message)
+
+        def disconnected(_c: Client, _u: Any, _f: DisconnectFlags, code: ReasonCode, _p: Properties | None) -> None:
+            self._reason_codes.put(code)
+
+        client.on_connect, client.on_subscribe, client.on_publish = connected, subscribed, published
+        client.on_message, client.on_disconnect = received, disconnected
+        return client
 
     def open(self) -> None:
         """Connect and subscribe.
 
         Raises:
-            Unavailable: the broker does not answer in time, or we do not want it any more.
-            LinkRefused: it does not let us.
+            Unavailable: the broker does not answer in time, or `abandon` was called.
+            LinkRefused: the broker refuses the connection or the subscription.
 
         """
         where = "{}:{}".format(*self._address)
@@ -135,79 +160,51 @@ class Link:
             raise Unavailable(f"no broker at {where}: {error}") from None
         self._is_open = True
         self._client.loop_start()
-        self._await("connection", where)
-        # QoS 0: a receipt is lost with its connection only, and over the next one all is published again.
+        self._await_answer("connection", where)
+        # QoS 0: a receipt is lost only with its connection, and over the next one everything is published again.
         self._client.subscribe(self._receipts_topic)
-        self._await("subscription to its receipts", where)
+        self._await_answer("subscription to its receipts", where)
         self._is_subscribed = True
-        self._client.subscribe(DROPPED)  # where that is refused, nothing comes, and nothing else changes
+        self._client.subscribe(DROPPED)  # if the broker refuses this, only the count is missing
 
-    def _make(self) -> Client:
-        client = _Client(self._told, self._end)
-        client.connect_timeout = CONNECT_S
-        client.max_inflight_messages_set(0)  # whoever publishes knows how many are under way
-
-        def connected(_c: Client, _u: Any, _f: ConnectFlags, code: ReasonCode, told: Properties | None) -> None:
-            self.receive_maximum = getattr(told, "ReceiveMaximum", ANY_NUMBER)
-            self._max_packet = getattr(told, "MaximumPacketSize", 0)
-            self._answer([code])
-
-        def subscribed(_c: Client, _u: Any, _mid: int, codes: list[ReasonCode], _p: Properties | None) -> None:
-            self._answer(codes)
-
-        def published(_c: Client, _u: Any, mid: int, code: ReasonCode, _p: Properties | None) -> None:
-            self._confirmed(mid, code)
-
-        def disconnected(_c: Client, _u: Any, _f: DisconnectFlags, code: ReasonCode, _p: Properties | None) -> None:
-            self._answer([code])
-
-        client.on_connect, client.on_subscribe, client.on_publish = connected, subscribed, published
-        client.on_disconnect = disconnected
-        return client
-
-    def _told(self, message: Message) -> None:
-        if message.topic == DROPPED:
-            with suppress(ValueError):
-                self._listener.dropped(float(message.payload))
-        else:
-            self._listener.receipt(message.payload, message.correlation or b"")
-
-    def _end(self) -> None:
-        self._ended.set()
-        self._answer([])
-        self._listener.lost()
-
-    def _answer(self, codes: list[ReasonCode]) -> None:
-        with self._answers:
-            self._said += codes
-            self._answers.notify_all()
-
-    def _await(self, what: str, where: str) -> None:
-        with self._answers:
-            self._answers.wait_for(lambda: self._said or self._abandoned or self._ended.is_set(), HANDSHAKE_S)
-            if self._abandoned or not self._said:
-                raise Unavailable(f"the broker at {where} does not answer the {what}")
-            code = self._said.pop(0)
+    def _await_answer(self, what: str, where: str) -> None:
+        try:
+            code = self._reason_codes.get(timeout=HANDSHAKE_S)
+        except Empty:
+            code = None
+        if code is None:
+            raise Unavailable(f"the broker at {where} does not answer the {what}")
         if code.is_failure:
             raise LinkRefused(f"the broker at {where} refuses the {what}: {code}; {CHECK}")
 
     def abandon(self) -> None:
-        """Have `open`, in another thread, give up."""
-        with self._answers:
-            self._abandoned = True
-            self._answers.notify_all()
+        """Make `open`, in another thread, give up."""
+        self._reason_codes.put(None)
+
+    def _end(self) -> None:
+        self._ended.set()
+        self._reason_codes.put(None)
+        self._listener.lost()
+
+    def _received(self, message: MQTTMessage) -> None:
+        if message.topic == DROPPED:
+            with suppress(ValueError):
+                self._listener.dropped(float(message.payload))
+        else:
+            self._listener.receipt(bytes(message.payload), getattr(message.properties, "CorrelationData", b""))
 
     def publish(self, key: BatchKey, topic: str, payload: bytes, correlation: bytes) -> None:
-        """Send a batch with QoS 1, and do not wait; the listener hears of it if the broker does not take it.
+        """Send a batch with QoS 1, and do not wait; the listener is told if the broker refuses it.
 
         Raises:
             Unavailable: the connection is lost.
 
         """
-        if 0 < self._max_packet < len(payload) + PACKET_BYTES:  # it would end the connection
+        if 0 < self._max_packet < len(payload) + PACKET_BYTES:  # the broker would end the connection
             self._listener.refused(key, f"it takes no more than {self._max_packet} bytes")
             return
-        info = self._client.publish(topic, payload, qos=1, properties=_Wanted(self._receipts_topic, correlation))
+        properties = AnswerProperties(self._receipts_topic, correlation)
+        info = self._client.publish(topic, payload, qos=1, properties=properties)
         if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
             raise Unavailable("the connection to the broker is lost")
         with self._lock:
@@ -215,7 +212,7 @@ class Link:
             if early is None:
                 self._keys[info.mid] = key
         if early is not None:
-            self._tell(key, early)
+            self._report(key, early)
 
     def _confirmed(self, mid: int, code: ReasonCode) -> None:
         with self._lock:
@@ -223,14 +220,14 @@ class Link:
             if key is None:
                 self._early[mid] = code
         if key is not None:
-            self._tell(key, code)
+            self._report(key, code)
 
-    def _tell(self, key: BatchKey, code: ReasonCode) -> None:
-        if code.value:  # no failure, it may be, but 0x10 says that nobody has got it
+    def _report(self, key: BatchKey, code: ReasonCode) -> None:
+        if code.value:  # also 0x10, which is no failure: there is no subscriber
             self._listener.refused(key, str(code))
 
     def is_connected(self) -> bool:
-        """Tell whether the connection stands, and receipts come over it."""
+        """Return whether the connection is open and receipts come over it."""
         return self._is_subscribed and self._client.is_connected() and not self._ended.is_set()
 
     def close(self) -> None:
@@ -239,7 +236,7 @@ class Link:
             return
         self._client.disconnect()
         sock = self._client.socket()
-        if not self._ended.wait(GOODBYE_S) and isinstance(sock, socket.socket):
+        if not self._ended.wait(DISCONNECT_S) and isinstance(sock, socket.socket):
             with suppress(OSError):
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)  # of TLS nothing is left to be said, either
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)  # without the closing handshake of TLS
         self._client.loop_stop()

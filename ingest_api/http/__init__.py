@@ -1,1 +1,1 @@
-"""The gateway's HTTP interface: routes, schemas, and reading what is posted."""
+"""The gateway's HTTP interface: routes, schemas, and how bodies are read."""

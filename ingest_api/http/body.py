@@ -1,4 +1,4 @@
-"""Reading the body of a POST: its type, its encoding, its bounds."""
+"""Reads the body of a POST: its type, its encoding, its size."""
 
 import threading
 import zlib
@@ -7,66 +7,63 @@ from contextlib import contextmanager
 
 from flask import Request
 
-from shared.contract.batch import MAX_BYTES
-from shared.contract.json_text import SMALL_BYTES
+from shared.contract.limits import MAX_BODY_BYTES, MAX_GZIP_MEMBERS, SMALL_BYTES
 from shared.domain.errors import Problem, TooLargeInput, Unavailable, UnreadableInput, UnsupportedInput
 from shared.http.app import request_source
 
 TOGETHER_BYTES = 32 * 1024 * 1024
-"""How much of large bodies is read and not yet on the disk, at most: four of full size, or two that come packed."""
+"""Memory for large bodies from reading until they are on disk: four of full size, or two that are sent as gzip."""
 LARGE_AT_A_TIME = 16
-"""How many large bodies may be under way, or wait for their turn: half of the threads that answer requests."""
+"""How many large bodies may be in memory or wait for it: half of the threads that answer requests."""
 TURN_S = 10.0
 PLAIN_TYPES = ("", "text/plain")
-"""Taken for JSON, too, but not of pages of other sites: these types a browser sends without asking us first."""
+"""Accepted as JSON, but not from pages of other sites: browsers send these types without asking the server first."""
 GZIP_RATIO = 1032
-"""DEFLATE packs no tighter."""
-GZIP_MEMBERS = 16
-"""How many members a gzip body may have: each costs something, also where it is empty."""
+"""DEFLATE cannot compress more than this."""
 _GZIP = 16 + zlib.MAX_WBITS
 
 
 class Room:
-    """Has large bodies wait before they are read: until then they lie with the server, on the disk."""
+    """Limits the memory for large bodies. A body that waits stays on the server's disk."""
 
     def __init__(self, size_bytes: int = TOGETHER_BYTES, bodies: int = LARGE_AT_A_TIME) -> None:
-        """Begin with all of it free."""
+        """Start with all of it free."""
         self._free, self._places = size_bytes, bodies
         self._changed = threading.Condition()
 
     @contextmanager
     def body(self, request: Request) -> Iterator[bytes]:
-        """Give the bytes of the JSON in a request, and hold the room that they take; a small body needs none.
+        """Yield the JSON of a request, and hold its memory meanwhile; small bodies do not count.
 
         Raises:
-            TooLargeInput: over the limit, as sent or unpacked.
-            UnreadableInput: what is called gzip is none.
-            UnsupportedInput: called something else than JSON, or in an encoding other than gzip.
-            Unavailable: there was no room in time.
+            TooLargeInput: over the limit, before or after unpacking.
+            UnreadableInput: not valid gzip.
+            UnsupportedInput: another type than JSON, or another encoding than gzip.
+            Unavailable: there was no memory in time.
 
         """
-        is_packed = _is_packed(request)
+        is_gzip = _is_gzip(request)
         sent = request.stream.read(SMALL_BYTES + 1)
         if len(sent) <= SMALL_BYTES:
-            small = gunzip(sent, SMALL_BYTES) if is_packed else sent
+            small = gunzip(sent, SMALL_BYTES) if is_gzip else sent
             if len(small) <= SMALL_BYTES:
                 yield small
                 return
-        with self.of(_bound(request, len(sent), is_packed=is_packed)):
-            rest = request.stream.read(MAX_BYTES + 1 - len(sent))
-            yield _unpacked(sent + rest, is_packed=is_packed)
+        with self.of(_most_bytes(request, len(sent), is_gzip=is_gzip)):
+            rest = request.stream.read(MAX_BODY_BYTES + 1 - len(sent))
+            yield _unpacked(sent + rest, is_gzip=is_gzip)
 
     @contextmanager
     def of(self, size: int) -> Iterator[None]:
-        """Hold as much as a large body may take.
+        """Hold the memory that a large body may need.
 
         Raises:
-            Unavailable: too many others wait already, or there was not so much in time.
+            Unavailable: too many others wait already, or the memory was not free in time.
 
         """
         with self._changed:
             if not self._places:
-                raise Unavailable("too many large bodies are being taken in at a time")
+                raise Unavailable("too many large bodies at a time")
             self._places -= 1
         try:
             with self._held(size):
@@ -79,7 +76,7 @@ class Room:
     def _held(self, size: int) -> Iterator[None]:
         with self._changed:
             if not self._changed.wait_for(lambda: self._free >= size, TURN_S):
-                raise Unavailable("too much is being taken in at a time")
+                raise Unavailable("too many bytes in large bodies at a time")
             self._free -= size
         try:
             yield
@@ -89,15 +86,15 @@ class Room:
                 self._changed.notify_all()
 
 
-def _bound(request: Request, begun: int, *, is_packed: bool) -> int:
-    """Tell how many bytes a body may take of which some are read: where it is packed, as it comes and unpacked."""
-    size = request.content_length or (begun if begun <= SMALL_BYTES else MAX_BYTES)
-    return size + min(size * GZIP_RATIO, MAX_BYTES) if is_packed else size
+def _most_bytes(request: Request, read: int, *, is_gzip: bool) -> int:
+    """Return how much memory a body may need, of which some is read: for gzip, as sent and unpacked."""
+    size = request.content_length or (read if read <= SMALL_BYTES else MAX_BODY_BYTES)
+    return size + min(size * GZIP_RATIO, MAX_BODY_BYTES) if is_gzip else size
 
 
-def _is_packed(request: Request) -> bool:
-    """Check what a request says of its body; tell whether it is packed."""
-    if request.content_length is not None and request.content_length > MAX_BYTES:
+def _is_gzip(request: Request) -> bool:
+    """Check the headers that describe the body; return whether it is gzip."""
+    if request.content_length is not None and request.content_length > MAX_BODY_BYTES:
         raise _too_large()
     if not request.is_json and (request.mimetype not in PLAIN_TYPES or request_source(request).is_cross_site):
         raise _unsupported("Content-Type", "should be application/json")
@@ -110,26 +107,26 @@ def _is_packed(request: Request) -> bool:
             raise _unsupported("Content-Encoding", "should be gzip, or left out")
 
 
-def _unpacked(sent: bytes, *, is_packed: bool) -> bytes:
-    if len(sent) <= MAX_BYTES:
-        body = gunzip(sent) if is_packed else sent
-        if len(body) <= MAX_BYTES:
+def _unpacked(sent: bytes, *, is_gzip: bool) -> bytes:
+    if len(sent) <= MAX_BODY_BYTES:
+        body = gunzip(sent) if is_gzip else sent
+        if len(body) <= MAX_BODY_BYTES:
             return body
     raise _too_large()
 
 
-def gunzip(packed: bytes, most: int = MAX_BYTES) -> bytes:
-    """Unpack up to one byte over a limit, however much there is.
+def gunzip(packed: bytes, most: int = MAX_BODY_BYTES) -> bytes:
+    """Unpack at most one byte more than `most`, however much there is.
 
     Raises:
-        UnreadableInput: not gzip, cut short, or in too many members.
+        UnreadableInput: not gzip, cut short, or too many members.
 
     """
     parts: list[bytes] = []
     room = most + 1
     while packed and room:
-        if len(parts) == GZIP_MEMBERS:
-            raise UnreadableInput(f"the body has more than {GZIP_MEMBERS} gzip members")
+        if len(parts) == MAX_GZIP_MEMBERS:
+            raise UnreadableInput(f"the body has more than {MAX_GZIP_MEMBERS} gzip members")
         member = zlib.decompressobj(_GZIP)
         try:
             parts.append(member.decompress(packed, room))
@@ -138,12 +135,12 @@ def gunzip(packed: bytes, most: int = MAX_BYTES) -> bytes:
         room -= len(parts[-1])
         if room and not member.eof:
             raise UnreadableInput("the body is not gzip: it is cut short")
-        packed = member.unused_data.lstrip(b"\0")  # as gzip itself has it: zeros may fill up a block
+        packed = member.unused_data.lstrip(b"\0")  # gzip ignores zeros after a member: they may fill up a block
     return b"".join(parts)
 
 
 def _too_large() -> TooLargeInput:
-    return TooLargeInput(f"a body may have at most {MAX_BYTES} bytes, unpacked too")
+    return TooLargeInput(f"a body may have at most {MAX_BODY_BYTES} bytes, unpacked too")
 
 
 def _unsupported(header: str, problem: str) -> UnsupportedInput:

@@ -1,4 +1,4 @@
-"""From a body to an entry of the outbox: the batch is checked, named, and written anew."""
+"""Turns a body into an entry of the outbox: checks the batch, gives it a `batch_id`, and rewrites it."""
 
 import hashlib
 import re
@@ -9,36 +9,36 @@ from itertools import islice
 from threading import Lock
 from uuid import uuid4
 
-from ingest_api.outbox.outbox import Entry
+from ingest_api.outbox.entry import Entry
 from shared.contract.acceptance import Rules
 from shared.contract.batch import Batch, receive
-from shared.contract.json_text import SMALL_BYTES
+from shared.contract.limits import SMALL_BYTES
 from shared.domain.clock import StrictClock, now_us
 from shared.http.tokens import Access
 
 LONG_S = 0.05
-"""A batch that took longer to decode is followed by a pause."""
+"""After a batch that took longer to decode there is a pause."""
 LONGEST_PAUSE_S = 1.0
 NAMED_SHIPS = 1000
-"""So many names of ships are looked at before a body is parsed; one with more is parsed in any case."""
+"""How many `spaceship_id`s are looked at before a body is parsed; a body with more is always parsed."""
 _SHIP = re.compile(rb'"spaceship_id"\s*:\s*(\d{1,16})')
 
 
 class Intake:
-    """Makes entries of bodies; safe to use from several threads."""
+    """Makes entries from bodies; safe to use from several threads."""
 
     def __init__(self, rules: Rules) -> None:
-        """Begin with rules for which readings are taken."""
+        """Prepare; `rules` say which readings are accepted."""
         self._rules = rules
         self._clock = StrictClock()
         self._turns = _Turns()
 
     def entry(self, payload: bytes, access: Access) -> Entry:
-        """Make the entry of a body; small ones do not wait for large ones.
+        """Return the entry for a body; small bodies do not wait for large ones.
 
         Raises:
-            InvalidInput: it holds no valid batch.
-            Forbidden: the batch is of a ship that the token is not for.
+            InvalidInput: it is not a valid batch.
+            Forbidden: the token is not for the ship of the batch.
 
         """
         if len(payload) > SMALL_BYTES:
@@ -54,10 +54,10 @@ class Intake:
 
 
 class _Turns:
-    """Lets one large batch be decoded at a time: it may take 100 MB for that, and more at once are no quicker.
+    """Decodes one large batch at a time: it may take 100 MB, and several at once would not be faster.
 
-    The parser keeps all other threads waiting while it works. So the next batch waits after a long one for as long as
-    that took, and all other requests are answered meanwhile.
+    The parser blocks all other threads. So after a batch that took long, the next one waits for as long as that took,
+    and other requests are answered meanwhile.
     """
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class _Turns:
 
     @contextmanager
     def one(self) -> Iterator[None]:
-        """Wait for a turn, and take it."""
+        """Wait for a turn, and hold it."""
         with self._lock:
             began_s = time.monotonic()
             if began_s < self._next_s:
@@ -81,13 +81,13 @@ class _Turns:
 
 
 def check_named_ships(payload: bytes, access: Access) -> None:
-    """Refuse a body before it is parsed, if all the ships that it names are others than the token's.
+    """Refuse a body before it is parsed, if the token is for none of the ships that it names.
 
     Raises:
         Forbidden: the token is for other ships.
 
     """
-    if access.ships is None or b"\\" in payload:  # a name may be written with escapes
+    if access.ships is None or b"\\" in payload:  # the member's name may be written with escapes
         return
     named = [int(each[1]) for each in islice(_SHIP.finditer(payload), NAMED_SHIPS)]
     if 0 < len(named) < NAMED_SHIPS and access.ships.isdisjoint(named):
@@ -95,7 +95,7 @@ def check_named_ships(payload: bytes, access: Access) -> None:
 
 
 def digest(batch: Batch) -> bytes:
-    """Tell one content from another: ship, unit, `sent_at` and readings, however they are written."""
+    """Return a digest of ship, unit, `sent_at` and readings; how they are written makes no difference."""
     found = hashlib.sha256(f"{batch.ship} {batch.units} {batch.sent_at_us} ".encode())
     found.update(batch.moment_us.tobytes())
     found.update(batch.value.tobytes())

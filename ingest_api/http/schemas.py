@@ -1,4 +1,4 @@
-"""What the gateway takes and gives, as its API pages show it."""
+"""The gateway's operations, as the OpenAPI document describes them."""
 
 from typing import Literal
 from uuid import UUID
@@ -6,6 +6,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from shared.contract.batch import WireBatch
+from shared.contract.limits import MAX_BODY_BYTES, MAX_WAIT_S
 from shared.http.openapi import JSON, RETRY_AFTER, Answer, Fault, Operation, problem
 
 BATCH_ID = "db6a542d-ee04-46d6-b191-020d993daed3"
@@ -21,15 +22,15 @@ BATCH = {
 
 
 class Accepted(BaseModel):
-    """What has become of a batch so far."""
+    """The answer to a POST."""
 
     batch_id: UUID
     status: Literal["accepted", "stored"]
     readings: int = Field(description="how many were sent")
 
 
-class Told(BaseModel):
-    """What became of a batch."""
+class Status(BaseModel):
+    """The status of a batch."""
 
     batch_id: UUID
     spaceship_id: int
@@ -39,24 +40,26 @@ class Told(BaseModel):
 
 
 class BatchPath(BaseModel):
-    """The name of a batch."""
+    """Identifies a batch."""
 
     batch_id: UUID = Field(examples=[BATCH_ID])
 
 
 class Preference(BaseModel):
-    """How the sender would like to be answered."""
+    """When the sender prefers to be answered."""
 
     prefer: str | None = Field(
         None,
         alias="Prefer",
-        description="`wait=S` (RFC 7240): answer when the batch is stored, after at most S seconds, up to 30",
+        description=(
+            f"`wait=S` (RFC 7240): answer when the batch is stored, after at most S seconds, up to {MAX_WAIT_S}"
+        ),
         examples=["wait=10"],
     )
 
 
-_LOCATION = {"Location": "where its state is told: `/batches/{batch_id}`"}
-_HEEDED = {**_LOCATION, "Preference-Applied": "that `Prefer` was heeded"}
+_LOCATION = {"Location": "where to get its status: `/batches/{batch_id}`"}
+_HEEDED = {**_LOCATION, "Preference-Applied": "`Prefer` was applied"}
 _ACCEPTED = {"batch_id": BATCH_ID, "status": "accepted", "readings": 2}
 
 ACCEPT = Operation(
@@ -65,38 +68,41 @@ ACCEPT = Operation(
     name="send",
     summary="Send a batch of readings",
     description=(
-        "Taken whole or not at all. A batch that was answered 201 or 202 reaches the store, and counts once however "
-        "often it is sent. `Content-Encoding: gzip` is taken; at most 8 MiB, unpacked too."
+        "A batch is accepted whole or not at all. A batch that was answered 201 or 202 reaches the store, and counts "
+        "once however often it is sent. `Content-Encoding: gzip` is accepted. The body has at most "
+        f"{MAX_BODY_BYTES // 2**20} MiB, before and after unpacking."
     ),
     headers=Preference,
     body=WireBatch,
     body_example=BATCH,
     answers={
-        201: Answer("It is stored, and can be read.", {JSON: Accepted}, _HEEDED, {**_ACCEPTED, "status": "stored"}),
-        202: Answer("It is durably accepted, and will be stored.", {JSON: Accepted}, _HEEDED, _ACCEPTED),
-        400: problem("The body is not JSON, or not the gzip that it is said to be."),
-        409: problem("Another batch of this ship, or of another one of the same sender, has this `batch_id`."),
-        413: problem("More than 8 MiB, as sent or unpacked."),
-        415: problem("Another content type than JSON, or another encoding than gzip."),
-        422: problem("JSON, but not a valid batch; or the worker has rejected it."),
-        503: problem("It cannot be accepted durably: try again.", RETRY_AFTER),
+        201: Answer(
+            "The batch is stored, and can be read.", {JSON: Accepted}, _HEEDED, {**_ACCEPTED, "status": "stored"}
+        ),
+        202: Answer("The batch is durably accepted, and will be stored.", {JSON: Accepted}, _HEEDED, _ACCEPTED),
+        400: problem("The body is not JSON, or not valid gzip although its headers say so."),
+        409: problem("Another batch of this ship, or of another ship of the same sender, has this `batch_id`."),
+        413: problem(f"The body has more than {MAX_BODY_BYTES // 2**20} MiB, before or after unpacking."),
+        415: problem("The content type is not JSON, or the encoding is not gzip."),
+        422: problem("The body is JSON but not a valid batch, or the worker rejected the batch."),
+        503: problem("The batch cannot be accepted durably now: try again.", RETRY_AFTER),
     },
 )
 
-TELL = Operation(
+STATUS = Operation(
     path="/batches/<batch_id>",
     name="batch",
-    summary="What became of a batch",
-    description="For two days after that was decided, and for as long as it waits.",
+    summary="Get the status of a batch",
+    description="The status is known while the batch waits, and for two days after it was stored or rejected.",
     path_parameters=BatchPath,
     answers={
         200: Answer(
-            "What is known of it.",
-            {JSON: Told},
+            "The status of the batch.",
+            {JSON: Status},
             example={**_ACCEPTED, "status": "stored", "spaceship_id": 1, "errors": []},
         ),
-        404: problem("Nobody sent a batch of that name, it is forgotten, or the token is not for its ship."),
+        404: problem("The `batch_id` is unknown, its status is no longer kept, or the token is not for its ship."),
     },
 )
 
-OPERATIONS = (ACCEPT, TELL)
+OPERATIONS = (ACCEPT, STATUS)

@@ -1,1 +1,1 @@
-"""What the gateway has accepted and not yet seen stored, on disk."""
+"""Accepted batches on disk, until their receipts come."""

@@ -1,125 +1,102 @@
-"""What became of batches: how that stands in the outbox's file, and how a repeat is known by it."""
+"""Batch status in the outbox's file: the table `fates`, by which duplicates are detected, too."""
 
 import json
 import sqlite3
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 from uuid import UUID
 
+from shared.contract.status import BatchKey, BatchStatus, FinalStatus
 from shared.domain.errors import Conflict, Problem
 from shared.domain.timestamps import US_PER_S
 
 KEPT_US = 2 * 86_400 * US_PER_S
-"""How long it is known what became of a batch, from then on."""
-FORGOTTEN_BESIDES = 100
+"""How long the status of a batch is kept after its receipt."""
+DELETED_BESIDES = 100
+"""Old rows that a commit deletes at most, beyond one for each new row: a full table must not slow down one commit."""
 _FIND = "SELECT ship, digest, readings, status, errors FROM fates WHERE batch_id = ? ORDER BY ship"
-_BEGIN_WHERE_NEW = (
+_INSERT_IF_UNUSED = (
     "INSERT INTO fates (batch_id, ship, digest, readings, status, errors, since_us)"
     " SELECT ?1, ?2, ?3, ?4, 'accepted', '[]', ?5 WHERE NOT EXISTS (SELECT 1 FROM fates WHERE batch_id = ?1)"
 )
-_BEGIN_BESIDE_OTHERS = (
+_INSERT_BESIDE_OTHERS = (
     "INSERT INTO fates (batch_id, ship, digest, readings, status, errors, since_us)"
     " VALUES (?, ?, ?, ?, 'accepted', '[]', ?)"
 )
 _DECIDE = (
-    "UPDATE fates SET status = json_extract(told.value, '$[2]'), errors = json_extract(told.value, '$[3]'),"
-    " since_us = ? FROM json_each(?) AS told"
-    " WHERE batch_id = json_extract(told.value, '$[1]') AND ship = json_extract(told.value, '$[0]')"
+    "UPDATE fates SET status = json_extract(receipt.value, '$[2]'), errors = json_extract(receipt.value, '$[3]'),"
+    " since_us = ? FROM json_each(?) AS receipt"
+    " WHERE batch_id = json_extract(receipt.value, '$[1]') AND ship = json_extract(receipt.value, '$[0]')"
 )
-_FORGET = (
+_DELETE_OLD = (
     "DELETE FROM fates WHERE (batch_id, ship) IN (SELECT batch_id, ship FROM fates"
     " WHERE status <> 'accepted' AND since_us < ? ORDER BY since_us LIMIT ?)"
 )
 
-Status = Literal["accepted", "stored", "rejected"]
 
+class KnownBatch(NamedTuple):
+    """The status of a batch that was accepted before, and the digest of its content."""
 
-class BatchKey(NamedTuple):
-    """Identifies a batch: two ships may use the same `batch_id`."""
-
-    ship: int
-    batch_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Fate:
-    """What became of a batch; `problems` say why it was rejected."""
-
-    batch_id: UUID
-    ship: int
-    readings: int
-    status: Status
-    problems: tuple[Problem, ...] = ()
-
-    @property
-    def key(self) -> BatchKey:
-        """What identifies the batch."""
-        return BatchKey(self.ship, str(self.batch_id))
-
-
-class Known(NamedTuple):
-    """A batch whose name is known: what became of it, and the digest of its content."""
-
-    fate: Fate
+    batch: BatchStatus
     digest: bytes
 
-    def repeated(self, ship: int, digest: bytes) -> Fate:
-        """Give what became of it to whoever sends it again.
+    def status_for(self, ship: int, digest: bytes) -> BatchStatus:
+        """Return the status, for a duplicate of the batch.
 
         Raises:
-            Conflict: it is another batch that has its name.
+            Conflict: it is not a duplicate, but another batch with the same `batch_id`.
 
         """
-        if (self.fate.ship, self.digest) != (ship, digest):
-            raise Conflict(f"batch_id {self.fate.batch_id} is that of another batch")
-        return self.fate
+        if (self.batch.ship, self.digest) != (ship, digest):
+            raise Conflict(f"batch_id {self.batch.batch_id} is that of another batch")
+        return self.batch
 
 
-def find(connection: sqlite3.Connection, batch_id: str, may_see: Callable[[int], bool]) -> list[Known]:
-    """Return the batches that have a `batch_id`, one for each ship that the predicate lets through, by ship."""
+def find(connection: sqlite3.Connection, batch_id: str, may_see: Callable[[int], bool]) -> list[KnownBatch]:
+    """Return the batches with a `batch_id`, by ship; only those of ships for which `may_see` is true."""
     return [
-        Known(
-            Fate(UUID(batch_id), ship, readings, status, tuple(Problem(*each) for each in json.loads(errors))), digest
+        KnownBatch(
+            BatchStatus(UUID(batch_id), ship, readings, status, tuple(Problem(*each) for each in json.loads(errors))),
+            digest,
         )
         for ship, digest, readings, status, errors in connection.execute(_FIND, (batch_id,))
         if may_see(ship)
     ]
 
 
-def duplicate(connection: sqlite3.Connection, key: BatchKey, may_see: Callable[[int], bool]) -> Known | None:
-    """Return the batch that a new one of a ship repeats, or whose name it takes; None where its name is free.
+def find_duplicate(connection: sqlite3.Connection, key: BatchKey, may_see: Callable[[int], bool]) -> KnownBatch | None:
+    """Return the batch that a new one duplicates or conflicts with; None where there is none.
 
-    A batch of a ship that the sender may not send for takes no name from it: the sender would learn that it exists.
+    A batch of a ship that the sender has no access to causes no conflict: the sender would learn that it exists.
     """
     found = find(connection, key.batch_id, lambda ship: ship == key.ship or may_see(ship))
-    return next((each for each in found if each.fate.ship == key.ship), found[0] if found else None)
+    return next((each for each in found if each.batch.ship == key.ship), found[0] if found else None)
 
 
-def begin(
-    connection: sqlite3.Connection, fate: Fate, digest: bytes, now_us: int, may_see: Callable[[int], bool]
-) -> Known | None:
-    """Note that a batch is accepted; or note nothing, and return its `duplicate`."""
-    values = (str(fate.batch_id), fate.ship, digest, fate.readings, now_us)
-    if connection.execute(_BEGIN_WHERE_NEW, values).rowcount:
+def insert(
+    connection: sqlite3.Connection, batch: BatchStatus, digest: bytes, now_us: int, may_see: Callable[[int], bool]
+) -> KnownBatch | None:
+    """Insert an accepted batch and return None; where `find_duplicate` finds one, return that and insert nothing."""
+    values = (str(batch.batch_id), batch.ship, digest, batch.readings, now_us)
+    if connection.execute(_INSERT_IF_UNUSED, values).rowcount:
         return None
-    known = duplicate(connection, fate.key, may_see)
+    known = find_duplicate(connection, batch.key, may_see)
     if known is None:
-        connection.execute(_BEGIN_BESIDE_OTHERS, values)
+        connection.execute(_INSERT_BESIDE_OTHERS, values)
     return known
 
 
-def decide(connection: sqlite3.Connection, told: Sequence[tuple[BatchKey, Status, str]], now_us: int) -> None:
-    """Note what a worker says of batches that were accepted: their status, and errors as `written` gives them."""
-    rows = json.dumps([(*key, status, errors) for key, status, errors in told])
+def decide(connection: sqlite3.Connection, receipts: Iterable[tuple[BatchKey, FinalStatus, str]], now_us: int) -> None:
+    """Set the final status of accepted batches, and their errors as `errors_json` returns them."""
+    rows = json.dumps([(*key, status, errors) for key, status, errors in receipts])
     connection.execute(_DECIDE, (now_us, rows))
 
 
-def written(problems: tuple[Problem, ...]) -> str:
-    """Give problems as they stand in the file."""
+def errors_json(problems: tuple[Problem, ...]) -> str:
+    """Return problems as the column `errors` has them."""
     return json.dumps([[each.at, each.problem] for each in problems]) if problems else "[]"
 
 
-def forget(connection: sqlite3.Connection, now_us: int, new: int) -> None:
-    """Forget the oldest: more of them than come in, but never so many that those who wait would notice."""
-    connection.execute(_FORGET, (now_us - KEPT_US, new + FORGOTTEN_BESIDES))
+def delete_old(connection: sqlite3.Connection, now_us: int, new: int) -> None:
+    """Delete the oldest rows: more than the `new` ones of this commit, so that the table shrinks, but never many."""
+    connection.execute(_DELETE_OLD, (now_us - KEPT_US, new + DELETED_BESIDES))

@@ -1,200 +1,191 @@
-"""One thread that changes a SQLite file: what is asked for while it commits is committed together."""
+"""One thread that writes a SQLite file: whatever is queued while it commits shares the next commit."""
 
 import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from shared.domain.errors import Unavailable
 from shared.runtime.sqlite_files import SqliteFile
 
 log = logging.getLogger(__name__)
 
-TOGETHER = 500
+MAX_ITEMS = 1000
+"""Items in one commit."""
 
 T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
 R = TypeVar("R")
 Work = Callable[[sqlite3.Connection], Any]
-Then = Callable[[Any, Exception | None], None]
+
+
+class Writer(Protocol[T_contra, R]):
+    """Writes items of one kind. Only the queue's thread calls it.
+
+    Attributes:
+        makes_room: the items delete rows. If a commit finds no room on the disk, they are written alone.
+
+    """
+
+    makes_room: bool
+
+    def write(self, connection: sqlite3.Connection, items: Sequence[T_contra]) -> Sequence[R]:
+        """Write all items of one commit, with few statements; return a result for each."""
+        ...
+
+    def committed(self, items: Sequence[T_contra], results: Sequence[R]) -> None:
+        """Handle that the items are durable."""
+        ...
+
+    def failed(self, items: Sequence[T_contra], error: Exception) -> None:
+        """Handle that none of the items was written."""
+        ...
 
 
 class Answer:
-    """What one thread waits for: a bare lock costs a third of what a `Future` does."""
+    """The result that one thread waits for. A bare lock costs a third of what a `Future` costs."""
 
-    __slots__ = ("_error", "_given", "_result")
+    __slots__ = ("_error", "_is_set", "_result")
 
     def __init__(self) -> None:
-        """Begin; it is not given yet."""
+        """Start without a result."""
         self._result: Any = None
         self._error: Exception | None = None
-        self._given = threading.Lock()
-        self._given.acquire()
+        self._is_set = threading.Lock()
+        self._is_set.acquire()
 
     def result(self, timeout_s: float = -1) -> Any:
-        """Wait for it.
+        """Wait for the result and return it.
 
         Raises:
             TimeoutError: it takes too long.
-            Exception: the error that was given.
+            Exception: the error that was set.
 
         """
-        if not self._given.acquire(timeout=timeout_s):
+        if not self._is_set.acquire(timeout=timeout_s):
             raise TimeoutError
-        self._given.release()
+        self._is_set.release()
         if self._error is not None:
             raise self._error
         return self._result
 
-    def give(self, result: Any, error: Exception | None = None) -> None:
-        """Tell whoever waits."""
+    def set(self, result: Any, error: Exception | None = None) -> None:
+        """Set the result, or an error, and wake the thread that waits."""
         self._result, self._error = result, error
-        self._given.release()
+        self._is_set.release()
 
 
-class Task(NamedTuple):
-    """Work to be done, and who is told of it; `makes_room` as with `Together`."""
+class _CallWriter:
+    """Calls functions within a commit."""
 
-    work: Work
-    then: Then
-    makes_room: bool = False
+    makes_room = False
 
-    def finish(self, result: Any, error: Exception | None = None) -> None:
-        """Tell of it."""
-        try:
-            self.then(result, error)
-        except Exception:  # without this thread nobody would ever be answered again
-            log.exception("what follows a change of the outbox has failed")
+    def write(self, connection: sqlite3.Connection, items: Sequence[tuple[Work, Answer]]) -> list[Any]:
+        return [work(connection) for work, _ in items]
+
+    def committed(self, items: Sequence[tuple[Work, Answer]], results: Sequence[Any]) -> None:
+        for (_, answer), result in zip(items, results, strict=True):
+            answer.set(result)
+
+    def failed(self, items: Sequence[tuple[Work, Answer]], error: Exception) -> None:
+        for _, answer in items:
+            answer.set(None, error)
 
 
-class Writer:
-    """Commits in the order of asking; safe to use from any thread."""
+_Batch = dict[Writer[Any, Any], list[Any]]
+"""The items of one commit by their writer; writers in the order of their first items."""
+
+
+class CommitQueue:
+    """Commits items in the order in which they are queued; safe to use from any thread."""
 
     def __init__(self, file: SqliteFile) -> None:
-        """Begin; `file` is what is changed."""
+        """Start the thread; `file` is the file that it writes."""
         self.commits = 0
-        """How many transactions there were."""
+        """Number of transactions so far."""
         self._file = file
-        self._tasks: SimpleQueue[Task | None] = SimpleQueue()
+        self._items: SimpleQueue[tuple[Writer[Any, Any], Any] | None] = SimpleQueue()
+        self._calls = _CallWriter()
         self._lock = threading.Lock()
-        self._closed = False
+        self._is_closed = False
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
         self._thread.start()
 
-    def do(self, work: Work) -> Answer:
-        """Have something done; its result is given once that is durable, or `Unavailable`."""
+    def __len__(self) -> int:
+        """Return the number of queued items."""
+        return self._items.qsize()
+
+    def put(self, writer: Writer[T, R], item: T) -> None:
+        """Queue an item; its writer is told when it is durable, or that it failed."""
+        with self._lock:
+            if not self._is_closed:
+                self._items.put((writer, item))
+                return
+        writer.failed([item], Unavailable("the outbox is closed"))
+
+    def call(self, work: Work) -> Answer:
+        """Queue a function; its result is set once what it wrote is durable."""
         answer = Answer()
-        self.put(Task(work, answer.give))
+        self.put(self._calls, (work, answer))
         return answer
 
-    def put(self, task: Task) -> None:
-        """Have a task done, and whoever it names told once that is durable, or of `Unavailable`."""
-        with self._lock:
-            if not self._closed:
-                self._tasks.put(task)
-                return
-        task.finish(None, Unavailable("the outbox is closed"))
-
     def close(self) -> None:
-        """Finish what was asked for."""
+        """Commit what is queued, and end the thread."""
         with self._lock:
-            self._closed = True
-            self._tasks.put(None)
+            self._is_closed = True
+            self._items.put(None)
         self._thread.join()
 
     def _run(self) -> None:
-        is_open = True
-        while is_open:
-            together: list[Task] = []
-            while not together or (len(together) < TOGETHER and not self._tasks.empty()):
-                task = self._tasks.get()
-                if task is None:  # after it nothing comes
-                    is_open = False
-                    break
-                together.append(task)
-            if together:
-                self._commit(together)
+        while (queued := self._items.get()) is not None:
+            writer, item = queued
+            self._commit({writer: [item]})
 
-    def _commit(self, together: list[Task]) -> None:
+    def _add_queued(self, batch: _Batch) -> None:
+        """Add all that is queued by now."""
+        for _ in range(MAX_ITEMS):
+            if self._items.empty():
+                return
+            queued = self._items.get()
+            if queued is None:
+                self._items.put(None)  # ends `_run` after this commit
+                return
+            writer, item = queued
+            batch.setdefault(writer, []).append(item)
+
+    def _commit(self, batch: _Batch, *, is_retry: bool = False) -> None:
         try:
-            self._try(together)
-        except Unavailable as error:
-            _fail([each for each in together if not each.makes_room], error)
-            self._checkpoint()
-            if again := [each for each in together if each.makes_room]:
-                try:
-                    self._try(again)
-                except Exception as another:  # noqa: BLE001  # whoever waits is told
-                    _fail(again, another)
-        except Exception as error:  # noqa: BLE001  # the same
-            _fail(together, error)
-
-    def _try(self, together: list[Task]) -> None:
-        with self._file.transaction() as connection:
-            results = [each.work(connection) for each in together]
+            with self._file.transaction() as connection:
+                if not is_retry:
+                    self._add_queued(batch)  # late: other threads run during BEGIN, and queue more
+                results = [writer.write(connection, items) for writer, items in batch.items()]
+        except Exception as error:  # noqa: BLE001  # the writers handle it
+            can_retry = isinstance(error, Unavailable) and not is_retry
+            retried = {writer: items for writer, items in batch.items() if can_retry and writer.makes_room}
+            for writer, items in batch.items():
+                if writer not in retried:
+                    _tell(writer.failed, items, error)
+            if retried:
+                self._checkpoint()
+                self._commit(retried, is_retry=True)
+            return
         self.commits += 1
-        for each, result in zip(together, results, strict=True):
-            each.finish(result)
+        for (writer, items), result in zip(batch.items(), results, strict=True):
+            _tell(writer.committed, items, result)
 
     def _checkpoint(self) -> None:
-        """Empty the write-ahead log: where a disk is full, or a file may not grow, this alone makes room in it."""
+        """Empty the write-ahead log. This makes room in it where the disk is full or a file may not grow."""
         try:
             self._file.connection().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         except sqlite3.Error as error:
-            log.warning("the outbox's log cannot be emptied: %s", error)
+            log.warning("the outbox's write-ahead log cannot be emptied: %s", error)
 
 
-def _fail(tasks: list[Task], error: Exception) -> None:
-    for each in tasks:
-        each.finish(None, error)
-
-
-class Together(Generic[T, R]):
-    """Things that are written with one task: all that come until its turn."""
-
-    def __init__(
-        self,
-        writer: Writer,
-        work: Callable[[sqlite3.Connection, Sequence[T]], R],
-        then: Callable[[Sequence[T], R | None, Exception | None], None],
-        *,
-        makes_room: bool = False,
-    ) -> None:
-        """Begin.
-
-        Args:
-            writer: who does it.
-            work: writes some.
-            then: told, by the thread that writes, what that gave, once it is durable, or else why it is not.
-            makes_room: it makes room in the file, and is tried again by itself where there is none for all that came
-                with it.
-
-        """
-        self._writer, self._work, self._then, self._makes_room = writer, work, then, makes_room
-        self._lock = threading.Lock()
-        self._things: list[T] = []
-
-    def add(self, thing: T) -> None:
-        """Have one written, with those that wait already, or as the first."""
-        with self._lock:
-            self._things.append(thing)
-            if len(self._things) > 1:
-                return
-            things = self._things
-
-        def work(connection: sqlite3.Connection) -> R:
-            self._close(things)
-            return self._work(connection, things)
-
-        def then(result: R | None, error: Exception | None) -> None:
-            self._close(things)
-            self._then(things, result, error)
-
-        self._writer.put(Task(work, then, self._makes_room))
-
-    def _close(self, things: list[T]) -> None:
-        """Have what comes from now on written with another task."""
-        with self._lock:
-            if self._things is things:
-                self._things = []
+def _tell(handle: Callable[[list[Any], Any], None], items: list[Any], outcome: Any) -> None:
+    """Call a writer's handler. An error in it must not end the thread: no POST would ever be answered again."""
+    try:
+        handle(items, outcome)
+    except Exception:
+        log.exception("handling a commit of the outbox failed")

@@ -1,4 +1,4 @@
-"""Opening the outbox's file: by one process at a time, and not if it is damaged."""
+"""Opens the outbox's file, for one process at a time and unless it is damaged, and watches the space on its disk."""
 
 import fcntl
 import os
@@ -7,7 +7,7 @@ import sqlite3
 from pathlib import Path
 from typing import IO
 
-from shared.contract.batch import MAX_BYTES
+from shared.contract.limits import MAX_BODY_BYTES
 from shared.domain.errors import InvalidSettings, Unavailable
 from shared.runtime.private_files import make_private, private_folder
 from shared.runtime.sqlite_files import SqliteFile
@@ -18,19 +18,19 @@ _SCHEMA = Path(__file__).with_name("schema.sql")
 _FROM_1 = Path(__file__).with_name("from_1.sql")
 _VERSION = 2
 CHECKPOINT_PAGES = 1000
-LOG_BYTES = CHECKPOINT_PAGES * 4096 + MAX_BYTES
-"""How long the log gets, however large the batches: until the checkpoint, and by one of full size."""
+LOG_BYTES = CHECKPOINT_PAGES * 4096 + MAX_BODY_BYTES
+"""Longest write-ahead log, whatever the size of the batches: up to the checkpoint, and one batch of full size."""
 MARGIN_BYTES = 2 * 1024 * 1024
 PLENTY_BYTES = 256 * 1024 * 1024
 CACHE_KIB = 1024
-"""For each connection, of which there may be as many as threads."""
+"""For each connection; there may be one for each thread."""
 
 
-def locked(folder: Path) -> IO[str]:
-    """Take the outbox of a folder for this process alone: of two, neither would know how much the other has in it.
+def lock_folder(folder: Path) -> IO[str]:
+    """Lock a folder for this process: two gateways on one outbox would not know each other's usage.
 
     Raises:
-        InvalidSettings: the folder cannot be written, or another process has it.
+        InvalidSettings: the folder cannot be written, or another process has the lock.
 
     """
     try:
@@ -47,12 +47,12 @@ def locked(folder: Path) -> IO[str]:
     return lock
 
 
-def opened(folder: Path) -> SqliteFile:
-    """Open the file, or make it.
+def open_file(folder: Path) -> SqliteFile:
+    """Open the file in a folder, or create it.
 
     Raises:
-        InvalidSettings: it cannot be used, or is damaged; it is left as it is.
-        Unavailable: the disk is full, or another program is writing it.
+        InvalidSettings: the file cannot be used, or is damaged; it is not changed.
+        Unavailable: the disk is full, or another program is writing the file.
 
     """
     path = folder / FILE_NAME
@@ -74,26 +74,26 @@ def opened(folder: Path) -> SqliteFile:
 
 
 def _check(file: SqliteFile) -> None:
-    """Look for damage, but only where batches wait: what became of the others may be millions of rows."""
+    """Check the table of waiting batches only: batch status may have millions of rows."""
     with file.errors():
         found = str(file.connection().execute("PRAGMA quick_check(outbox)").fetchone()[0])
     if found != "ok":
         raise sqlite3.DatabaseError(found)
 
 
-def write_nothing_new(connection: sqlite3.Connection) -> None:
-    """Write what the file says already, to find out whether it can be written."""
+def rewrite_version(connection: sqlite3.Connection) -> None:
+    """Write the version that the file has already, to find out whether the file can be written."""
     connection.execute(f"PRAGMA user_version={_VERSION}")
 
 
 def has_disk_for(file: SqliteFile, folder: Path, size: int) -> bool:
-    """Tell whether so many bytes can be written, and all that has to be written after them to take them out again.
+    """Return whether `size` bytes can be written now, and later also what removes them again.
 
-    They go to the file's log, which stays as long as it once was, and then to the file, where they take unused pages
-    before it grows; it may have to grow for what is in the log already, too.
+    They are written to the write-ahead log, which never gets shorter, and then to the file. The file uses its free
+    pages before it grows; it may also have to grow for what is in the log already.
 
     Raises:
-        Unavailable: the file cannot be read, is gone, or another one is in its place.
+        Unavailable: the file cannot be read, is gone, or another file is in its place.
 
     """
     try:
@@ -114,7 +114,7 @@ def has_disk_for(file: SqliteFile, folder: Path, size: int) -> bool:
     if longest != resource.RLIM_INFINITY and max(grown, LOG_BYTES) + MARGIN_BYTES > longest:
         return False
     file_grows = max(grown - _size(folder / FILE_NAME), 0)
-    log_grows = max(LOG_BYTES + max(size - MAX_BYTES, 0) - _size(folder / f"{FILE_NAME}-wal"), 0)
+    log_grows = max(LOG_BYTES + max(size - MAX_BODY_BYTES, 0) - _size(folder / f"{FILE_NAME}-wal"), 0)
     return free >= file_grows + log_grows + MARGIN_BYTES
 
 

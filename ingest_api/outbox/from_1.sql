@@ -1,5 +1,5 @@
--- Brings an outbox of version 1 to version 2, in which a batch_id is one ship's, and a batch knows its sender.
--- Who sent the old ones is not known: they count for their ship.
+-- Upgrades an outbox from version 1 to 2: ship and batch_id identify a batch, and a batch has a sender.
+-- The senders of old batches are unknown: they count for their ship.
 
 ALTER TABLE outbox RENAME TO old_outbox;
 ALTER TABLE fates RENAME TO old_fates;

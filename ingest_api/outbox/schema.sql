@@ -1,6 +1,6 @@
--- The gateway's outbox: what was accepted and is not known to be stored, and what became of every batch of late.
+-- The gateway's outbox: accepted batches without a receipt, and the status of every recent batch.
 
--- The payload is the last column: what comes before it is read without it. sender: whose quota the batch counts for.
+-- The payload is the last column, so that the others are read without it. sender: whose quota the batch counts for.
 CREATE TABLE outbox (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     batch_id TEXT NOT NULL,
@@ -14,7 +14,7 @@ CREATE TABLE outbox (
 
 CREATE INDEX outbox_by_ship ON outbox (ship, number);
 
--- since_us: of its status.
+-- Batch status. since_us: when the batch got this status.
 CREATE TABLE fates (
     batch_id TEXT NOT NULL,
     ship INTEGER NOT NULL,

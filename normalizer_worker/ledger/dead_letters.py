@@ -1,29 +1,26 @@
-"""Messages that can never be stored, kept with the reason, in an SQLite file of their own, within bounds."""
+"""The dead letters in their SQLite file: limited in number and size, by ship and in all."""
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from sqlite3 import Connection
 from typing import NamedTuple
 
+from normalizer_worker.ledger.dead_letter import MAX_PAYLOAD_BYTES, DeadLetter, Summary
 from shared.contract.topics import ship_of
-from shared.domain.errors import InvalidInput, Problem
+from shared.domain.errors import Problem
 from shared.runtime.sqlite_files import SqliteFile
 
 FILE_NAME = "dead-letters.sqlite"
-MAX_PAYLOAD_BYTES = 64 * 1024
-"""So much is kept of a payload; the rest is cut off."""
 LETTER_BYTES = 512
-"""What a letter takes besides what is in it."""
+"""What a letter counts besides its texts and payload."""
 OLD_AT_ONCE = 100
-"""How many letters of an older version's file are brought forward in one transaction."""
+"""How many letters of a version 1 file are converted in one transaction."""
 BUSY_S = 1.0
-"""How long the worker waits for another process that is writing, before it goes on with what can be stored."""
+"""How long the worker waits for another process that is writing, before it goes on with other messages."""
 NO_SHIP = -1
-"""Stands for all topics that name no ship."""
+"""Stands for all topics without a ship."""
 _ALL = -2
 _VERSION = 2
 _SCHEMA = """
@@ -52,9 +49,9 @@ CREATE TRIGGER letter_removed AFTER DELETE ON dead_letters BEGIN
     DELETE FROM totals WHERE ship = old.ship AND letters = 0;
 END;
 """
-"""In `totals` the ship -2 stands for all."""
+"""In `totals` the ship -2 stands for all ships."""
 _FROM_1 = f"ALTER TABLE dead_letters RENAME TO old_letters;\nDROP INDEX IF EXISTS dead_letters_by_last;\n{_SCHEMA}"
-"""The letters themselves are brought forward a few at a time: there may be very many."""
+"""`tidy` converts the letters, a few at a time: there may be very many."""
 _KEEP = """
 INSERT INTO dead_letters VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET
@@ -75,92 +72,18 @@ FROM old_letters ORDER BY digest LIMIT ?
 
 
 class Bounds(NamedTuple):
-    """How much is kept; beyond it the letters that came last the longest ago go first."""
+    """How much is kept. Beyond that, the letters that were received the longest ago are deleted."""
 
     letters_of_ship: int = 1000
     bytes_of_ship: int = 16 * 1024 * 1024
     bytes_of_all: int = 256 * 1024 * 1024
 
 
-def digest_of(topic: str, payload: bytes) -> bytes:
-    """Give what the same message again has in common with a letter, however much of it is kept."""
-    digest = hashlib.sha256(topic.encode() + b"\0")
-    digest.update(payload)
-    return digest.digest()
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """A dead letter without its payload, which may be long and is a stranger's.
-
-    Attributes:
-        digest: of topic and payload.
-        payload_bytes: the payload's length, as it came.
-
-    The others are those of `DeadLetter`.
-
-    """
-
-    digest: bytes
-    topic: str
-    payload_bytes: int
-    reason: str
-    problems: tuple[Problem, ...]
-    first_us: int
-    last_us: int
-    times: int
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """One message and why it is dead.
-
-    Attributes:
-        topic: where it came from.
-        payload: its bytes, as they came; of a long one the first `MAX_PAYLOAD_BYTES`.
-        payload_bytes: how many bytes came.
-        reason: one line.
-        problems: the places of its faults, up to 100.
-        first_us: when it came first, microseconds since 1970.
-        last_us: when it came last.
-        times: how often the same bytes came on the topic, redelivery included.
-        digest: of topic and whole payload: what the same message again has in common with it.
-
-    """
-
-    topic: str
-    payload: bytes
-    payload_bytes: int
-    reason: str
-    problems: tuple[Problem, ...]
-    first_us: int
-    last_us: int
-    times: int
-    digest: bytes
-
-    @property
-    def is_cut(self) -> bool:
-        """Whether only the beginning of its payload is kept."""
-        return len(self.payload) < self.payload_bytes
-
-    def why(self, most: int) -> str:
-        """Say it in one line: the reason, and the first faults, where it does not name them itself."""
-        named = [each for each in self.problems[:most] if each.problem not in self.reason]
-        faults = "; ".join(f"{each.at} {each.problem}" for each in named)
-        return f"{self.reason}: {faults}" if faults else self.reason
-
-    @classmethod
-    def of(cls, topic: str, payload: bytes, error: InvalidInput, now_us: int) -> "DeadLetter":
-        """Keep a message for the error that it caused."""
-        kept, digest = payload[:MAX_PAYLOAD_BYTES], digest_of(topic, payload)
-        return cls(topic, kept, len(payload), error.summary, error.problems, now_us, now_us, 1, digest)
-
-
 class DeadLetters:
-    """The dead letters of one data folder; the same message again is counted, not kept again."""
+    """The dead letters of one data folder. A message that is received again is only counted."""
 
     def __init__(self, folder: Path, bounds: Bounds = Bounds()) -> None:  # noqa: B008  # it cannot be changed
-        """Open `dead-letters.sqlite` in a folder, and make it where it is missing.
+        """Open `dead-letters.sqlite` in a folder, or create it.
 
         Raises:
             InvalidSettings: the file cannot be used.
@@ -179,10 +102,10 @@ class DeadLetters:
         self._file.close()
 
     def keep(self, letters: Sequence[DeadLetter]) -> int:
-        """Make letters durable; give how many letters were dropped because there are too many.
+        """Make letters durable; return how many letters were deleted for them.
 
         Raises:
-            Unavailable: the file cannot be written now; none of them was kept.
+            Unavailable: the file cannot be written now; none of them is kept.
 
         """
         if not letters:
@@ -191,7 +114,7 @@ class DeadLetters:
             return self._insert(connection, letters)
 
     def tidy(self) -> None:
-        """Bring a few letters of an older version's file forward, if there are any left; `has_old` tells.
+        """Convert a few letters of a version 1 file, if there are any left.
 
         Raises:
             Unavailable: the file cannot be written now.
@@ -210,7 +133,7 @@ class DeadLetters:
 
     @property
     def has_old(self) -> bool:
-        """Whether letters of an older version's file are still to be brought forward, by `tidy`."""
+        """Whether letters of a version 1 file are left for `tidy`."""
         return self._has_old
 
     def _insert(self, connection: Connection, letters: Sequence[DeadLetter]) -> int:
@@ -222,7 +145,7 @@ class DeadLetters:
         return dropped + self._drop(connection, _ALL, None, self._bounds.bytes_of_all)
 
     def _drop(self, connection: Connection, ship: int, max_letters: int | None, max_bytes: int) -> int:
-        """Drop the oldest letters of a ship, or of `_ALL`, as far as they are too many; give how many those were."""
+        """Delete the oldest letters of a ship, or of `_ALL`, that are too many; return their number."""
         total = connection.execute("SELECT letters, kept_bytes FROM totals WHERE ship = ?", (ship,)).fetchone()
         letters, kept_bytes = total or (0, 0)
         dropped: list[tuple[bytes]] = []
@@ -237,11 +160,11 @@ class DeadLetters:
         return len(dropped)
 
     def all(self) -> Iterator[DeadLetter]:
-        """Give every letter, the one that came last first."""
+        """Yield all letters, the one received last first."""
         return self._select("ORDER BY last_us DESC, digest")
 
     def count(self) -> int:
-        """Tell how many there are.
+        """Return the number of letters.
 
         Raises:
             Unavailable: the file cannot be read now.
@@ -252,7 +175,7 @@ class DeadLetters:
             return int(total[0]) if total else 0
 
     def newest(self, limit: int) -> list[Summary]:
-        """Give those that came last, the last of them first; what it costs depends on `limit` alone.
+        """Return the letters received last, the last one first. The cost depends on `limit` only.
 
         Raises:
             Unavailable: the file cannot be read now.
@@ -263,7 +186,7 @@ class DeadLetters:
         return [_summary(*row) for row in rows]
 
     def between(self, first: bytes, last: bytes) -> Iterator[DeadLetter]:
-        """Give the letters whose digests lie between two, these included."""
+        """Yield the letters with digests from `first` to `last`, by digest."""
         return self._select("WHERE digest BETWEEN ? AND ? ORDER BY digest", first, last)
 
     def _select(self, which: str, *bound: bytes) -> Iterator[DeadLetter]:
@@ -273,7 +196,7 @@ class DeadLetters:
                 yield _letter(*row)
 
     def remove(self, letter: DeadLetter) -> bool:
-        """Remove a letter, unless its message has come once more since it was read; tell whether it is removed.
+        """Delete a letter, unless its message was received again since it was read; return whether it is deleted.
 
         Raises:
             Unavailable: the file cannot be written now.

@@ -1,4 +1,4 @@
-"""When batches without a `sent_at` came first: a repeat of one is as old as it was, and undoes no later correction."""
+"""First-seen times of batches without a `sent_at`: a resend keeps its first one, so it cannot override a correction."""
 
 import hashlib
 import time
@@ -11,9 +11,9 @@ from shared.runtime.sqlite_files import SqliteFile
 
 FILE_NAME = "arrivals.sqlite"
 KEPT_US = 2 * 86_400 * US_PER_S
-"""Longer than the day for which a sender may rely on it."""
-FORGOTTEN_BESIDES = 100
-"""For every new one so many at most, and one more, are forgotten that are old: the file shrinks as it grew."""
+"""Longer than the day that senders are promised."""
+DELETED_BESIDES = 100
+"""Old rows that a transaction deletes at most, beyond one for each of its batches: none takes long."""
 _VERSION = 1
 _SCHEMA = """
 CREATE TABLE arrivals (
@@ -23,21 +23,23 @@ CREATE TABLE arrivals (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX by_age ON arrivals (noted_us);
 """
-_FORGET = "DELETE FROM arrivals WHERE key IN (SELECT key FROM arrivals WHERE noted_us < ? ORDER BY noted_us LIMIT ?)"
+_DELETE_OLD = (
+    "DELETE FROM arrivals WHERE key IN (SELECT key FROM arrivals WHERE noted_us < ? ORDER BY noted_us LIMIT ?)"
+)
 
 
-def arrival_key(ship: int, batch_id: UUID, payload: bytes) -> bytes:
-    """Give what a repeat has in common with what it repeats: ship, `batch_id` and every byte of the payload."""
+def first_seen_key(ship: int, batch_id: UUID, payload: bytes) -> bytes:
+    """Return the key of a batch and its resends: a digest of ship, `batch_id` and payload."""
     digest = hashlib.sha256(f"{ship} {batch_id} ".encode())
     digest.update(payload)
     return digest.digest()
 
 
-class Arrivals:
-    """The arrivals of at least a day, durably; safe to use from one thread."""
+class FirstSeenTimes:
+    """The first-seen times of at least a day, in a SQLite file; for one thread."""
 
     def __init__(self, folder: Path, now_us: Callable[[], int] = lambda: time.time_ns() // 1000) -> None:
-        """Open `arrivals.sqlite` in a folder, and make it where it is missing.
+        """Open `arrivals.sqlite` in a folder, or create it.
 
         Raises:
             InvalidSettings: the file cannot be used.
@@ -50,27 +52,26 @@ class Arrivals:
         """Close the file."""
         self._file.close()
 
-    def first(self, arrivals: Sequence[tuple[bytes, int]]) -> list[int]:
-        """Give the moments that count, and remember those that are new.
+    def first(self, seen: Sequence[tuple[bytes, int]]) -> list[int]:
+        """Return first-seen times, and record those of new batches.
 
         Args:
-            arrivals: of each its key, and the moment that counts if it has not come before; in the order in which they
-                came.
+            seen: of each batch its key and the time at which it was received now, in the order of arrival.
 
         Returns:
-            The moment of each, microseconds since 1970: its own, or that of the first with its key.
+            The first-seen time of each, microseconds since 1970.
 
         Raises:
-            Unavailable: the file cannot be written now; nothing was remembered.
+            Unavailable: the file cannot be written now; nothing is recorded.
 
         """
         noted_us = self._now_us()
         found: list[int] = []
         with self._file.transaction() as connection:
-            for key, counts_us in arrivals:
+            for key, counts_us in seen:
                 row = connection.execute("SELECT counts_us FROM arrivals WHERE key = ?", (key,)).fetchone()
                 if row is None:
                     connection.execute("INSERT INTO arrivals VALUES (?, ?, ?)", (key, counts_us, noted_us))
                 found.append(counts_us if row is None else row[0])
-            connection.execute(_FORGET, (noted_us - KEPT_US, len(arrivals) + FORGOTTEN_BESIDES))
+            connection.execute(_DELETE_OLD, (noted_us - KEPT_US, len(seen) + DELETED_BESIDES))
         return found

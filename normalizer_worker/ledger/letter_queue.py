@@ -1,11 +1,11 @@
-"""Dead letters on their way to disk: while it is full they wait, a few of them, and nothing else waits for them."""
+"""Dead letters that are to be written. If the disk is full a few of them wait, and good messages go on."""
 
 import logging
 import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from normalizer_worker.ledger.dead_letters import DeadLetter
+from normalizer_worker.ledger.dead_letter import DeadLetter
 from normalizer_worker.metrics import WorkerMetrics
 from normalizer_worker.mqtt.acknowledgements import Done
 from shared.domain.errors import Unavailable
@@ -14,19 +14,19 @@ log = logging.getLogger(__name__)
 
 MAX_WAITING = 100
 MAX_WAITING_BYTES = 8 * 1024 * 1024
-"""Of the messages, which are not acknowledged: the broker sends only so much more meanwhile."""
+"""Of their messages, which are not acknowledged meanwhile: so the broker sends less."""
 RETRY_S = 2.0
 
 
-class Morgue(Protocol):
-    """Where messages go that can never be stored, as `dead_letters.DeadLetters` keeps them."""
+class DeadLetterStore(Protocol):
+    """Keeps dead letters: `DeadLetters`, or a double of the tests."""
 
     def keep(self, letters: Sequence[DeadLetter]) -> int:
-        """Make letters durable; give how many older ones were dropped for them."""
+        """Make letters durable; return how many older ones were deleted for them."""
         ...
 
     def tidy(self) -> object:
-        """Do a little of what can wait."""
+        """Do a little work that is not urgent."""
         ...
 
 
@@ -36,11 +36,13 @@ class _Waiting(NamedTuple):
 
 
 class LetterQueue:
-    """Has letters kept. A message is acknowledged once its letter is on disk, or given up."""
+    """Writes dead letters. Their messages may be acknowledged once they are on disk, or given up."""
 
-    def __init__(self, morgue: Morgue, metrics: WorkerMetrics, now_s: Callable[[], float] = time.monotonic) -> None:
-        """Begin empty."""
-        self._morgue = morgue
+    def __init__(
+        self, dead_letters: DeadLetterStore, metrics: WorkerMetrics, now_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Start empty."""
+        self._dead_letters = dead_letters
         self._metrics = metrics
         self._now_s = now_s
         self._waiting: list[_Waiting] = []
@@ -51,17 +53,17 @@ class LetterQueue:
         self._waiting.clear()
 
     def keep(self, letters: Sequence[tuple[Done, DeadLetter]]) -> list[Done]:
-        """Take letters; give the messages that can be acknowledged now, as `go_on` does."""
+        """Add letters; return the messages that can be acknowledged now, as `go_on` does."""
         self._waiting += [_Waiting(*each) for each in letters]
         return self.go_on()
 
     def go_on(self) -> list[Done]:
-        """Write what waits, if it is time; give the messages that can be acknowledged now."""
+        """Write what waits, if it is time; return the messages that can be acknowledged now."""
         if self._now_s() < self._next_try_s:
             return self._given_up()
         try:
-            self._morgue.tidy()
-            dropped = self._morgue.keep([each.letter for each in self._waiting]) if self._waiting else 0
+            self._dead_letters.tidy()
+            dropped = self._dead_letters.keep([each.letter for each in self._waiting]) if self._waiting else 0
         except Unavailable as error:
             self._next_try_s = self._now_s() + RETRY_S
             log.error("dead letters cannot be written, %d wait: %s", len(self._waiting), error)  # noqa: TRY400
@@ -72,7 +74,7 @@ class LetterQueue:
         return done
 
     def _given_up(self) -> list[Done]:
-        """Give up the letters that there is no room for, the newest."""
+        """Give up the newest letters, if too many wait; return their messages."""
         count = min(len(self._waiting), MAX_WAITING)
         sizes = [each.done.message.size_bytes for each in self._waiting[:count]]
         while count and sum(sizes[:count]) > MAX_WAITING_BYTES:

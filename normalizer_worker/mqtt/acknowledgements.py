@@ -12,8 +12,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from normalizer_worker.mqtt.publish import Message
 from normalizer_worker.mqtt.receipts import Receipt
-from shared.contract.mqtt_publish import Message
 from shared.domain.errors import Unavailable
 
 log = logging.getLogger(__name__)

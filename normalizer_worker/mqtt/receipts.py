@@ -1,15 +1,15 @@
-"""Receipts: tell a batch's sender that it was stored, or rejected and why."""
+"""The worker's receipts: a batch is stored, or rejected and why."""
 
-import json
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
-from shared.contract.mqtt_publish import MAX_CORRELATION_BYTES, Message
-from shared.contract.topics import answer_topic, ship_of
+from normalizer_worker.mqtt.publish import Message
+from shared.contract.limits import MAX_CORRELATION_BYTES
+from shared.contract.receipt import receipt_json
+from shared.contract.status import BatchKey, FinalStatus
+from shared.contract.topics import receipt_topic_for, ship_of
 from shared.domain.errors import Problem
-
-Status = Literal["stored", "rejected"]
 
 
 class Receipt(NamedTuple):
@@ -26,7 +26,7 @@ class Receipt(NamedTuple):
     topic: str
     payload: bytes
     correlation: bytes | None
-    status: Status
+    status: FinalStatus
 
 
 def stored(message: Message, ship: int, batch_id: UUID, readings: int) -> Receipt:
@@ -43,17 +43,10 @@ def rejected(message: Message, batch_id: UUID | None, problems: Sequence[Problem
 
 
 def _receipt(  # noqa: PLR0913, PLR0917  # the members of one
-    message: Message, ship: int, batch_id: UUID, status: Status, readings: int, problems: Sequence[Problem]
+    message: Message, ship: int, batch_id: UUID, status: FinalStatus, readings: int, problems: Sequence[Problem]
 ) -> Receipt:
-    members = {
-        "batch_id": str(batch_id),
-        "spaceship_id": ship,
-        "status": status,
-        "readings": readings,
-        "errors": [{"at": each.at, "problem": each.problem} for each in problems],
-    }
-    payload = json.dumps(members, separators=(",", ":")).encode()
-    correlation, wanted = message.correlation, message.response_topic
+    correlation = message.correlation
     if correlation is not None and len(correlation) > MAX_CORRELATION_BYTES:
         correlation = None
-    return Receipt(answer_topic(ship, wanted), payload, correlation, status)
+    payload = receipt_json(BatchKey(ship, str(batch_id)), status, readings, problems)
+    return Receipt(receipt_topic_for(ship, message.response_topic), payload, correlation, status)

@@ -20,7 +20,7 @@ from normalizer_worker.mqtt.acknowledgements import LOST, MAX_UNCONFIRMED, Ackno
 from normalizer_worker.mqtt.broker_metrics import BrokerMetrics
 from normalizer_worker.mqtt.canary import Canary
 from normalizer_worker.mqtt.keepalive import Keepalive
-from shared.contract.mqtt_publish import Message, read_publish
+from normalizer_worker.mqtt.publish import Message, read_publish
 from shared.contract.topics import CANARY, DROPPED
 from shared.domain.errors import InvalidSettings, Unavailable
 from shared.runtime.mqtt_client import ANONYMOUS, CHECK, Login, send_at_once

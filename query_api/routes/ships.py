@@ -16,7 +16,7 @@ from werkzeug.exceptions import NotFound
 from query_api.answers.heavy import HeavyAnswers
 from query_api.answers.rows import json_response, number
 from query_api.routes.parameters import Bounds, ShipId, ShipPath
-from shared.domain.clock import AHEAD_US
+from shared.contract.acceptance import MAX_AHEAD_US
 from shared.domain.clock import now_us as wall_clock_us
 from shared.domain.errors import Unavailable
 from shared.domain.readings import Readings
@@ -131,6 +131,7 @@ def routes(
     errors: Counter,
     heavy: HeavyAnswers | None = None,
     now_us: Callable[[], int] = wall_clock_us,
+    max_ahead_us: int = MAX_AHEAD_US,
 ) -> Routes:
     """Build the routes.
 
@@ -139,6 +140,7 @@ def routes(
         errors: counts queries for which the store is `Unavailable`.
         heavy: limits heavy answers, which are long pages.
         now_us: the clock, microseconds since 1970.
+        max_ahead_us: how far readings may be ahead of the clock.
 
     """
     heavy = heavy or HeavyAnswers()
@@ -152,14 +154,14 @@ def routes(
         now = now_us()
         with heavy.turn(request) if query.limit > FEW_SHIPS else nullcontext():
             after = -1 if query.after is None else query.after
-            page = store.ships(after, query.limit, _windows(now), now + AHEAD_US)
+            page = store.ships(after, query.limit, _windows(now), now + max_ahead_us)
         return json_response({"ships": [ship_row(each, now) for each in page.ships], "next": page.next})
 
     @routes.serves(SHIP)
     @counted
     def ship(spaceship_id: str) -> Response:
         query, now = _parse_with_ship(ShipPath, spaceship_id), now_us()
-        return json_response(ship_row(_find_ship(store, query.spaceship_id, _windows(now), now), now))
+        return json_response(ship_row(_find_ship(store, query.spaceship_id, _windows(now), now + max_ahead_us), now))
 
     @routes.serves(READINGS)
     @counted
@@ -170,7 +172,7 @@ def routes(
             found = store.readings(query.spaceship_id, query.start or 0, end_us, query.limit + 1)
             rows = reading_rows(found[: query.limit])
         if not len(found):
-            _find_ship(store, query.spaceship_id, (), now_us())
+            _find_ship(store, query.spaceship_id, (), now_us() + max_ahead_us)
         following = iso(int(found.moment_us[-1])) if len(found) > query.limit else None
         return json_response({"spaceship_id": query.spaceship_id, "data": rows, "next": following})
 
@@ -221,8 +223,8 @@ def _parse_with_ship(model: type[Parameters], spaceship_id: str) -> Parameters:
     return parse(model, MultiDict([*request.args.items(multi=True), ("spaceship_id", spaceship_id)]))
 
 
-def _find_ship(store: EnergyReader, ship: int, windows: tuple[Window, ...], now_us: int) -> ShipHistory:
-    found = store.ships(ship - 1, 1, windows, now_us + AHEAD_US).ships
+def _find_ship(store: EnergyReader, ship: int, windows: tuple[Window, ...], until_us: int) -> ShipHistory:
+    found = store.ships(ship - 1, 1, windows, until_us).ships
     if not found or found[0].ship != ship:
         raise NotFound(f"Ship {ship} is unknown: no reading of it is stored.")
     return found[0]

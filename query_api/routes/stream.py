@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
-from threading import BoundedSemaphore, Event
+from threading import Event
 
 from flask import Response, request
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -14,19 +14,21 @@ from pydantic import BaseModel, Field
 
 from query_api.answers.rows import number, timestamp
 from query_api.routes.parameters import QueryParameters, ShipId
-from shared.domain.clock import AHEAD_US
+from shared.contract.acceptance import MAX_AHEAD_US
 from shared.domain.clock import now_us as wall_clock_us
 from shared.domain.errors import Forbidden, Unauthenticated, Unavailable
 from shared.domain.slots import SLOT_S, Window, slot_ceil_us
 from shared.domain.timestamps import US_PER_S, moment_us
-from shared.http.app import Routes, access_check, problem
+from shared.http.app import Routes, access_check, caller, problem
 from shared.http.openapi import RETRY_AFTER, Answer, Operation
 from shared.http.openapi import problem as problem_answer
 from shared.http.parameters import parse
+from shared.http.places import Places
 from shared.store.port import EnergyReader
 
 MAX_STREAMS = 32
 """How many streams may be open at a time: each takes a thread."""
+MAX_CLIENT_STREAMS = MAX_STREAMS // 2
 DAY_S = 86_400
 REACH_S = 31 * DAY_S
 """How far before the ship's last slot, and how far ahead of now, changes are sent: no reading affects more."""
@@ -92,6 +94,7 @@ class Pace:
     """How many streams there may be, and the intervals of each in seconds."""
 
     max_streams: int = MAX_STREAMS
+    max_client_streams: int = MAX_CLIENT_STREAMS
     poll_s: float = POLL_S
     retry_store_s: float = RETRY_STORE_S
     heartbeat_s: float = HEARTBEAT_S
@@ -101,7 +104,7 @@ class Pace:
 class Streams:
     """All open streams. Each polls the store by itself: comparing versions costs little."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # a clock and its tolerance besides the parts
         self,
         store: EnergyReader,
         errors: Counter,
@@ -109,6 +112,7 @@ class Streams:
         *,
         pace: Pace | None = None,
         now_us: Callable[[], int] = wall_clock_us,
+        max_ahead_us: int = MAX_AHEAD_US,
     ) -> None:
         """Start without streams.
 
@@ -118,10 +122,12 @@ class Streams:
             registry: gets the number of open streams.
             pace: limits and intervals.
             now_us: the clock, microseconds since 1970.
+            max_ahead_us: how far readings may be ahead of the clock.
 
         """
-        self._store, self._errors, self._pace, self._now_us = store, errors, pace or Pace(), now_us
-        self._room, self._ending = BoundedSemaphore(self._pace.max_streams), Event()
+        self._store, self._errors, self._pace = store, errors, pace or Pace()
+        self._now_us, self._max_ahead_us = now_us, max_ahead_us
+        self._places, self._ending = Places(self._pace.max_streams, self._pace.max_client_streams), Event()
         self._open = Gauge("power_query_streams", "Open streams of /data/stream.", registry=registry)
 
     def end(self) -> None:
@@ -139,7 +145,7 @@ class Streams:
             start_s = _last_event_s(request.headers.get("Last-Event-ID"))
             if start_s is None and query.start is not None:
                 start_s = query.window.start_s
-            return self._stream(_Changes(self._store, query.spaceship_id, start_s, self._now_us))
+            return self._stream(_Changes(self._store, query.spaceship_id, start_s, self._now_us, self._max_ahead_us))
 
         return routes
 
@@ -147,10 +153,12 @@ class Streams:
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx must forward each event
         if request.method == "HEAD":
             return Response(mimetype="text/event-stream", headers=headers)
-        if not self._room.acquire(blocking=False):
-            return problem(503, "Too many streams are open.", headers={"Retry-After": str(RETRY_AFTER_S)})
+        client = _client()
+        if not self._places.take(client):
+            detail = "Too many streams are open, of this client or of all clients; close one, or try again later."
+            return problem(503, detail, headers={"Retry-After": str(RETRY_AFTER_S)})
         is_gone = request.environ.get("waitress.client_disconnected", bool)
-        events = self._events(changes, is_gone, access_check())
+        events = self._events(changes, client, is_gone, access_check())
         next(events)  # from here on it releases its place when it ends
         try:
             first = next(events)
@@ -162,7 +170,7 @@ class Streams:
         return response
 
     def _events(
-        self, changes: "_Changes", is_gone: Callable[[], bool], check_access: Callable[[], None]
+        self, changes: "_Changes", client: str, is_gone: Callable[[], bool], check_access: Callable[[], None]
     ) -> Generator[str]:
         pace, began_s = self._pace, time.monotonic()
         try:
@@ -189,7 +197,12 @@ class Streams:
                     yield events
         finally:
             self._open.dec()
-            self._room.release()
+            self._places.give_back(client)
+
+
+def _client() -> str:
+    """Name the client of the present request: by its token, or by its address where no tokens are asked for."""
+    return caller().name or request.headers.get("X-Real-IP") or request.remote_addr or ""
 
 
 @dataclass(slots=True)
@@ -199,6 +212,7 @@ class _Changes:
     Attributes:
         start_s: start of the slots that are sent; None for the last day of data, once there is any.
         now_us: the clock. The last slot is the last one up to now, so that a reading from the future moves nothing.
+        max_ahead_us: how far readings may be ahead of the clock.
 
     """
 
@@ -206,6 +220,7 @@ class _Changes:
     ship: int
     start_s: int | None
     now_us: Callable[[], int]
+    max_ahead_us: int
     version: str | None = None
     known: Known = field(default_factory=dict)
 
@@ -213,7 +228,7 @@ class _Changes:
         """Return events for all changes since the last call."""
         if self._is_unchanged():
             return ""
-        last_s = self.store.last_slot_s(self.ship, Window(None, (self.now_us() + AHEAD_US) // US_PER_S))
+        last_s = self.store.last_slot_s(self.ship, Window(None, (self.now_us() + self.max_ahead_us) // US_PER_S))
         if last_s is None:
             return ""
         reach_s = DAY_S if self.start_s is None else REACH_S

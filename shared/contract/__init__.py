@@ -1,1 +1,1 @@
-"""The wire format: batches, topics, and which readings are accepted."""
+"""The wire format: batches, receipts, batch status, topics and limits."""

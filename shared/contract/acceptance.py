@@ -1,4 +1,4 @@
-"""Which readings are taken, as the settings say it: the gateway and the worker judge by the same rules."""
+"""Which readings are accepted, by the settings. The gateway and the worker apply the same rules."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -6,42 +6,43 @@ from typing import NamedTuple
 from shared.domain.timestamps import LAST_US, US_PER_S, iso, moment_us
 
 OLDEST_US = moment_us("2000-01-01T00:00:00Z")
+MAX_AHEAD_US = 900 * US_PER_S
 CLOCKS_APART_US = 900 * US_PER_S
-"""How far the gateway's clock may be ahead of the worker's, without the worker rejecting what the gateway accepted."""
+"""How far the worker's clock may be behind the gateway's before it rejects a batch that the gateway accepted."""
 _UNITS = ((86_400, 1.5, "days"), (3_600, 1.5, "h"), (60, 1.5, "min"), (1, 0, "s"))
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What depends on the service's settings.
+    """The rules that depend on the service's settings.
 
     Attributes:
-        allow_negative: take values below 0, for fleets that feed energy back.
-        max_gap_us: the longest silence that a reading still speaks across.
+        allow_negative: accept values below 0, for fleets that feed energy back.
+        max_gap_us: the longest time to the next reading that a reading counts for.
         max_ahead_us: how far a reading or a `sent_at` may be ahead of the clock.
-        oldest_us: the first moment that is taken.
+        oldest_us: the earliest timestamp that is accepted.
 
     """
 
     allow_negative: bool = False
     max_gap_us: int = 86_400 * US_PER_S
-    max_ahead_us: int = 900 * US_PER_S
+    max_ahead_us: int = MAX_AHEAD_US
     oldest_us: int = OLDEST_US
 
     def period(self, now_us: int) -> "Period":
-        """Give the moments that are taken at a moment."""
+        """Return the timestamps that are accepted at `now_us`."""
         return Period(self.oldest_us, now_us, now_us + self.max_ahead_us)
 
 
 class Period(NamedTuple):
-    """The moments that are taken, seen from `now_us`; all in microseconds since 1970."""
+    """The timestamps that are accepted at `now_us`; all in microseconds since 1970."""
 
     oldest_us: int
     now_us: int
     latest_us: int
 
     def fault(self, us: int) -> str | None:
-        """Say what is wrong with a moment outside; None where it is inside."""
+        """Return what is wrong with a timestamp, None where it is accepted."""
         if us > self.latest_us:
             return f"is {_distance(us - self.now_us)} ahead of now: check the sender's clock and its UTC offset"
         if us < self.oldest_us:
@@ -50,14 +51,14 @@ class Period(NamedTuple):
 
 
 EVER = Period(0, 0, LAST_US)
-"""Every moment that can be written."""
+"""Every timestamp that can be written."""
 
 
 def judged_at(now_us: int, accepted_us: int | None) -> int:
-    """Give the moment by which the worker judges a batch that the gateway says to have accepted at another one.
+    """Return the time at which the worker checks a batch that the gateway accepted at `accepted_us`.
 
-    A batch that the gateway has accepted must not be rejected because the worker's clock is somewhat behind. A ship can
-    write that moment, too: it gains `CLOCKS_APART_US` at most.
+    The worker must not reject an accepted batch because its own clock is a little behind. A ship can send `accepted_at`
+    as well; it gains at most `CLOCKS_APART_US`.
     """
     return now_us if accepted_us is None else min(max(now_us, accepted_us), now_us + CLOCKS_APART_US)
 

@@ -22,19 +22,13 @@ from typing_extensions import TypedDict
 
 from shared.contract.acceptance import Period, Rules, judged_at
 from shared.contract.json_text import read_json
+from shared.contract.limits import MAX_BODY_BYTES, MAX_MESSAGE_BYTES, MAX_READINGS, MAX_SLOTS, MAX_VALUE
 from shared.contract.validation import MOMENT_SCHEMA, moment, problems
 from shared.domain.errors import MAX_PROBLEMS, InvalidInput, Problem, TooLargeInput, UnreadableInput
 from shared.domain.readings import F64, I64, MAX_SHIP, Readings
 from shared.domain.slots import SLOT_US, count_slots
 from shared.domain.timestamps import FEW, USUAL_LENGTH, iso, moments_us
 
-MAX_BYTES = 8 * 1024 * 1024
-MAX_READINGS = 100_000
-MAX_VALUE = 1e12
-ENVELOPE_BYTES = 256
-"""Bytes that an MQTT message may have beyond a body of the full size."""
-MAX_SLOTS = 200_000
-"""How many slots one batch may make: a year of hourly readings makes 35,000."""
 FEW_SLOTS_US = MAX_SLOTS * SLOT_US // 2
 """A batch that spans less cannot make `MAX_SLOTS`, and is not counted: no maximum gap is half as long."""
 NOT_VALID = "the batch is not valid"
@@ -207,7 +201,7 @@ class Received(NamedTuple):
     def message(self, batch_id: UUID, sent_at_us: int, accepted_us: int) -> bytes:
         """Return the batch as JSON with known members only.
 
-        100,000 readings take less than `MAX_BYTES`, however they were written.
+        100,000 readings take less than `MAX_BODY_BYTES`, however they were written.
         """
         texts = self.texts
         if set(map(len, texts)) != {USUAL_LENGTH}:  # a fraction, which is cut, may have any length
@@ -269,7 +263,7 @@ def name_of(error: InvalidInput, payload: bytes) -> UUID | None:
 
 def _named_in(payload: bytes) -> UUID | None:
     """Find the `batch_id` in JSON that is not parsed; None if there are several, or none."""
-    names = {each[1] for each in islice(_NAMED.finditer(payload[: MAX_BYTES + ENVELOPE_BYTES]), 2)}
+    names = {each[1] for each in islice(_NAMED.finditer(payload[:MAX_MESSAGE_BYTES]), 2)}
     return UUID(names.pop().decode()) if len(names) == 1 else None
 
 
@@ -282,8 +276,8 @@ def _accepted_us(raw: object) -> int | None:
 
 
 def _read(payload: bytes, judge: _Judge) -> _Parts:
-    if len(payload) > MAX_BYTES + ENVELOPE_BYTES:
-        raise TooLargeInput(f"a batch may have at most {MAX_BYTES} bytes, this has {len(payload)}")
+    if len(payload) > MAX_MESSAGE_BYTES:
+        raise TooLargeInput(f"a batch may have at most {MAX_BODY_BYTES} bytes, this has {len(payload)}")
     try:
         judge.raw = raw = read_json(payload)
     except UnreadableInput:

@@ -1,49 +1,49 @@
-"""The names of the MQTT topics, built and parsed in one place."""
+"""The MQTT topics: how their names are built and parsed."""
 
 import re
 
+from shared.contract.limits import MAX_RESPONSE_TOPIC_BYTES
 from shared.domain.readings import MAX_SHIP
 
 ALL_READINGS = "ships/+/readings"
 ALL_RECEIPTS = "ships/+/receipts"
 DROPPED = "$SYS/broker/publish/messages/dropped"
-"""How many messages the broker has dropped since it started: because a queue was full, mostly."""
+"""How many messages the broker has dropped since it started, mostly because a queue was full."""
 CANARY = "ships/probe/readings"
-"""On it the worker sends to itself: among `ALL_READINGS`, and no ship's."""
-MAX_RESPONSE_TOPIC_BYTES = 128
-"""Far from where Mosquitto ends the connection of whoever publishes: at more than 200 levels."""
+"""The worker's canary messages to itself. It matches `ALL_READINGS`, and is the topic of no ship."""
 _READINGS = re.compile(r"ships/(0|[1-9]\d{0,15})/readings", re.ASCII)
 
 
 def readings_topic(ship: int) -> str:
-    """Name the topic on which a ship's readings travel."""
+    """Return the topic of a ship's batches."""
     return f"ships/{ship}/readings"
 
 
 def receipts_topic(ship: int) -> str:
-    """Name the topic on which a ship is told what became of its batches."""
+    """Return the topic of a ship's receipts."""
     return f"ships/{ship}/receipts"
 
 
 def ship_of(topic: str) -> int | None:
-    """Give the ship of a readings topic, None where the name holds no `spaceship_id`."""
+    """Return the ship of a readings topic, None where the topic contains no valid `spaceship_id`."""
     match = _READINGS.fullmatch(topic)
     ship = int(match[1]) if match else None
     return ship if ship is None or ship <= MAX_SHIP else None
 
 
-def answer_topic(ship: int, asked: str | None) -> str:
-    """Name the topic for the receipt of a ship's batch.
+def receipt_topic_for(ship: int, response_topic: str | None) -> str:
+    """Return the topic for the receipt of one message.
 
     Args:
-        ship: whose batch it is.
-        asked: the Response Topic of its message. It is honoured under `ships/{ship}/` and under `gateways/`, where it
-            is a topic that the broker takes without ending our connection, and not the one of the ship's readings: a
-            receipt there would come back as a message.
+        ship: the ship of the message's topic.
+        response_topic: the message's Response Topic. It is used under `ships/{ship}/` and under `gateways/`, if the
+            broker accepts it as a topic name. The ship's readings topic is not used: the worker would receive its own
+            receipt as a message.
 
     """
     own, usual = f"ships/{ship}/", receipts_topic(ship)
-    if asked is None or not asked.startswith((own, "gateways/")) or asked in (own, "gateways/", readings_topic(ship)):
+    not_allowed = (own, "gateways/", readings_topic(ship))
+    if response_topic is None or not response_topic.startswith((own, "gateways/")) or response_topic in not_allowed:
         return usual
-    is_name = asked.isprintable() and "+" not in asked and "#" not in asked
-    return asked if is_name and len(asked.encode()) <= MAX_RESPONSE_TOPIC_BYTES else usual
+    is_name = response_topic.isprintable() and "+" not in response_topic and "#" not in response_topic
+    return response_topic if is_name and len(response_topic.encode()) <= MAX_RESPONSE_TOPIC_BYTES else usual

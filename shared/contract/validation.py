@@ -1,4 +1,4 @@
-"""What pydantic finds wrong, as our problems: a place and a sentence."""
+"""Turns pydantic's errors into problems: a place and a sentence."""
 
 import re
 
@@ -9,12 +9,12 @@ from shared.domain.errors import MAX_PROBLEMS, Problem
 from shared.domain.timestamps import NOT_A_MOMENT, moment_us
 
 MOMENT_SCHEMA = WithJsonSchema({"type": "string", "format": "date-time"})
-"""What documents say of a member or a parameter that `moment` checks."""
+"""The JSON schema of a member or parameter that `moment` checks."""
 _SUBJECT = re.compile("^(?:Input|String|List) should")
 
 
 def moment(value: object) -> int:
-    """Check and convert an ISO 8601 member to microseconds since 1970, as a pydantic validator."""
+    """Convert an ISO 8601 member to microseconds since 1970; used as a pydantic validator."""
     if not isinstance(value, str):
         raise PydanticCustomError("moment", NOT_A_MOMENT)
     try:
@@ -24,18 +24,18 @@ def moment(value: object) -> int:
 
 
 def problems(error: ValidationError, inside: str = "") -> tuple[Problem, ...]:
-    """Name every fault, up to the most that an answer may have; `inside` is the path of what was checked."""
+    """Return the problems, at most `MAX_PROBLEMS`; `inside` is the path of the value that was checked."""
     found = error.errors(include_url=False, include_input=False)
     return tuple(Problem(_at(each, inside), _problem(each)) for each in found[:MAX_PROBLEMS])
 
 
 def is_not_json(error: ValidationError) -> bool:
-    """Tell whether the text could not even be parsed."""
+    """Return whether the text could not be parsed."""
     return error.errors(include_url=False, include_input=False)[0]["type"] == "json_invalid"
 
 
 def _at(error: ErrorDetails, inside: str) -> str:
-    """Write pydantic's location as a path: ``("data", 3, "value")`` becomes ``data[3].value``."""
+    """Return pydantic's location as a path: ``("data", 3, "value")`` becomes ``data[3].value``."""
     path = inside + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"])
     return path.lstrip(".") or "body"
 

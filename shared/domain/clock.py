@@ -3,11 +3,6 @@
 import threading
 import time
 
-from shared.domain.timestamps import US_PER_S
-
-AHEAD_US = 900 * US_PER_S
-"""How far the clocks of ships may be ahead of ours: what is stored of a later time comes from a wrong one."""
-
 
 def now_us() -> int:
     """Give the microseconds since 1970."""

@@ -10,10 +10,10 @@ from waitress.parser import HTTPRequestParser
 from waitress.receiver import ChunkedReceiver
 from waitress.utilities import BadRequest, Error
 
-from shared.contract.batch import MAX_BYTES
+from shared.contract.limits import MAX_BODY_BYTES
 from shared.http.open_files import moved_up
 
-MAX_READ_BYTES = 4 * MAX_BYTES
+MAX_READ_BYTES = 4 * MAX_BODY_BYTES
 """A body above the API's limit is read up to this size, so that its sender receives the 413."""
 MAX_HEADER_BYTES = 32 * 1024
 IN_MEMORY_BYTES = 64 * 1024

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from shared.contract.acceptance import OLDEST_US, Rules
+from shared.contract.acceptance import MAX_AHEAD_US, OLDEST_US, Rules
 from shared.contract.validation import moment, problems
 from shared.domain.errors import InvalidSettings
 from shared.domain.slots import SLOT_S
@@ -211,18 +211,28 @@ def _date_or_timestamp(given: object) -> int:
     return moment(f"{given}T00:00:00Z" if isinstance(given, str) and _DATE.fullmatch(given) else given)
 
 
-class ReadingSettings(Settings):
+class ClockSettings(Settings):
+    """How far the senders' clocks may be ahead."""
+
+    max_ahead_s: int = Field(MAX_AHEAD_US // US_PER_S, alias="POWER_MAX_AHEAD_S", ge=0, le=LAST_US // US_PER_S)
+
+    @property
+    def max_ahead_us(self) -> int:
+        """The same in microseconds."""
+        return self.max_ahead_s * US_PER_S
+
+
+class ReadingSettings(ClockSettings):
     """Which readings are accepted."""
 
     allow_negative: bool = Field(default=False, alias="POWER_ALLOW_NEGATIVE")
     max_gap_s: int = Field(24 * 3600, alias="POWER_MAX_GAP_S", ge=SLOT_S, le=MAX_GAP_S)
-    max_ahead_s: int = Field(900, alias="POWER_MAX_AHEAD_S", ge=0, le=LAST_US // US_PER_S)
     oldest_us: Annotated[int, BeforeValidator(_date_or_timestamp)] = Field(OLDEST_US, alias="POWER_OLDEST")
 
     @property
     def rules(self) -> Rules:
         """The rules that batches are checked against."""
-        return Rules(self.allow_negative, self.max_gap_s * US_PER_S, self.max_ahead_s * US_PER_S, self.oldest_us)
+        return Rules(self.allow_negative, self.max_gap_s * US_PER_S, self.max_ahead_us, self.oldest_us)
 
 
 class IngestSettings(BrokerSettings, HttpSettings, FolderSettings, ReadingSettings):
@@ -242,5 +252,5 @@ class WorkerSettings(BrokerSettings, ListenerSettings, StoreSettings, ReadingSet
     """For health and metrics; 0 switches it off."""
 
 
-class QuerySettings(HttpSettings, StoreSettings):
+class QuerySettings(HttpSettings, StoreSettings, ClockSettings):
     """The query service's settings."""

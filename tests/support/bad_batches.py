@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from shared.contract.batch import MAX_READINGS
+from shared.contract.limits import MAX_READINGS
 from shared.domain.readings import MAX_SHIP
 
 SHIP = 3_000_000

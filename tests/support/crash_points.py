@@ -1,6 +1,6 @@
 """Starts gateway or worker so that it dies, as if killed, at one named point; only tests start a service this way.
 
-    python -m tests.support.crash_points ingest_api "committed, not answered"
+    python -m tests.support.crash_points ingest_api after-accept-commit
 
 Without a point it tells of all that it passes.
 
@@ -22,8 +22,11 @@ from paho.mqtt.client import Client
 
 from ingest_api.delivery.dispatcher import Dispatcher
 from ingest_api.delivery.mqtt_link import Link
+from ingest_api.delivery.publisher import Publisher
 from ingest_api.outbox import file
+from ingest_api.outbox.entry_writer import EntryWriter
 from ingest_api.outbox.outbox import Outbox
+from ingest_api.outbox.receipt_writer import ReceiptWriter
 from normalizer_worker import __main__ as worker_main
 from normalizer_worker import revisits
 from normalizer_worker.mqtt.acknowledgements import Acknowledgements
@@ -119,50 +122,50 @@ class Point(NamedTuple):
 
 
 GATEWAY = {
-    "outbox made, not checked": Point(before(file, "_check")),
-    "outbox open, not connected": Point(before(Dispatcher, "start")),
-    "checked, not written": Point(before(Outbox, "accept")),
-    "written, not committed": Point(after(Outbox, "_insert")),
-    "committed, not answered": Point(after(Outbox, "accept")),
-    "answered, not published": Point(before(Link, "publish"), is_held=True),
-    "published, not confirmed": Point(after(Link, "publish")),
-    "confirmed, no receipt": Point(after(Link, "_confirmed")),
-    "receipt come, not written": Point(before(Outbox, "decide")),
-    "removal written, not committed": Point(after(Outbox, "_note")),
-    "removal committed, nobody told": Point(before(Outbox, "_removed")),
-    "removal told": Point(after(Dispatcher, "_done_with")),
+    "before-outbox-check": Point(before(file, "_check")),
+    "before-broker-connection": Point(before(Dispatcher, "start")),
+    "before-accept-write": Point(before(Outbox, "accept")),
+    "before-accept-commit": Point(after(EntryWriter, "write")),
+    "after-accept-commit": Point(after(Outbox, "accept")),
+    "before-publish": Point(before(Link, "publish"), is_held=True),
+    "after-publish": Point(after(Link, "publish")),
+    "after-puback": Point(after(Link, "_confirmed")),
+    "before-receipt-write": Point(before(Outbox, "decide")),
+    "before-receipt-commit": Point(after(ReceiptWriter, "write")),
+    "after-receipt-commit": Point(before(ReceiptWriter, "committed")),
+    "after-receipt": Point(after(Publisher, "done")),
 }
 WORKER = {
-    "files made, gap not pinned": Point(before(worker_main, "_check_gap")),
-    "gap pinned, not connected": Point(before(Client, "connect")),
-    "session taken up, not subscribed": Point(before(Client, "subscribe")),
-    "subscribed, nothing received": Point(after(Connection, "__init__")),
-    "heard of itself, not acknowledged": Point(before(Canary, "heard")),
-    "received, nothing written": Point(before(Worker, "_store")),
-    "arrival written, not committed": Point(committing("arrivals.sqlite")),
-    "arrival committed, nothing stored": Point(before(Recorder, "record")),
-    "readings put, slots not": Point(after(SqliteStore, "put_readings")),
-    "slots put, not committed": Point(after(SqliteStore, "put_slots")),
-    "stored, dead letters not": Point(after(Recorder, "record")),
-    "dead letters written, not committed": Point(committing("dead-letters.sqlite")),
-    "dead letters committed, nothing said": Point(committing("dead-letters.sqlite", is_after=True)),
-    "all durable, nothing said": Point(before(Acknowledgements, "add")),
-    "receipt sent, not acknowledged": Point(after(Acknowledgements, "_send")),
-    "acknowledged, the next receipt not sent": Point(after(Client, "ack")),
-    "all acknowledged": Point(after(Connection, "finish")),
+    "before-gap-pin": Point(before(worker_main, "_check_gap")),
+    "before-broker-connection": Point(before(Client, "connect")),
+    "before-subscription": Point(before(Client, "subscribe")),
+    "after-subscription": Point(after(Connection, "__init__")),
+    "before-canary-acknowledgement": Point(before(Canary, "heard")),
+    "before-load-write": Point(before(Worker, "_store")),
+    "before-first-seen-commit": Point(committing("arrivals.sqlite")),
+    "before-readings-write": Point(before(Recorder, "record")),
+    "before-slots-write": Point(after(SqliteStore, "put_readings")),
+    "before-store-commit": Point(after(SqliteStore, "put_slots")),
+    "after-store-commit": Point(after(Recorder, "record")),
+    "before-dead-letter-commit": Point(committing("dead-letters.sqlite")),
+    "after-dead-letter-commit": Point(committing("dead-letters.sqlite", is_after=True)),
+    "before-receipt-publish": Point(before(Acknowledgements, "add")),
+    "after-receipt-publish": Point(after(Acknowledgements, "_send")),
+    "after-acknowledgement": Point(after(Client, "ack")),
+    "after-last-acknowledgement": Point(after(Connection, "finish")),
 }
 WORKER_ON_INFLUXDB = {
-    "database made, nothing in it": Point(before(Server, "pin")),
-    "shown to others, nothing read": Point(after(Presence, "show")),
-    "readings put, slots not": Point(after(InfluxStore, "put_readings")),
-    "sums marked, slots not put": Point(after(RollUps, "mark")),
-    "slots put, sums not made": Point(before(RollUps, "make")),
-    "sums made, not told": Point(after(RollUps, "make")),
-    "stored, revisit not kept": Point(before(Revisits, "add"), among_others=True),
-    "revisit written, not committed": Point(committing("revisits.sqlite"), among_others=True),
-    "revisit kept, nothing said": Point(after(Revisits, "add"), among_others=True),
-    "revisited, not removed": Point(before(Revisits, "done"), among_others=True),
-    "revisit removed": Point(after(Revisits, "done"), among_others=True),
+    "before-first-write": Point(before(Server, "pin")),
+    "after-heartbeat-write": Point(after(Presence, "show")),
+    "before-slots-write": Point(after(InfluxStore, "put_readings")),
+    "after-roll-up-version-write": Point(after(RollUps, "mark")),
+    "before-roll-up-write": Point(before(RollUps, "make")),
+    "after-roll-up-write": Point(after(RollUps, "make")),
+    "before-revisit-write": Point(before(Revisits, "add"), among_others=True),
+    "before-revisit-commit": Point(committing("revisits.sqlite"), among_others=True),
+    "after-revisit-commit": Point(after(Revisits, "add"), among_others=True),
+    "before-revisit-removal": Point(before(Revisits, "done"), among_others=True),
+    "after-revisit-removal": Point(after(Revisits, "done"), among_others=True),
 }
 POINTS = {
     ("ingest_api", "embedded"): GATEWAY,

@@ -13,22 +13,23 @@ from typing import Any, NamedTuple, Self, cast
 
 from werkzeug.test import TestResponse
 
-from ingest_api.delivery.dispatcher import Dispatcher
 from ingest_api.delivery.mqtt_link import Link, Listener
+from ingest_api.delivery.publisher import Publisher
 from ingest_api.gateway import new_receipts_topic
 from ingest_api.http.routes import routes
 from ingest_api.metrics import IngestMetrics
-from ingest_api.outbox.batch_status import BatchKey
 from ingest_api.outbox.outbox import Outbox
-from normalizer_worker.ledger.dead_letters import DeadLetter, DeadLetters
-from normalizer_worker.ledger.first_seen import Arrivals
+from normalizer_worker.ledger.dead_letter import DeadLetter
+from normalizer_worker.ledger.dead_letters import DeadLetters
+from normalizer_worker.ledger.first_seen import FirstSeenTimes
 from normalizer_worker.metrics import WorkerMetrics
 from normalizer_worker.mqtt.acknowledgements import Done
+from normalizer_worker.mqtt.publish import Message
 from normalizer_worker.recorder import Recorder
 from normalizer_worker.revisits import Revisits
 from normalizer_worker.worker import Worker
 from shared.contract.acceptance import Rules
-from shared.contract.mqtt_publish import Message
+from shared.contract.status import BatchKey
 from shared.domain.errors import Unavailable
 from shared.http import metrics
 from shared.http.app import make_app
@@ -156,12 +157,8 @@ class Gateway:
         """Start with what is in a folder."""
         self._broker, self._folder, self._now_s = broker, folder, now_s
         self.outbox = Outbox(folder, ROOM)
-        receipts_topic = new_receipts_topic()
-
-        def make_link(listener: Listener) -> Link:
-            return cast("Link", FakeLink(broker, receipts_topic, listener))
-
-        self._dispatcher = Dispatcher(self.outbox, make_link, now_s=now_s)
+        self._receipts_topic = new_receipts_topic()
+        self._publisher = Publisher(self.outbox)
         counters = IngestMetrics(metrics.new_registry())
         ours = routes(self.outbox, counters, Rules(allow_negative=True))
         self._http = make_app(ours, access=access_by(None)).test_client()
@@ -181,31 +178,27 @@ class Gateway:
         """Answer a POST."""
         return self._http.post("/data", json=batch)
 
-    def fate(self, batch_id: str) -> str:
+    def outcome(self, batch_id: str) -> str:
         """Answer a GET of what became of a batch."""
         return str(self._http.get(f"/batches/{batch_id}").get_json()["status"])
 
     def connect(self) -> None:
-        """Connect anew, as the thread does that is not there."""
-        link = self._dispatcher._next_link()
-        assert link is not None
-        self._dispatcher._begin(link)
+        """Connect anew, as `Dispatcher` does in its thread."""
+        self._publisher = Publisher(self.outbox, now_s=self._now_s)
+        self._publisher.begin(cast("Link", FakeLink(self._broker, self._receipts_topic, self._publisher)))
 
     def publish(self) -> None:
         """Publish what is new, and what is due to be published again."""
-        link = self._broker.gateway
-        if link is None:
+        if self._broker.gateway is None:
             self.connect()
-            link = self._broker.gateway
-        assert link is not None
-        self._dispatcher._publish_due(cast("Link", link))
-        while self._dispatcher._publish_new(cast("Link", link)):
+        self._publisher.publish_again()
+        while self._publisher.publish_some():
             pass
 
     def hear(self, receipt: Receipt) -> None:
         """Take a receipt, and wait until what it says is durable."""
-        self._dispatcher.receipt(receipt.payload, receipt.correlation)
-        self.outbox._writer.do(lambda _: None).result()
+        self._publisher.receipt(receipt.payload, receipt.correlation)
+        self.outbox._queue.call(lambda _: None).result()
 
 
 class Source:
@@ -260,7 +253,7 @@ class WorkerProcess:
         self._broker, self._folder, self._open_store, self._now_s = broker, folder, open_store, now_s
         self.steps = Steps()
         self.store = open_store(folder)
-        self._letters, self._arrivals = DeadLetters(folder), Arrivals(folder)
+        self._letters, self._arrivals = DeadLetters(folder), FirstSeenTimes(folder)
         self._revisits = Revisits(folder, now_s)
         recorder = Recorder(self.store, MAX_GAP_US, revisits=self._revisits)
         self.steps.count(self._arrivals, "first")

@@ -88,7 +88,7 @@ class Edge:
             "POWER_EDGE_CONNECTIONS": "64",
             "POWER_EDGE_OPEN": "256",
             "POWER_EDGE_MQTT_CONNECTIONS": "256",
-            "POWER_EDGE_MQTT_RATE": "1m",
+            "POWER_EDGE_MQTT_RATE": "128k",
             "POWER_EDGE_PROXY": "255.255.255.255",
             **environ,
         }

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from shared.contract.batch import MAX_BYTES
+from shared.contract.limits import MAX_BODY_BYTES
 
 _GOOD = '{"datetime":"2019-01-05T04:37:00Z","value":1}'
 _START = datetime(2019, 1, 1)  # noqa: DTZ001  # what is written of it has the zone
@@ -20,10 +20,10 @@ def _beside(member: Callable[[int], str], count: int) -> str:
     return f'{{"spaceship_id":1,"units":"kW",{",".join(map(member, range(count)))},"data":[{_GOOD}]}}'
 
 
-def _full(item: str, members: str = "", count: int = MAX_BYTES) -> str:
+def _full(item: str, members: str = "", count: int = MAX_BODY_BYTES) -> str:
     """Write a batch of one reading and a member that is a list of as many items as fit."""
     head = f'{{"spaceship_id":1,"units":"kW"{members},"data":[{_GOOD}],"x":['
-    fit = (MAX_BYTES - len(head) - 2) // (len(item.encode()) + 1)
+    fit = (MAX_BODY_BYTES - len(head) - 2) // (len(item.encode()) + 1)
     return head + ",".join([item] * min(fit, count)) + "]}"
 
 
@@ -48,7 +48,7 @@ _BODIES: dict[str, Callable[[], str]] = {
     "keys": lambda: _beside(lambda i: f'"{i:x}":"{i:x}"', 480_000),
     "keys and a fault": lambda: _beside(lambda i: f'"{i:x}":"{i:x}"', 480_000)[:-1] + _FAULT + "}",
     "strings": lambda: _full('"\N{ROCKET}x"', _FAULT, 740_000),
-    "deep": lambda: "[" * MAX_BYTES,
+    "deep": lambda: "[" * MAX_BODY_BYTES,
     "escapes": lambda: _full(f'"{_ESCAPES * 100}"'),
     "large strings": lambda: _full(f'"{"x" * 2**21}\N{ROCKET}"', ',"sent_at":"x"'),
     "cut short": lambda: _rows(_ordinary, 95_000)[:-1],

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 from influxdb_client.client.influxdb_client import InfluxDBClient
+from testcontainers.core.config import testcontainers_config
 from testcontainers.core.container import DockerContainer
 
 from shared.domain.errors import InvalidSettings, Unavailable
@@ -25,14 +26,15 @@ def _docker(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=PULL_S, check=False)
 
 
-def _have_image() -> None:
-    """Have the image, pulled if need be; where that cannot be, skip and say why."""
+def _have_images() -> None:
+    """Pull the image and testcontainers' own (it removes containers) if needed; skip with a reason if that fails."""
     if shutil.which("docker") is None or _docker("info", "--format", "{{.ServerVersion}}").returncode:
         pytest.skip("there is no container engine")
-    if _docker("image", "inspect", IMAGE).returncode:
-        pulled = _docker("pull", "--quiet", IMAGE)
-        if pulled.returncode:
-            pytest.skip(f"the image {IMAGE} is not here and cannot be pulled: {pulled.stderr.strip()}")
+    for image in (IMAGE, testcontainers_config.ryuk_image):
+        if _docker("image", "inspect", image).returncode:
+            pulled = _docker("pull", "--quiet", image)
+            if pulled.returncode:
+                pytest.skip(f"the image {image} is not here and cannot be pulled: {pulled.stderr.strip()}")
 
 
 class InfluxDb2:
@@ -66,7 +68,7 @@ class InfluxDb2:
 @contextmanager
 def influxdb2() -> Iterator[InfluxDb2]:
     """Run one, as the image sets it up."""
-    _have_image()
+    _have_images()
     token = secrets.token_hex(16)
     environ = {
         "DOCKER_INFLUXDB_INIT_MODE": "setup",

@@ -36,7 +36,7 @@ class Killed(BaseException):
     """The process ends here: whoever catches it throws the worker away."""
 
 
-class Fate(Enum):
+class Outcome(Enum):
     """What becomes of a step."""
 
     DONE = "done"
@@ -49,14 +49,14 @@ class Fate(Enum):
 
 MAX_FAILURES = 20
 """Of one worker: more show that it never gets on."""
-KILLS = (Fate.KILLED_BEFORE, Fate.KILLED_AFTER, Fate.KILLED_AND_DONE_LATER)
+KILLS = (Outcome.KILLED_BEFORE, Outcome.KILLED_AFTER, Outcome.KILLED_AND_DONE_LATER)
 
 
 class Turn(NamedTuple):
     """Who goes on, what becomes of its step, and how much time passes before."""
 
     which: int
-    fate: Fate = Fate.DONE
+    outcome: Outcome = Outcome.DONE
     after_s: float = 0.0
 
 
@@ -244,19 +244,19 @@ class Stage:
             self._waiting += [actor] if actor.request else []
             actor.check()
         while self._waiting or self._orphans:
-            which, fate, after_s = choose(len(self._waiting) + len(self._orphans))
+            which, outcome, after_s = choose(len(self._waiting) + len(self._orphans))
             if after_s:
                 self._pass(after_s)
             if which < len(self._waiting):
-                self._go(which, fate)
+                self._go(which, outcome)
             elif self._orphans:
                 _discard(self._orphans.pop().act())
 
-    def _go(self, which: int, fate: Fate) -> None:
+    def _go(self, which: int, outcome: Outcome) -> None:
         chosen = self._waiting.pop(which)
-        if fate is Fate.KILLED_AND_DONE_LATER and chosen.request:
+        if outcome is Outcome.KILLED_AND_DONE_LATER and chosen.request:
             self._orphans.append(chosen.request)
-        chosen.go(fate)
+        chosen.go(outcome)
         self._back.acquire()
         chosen.check()
         if chosen.request:
@@ -279,11 +279,11 @@ class _Request:
         self.act, self._is_request = act, is_request
         self.age_s = 0.0
 
-    def done(self, fate: Fate) -> Any:
+    def done(self, outcome: Outcome) -> Any:
         if self._is_request and self.age_s > TIMEOUT_S:
             raise urllib3.exceptions.HTTPError("given up")
         found = self.act()
-        if fate is Fate.UNANSWERED and self._is_request:
+        if outcome is Outcome.UNANSWERED and self._is_request:
             _discard(found)
             raise urllib3.exceptions.HTTPError("the answer is lost")
         return found
@@ -295,7 +295,7 @@ class _Actor:
     def __init__(self, play: Act, baton: threading.local, back: threading.Semaphore) -> None:
         self._play, self._baton, self._back = play, baton, back
         self._turn = threading.Semaphore(0)
-        self._fate = Fate.DONE
+        self._fate = Outcome.DONE
         self._error: BaseException | None = None
         self.request: _Request | None = None
         self.thread = threading.Thread(target=self._run, daemon=True)
@@ -309,26 +309,26 @@ class _Actor:
         self._back.release()
 
     def step(self, request: _Request) -> Any:
-        fate = self._next(request)
-        if fate in {Fate.KILLED_BEFORE, Fate.KILLED_AND_DONE_LATER}:
+        outcome = self._next(request)
+        if outcome in {Outcome.KILLED_BEFORE, Outcome.KILLED_AND_DONE_LATER}:
             raise Killed
-        found = request.done(fate)
-        if fate is Fate.HALTED:
-            fate = self._next(_Request(lambda: None, is_request=False))
-        if fate in KILLS:
+        found = request.done(outcome)
+        if outcome is Outcome.HALTED:
+            outcome = self._next(_Request(lambda: None, is_request=False))
+        if outcome in KILLS:
             _discard(found)
             raise Killed
         return found
 
-    def _next(self, request: _Request) -> Fate:
+    def _next(self, request: _Request) -> Outcome:
         self.request = request
         self._back.release()
         self._turn.acquire()
         self.request = None
         return self._fate
 
-    def go(self, fate: Fate) -> None:
-        self._fate = fate
+    def go(self, outcome: Outcome) -> None:
+        self._fate = outcome
         self._turn.release()
 
     def check(self) -> None:

@@ -16,8 +16,9 @@ from paho.mqtt.properties import Properties
 from ingest_api.delivery.dispatcher import Dispatcher
 from ingest_api.delivery.mqtt_link import Link, Listener
 from ingest_api.gateway import new_receipts_topic
-from ingest_api.outbox.batch_status import BatchKey, Fate
-from ingest_api.outbox.outbox import Entry, Outbox
+from ingest_api.outbox.entry import Entry
+from ingest_api.outbox.outbox import Outbox
+from shared.contract.status import BatchKey, BatchStatus
 from shared.contract.topics import ALL_READINGS, ship_of
 from shared.http.tokens import EVERYTHING, Access
 from shared.runtime.mqtt_client import ANONYMOUS, Login
@@ -48,10 +49,27 @@ def decide(outbox: Outbox, made: Entry, status: str = "stored", content: bytes |
     assert done.wait(20)
 
 
-def stored(outbox: Outbox, batch_id: UUID) -> Fate | None:
-    """Give the fate of a batch, if it is stored."""
-    fate = outbox.fate(batch_id)
-    return fate if fate and fate.status == "stored" else None
+def stored(outbox: Outbox, batch_id: UUID) -> BatchStatus | None:
+    """Return the status of a batch, if it is stored."""
+    batch = outbox.status(batch_id)
+    return batch if batch and batch.status == "stored" else None
+
+
+@contextmanager
+def held(outbox: Outbox) -> Iterator[None]:
+    """Hold the thread that commits: what is queued meanwhile shares the next commit."""
+    is_held, release = threading.Event(), threading.Event()
+
+    def hold(_: object) -> None:
+        is_held.set()
+        assert release.wait(20)
+
+    outbox._queue.call(hold)
+    assert is_held.wait(20)
+    try:
+        yield
+    finally:
+        release.set()
 
 
 @contextmanager

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from ingest_api.outbox.batch_status import Fate
-from ingest_api.outbox.outbox import Entry, Outbox
+from ingest_api.outbox.entry import Entry
+from ingest_api.outbox.outbox import Outbox
+from shared.contract.status import BatchStatus
 from shared.domain.errors import Problem
 
 
@@ -29,7 +30,7 @@ def problem(response: TestResponse) -> dict[str, Any]:
 def failing(outbox: Outbox, error: Exception, monkeypatch: pytest.MonkeyPatch) -> Outbox:
     """Make an outbox fail."""
 
-    def accept(_: Entry) -> tuple[Fate, bool]:
+    def accept(_: Entry) -> tuple[BatchStatus, bool]:
         raise error
 
     monkeypatch.setattr(outbox, "accept", accept)

@@ -14,7 +14,8 @@ import urllib3
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
-from normalizer_worker.ledger.dead_letters import DeadLetter, DeadLetters
+from normalizer_worker.ledger.dead_letter import DeadLetter
+from normalizer_worker.ledger.dead_letters import DeadLetters
 from power_cli.up import ROOT
 from shared.domain.readings import Readings
 from shared.domain.slots import Slots, Window
@@ -211,7 +212,7 @@ class Processes:
         assert response is None or response.status in {201, 202, 422}, response.data
         return response is not None
 
-    def fate(self, batch: Mapping[str, Any]) -> str:
+    def outcome(self, batch: Mapping[str, Any]) -> str:
         """Give what the gateway says of a batch, an empty text where it does not answer."""
         response = self.request("GET", f"/batches/{batch['batch_id']}")
         return "" if response is None else str(response.json()["status"])

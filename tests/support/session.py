@@ -5,8 +5,8 @@ from contextlib import suppress
 
 import paho.mqtt.publish as paho
 
+from normalizer_worker.mqtt.publish import Message
 from normalizer_worker.mqtt.session import Connection
-from shared.contract.mqtt_publish import Message
 from shared.contract.topics import ALL_READINGS
 from tests.support.servers import HOST, Broker
 from tests.support.waiting import until

@@ -70,7 +70,7 @@ class Load:
         def is_settled() -> bool:
             have_died = self._processes.gateway.revive() & self._processes.worker.revive()
             self.send()
-            decided = all(self._processes.fate(sent) in {"stored", "rejected"} for sent in self._posted)
+            decided = all(self._processes.outcome(sent) in {"stored", "rejected"} for sent in self._posted)
             return have_died and decided and not self._without_receipt() and self._processes.outbox_batches() == 0
 
         until(is_settled, "all is stored, and whoever was to die has died", 60)

@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 from prometheus_client import CollectorRegistry
 
 from normalizer_worker.ledger.dead_letters import DeadLetters
-from normalizer_worker.ledger.first_seen import Arrivals
+from normalizer_worker.ledger.first_seen import FirstSeenTimes
 from normalizer_worker.metrics import WorkerMetrics
 from normalizer_worker.mqtt.session import Connection
 from normalizer_worker.recorder import Recorder
@@ -33,7 +33,7 @@ def running(
 ) -> Iterator[tuple[FlaskClient, CollectorRegistry]]:
     """Run one; yields a client of its health, and its registry."""
     registry, stop = CollectorRegistry(), threading.Event()
-    worker_metrics, dead_letters, arrivals = WorkerMetrics(registry), DeadLetters(folder), Arrivals(folder)
+    worker_metrics, dead_letters, arrivals = WorkerMetrics(registry), DeadLetters(folder), FirstSeenTimes(folder)
 
     def connect() -> Connection:
         return Connection(HOST, broker.port, CLIENT_ID, ALL_READINGS, 100, login=login, told=worker_metrics.broker)

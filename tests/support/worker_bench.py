@@ -8,13 +8,13 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from normalizer_worker.ledger.dead_letters import DeadLetter
+from normalizer_worker.ledger.dead_letter import DeadLetter
 from normalizer_worker.load import Limits
 from normalizer_worker.metrics import WorkerMetrics
 from normalizer_worker.mqtt.acknowledgements import Done
+from normalizer_worker.mqtt.publish import Message
 from normalizer_worker.mqtt.receipts import Receipt
 from normalizer_worker.worker import Worker
-from shared.contract.mqtt_publish import Message
 from shared.domain.errors import Unavailable
 from shared.domain.readings import Readings
 

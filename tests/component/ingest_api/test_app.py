@@ -18,8 +18,8 @@ from ingest_api.http.routes import routes
 from ingest_api.metrics import IngestMetrics
 from ingest_api.outbox.outbox import Outbox
 from shared.contract.acceptance import Rules
-from shared.contract.batch import MAX_BYTES, Received, receive
-from shared.contract.json_text import SMALL_BYTES
+from shared.contract.batch import Received, receive
+from shared.contract.limits import MAX_BODY_BYTES, SMALL_BYTES
 from shared.domain.clock import now_us
 from shared.domain.errors import Unavailable
 from shared.domain.timestamps import iso, moment_us
@@ -127,9 +127,9 @@ def test_a_packed_batch_is_kept_unpacked(outbox: Outbox) -> None:
 
 def test_of_a_full_body_nothing_is_kept_but_what_is_known(outbox: Outbox) -> None:
     """Or little, well packed, would fill the outbox with what nobody reads."""
-    full = text(note=f'"{"x" * (MAX_BYTES - len(text(note=chr(34) * 2)))}"')
-    assert len(full) == MAX_BYTES
-    long = readings(reading(moment=f'"2019-01-05T04:37:00.5{"0" * (MAX_BYTES // 2)}Z"'))
+    full = text(note=f'"{"x" * (MAX_BODY_BYTES - len(text(note=chr(34) * 2)))}"')
+    assert len(full) == MAX_BODY_BYTES
+    long = readings(reading(moment=f'"2019-01-05T04:37:00.5{"0" * (MAX_BODY_BYTES // 2)}Z"'))
     for payload in (full, long):
         assert post(outbox, gzip.compress(payload.encode()), Content_Encoding="gzip").status_code == 202
     first, second = (json.loads(payload) for _, payload in kept(outbox))
@@ -188,8 +188,8 @@ def test_values_below_0_are_for_fleets_that_allow_them(allow: bool, outbox: Outb
     [
         (b"{", {}, 400),
         (b"\x1f", {"Content-Encoding": "gzip"}, 400),
-        (b" " * (MAX_BYTES + 1), {}, 413),
-        (gzip.compress(b" " * (MAX_BYTES + 1)), {"Content-Encoding": "gzip"}, 413),
+        (b" " * (MAX_BODY_BYTES + 1), {}, 413),
+        (gzip.compress(b" " * (MAX_BODY_BYTES + 1)), {"Content-Encoding": "gzip"}, 413),
         (b"{}", {"Content-Type": "text/html"}, 415),
         (b"{}", {"Content-Encoding": "br"}, 415),
         (b"{}", {}, 422),

@@ -12,11 +12,11 @@ from prometheus_client import CollectorRegistry
 from werkzeug.test import TestResponse
 
 from ingest_api.http.body import Room
-from ingest_api.http.routes import LONGEST_WAIT_S, SENDER_WAITERS, WAITERS, routes
+from ingest_api.http.routes import SENDER_WAITERS, WAITERS, routes
 from ingest_api.metrics import IngestMetrics
-from ingest_api.outbox.batch_status import BatchKey
 from ingest_api.outbox.outbox import Outbox
-from shared.contract.json_text import SMALL_BYTES
+from shared.contract.limits import MAX_WAIT_S, SMALL_BYTES
+from shared.contract.status import BatchKey
 from shared.domain.errors import Problem, Unavailable
 from shared.http.app import make_app
 from shared.http.tokens import access, anybody
@@ -161,7 +161,7 @@ def test_what_is_accepted_is_answered_202_though_it_cannot_be_told_what_became_o
     def decided(_key: BatchKey, _wait_s: float) -> None:
         raise Unavailable("unable to open database file")
 
-    monkeypatch.setattr(outbox, "decided", decided)
+    monkeypatch.setattr(outbox, "await_decision", decided)
     response = post(app, named(), Prefer="wait=20")
     assert (response.status_code, response.json) == (202, {"batch_id": NAME, "status": "accepted", "readings": 1})
     assert "unable to open" in caplog.text
@@ -176,8 +176,8 @@ def test_what_is_accepted_is_answered_202_though_it_cannot_be_told_what_became_o
         ('wait="7"', 7),
         ("wait=7, wait=8", 7),
         ("wait=7; x=y", 7),
-        ("wait=31", LONGEST_WAIT_S),
-        ("wait=999999999", LONGEST_WAIT_S),
+        ("wait=31", MAX_WAIT_S),
+        ("wait=999999999", MAX_WAIT_S),
         ("wait", None),
         ("wait=-1", None),
         ("wait=1.5", None),

@@ -1,6 +1,5 @@
 """The dispatcher over connections that a broker seldom gives: never quiet, with little room, or not to be had."""
 
-import itertools
 import json
 import threading
 from collections.abc import Callable
@@ -9,11 +8,13 @@ from typing import cast
 import pytest
 
 from ingest_api.delivery import dispatcher as dispatcher_module
+from ingest_api.delivery import publisher as publisher_module
 from ingest_api.delivery.dispatcher import Dispatcher
 from ingest_api.delivery.in_flight import AGAIN_S, JITTER, MAX_BATCHES, SHIP_BATCHES
 from ingest_api.delivery.mqtt_link import Link, Listener
-from ingest_api.outbox.batch_status import BatchKey
+from ingest_api.delivery.publisher import Publisher
 from ingest_api.outbox.outbox import Outbox
+from shared.contract.status import BatchKey
 from shared.domain.errors import Unavailable
 from tests.support.outbox import decide, entry
 from tests.support.waiting import until
@@ -36,6 +37,7 @@ class FakeLink:
 
     def __init__(self) -> None:
         self.names: list[str] = []
+        self.publisher: Publisher
 
     def publish(self, key: BatchKey, _topic: str, _payload: bytes, _correlation: bytes) -> None:
         self.names.append(key.batch_id)
@@ -56,6 +58,7 @@ def over(link: Callable[[Listener], FakeLink], outbox: Outbox, clock: Clock) -> 
 
     def make(listener: Listener) -> Link:
         made.append(link(listener))
+        made[-1].publisher = cast("Publisher", listener)
         return cast("Link", made[-1])
 
     return Dispatcher(outbox, make, now_s=clock.now_s), made
@@ -90,11 +93,11 @@ def test_what_gets_no_receipt_is_published_again_though_new_ones_come_without_a_
     assert again[1] <= 2 * AGAIN_S, "in its time"
 
 
-def test_what_is_stored_already_leaves_the_window_when_it_is_due(
+def test_what_is_stored_already_is_not_in_flight_any_more_when_it_is_due(
     outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its receipt came before it was published once more; what waits behind it is not published in its place."""
-    monkeypatch.setattr(dispatcher_module, "LOOK_S", 0.02)
+    monkeypatch.setattr(publisher_module, "CHECK_S", 0.02)
     clock, made, behind = Clock(), entry(), entry()
     dispatcher, links = over(lambda _: FakeLink(), outbox, clock)
     outbox.accept(made)
@@ -103,24 +106,26 @@ def test_what_is_stored_already_leaves_the_window_when_it_is_due(
     decide(outbox, made)
     clock.s = AGAIN_S / 2
     outbox.accept(behind)
-    until(lambda: len(dispatcher._window) == 2, "both are under way")
+    until(lambda: len(links[0].publisher._in_flight) == 2, "both are under way")
     clock.s = AGAIN_S * (1 + JITTER)
-    until(lambda: len(dispatcher._window) == 1, "it is not under way any more")
+    until(lambda: len(links[0].publisher._in_flight) == 1, "it is not under way any more")
     dispatcher.close()
     assert links[0].names == [str(made.batch_id), str(behind.batch_id)]
 
 
 def test_room_for_a_ship_that_stays_small_is_used_after_a_look(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatcher_module, "LOOK_S", 0.02)
-    dispatcher, links = over(lambda _: FakeLink(), outbox, Clock())
-    monkeypatch.setattr(dispatcher, "_now_s", itertools.count().__next__)
+    monkeypatch.setattr(publisher_module, "CHECK_S", 0.02)
+    clock = Clock()
+    dispatcher, links = over(lambda _: FakeLink(), outbox, clock)
     made = [entry() for _ in range(SHIP_BATCHES + 1)]
     for each in made:
         outbox.accept(each)
     dispatcher.start()
     until(lambda: links and len(links[0].names) == SHIP_BATCHES, "its share is published")
     receipt = {"batch_id": str(made[0].batch_id), "spaceship_id": made[0].ship, "status": "stored"}
-    dispatcher.receipt(json.dumps(receipt).encode(), made[0].digest)
+    links[0].publisher.receipt(json.dumps(receipt).encode(), made[0].digest)
+    until(lambda: outbox.depth == len(made) - 1, "it is stored")
+    clock.s = 1.0
     until(lambda: len(links[0].names) == len(made), "the last one, too")
     dispatcher.close()
 
@@ -138,7 +143,7 @@ def test_no_more_is_under_way_than_the_broker_takes_at_a_time(outbox: Outbox) ->
     for each in made:
         outbox.accept(each)
     dispatcher.start()
-    until(lambda: dispatcher._is_full, "the window is full")
+    until(lambda: links and links[0].publisher._is_full, "no more may be in flight")
     dispatcher.close()
     assert [each.names for each in links] == [[str(each.batch_id) for each in made[: NarrowLink.receive_maximum]]]
 
@@ -179,12 +184,14 @@ def test_a_broker_that_is_away_is_looked_for_less_and_less_often(
     answer, pauses_s = threading.Event(), list[float]()
     answer.set()
 
-    def pause(self: Dispatcher, _event: object, wait_s: float) -> None:
-        pauses_s.append(wait_s)
-        self._stopping = len(pauses_s) == 10
-
-    monkeypatch.setattr(Dispatcher, "_await", pause)
     dispatcher, links = over(lambda _: LostLink(answer), outbox, Clock())
+
+    def pause(wait_s: float) -> None:
+        pauses_s.append(wait_s)
+        if len(pauses_s) == 10:
+            dispatcher._stopping.set()
+
+    monkeypatch.setattr(dispatcher._stopping, "wait", pause)
     dispatcher.start()
     until(lambda: not dispatcher._thread.is_alive(), "it has tried ten times")
     assert len(links) == 10

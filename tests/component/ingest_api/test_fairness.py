@@ -1,4 +1,4 @@
-"""The dispatcher's order: each ship within its share, in its own order, and nobody is kept waiting by another."""
+"""The publisher's order: each ship within its share, in its own order, and nobody is kept waiting by another."""
 
 from collections import Counter
 from pathlib import Path
@@ -9,14 +9,15 @@ from unittest.mock import patch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest_api.delivery import dispatcher as dispatcher_module
 from ingest_api.delivery import in_flight
-from ingest_api.delivery.dispatcher import Dispatcher
+from ingest_api.delivery import publisher as publisher_module
 from ingest_api.delivery.in_flight import SHIP_BATCHES, SHIP_BYTES
-from ingest_api.delivery.mqtt_link import Link, Listener
+from ingest_api.delivery.mqtt_link import Link
+from ingest_api.delivery.publisher import Publisher
 from ingest_api.outbox import recent_entries
-from ingest_api.outbox.batch_status import BatchKey
-from ingest_api.outbox.outbox import Entry, Outbox
+from ingest_api.outbox.entry import Entry
+from ingest_api.outbox.outbox import Outbox
+from shared.contract.status import BatchKey
 from tests.support.outbox import an_outbox, decide, entry
 
 MANY, OTHER = 1, 2
@@ -35,24 +36,19 @@ class FakeLink:
 
 
 class Steps:
-    """A dispatcher that publishes when it is told to."""
+    """A publisher, one step at a time."""
 
     def __init__(self, outbox: Outbox, receive_maximum: int = 65_535) -> None:
         self._outbox, self._receive_maximum = outbox, receive_maximum
         self._made: dict[BatchKey, Entry] = {}
-        self._dispatcher = Dispatcher(outbox, self._make_link, now_s=lambda: 0.0)
         self.connect()
-
-    def _make_link(self, _listener: Listener) -> Link:
-        return cast("Link", FakeLink(self._receive_maximum))
 
     def connect(self) -> None:
         """Connect anew."""
-        link = self._dispatcher._next_link()
-        assert link is not None
-        self.link = cast("FakeLink", link)
+        self.link = FakeLink(self._receive_maximum)
         self._to_publish = list(self._made)
-        self._dispatcher._begin(link)
+        self._publisher = Publisher(self._outbox, now_s=lambda: 0.0)
+        self._publisher.begin(cast("Link", self.link))
 
     def accept(self, ship: int, size: int = 50) -> BatchKey:
         made = entry(ship=ship, payload=b"x" * size)
@@ -64,13 +60,13 @@ class Steps:
     def publish(self) -> list[BatchKey]:
         """Publish until there is nothing to do before the next event; give what was published."""
         before = len(self.link.published)
-        while self._dispatcher._publish_new(cast("Link", self.link)):
+        while self._publisher.publish_some():
             pass
         return self.link.published[before:]
 
     def look(self) -> None:
         """Do what is done once a second."""
-        self._dispatcher._look_for_room()
+        self._publisher.resume_ships()
 
     def under_way(self) -> list[BatchKey]:
         """Give what is published and has no receipt."""
@@ -79,7 +75,7 @@ class Steps:
     def answer(self, key: BatchKey) -> None:
         """Give the receipt of a batch."""
         decide(self._outbox, self._made.pop(key))
-        self._dispatcher._done_with(key)
+        self._publisher.done(key)
 
     def check(self, share: int) -> None:
         """See that nothing is published twice, out of its ship's order, or beyond what may be under way."""
@@ -187,7 +183,7 @@ def test_every_batch_is_published_once_in_its_ships_order(
         an_outbox(Path(folder)) as outbox,
         patch.object(in_flight, "SHIP_BATCHES", 3),
         patch.object(recent_entries, "MAX_BYTES", fresh_bytes),
-        patch.object(dispatcher_module, "PART", 4),
+        patch.object(publisher_module, "READ_ENTRIES", 4),
     ):
         run, share = Steps(outbox, receive_maximum), min(max(receive_maximum // 2, 1), 3)
         for what, choice, count in steps:

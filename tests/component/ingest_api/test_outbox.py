@@ -8,11 +8,13 @@ from uuid import uuid4
 
 import pytest
 
-from ingest_api.outbox.batch_status import FORGOTTEN_BESIDES, KEPT_US, Fate
-from ingest_api.outbox.outbox import ENTRY_BYTES, Outbox
+from ingest_api.outbox.batch_status import DELETED_BESIDES, KEPT_US
+from ingest_api.outbox.entry import ENTRY_BYTES
+from ingest_api.outbox.outbox import Outbox
+from shared.contract.status import BatchStatus
 from shared.domain.errors import Conflict, InvalidSettings, Problem, Unavailable
 from shared.runtime.sqlite_files import SqliteFile
-from tests.support.outbox import ROOM, SHIP, an_outbox, decide, entry
+from tests.support.outbox import ROOM, SHIP, an_outbox, decide, entry, held
 from tests.support.waiting import until
 
 START_US = 1_700_000_000_000_000
@@ -44,10 +46,10 @@ def names(outbox: Outbox) -> list[str]:
 
 
 def test_what_is_accepted_is_there_after_it_was_opened_again(tmp_path: Path) -> None:
-    """With its size, its order and its fate."""
+    """With its size, its order and its status."""
     first, second = entry(payload=b"1"), entry(payload=b"22", ship=8)
     with an_outbox(tmp_path) as outbox:
-        assert outbox.accept(first) == (Fate(first.batch_id, SHIP, 3, "accepted"), True)
+        assert outbox.accept(first) == (BatchStatus(first.batch_id, SHIP, 3, "accepted"), True)
         outbox.accept(second)
     with an_outbox(tmp_path) as outbox:
         assert [(each.ship, each.payload, each.digest) for each in outbox.waiting(0, 10, 100)] == [
@@ -55,52 +57,43 @@ def test_what_is_accepted_is_there_after_it_was_opened_again(tmp_path: Path) -> 
             (8, b"22", second.digest),
         ]
         assert (outbox.depth, outbox.size_bytes) == (2, 3 + 2 * ENTRY_BYTES)
-        assert outbox.fate(second.batch_id) == Fate(second.batch_id, 8, 3, "accepted")
+        assert outbox.status(second.batch_id) == BatchStatus(second.batch_id, 8, 3, "accepted")
 
 
 def test_every_commit_reaches_the_disk(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """The pragma synchronous=FULL, on the connection that writes."""
     found: list[int] = []
-    put = outbox._put
+    put = outbox._entries._insert
 
     def looking(connection, *made):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN002, ANN202
         found.append(connection.execute("PRAGMA synchronous").fetchone()[0])
         found.append(connection.execute("PRAGMA journal_mode").fetchone()[0])
         return put(connection, *made)
 
-    monkeypatch.setattr(outbox, "_put", looking)
+    monkeypatch.setattr(outbox._entries, "_insert", looking)
     outbox.accept(entry())
     assert found == [2, "wal"]
 
 
 def test_requests_at_a_time_share_a_commit(outbox: Outbox) -> None:
     """While one commits, the others gather."""
-    holds, held = threading.Event(), threading.Event()
-
-    def hold(_: object) -> None:
-        held.set()
-        assert holds.wait(20)
-
     with ThreadPoolExecutor(32) as senders:
-        blocked = outbox._writer.do(hold)
-        assert held.wait(20)
-        before = outbox._writer.commits
-        answers = [senders.submit(outbox.accept, entry()) for _ in range(32)]
-        until(lambda: len(outbox._wishes._things) == 32, "all of them wait")
-        holds.set()
+        with held(outbox):
+            before = outbox._queue.commits
+            answers = [senders.submit(outbox.accept, entry()) for _ in range(32)]
+            until(lambda: len(outbox._queue) == 32, "all of them wait")
         assert all(each.result(20)[1] for each in answers)
-        blocked.result(20)
-    assert outbox._writer.commits == before + 2
+    assert outbox._queue.commits == before + 2
     assert outbox.depth == 32
 
 
 def test_a_repeat_is_not_kept_twice_and_tells_what_became_of_it(outbox: Outbox) -> None:
     made = entry()
     outbox.accept(made)
-    assert outbox.accept(made) == (Fate(made.batch_id, SHIP, 3, "accepted"), False)
+    assert outbox.accept(made) == (BatchStatus(made.batch_id, SHIP, 3, "accepted"), False)
     assert outbox.depth == 1
     decide(outbox, made)
-    assert outbox.accept(made) == (Fate(made.batch_id, SHIP, 3, "stored"), False)
+    assert outbox.accept(made) == (BatchStatus(made.batch_id, SHIP, 3, "stored"), False)
     assert (outbox.depth, outbox.size_bytes) == (0, 0)
 
 
@@ -134,7 +127,7 @@ def test_a_receipt_for_other_content_removes_nothing(outbox: Outbox) -> None:
     outbox.accept(made)
     outbox.decide(made.key, b"that", "rejected", (), lambda: pytest.fail("it is not done with"))
     decide(outbox, entry())  # which comes after it
-    assert outbox.fate(made.batch_id) == Fate(made.batch_id, SHIP, 3, "accepted")
+    assert outbox.status(made.batch_id) == BatchStatus(made.batch_id, SHIP, 3, "accepted")
     assert names(outbox) == [str(made.batch_id)]
 
 
@@ -144,7 +137,7 @@ def test_the_first_word_counts(outbox: Outbox) -> None:
     outbox.accept(made)
     decide(outbox, made)
     decide(outbox, made, "rejected")
-    assert outbox.fate(made.batch_id) == Fate(made.batch_id, SHIP, 3, "stored")
+    assert outbox.status(made.batch_id) == BatchStatus(made.batch_id, SHIP, 3, "stored")
     assert outbox.size_bytes == 0
 
 
@@ -156,7 +149,7 @@ def test_why_a_batch_was_rejected_is_kept(outbox: Outbox, tmp_path: Path) -> Non
     assert done.wait(20)
     outbox.close()
     with an_outbox(tmp_path) as again:
-        assert again.fate(made.batch_id) == Fate(made.batch_id, SHIP, 3, "rejected", problems)
+        assert again.status(made.batch_id) == BatchStatus(made.batch_id, SHIP, 3, "rejected", problems)
 
 
 def test_what_became_of_a_batch_is_known_for_two_days_from_then_on(outbox: Outbox, clock: Clock) -> None:
@@ -168,11 +161,11 @@ def test_what_became_of_a_batch_is_known_for_two_days_from_then_on(outbox: Outbo
     decide(outbox, made)
     clock.us += KEPT_US
     outbox.accept(entry())
-    assert outbox.fate(made.batch_id) is not None
+    assert outbox.status(made.batch_id) is not None
     clock.us += 1
     outbox.accept(entry())
-    assert outbox.fate(made.batch_id) is None
-    assert outbox.fate(waits.batch_id) == Fate(waits.batch_id, SHIP, 3, "accepted"), "never while it waits"
+    assert outbox.status(made.batch_id) is None
+    assert outbox.status(waits.batch_id) == BatchStatus(waits.batch_id, SHIP, 3, "accepted"), "never while it waits"
 
 
 def test_it_is_known_for_how_long_the_oldest_has_been_waiting(outbox: Outbox, clock: Clock) -> None:
@@ -188,16 +181,16 @@ def test_it_is_known_for_how_long_the_oldest_has_been_waiting(outbox: Outbox, cl
 
 def test_many_are_forgotten_little_by_little(outbox: Outbox, clock: Clock) -> None:
     """So that nobody waits for it."""
-    made = [entry() for _ in range(2 * FORGOTTEN_BESIDES)]
+    made = [entry() for _ in range(2 * DELETED_BESIDES)]
     for each in made:
         outbox.accept(each)
         decide(outbox, each)
     clock.us += KEPT_US + 1
     outbox.accept(entry())
-    known = sum(outbox.fate(each.batch_id) is not None for each in made)
-    assert len(made) - known == FORGOTTEN_BESIDES + 1, "more than come in"
+    known = sum(outbox.status(each.batch_id) is not None for each in made)
+    assert len(made) - known == DELETED_BESIDES + 1, "more than come in"
     outbox.accept(entry())
-    assert not any(outbox.fate(each.batch_id) for each in made)
+    assert not any(outbox.status(each.batch_id) for each in made)
 
 
 def test_the_bound_in_bytes_holds_however_many_come_at_once(tmp_path: Path) -> None:
@@ -223,20 +216,19 @@ def test_the_disk_has_to_have_room_for_all_that_is_written_with_a_commit(
     outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Repeats count, though nothing is written of them; where there is no room they are told what became of theirs."""
-    asked, answers, holds = list[int](), [True, False, True], threading.Event()
+    asked, answers = list[int](), [True, False, True]
 
     def has_disk_for(_file: object, _folder: object, size: int) -> bool:
         asked.append(size)
         return answers.pop(0)
 
-    monkeypatch.setattr("ingest_api.outbox.outbox.has_disk_for", has_disk_for)
+    monkeypatch.setattr("ingest_api.outbox.entry_writer.has_disk_for", has_disk_for)
     old, new, another = entry(payload=b"x" * 1000), entry(payload=b"x" * 1000), entry(payload=b"x" * 500)
     outbox.accept(old)
     with ThreadPoolExecutor(4) as senders:
-        outbox._writer.do(lambda _: holds.wait(20))
-        sent = [senders.submit(outbox.accept, each) for each in (new, new, old, another)]
-        until(lambda: len(outbox._wishes._things) == 4, "all of them wait")
-        holds.set()
+        with held(outbox):
+            sent = [senders.submit(outbox.accept, each) for each in (new, new, old, another)]
+            until(lambda: len(outbox._queue) == 4, "all of them wait")
         for each in (sent[0], sent[1], sent[3]):
             with pytest.raises(Unavailable, match=r"disk of .* is full"):
                 each.result(20)
@@ -249,16 +241,15 @@ def test_the_disk_has_to_have_room_for_all_that_is_written_with_a_commit(
 
 def test_of_those_that_come_at_once_under_one_name_the_first_is_kept(outbox: Outbox) -> None:
     """The same again repeats it, other content is a conflict, and what comes with them is kept as ever."""
-    made, holds = entry(content="this"), threading.Event()
+    made = entry(content="this")
     same, other = made, entry(made.batch_id, content="that", payload=b"another")
     besides = [entry() for _ in range(70)]
     with ThreadPoolExecutor(73) as senders:
-        outbox._writer.do(lambda _: holds.wait(20))
-        sent = list[Future[tuple[Fate, bool]]]()
-        for each in (made, same, other, *besides):
-            sent.append(senders.submit(outbox.accept, each))
-            until(lambda: len(outbox._wishes._things) == len(sent), "it waits")
-        holds.set()
+        sent = list[Future[tuple[BatchStatus, bool]]]()
+        with held(outbox):
+            for each in (made, same, other, *besides):
+                sent.append(senders.submit(outbox.accept, each))
+                until(lambda: len(outbox._queue) == len(sent), "it waits")
         assert sent[0].result(20) == (made.accepted, True)
         assert sent[1].result(20) == (made.accepted, False)
         with pytest.raises(Conflict):
@@ -290,17 +281,16 @@ def test_whoever_watches_is_told_once_something_new_waits_and_keeps_nobody_from_
 
 def test_of_the_receipts_that_are_noted_together_for_one_batch_the_first_counts(outbox: Outbox) -> None:
     """Another for the same content is done with, one that was for other content before it is not."""
-    made, stays, holds, done = entry(), entry(), threading.Event(), list[str]()
+    made, stays, done = entry(), entry(), list[str]()
     outbox.accept(made)
     outbox.accept(stays)
-    outbox._writer.do(lambda _: holds.wait(20))
-    for status, digest in (("rejected", b"other"), ("stored", made.digest), ("rejected", made.digest)):
-        outbox.decide(made.key, digest, status, (), lambda told=f"{status} {digest!r}": done.append(told))  # type: ignore[arg-type, misc]  # a literal
-    assert len(outbox._words._things) == 3
-    holds.set()
+    with held(outbox):
+        for status, digest in (("rejected", b"other"), ("stored", made.digest), ("rejected", made.digest)):
+            outbox.decide(made.key, digest, status, (), lambda told=f"{status} {digest!r}": done.append(told))  # type: ignore[arg-type, misc]  # a literal
+        assert len(outbox._queue) == 3
     until(lambda: len(done) == 2, "both are noted")
     assert done == [f"stored {made.digest!r}", f"rejected {made.digest!r}"]
-    assert outbox.fate(made.batch_id) == Fate(made.batch_id, SHIP, 3, "stored")
+    assert outbox.status(made.batch_id) == BatchStatus(made.batch_id, SHIP, 3, "stored")
     assert (outbox.depth, outbox.size_bytes) == (1, stays.size_bytes)
     assert names(outbox) == [str(stays.batch_id)]
 
@@ -309,12 +299,10 @@ def test_numbers_are_those_of_the_file(tmp_path: Path) -> None:
     """By them what waits is read from the disk where it is not in memory."""
     made = [entry() for _ in range(70)]
     with an_outbox(tmp_path) as outbox:
-        holds = threading.Event()
         with ThreadPoolExecutor(70) as senders:
-            outbox._writer.do(lambda _: holds.wait(20))
-            sent = [senders.submit(outbox.accept, each) for each in made]
-            until(lambda: len(outbox._wishes._things) == 70, "all of them wait")
-            holds.set()
+            with held(outbox):
+                sent = [senders.submit(outbox.accept, each) for each in made]
+                until(lambda: len(outbox._queue) == 70, "all of them wait")
             assert all(each.result(20)[1] for each in sent)
         told = outbox.waiting(0, 1000, 1 << 30)
     with an_outbox(tmp_path) as outbox:
@@ -339,27 +327,27 @@ def test_all_who_wait_for_a_batch_are_told(outbox: Outbox) -> None:
     outbox.accept(made)
     outbox.accept(others)
     with ThreadPoolExecutor(32) as waiters:
-        found = [waiters.submit(outbox.decided, made.key, 20) for _ in range(16)]
-        still = [waiters.submit(outbox.decided, others.key, 20) for _ in range(16)]
-        until(lambda: sum(map(len, outbox._waiters.values())) == 32, "all of them wait")
+        found = [waiters.submit(outbox.await_decision, made.key, 20) for _ in range(16)]
+        still = [waiters.submit(outbox.await_decision, others.key, 20) for _ in range(16)]
+        until(lambda: len(outbox._waiters) == 32, "all of them wait")
         decide(outbox, made)
-        assert {each.result(20) for each in found} == {Fate(made.batch_id, SHIP, 3, "stored")}
+        assert {each.result(20) for each in found} == {BatchStatus(made.batch_id, SHIP, 3, "stored")}
         assert not any(each.done() for each in still)
-        outbox.let_go()
-        late = waiters.submit(outbox.decided, others.key, 40)
-        assert {each.result(20) for each in (*still, late)} == {Fate(others.batch_id, SHIP, 3, "accepted")}
-    assert outbox._waiters == {}
+        outbox.stop_waiting()
+        late = waiters.submit(outbox.await_decision, others.key, 40)
+        assert {each.result(20) for each in (*still, late)} == {BatchStatus(others.batch_id, SHIP, 3, "accepted")}
+    assert len(outbox._waiters) == 0
 
 
 def test_waiting_ends_in_time_and_needs_none_where_it_is_decided(outbox: Outbox) -> None:
     made = entry()
     outbox.accept(made)
     with ThreadPoolExecutor(1) as waiter:
-        found = waiter.submit(outbox.decided, made.key, 0.01).result(20)
-    assert found == Fate(made.batch_id, SHIP, 3, "accepted")
+        found = waiter.submit(outbox.await_decision, made.key, 0.01).result(20)
+    assert found == BatchStatus(made.batch_id, SHIP, 3, "accepted")
     decide(outbox, made)
-    assert outbox.decided(made.key, 1e6) == Fate(made.batch_id, SHIP, 3, "stored")
-    assert outbox.decided(entry().key, 1e6) is None
+    assert outbox.await_decision(made.key, 1e6) == BatchStatus(made.batch_id, SHIP, 3, "stored")
+    assert outbox.await_decision(entry().key, 1e6) is None
 
 
 def test_what_waits_is_given_in_order_and_in_parts(outbox: Outbox) -> None:
@@ -373,11 +361,9 @@ def test_what_waits_is_given_in_order_and_in_parts(outbox: Outbox) -> None:
 
 
 def test_a_disk_that_takes_long_can_accept_nothing_now(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ingest_api.outbox.outbox.PROBE_S", 0.01)
-    holds = threading.Event()
-    outbox._writer.do(lambda _: holds.wait(20))
-    assert not outbox.can_accept()
-    holds.set()
+    monkeypatch.setattr("ingest_api.outbox.outbox.WRITE_TEST_S", 0.01)
+    with held(outbox):
+        assert not outbox.can_accept()
     until(outbox.can_accept, "it can again")
 
 
@@ -385,7 +371,7 @@ def test_after_its_end_nobody_waits_for_ever(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path, ROOM)
     outbox.close()
     with pytest.raises(Unavailable, match="closed"):
-        outbox._writer.do(lambda _: None).result(20)
+        outbox._queue.call(lambda _: None).result(20)
 
 
 def test_two_gateways_cannot_share_one(outbox: Outbox, tmp_path: Path) -> None:
@@ -401,7 +387,7 @@ def test_what_fails_takes_nothing_with_it(outbox: Outbox) -> None:
         raise RuntimeError("a fault of ours")
 
     with pytest.raises(RuntimeError, match="ours"):
-        outbox._writer.do(broken).result(20)
+        outbox._queue.call(broken).result(20)
     assert outbox.accept(entry())[1]
 
 
@@ -409,27 +395,21 @@ def test_what_finds_no_room_keeps_no_receipt_from_being_noted(outbox: Outbox, mo
     """Though they are committed together: what is taken out makes room, else a full disk would stay full."""
     made, new = entry(), entry()
     outbox.accept(made)
-    held, holds, noted = threading.Event(), threading.Event(), threading.Event()
-
-    def hold(_: object) -> None:
-        held.set()
-        assert holds.wait(20)
+    noted = threading.Event()
 
     def full(*_: object) -> None:
         raise Unavailable("database or disk is full")
 
-    monkeypatch.setattr(outbox, "_put", full)
+    monkeypatch.setattr(outbox._entries, "_insert", full)
     with ThreadPoolExecutor(1) as sender:
-        outbox._writer.do(hold)
-        assert held.wait(20)
-        sent = sender.submit(outbox.accept, new)
-        until(outbox._writer._tasks.qsize, "it is on its way")
-        outbox.decide(made.key, made.digest, "stored", (), noted.set)
-        holds.set()
+        with held(outbox):
+            sent = sender.submit(outbox.accept, new)
+            until(lambda: len(outbox._queue) == 1, "it is on its way")
+            outbox.decide(made.key, made.digest, "stored", (), noted.set)
         with pytest.raises(Unavailable, match="disk is full"):
             sent.result(20)
     assert noted.wait(20)
-    assert (outbox.depth, outbox.fate(new.batch_id)) == (0, None)
+    assert (outbox.depth, outbox.status(new.batch_id)) == (0, None)
 
 
 def test_a_fault_in_what_follows_a_receipt_does_not_end_the_thread_that_writes(
@@ -460,7 +440,7 @@ def test_where_a_receipt_cannot_be_noted_the_batch_goes_on_waiting(
 
         patched.setattr(SqliteFile, "transaction", transaction)
         outbox.decide(made.key, made.digest, "stored", (), lambda: pytest.fail("it is not durable"))
-        until(lambda: "cannot be noted" in caplog.text, "the log says so")
+        until(lambda: "cannot be written" in caplog.text, "the log says so")
     assert names(outbox) == [str(made.batch_id)]
     decide(outbox, made)
     assert names(outbox) == []

@@ -56,7 +56,7 @@ made = fill()
 assert outbox.depth == len(made), (outbox.depth, len(made))
 for each in made[1:]:
     decide(outbox, each)
-    assert outbox.fate(each.batch_id).status == "stored"
+    assert outbox.status(each.batch_id).status == "stored"
 again = fill()
 print(len(made), len(again), outbox.depth, made[0].batch_id)
 outbox.close()
@@ -151,7 +151,7 @@ def test_a_disk_that_is_full_in_the_midst_of_a_commit_keeps_nothing_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where looking beforehand was not enough: SQLite's own error, and not half of a batch."""
-    monkeypatch.setattr("ingest_api.outbox.outbox.has_disk_for", lambda *_: True)
+    monkeypatch.setattr("ingest_api.outbox.entry_writer.has_disk_for", lambda *_: True)
     with tmpfs(tmp_path / "disk", f"size={DISK_BYTES}") as disk:
         with an_outbox(disk) as outbox:
             made = fill(outbox)

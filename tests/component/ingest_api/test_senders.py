@@ -8,11 +8,11 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from ingest_api.outbox.batch_status import BatchKey, Fate
 from ingest_api.outbox.capacity import QuotaFull
+from ingest_api.outbox.entry import ENTRY_BYTES, MAX_ENTRY_BYTES, Entry, WaitingEntry
 from ingest_api.outbox.file import FILE_NAME
-from ingest_api.outbox.outbox import ENTRY_BYTES, LARGEST_BYTES, Entry, Outbox
-from ingest_api.outbox.recent_entries import Waiting
+from ingest_api.outbox.outbox import Outbox
+from shared.contract.status import BatchKey, BatchStatus
 from shared.domain.errors import Conflict, Problem, Unavailable
 from shared.http.tokens import EVERYTHING, Access
 from tests.support.outbox import SHIP, an_outbox, decide, entry
@@ -79,7 +79,7 @@ def test_quota_can_be_set_and_has_room_for_one_batch_in_any_case(tmp_path: Path)
     with an_outbox(tmp_path / "larger", ROOM, max_sender_bytes=15 * (SIZE + ENTRY_BYTES)) as outbox:
         assert len(fill(outbox)) == 15
     with an_outbox(tmp_path / "smaller", ROOM, max_sender_bytes=1) as outbox:
-        largest = entry(payload=b"x" * (LARGEST_BYTES - ENTRY_BYTES))
+        largest = entry(payload=b"x" * (MAX_ENTRY_BYTES - ENTRY_BYTES))
         assert outbox.accept(largest)[1]
         with pytest.raises(QuotaFull):
             outbox.accept(entry())
@@ -114,9 +114,9 @@ def test_batch_id_of_a_ship_that_the_sender_may_not_send_for_is_free(tmp_path: P
         decide(outbox, theirs)
         assert [each.key for each in outbox.waiting(0, 9, 1 << 30)] == [ours.key]
     with an_outbox(tmp_path) as outbox:
-        assert outbox.fate(ours.batch_id, OURS) == ours.accepted
-        assert outbox.fate(ours.batch_id, OTHERS) == Fate(ours.batch_id, SHIP + 2, 3, "stored")
-        assert outbox.fate(ours.batch_id, Access("ingest", frozenset({SHIP + 3}))) is None
+        assert outbox.status(ours.batch_id, OURS) == ours.accepted
+        assert outbox.status(ours.batch_id, OTHERS) == BatchStatus(ours.batch_id, SHIP + 2, 3, "stored")
+        assert outbox.status(ours.batch_id, Access("ingest", frozenset({SHIP + 3}))) is None
         decide(outbox, ours, "rejected")
         assert outbox.depth == 0
 
@@ -138,8 +138,8 @@ def test_receipt_counts_for_its_ship_only(outbox: Outbox) -> None:
     for ship in (SHIP + 1, -1):
         outbox.decide(BatchKey(ship, str(made.batch_id)), made.digest, "stored", (), done.set)
     assert done.wait(20)
-    outbox._writer.do(lambda _: None).result(20)
-    assert (outbox.depth, outbox.fate(made.batch_id)) == (1, made.accepted)
+    outbox._queue.call(lambda _: None).result(20)
+    assert (outbox.depth, outbox.status(made.batch_id)) == (1, made.accepted)
 
 
 def test_who_waits_for_a_batch_is_told_of_its_own_ships_only(outbox: Outbox) -> None:
@@ -148,13 +148,13 @@ def test_who_waits_for_a_batch_is_told_of_its_own_ships_only(outbox: Outbox) -> 
     outbox.accept(ours)
     outbox.accept(theirs)
     with ThreadPoolExecutor(2) as waiters:
-        our_wait, their_wait = (waiters.submit(outbox.decided, each.key, 20) for each in (ours, theirs))
+        our_wait, their_wait = (waiters.submit(outbox.await_decision, each.key, 20) for each in (ours, theirs))
         until(lambda: len(outbox._waiters) == 2, "both wait")
         decide(outbox, theirs)
-        assert their_wait.result(20) == Fate(ours.batch_id, SHIP + 2, 3, "stored")
+        assert their_wait.result(20) == BatchStatus(ours.batch_id, SHIP + 2, 3, "stored")
         assert not our_wait.done()
         decide(outbox, ours)
-        assert our_wait.result(20) == Fate(ours.batch_id, SHIP, 3, "stored")
+        assert our_wait.result(20) == BatchStatus(ours.batch_id, SHIP, 3, "stored")
 
 
 def test_a_file_of_the_version_before_is_brought_up_to_date(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_a_file_of_the_version_before_is_brought_up_to_date(tmp_path: Path) -> N
     connection.executescript(Path(__file__).with_name("outbox_version_1.sql").read_text("utf-8"))
     connection.execute("PRAGMA user_version=1")
     connection.close()
-    names, waiting = [UUID(int=number) for number in range(6)], list[Waiting]()
+    names, waiting = [UUID(int=number) for number in range(6)], list[WaitingEntry]()
     for _ in range(2):
         with an_outbox(tmp_path) as outbox:
             waiting = outbox.waiting(0, 9, 1 << 30)
@@ -172,14 +172,14 @@ def test_a_file_of_the_version_before_is_brought_up_to_date(tmp_path: Path) -> N
                 (number, ship, names[number], bytes([number]) * 32) for number, ship in ((2, 8), (3, 7), (4, 7))
             ]
             assert all(str(names[each.number]).encode() in each.payload for each in waiting)
-            assert outbox.fate(names[1]) == Fate(names[1], 7, 1, "stored")
-            assert outbox.fate(names[3]) == Fate(names[3], 7, 3, "accepted")
+            assert outbox.status(names[1]) == BatchStatus(names[1], 7, 1, "stored")
+            assert outbox.status(names[3]) == BatchStatus(names[3], 7, 3, "accepted")
             problems = (Problem("data[0].value", "is odd"),)
-            assert outbox.fate(names[5]) == Fate(names[5], 8, 5, "rejected", problems)
+            assert outbox.status(names[5]) == BatchStatus(names[5], 8, 5, "rejected", problems)
             sizes = {each.ship: 0 for each in waiting}
             for each in waiting:
                 sizes[each.ship] += len(each.payload) + ENTRY_BYTES
-            assert outbox._usage._of_sender == {f"ship {ship}": size for ship, size in sizes.items()}
+            assert outbox._usage._by_sender == {f"ship {ship}": size for ship, size in sizes.items()}
     with an_outbox(tmp_path) as outbox:
         assert outbox.accept(entry(names[1], ship=SHIP + 2, access=OTHERS))[1]
         for each in waiting:

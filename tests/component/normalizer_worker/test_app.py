@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
-from normalizer_worker.ledger.dead_letters import DeadLetter, DeadLetters
+from normalizer_worker.ledger.dead_letter import DeadLetter
+from normalizer_worker.ledger.dead_letters import DeadLetters
 from normalizer_worker.routes import routes
 from shared.domain.errors import InvalidInput, Problem
 from shared.http.app import make_app

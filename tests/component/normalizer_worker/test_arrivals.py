@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from normalizer_worker.ledger.first_seen import FILE_NAME, FORGOTTEN_BESIDES, KEPT_US, Arrivals, arrival_key
+from normalizer_worker.ledger.first_seen import DELETED_BESIDES, FILE_NAME, KEPT_US, FirstSeenTimes, first_seen_key
 from shared.domain.errors import Unavailable
 from shared.domain.timestamps import US_PER_S
 
@@ -29,26 +29,26 @@ def rows(folder: Path) -> int:
 
 
 def test_the_first_moment_counts_for_every_repeat(tmp_path: Path) -> None:
-    arrivals = Arrivals(tmp_path)
+    arrivals = FirstSeenTimes(tmp_path)
     assert arrivals.first([(b"a", 5), (b"b", 6), (b"a", 7)]) == [5, 6, 5]
     arrivals.close()
-    again = Arrivals(tmp_path)
+    again = FirstSeenTimes(tmp_path)
     assert again.first([(b"a", 8), (b"c", 9)]) == [5, 9]
     again.close()
 
 
 def test_another_ship_batch_or_content_is_another_arrival() -> None:
     keys = [
-        arrival_key(*of)
+        first_seen_key(*of)
         for of in [(1, ONE, b"a"), (2, ONE, b"a"), (1, OTHER, b"a"), (1, ONE, b"b"), (1, ONE, b""), (11, ONE, b"")]
     ]
     assert len(set(keys)) == len(keys)
-    assert arrival_key(1, ONE, b"a") == keys[0]
+    assert first_seen_key(1, ONE, b"a") == keys[0]
 
 
 def test_it_is_remembered_for_more_than_a_day_and_then_forgotten(tmp_path: Path) -> None:
     clock = Clock()
-    arrivals = Arrivals(tmp_path, clock)
+    arrivals = FirstSeenTimes(tmp_path, clock)
     arrivals.first([(b"a", 1)])
     clock.now_us += DAY_US
     assert arrivals.first([(b"a", 2)]) == [1]
@@ -62,11 +62,11 @@ def test_it_is_remembered_for_more_than_a_day_and_then_forgotten(tmp_path: Path)
 def test_a_file_that_has_grown_shrinks_as_fast(tmp_path: Path) -> None:
     """A little with every load: none of them pays for a whole day."""
     clock = Clock()
-    arrivals = Arrivals(tmp_path, clock)
+    arrivals = FirstSeenTimes(tmp_path, clock)
     arrivals.first([(b"%d" % i, i) for i in range(1000)])
     clock.now_us += KEPT_US + 1
     arrivals.first([(b"new", 1)])
-    assert rows(tmp_path) == 1000 - FORGOTTEN_BESIDES
+    assert rows(tmp_path) == 1000 - DELETED_BESIDES
     for i in range(9):
         arrivals.first([(b"new %d" % i, 1)])
     assert rows(tmp_path) == 10
@@ -74,7 +74,7 @@ def test_a_file_that_has_grown_shrinks_as_fast(tmp_path: Path) -> None:
 
 
 def test_a_file_in_use_makes_it_unavailable_and_remembers_nothing(tmp_path: Path) -> None:
-    arrivals = Arrivals(tmp_path)
+    arrivals = FirstSeenTimes(tmp_path)
     arrivals._file.connection().execute("PRAGMA busy_timeout=50")
     other = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")

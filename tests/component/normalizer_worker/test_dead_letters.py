@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from normalizer_worker.ledger.dead_letter import MAX_PAYLOAD_BYTES, DeadLetter
 from normalizer_worker.ledger.dead_letters import (
     _NEWEST,
     FILE_NAME,
     LETTER_BYTES,
-    MAX_PAYLOAD_BYTES,
     OLD_AT_ONCE,
     Bounds,
-    DeadLetter,
     DeadLetters,
     _row,
 )

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from normalizer_worker.ledger import letter_queue
 from normalizer_worker.ledger.dead_letters import DeadLetters
-from normalizer_worker.ledger.first_seen import Arrivals
+from normalizer_worker.ledger.first_seen import FirstSeenTimes
 from normalizer_worker.metrics import WorkerMetrics
 from normalizer_worker.recorder import Recorder
 from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
@@ -33,8 +33,8 @@ def test_a_full_disk_of_dead_letters_stops_no_good_message(
 ) -> None:
     monkeypatch.setattr(letter_queue, "RETRY_S", 0.0)
     letters, store, bench = DeadLetters(disk), SqliteStore(tmp_path), Bench()
-    arrivals, worker_metrics = Arrivals(tmp_path), WorkerMetrics(CollectorRegistry())
-    worker = Worker(bench.connect, Recorder(store, DEFAULT_MAX_GAP_US), letters, arrivals, worker_metrics)
+    arrivals, metrics = FirstSeenTimes(tmp_path), WorkerMetrics(CollectorRegistry())
+    worker = Worker(bench.connect, Recorder(store, DEFAULT_MAX_GAP_US), letters, arrivals, metrics)
     ballast = fill_up(disk)
     for mid in range(1, 401, 2):
         bad = {"batch_id": str(uuid.uuid4()), "data": "x" * 20_000, "mid": mid}

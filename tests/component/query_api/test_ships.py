@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from query_api.metrics import store_errors
 from query_api.routes import ships
+from shared.contract.acceptance import MAX_AHEAD_US
 from shared.domain.readings import Readings
 from shared.domain.slots import Slots
 from shared.http.app import make_app
@@ -25,11 +26,13 @@ NOW_US = START_US + 20 * MINUTE_US
 class Ask:
     """GETs what is told at a moment."""
 
-    def __init__(self, store: SqliteStore) -> None:
+    def __init__(self, store: SqliteStore, max_ahead_us: int = MAX_AHEAD_US) -> None:
         self.store = store
         self.now_us = NOW_US
         app = make_app(
-            ships.routes(store, store_errors(CollectorRegistry()), now_us=lambda: self.now_us),
+            ships.routes(
+                store, store_errors(CollectorRegistry()), now_us=lambda: self.now_us, max_ahead_us=max_ahead_us
+            ),
             access=anybody,
         )
         self.client: FlaskClient = app.test_client()
@@ -90,6 +93,14 @@ def test_a_stamp_in_the_future_is_told_and_changes_nothing_else(ask: Ask) -> Non
         "whole_share": None,
         "silent_for": None,
     }
+
+
+def test_what_clocks_may_be_ahead_by_is_for_the_setting_to_say(ask: Ask) -> None:
+    ask.put([(1, NOW_US + minutes * MINUTE_US, 6.0, False, 0) for minutes in (0, 10, 40)])
+    ask.put(slots_of((1, 1, 1.0, 900.0, False)))
+    assert ask("/ships/1")["last_reading"] == "2018-08-24T00:30:00Z"
+    assert Ask(ask.store, 5 * MINUTE_US)("/ships/1")["last_reading"] == "2018-08-24T00:20:00Z"
+    assert Ask(ask.store, 60 * MINUTE_US)("/ships/1")["last_reading"] == "2018-08-24T01:00:00Z"
 
 
 def test_energy_is_that_of_whole_slots_up_to_the_present_one(ask: Ask) -> None:

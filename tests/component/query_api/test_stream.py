@@ -36,7 +36,7 @@ class Hearing:
 
     def __init__(self, folder: Path) -> None:
         self.store, self.registry = SqliteStore(folder), CollectorRegistry()
-        pace = Pace(max_streams=2, poll_s=0.01, retry_store_s=0.01, heartbeat_s=600)
+        pace = Pace(max_streams=3, max_client_streams=2, poll_s=0.01, retry_store_s=0.01, heartbeat_s=600)
         self.streams = Streams(
             self.store, store_errors(self.registry), self.registry, pace=pace, now_us=lambda: self.now_us
         )
@@ -166,14 +166,29 @@ def test_while_nothing_changes_there_is_a_word_now_and_then(hearing: Hearing) ->
 
 def test_there_is_room_for_some_and_for_others_when_they_have_gone(hearing: Hearing) -> None:
     """The others are told when to come again; who is gone makes room without a word being said to it."""
-    listening = [hearing.open() for _ in range(2)]
-    refused = hearing.open()
+    listening = [hearing.open(X_Real_IP=f"198.51.100.{i}") for i in range(3)]
+    refused = hearing.open(X_Real_IP="198.51.100.3")
     assert (refused.status, refused.headers["Retry-After"]) == (503, "10")
     assert json.loads(refused.read())["status"] == 503
     for each in listening:
         each.close()
-    until(lambda: hearing.listeners() == 0, "both are known to have gone")
+    until(lambda: hearing.listeners() == 0, "all are known to have gone")
     assert hearing.open().status == 200
+
+
+@pytest.mark.parametrize("has_tokens", [False, True])
+def test_one_client_leaves_others_room(hearing: Hearing, *, has_tokens: bool) -> None:
+    """A client is a token, whatever its address; without tokens, an address, which the edge names."""
+    hearing.tokens[:] = [token("ana", "read"), token("bob", "read")] if has_tokens else []
+    ana, bob = [bearer(name) for name in ("ana", "bob")] if has_tokens else [{}, {"X_Real_IP": "198.51.100.7"}]
+    mine = [hearing.open(**ana) for _ in range(2)]
+    refused = hearing.open(**ana, **({"X_Real_IP": "198.51.100.8"} if has_tokens else {}))
+    assert (refused.status, refused.headers["Retry-After"]) == (503, "10")
+    assert hearing.open(**bob).status == 200
+    for each in mine:
+        each.close()
+    until(lambda: hearing.listeners() == 1, "they are known to have gone")
+    assert hearing.open(**ana).status == 200
 
 
 def test_a_question_for_the_headers_takes_no_room(hearing: Hearing) -> None:
@@ -230,6 +245,15 @@ def test_a_slot_in_the_future_silences_nobody(hearing: Hearing) -> None:
     assert [data["value"] for _, data, _ in events(response, 2)] == [4, 3]
     hearing.now_us += (DAY_S + SLOT_S) * US_PER_S
     assert [data["value"] for _, data, _ in events(response, 1)] == [9]
+    response.close()
+
+
+def test_slots_as_far_ahead_as_clocks_may_be_count(hearing: Hearing) -> None:
+    """So far is for the setting to say: the last slot, from which a day is told, is one of those."""
+    hearing.now_us, hearing.streams._max_ahead_us = START_US, DAY_S * US_PER_S
+    put(hearing.store, slots_of((1, -1, 1.0, 900.0, False), (1, 95, 2.0, 900.0, True)))
+    response = hearing.open()
+    assert [data["value"] for _, data, _ in events(response, 1)] == [2]
     response.close()
 
 

@@ -16,7 +16,8 @@ _COST = """
 import sys, time
 from pathlib import Path
 from uuid import UUID
-from shared.contract.batch import MAX_BYTES, receive
+from shared.contract.limits import MAX_BODY_BYTES
+from shared.contract.batch import receive
 from shared.domain.errors import InvalidInput
 from shared.contract.acceptance import Rules
 from tests.support.decoding import NOW_US
@@ -34,7 +35,7 @@ def kib(name):
 
 take(b'{"spaceship_id":1}')
 body = heavy_body(sys.argv[1])
-assert len(body) <= MAX_BYTES, len(body)
+assert len(body) <= MAX_BODY_BYTES, len(body)
 Path("/proc/self/clear_refs").write_text("5")  # the peak begins here
 before, began_s = kib("VmRSS"), time.process_time()
 assert take(body)

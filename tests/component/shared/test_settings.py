@@ -80,6 +80,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
     assert ingest.allow_negative
     assert worker.allow_negative
     assert worker.max_gap_s == 900
+    assert query.max_ahead_us == 0
     assert ingest.rules == worker.rules == Rules(True, 900_000_000, 0, moment_us("2019-01-05T04:37:00Z"))
 
 

@@ -17,7 +17,7 @@ AREA = 20_000
 """Steps after which a ship begins anew at its first: what there is to compare stays bounded."""
 REMEMBERED = 60
 LARGE, LARGE_SHARE = 3_000, 0.003
-Fate = Literal["stored", "rejected", "refused", "unknown"]
+Outcome = Literal["stored", "rejected", "refused", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Batch:
         batch_id: None where it has none.
         sent_at_us: what it says; None where it says nothing.
         order: what counts as its `sent_at`: that, or where it has none the place in the order of its sender.
-        fate: what has to become of it; `unknown`, where nobody is told.
+        outcome: what has to become of it; `unknown`, where nobody is told.
         payload: as it is sent.
         kind: why it was made.
 
@@ -43,7 +43,7 @@ class Batch:
     batch_id: str | None
     sent_at_us: int | None
     order: int
-    fate: Fate = "stored"
+    outcome: Outcome = "stored"
     payload: bytes = b""
     kind: str = "new"
 
@@ -169,17 +169,17 @@ class Author:
     def _negative(self, batch: Batch) -> Batch:
         """Over HTTP it is accepted: under chaos the gateway takes negative values, and the worker does not."""
         data = (*batch.data, (batch.data[0][0] + 1, -1.0))
-        return replace(batch, data=data, fate="rejected").written()
+        return replace(batch, data=data, outcome="rejected").written()
 
     def _bad_member(self, batch: Batch) -> Batch:
         members: list[dict[str, Any]] = [{"units": "W"}, {"data": "none"}, {"data": [{"datetime": "now", "value": 1}]}]
         member = self._rng.choice(members)
-        return replace(batch, fate="refused" if self._http else "rejected").written(**member)
+        return replace(batch, outcome="refused" if self._http else "rejected").written(**member)
 
     def _conflict(self, batch: Batch) -> Batch:
         """Use the name of another one: any that this author remembers is known to be accepted."""
         known = self._rng.choice(self._recent)
-        return replace(batch, batch_id=known.batch_id, fate="refused", kind="conflict").written()
+        return replace(batch, batch_id=known.batch_id, outcome="refused", kind="conflict").written()
 
     def _unreadable(self, batch: Batch) -> Batch:
-        return replace(batch, payload=batch.written().payload[:-1], fate="refused" if self._http else "unknown")
+        return replace(batch, payload=batch.written().payload[:-1], outcome="refused" if self._http else "unknown")

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple, Protocol
 
 import urllib3
 
-from normalizer_worker.ledger.dead_letters import MAX_PAYLOAD_BYTES, DeadLetters
+from normalizer_worker.ledger.dead_letter import MAX_PAYLOAD_BYTES
+from normalizer_worker.ledger.dead_letters import DeadLetters
 from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
 from shared.domain.slots import SLOT_S, Window
 from shared.domain.timestamps import US_PER_S, iso
@@ -92,7 +93,7 @@ class Checker:
         self._kinds: Counter[str] = Counter()
 
     def check(self, query_url: str) -> dict[str, int]:
-        """Compare everything but the fates of single batches; give how many readings and slots there should be."""
+        """Compare everything but the outcomes of single batches; give how many readings and slots there should be."""
         promised = self._ledger.readings()
         readings = {key: each for own in promised.values() for key, each in reference.counting(own).items()}
         self._check_readings(readings)
@@ -182,8 +183,8 @@ def check_batches(ledger: Ledger, gateway_url: str, names: list[str]) -> None:
     with urllib3.PoolManager(retries=False) as http:
         for name in names:
             answer = http.request("GET", f"{gateway_url}/batches/{name}", timeout=10)
-            if answer.status != 200 or answer.json()["status"] != ledger.fates[name]:
-                ledger.differs(f"GET /batches/{name}: {answer.status} {answer.data!r}, not {ledger.fates[name]}")
+            if answer.status != 200 or answer.json()["status"] != ledger.outcomes[name]:
+                ledger.differs(f"GET /batches/{name}: {answer.status} {answer.data!r}, not {ledger.outcomes[name]}")
 
 
 def _windows(slots: Mapping[Key, Slot]) -> Iterator[tuple[int, int] | None]:

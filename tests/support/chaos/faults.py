@@ -8,11 +8,11 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ingest_api.delivery.dispatcher import Dispatcher
 from ingest_api.delivery.mqtt_link import Link
-from ingest_api.outbox.batch_status import BatchKey
-from normalizer_worker.ledger.first_seen import Arrivals
+from ingest_api.delivery.publisher import Publisher
+from normalizer_worker.ledger.first_seen import FirstSeenTimes
 from normalizer_worker.worker import Source, Worker
+from shared.contract.status import BatchKey
 
 
 def acknowledge_first() -> None:
@@ -31,7 +31,7 @@ def acknowledge_first() -> None:
 
 def gone_at_puback() -> None:
     """Have the gateway take a batch out of its outbox when the broker confirms it."""
-    publish, tell = Link.publish, Link._tell
+    publish, report = Link.publish, Link._report
     correlations: dict[BatchKey, bytes] = {}
 
     def remembering(self: Link, key: BatchKey, topic: str, payload: bytes, correlation: bytes) -> None:
@@ -40,21 +40,21 @@ def gone_at_puback() -> None:
 
     def believing(self: Link, key: BatchKey, code: Any) -> None:
         listener = self._listener
-        if not code.value and isinstance(listener, Dispatcher):
-            done: Callable[[], None] = lambda: listener._done_with(key)  # noqa: E731
+        if not code.value and isinstance(listener, Publisher):
+            done: Callable[[], None] = lambda: listener.done(key)  # noqa: E731
             listener._outbox.decide(key, correlations[key], "stored", (), done)
-        tell(self, key, code)
+        report(self, key, code)
 
-    Link.publish, Link._tell = remembering, believing  # type: ignore[method-assign]  # it is replaced on purpose
+    Link.publish, Link._report = remembering, believing  # type: ignore[method-assign]  # it is replaced on purpose
 
 
 def repeats_are_new() -> None:
     """Have the worker take an older repeat without `sent_at` for a new batch: it undoes corrections."""
 
-    def first(_self: Arrivals, arrivals: Sequence[tuple[bytes, int]]) -> list[int]:
+    def first(_self: FirstSeenTimes, arrivals: Sequence[tuple[bytes, int]]) -> list[int]:
         return [counts_us for _, counts_us in arrivals]
 
-    Arrivals.first = first  # type: ignore[assignment,method-assign]  # it is replaced on purpose
+    FirstSeenTimes.first = first  # type: ignore[assignment,method-assign]  # it is replaced on purpose
 
 
 FAULTS: dict[str, Callable[[], None]] = {

@@ -23,7 +23,7 @@ class Ledger:
     def __init__(self, journal: Path) -> None:
         """Begin a journal."""
         self.counts: Counter[str] = Counter()
-        self.fates: dict[str, str] = {}
+        self.outcomes: dict[str, str] = {}
         """What has to have become of the batches that came over HTTP, by their names."""
         self.rejected: set[str] = set()
         """The names of batches that may be dead letters."""
@@ -46,13 +46,13 @@ class Ledger:
     def sending(self, batch: Batch, over: str, sender: str) -> None:
         """Note that a batch is about to be sent for the first time."""
         payload = batch.payload.decode()
-        self.note("send", sender=sender, over=over, kind=batch.kind, fate=batch.fate, payload=payload)
+        self.note("send", sender=sender, over=over, kind=batch.kind, outcome=batch.outcome, payload=payload)
         with self._lock:
             self.counts["sent"] += 1
             self.counts[f"sent, {batch.kind}"] += 1
-            if batch.fate == "unknown":
+            if batch.outcome == "unknown":
                 self.unreadable.add(batch.payload)
-            elif batch.fate == "rejected" and batch.batch_id:
+            elif batch.outcome == "rejected" and batch.batch_id:
                 self.rejected.add(batch.batch_id)
 
     def promised(self, batch: Batch, name: str, over: str) -> None:
@@ -60,11 +60,11 @@ class Ledger:
         self.note("promise", batch_id=name, over=over)
         with self._lock:
             if over == "HTTP":
-                self.fates[name] = batch.fate
-            self.counts["rejected" if batch.fate == "rejected" else "accepted"] += 1
-            if batch.fate == "rejected":
+                self.outcomes[name] = batch.outcome
+            self.counts["rejected" if batch.outcome == "rejected" else "accepted"] += 1
+            if batch.outcome == "rejected":
                 self.told.add(name)
-            if batch.fate == "stored":
+            if batch.outcome == "stored":
                 own = self._readings.setdefault(batch.ship, [])
                 own += batch.readings()
                 self.counts["readings"] += len(batch.data)

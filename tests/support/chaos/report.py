@@ -50,17 +50,17 @@ class Report:
     def as_text(self) -> str:
         """Write it for people."""
         counts, storm_s = self.counts, max(self.storm_s, 1)
-        fates = [counts[fate] for fate in ("accepted", "rejected", "refused")]
+        outcomes = [counts[outcome] for outcome in ("accepted", "rejected", "refused")]
         rows: list[tuple[str, Any]] = [
             ("seed, store", f"{self.seed}, {self.store}" + (f", with the fault {self.fault}" if self.fault else "")),
             ("killing and halting", f"{self.storm_s:.0f} s of {self.all_s:.0f} s; compared {_times(self.rounds)}"),
             ("killed (SIGKILL)", _by_process(self.kills)),
             ("halted (SIGSTOP)", _by_process(self.stops)),
             ("batches sent", f"{counts['sent']:,}, {counts['sent'] / storm_s:.0f} a second"),
-            ("  accepted: 201, 202, receipt", f"{fates[0]:,}"),
-            ("  rejected by the worker", f"{fates[1]:,}, as they should be"),
-            ("  refused: 409, 422", f"{fates[2]:,}, as they should be"),
-            ("  sent without asking for a word", f"{counts['sent'] - sum(fates):,}"),
+            ("  accepted: 201, 202, receipt", f"{outcomes[0]:,}"),
+            ("  rejected by the worker", f"{outcomes[1]:,}, as they should be"),
+            ("  refused: 409, 422", f"{outcomes[2]:,}, as they should be"),
+            ("  sent without asking for a word", f"{counts['sent'] - sum(outcomes):,}"),
             (
                 "POSTs made again",
                 f"{counts['without an answer']:,} unanswered, {counts['answered 503']:,} at 503",

@@ -131,7 +131,7 @@ class Run:
 
     def _compare(self) -> None:
         scene, ledger = self._scene, self._ledger
-        names = sorted(ledger.fates)
+        names = sorted(ledger.outcomes)
         names = random.Random(self._options.seed).sample(names, min(len(names), ASKED))
         check_batches(ledger, scene.gateway_url, names)
         if not self._await(lambda: _asked(f"{scene.query_url}/readyz") is not None, START_S):

@@ -94,15 +94,15 @@ class HttpClient:
 
     def _judge(self, batch: Batch, answer: urllib3.BaseHTTPResponse) -> None:
         told = answer.json()
-        if batch.fate == "refused":
+        if batch.outcome == "refused":
             if answer.status not in REFUSALS or (answer.status == 409) != (batch.kind == "conflict"):
                 self._wrong(batch, answer)
             self._ledger.refused(batch)
             return
-        is_rejected = batch.fate == "rejected" and answer.status == 422
+        is_rejected = batch.outcome == "rejected" and answer.status == 422
         name = batch.batch_id if is_rejected else told.get("batch_id")
         if not (is_rejected or (answer.status in {201, 202} and told["readings"] == len(batch.data))) or (
-            name is None or name != (batch.batch_id or name) or (answer.status == 201 and batch.fate != "stored")
+            name is None or name != (batch.batch_id or name) or (answer.status == 201 and batch.outcome != "stored")
         ):
             self._wrong(batch, answer)
             return
@@ -113,7 +113,7 @@ class HttpClient:
         self._ledger.promised(batch, name, "HTTP")
 
     def _wrong(self, batch: Batch, answer: urllib3.BaseHTTPResponse) -> None:
-        self._ledger.differs(f"{answer.status} {answer.data!r} for what should be {batch.fate}: {batch.payload!r}")
+        self._ledger.differs(f"{answer.status} {answer.data!r} for what should be {batch.outcome}: {batch.payload!r}")
 
 
 @dataclass
@@ -191,7 +191,7 @@ class MqttShip:
         if batch.batch_id in self._under_way:
             return
         self._ledger.sending(batch, "MQTT", self.name)
-        if batch.fate == "unknown" or batch.batch_id is None:
+        if batch.outcome == "unknown" or batch.batch_id is None:
             client.publish(readings_topic(self.ship), batch.payload, qos=1)
             return
         properties = None
@@ -224,11 +224,11 @@ class MqttShip:
         if each is not None:
             self._ledger.recovery.stored()
             self._ledger.promised(each.batch, told["batch_id"], "MQTT")
-            if batch.fate == "stored" and self._rng.random() < ASKED_SHARE:
+            if batch.outcome == "stored" and self._rng.random() < ASKED_SHARE:
                 self._asker.look(batch)
 
     def _expected(self, batch: Batch) -> dict[str, Any]:
-        is_stored = batch.fate == "stored"
+        is_stored = batch.outcome == "stored"
         return {
             "batch_id": batch.batch_id,
             "spaceship_id": self.ship,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ingest_api.delivery.mqtt_link import Link, LinkRefused
-from ingest_api.outbox.batch_status import BatchKey
+from shared.contract.status import BatchKey
 from shared.domain.errors import Unavailable
 from tests.support.outbox import Ear
 from tests.support.servers import HOST, free_port

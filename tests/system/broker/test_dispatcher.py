@@ -13,8 +13,10 @@ from prometheus_client import CollectorRegistry
 
 from ingest_api.delivery import dispatcher as dispatcher_module
 from ingest_api.delivery import in_flight, mqtt_link
+from ingest_api.delivery import publisher as publisher_module
 from ingest_api.delivery.dispatcher import Dispatcher
 from ingest_api.delivery.in_flight import AGAIN_S, LATEST_S, MAX_BATCHES, SHIP_BATCHES
+from ingest_api.delivery.publisher import Publisher
 from ingest_api.http.routes import routes
 from ingest_api.metrics import IngestMetrics
 from ingest_api.outbox.outbox import Outbox
@@ -49,10 +51,16 @@ def broker(tmp_path: Path) -> Iterator[ForgetfulBroker]:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short pauses."""
-    monkeypatch.setattr(dispatcher_module, "LOOK_S", 0.02)
+    monkeypatch.setattr(publisher_module, "CHECK_S", 0.02)
     monkeypatch.setattr(dispatcher_module, "LAST_PAUSE_S", 0.1)
     monkeypatch.setattr(in_flight, "REFUSED_AGAIN_S", 0.05)
     monkeypatch.setattr(in_flight, "REFUSED_LATEST_S", 0.2)
+
+
+def publisher_of(dispatcher: Dispatcher) -> Publisher:
+    """Return the publisher of the current connection."""
+    assert dispatcher._publisher is not None
+    return dispatcher._publisher
 
 
 def accept(outbox: Outbox, dispatcher: Dispatcher | None = None, **more: object) -> UUID:
@@ -84,7 +92,7 @@ def test_what_is_accepted_is_published_and_gone_with_its_receipt(outbox: Outbox,
         assert (message.topic, message.qos) == (readings_topic(SHIP), 1)
         assert getattr(message.properties, "CorrelationData", None) == b"this"
         assert re.fullmatch("gateways/[0-9a-f]{32}/receipts", getattr(message.properties, "ResponseTopic", ""))
-        assert len(dispatcher._window) == 0
+        assert len(publisher_of(dispatcher)._in_flight) == 0
     worker.close()
 
 
@@ -93,9 +101,9 @@ def test_a_rejected_batch_is_gone_too_and_it_is_known_why(outbox: Outbox, broker
     with dispatching(outbox, broker.port):
         name = accept(outbox)
         await_empty(outbox)
-        fate = outbox.fate(name)
-        assert fate is not None
-        assert (fate.status, [each.at for each in fate.problems]) == ("rejected", ["data[0].value"])
+        batch = outbox.status(name)
+        assert batch is not None
+        assert (batch.status, [each.at for each in batch.problems]) == ("rejected", ["data[0].value"])
     worker.close()
 
 
@@ -112,7 +120,7 @@ def test_without_a_worker_it_waits_until_one_comes(outbox: Outbox, broker: Broke
     """The broker throws such a message away, and confirms it all the same (0x10)."""
     with dispatching(outbox, broker.port) as dispatcher:
         names = [accept(outbox, dispatcher) for _ in range(3)]
-        until(lambda: "No matching subscribers" in dispatcher._last_refusal, "refused")
+        until(lambda: "No matching subscribers" in publisher_of(dispatcher)._last_refusal, "refused")
         assert dispatcher.is_connected()
         assert outbox.depth == 3
         worker = Worker(broker.port)
@@ -150,8 +158,7 @@ def test_what_gets_no_receipt_is_published_again_less_and_less_often(outbox: Out
             while len(worker.came) < count:
                 clock.s += 0.05 * AGAIN_S * 3 ** min(count - 2, 4)
                 looks = threading.Event()
-                with dispatcher._changed:
-                    dispatcher._changed.notify_all()
+                publisher_of(dispatcher).accepted()
                 looks.wait(0.05)
             pauses.append(clock.s - before_s)
         assert 0.8 * AGAIN_S <= pauses[0] <= 2 * AGAIN_S
@@ -236,7 +243,7 @@ def test_another_ships_batch_is_published_and_stored_before_thousands_of_one_shi
             worker.answer(message, name)
         await_empty(outbox)
         assert [name for name in worker.names if name != response.json["batch_id"]] == [str(each) for each in many]  # type: ignore[index]
-        assert dispatcher._backlog.ships() == set()
+        assert publisher_of(dispatcher)._backlog.ships() == set()
     worker.close()
 
 
@@ -299,12 +306,12 @@ def test_a_fault_in_the_dispatchers_own_thread_does_not_end_it(
     worker.close()
 
 
-def test_no_more_than_a_window_is_under_way(outbox: Outbox, broker: Broker) -> None:
+def test_in_flight_is_bounded(outbox: Outbox, broker: Broker) -> None:
     silent = Worker(broker.port, lambda _: None)
     names = [str(accept(outbox, ship=ship)) for ship in range(2 * MAX_BATCHES)]
     with dispatching(outbox, broker.port) as dispatcher:
         silent.await_messages(MAX_BATCHES)
-        until(lambda: len(dispatcher._window) == MAX_BATCHES, "the window is full")
+        until(lambda: len(publisher_of(dispatcher)._in_flight) == MAX_BATCHES, "no more may be in flight")
         last = names[MAX_BATCHES - 1]
         assert silent.names.index(last) == MAX_BATCHES - 1
         assert len(silent.came) == MAX_BATCHES
@@ -327,7 +334,7 @@ def test_of_large_ones_fewer_are_under_way(outbox: Outbox, broker: Broker, monke
         )
     with dispatching(outbox, broker.port) as dispatcher:
         silent.await_messages(4)
-        until(lambda: len(dispatcher._window) == 4, "the window is full")
+        until(lambda: len(publisher_of(dispatcher)._in_flight) == 4, "no more may be in flight")
         silent._answers = lambda _: "stored"
         for message, name in zip(list(silent.came), list(silent.names), strict=True):
             silent.answer(message, name)
@@ -376,7 +383,7 @@ def test_it_ends_though_the_broker_hangs(
         try:
             for ship in range(5):
                 accept(outbox, dispatcher, ship=ship, payload=b'{"batch_id": ""}'.ljust(size))
-            until(lambda: len(dispatcher._window) == 5, "on their way")
+            until(lambda: len(publisher_of(dispatcher)._in_flight) == 5, "on their way")
             await_end(dispatcher)
         finally:
             broker.send_signal(signal.SIGCONT)
@@ -401,7 +408,7 @@ def test_it_ends_though_the_broker_does_not_even_greet(
 def test_what_is_new_is_published_without_waiting_for_the_next_look(
     outbox: Outbox, broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatcher_module, "LOOK_S", NEVER_S)
+    monkeypatch.setattr(publisher_module, "CHECK_S", NEVER_S)
     worker = Worker(broker.port)
     with dispatching(outbox, broker.port):
         for _ in range(3):

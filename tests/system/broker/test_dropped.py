@@ -7,6 +7,7 @@ from pathlib import Path
 
 import paho.mqtt.publish as paho
 import pytest
+from paho.mqtt.client import MQTTMessage
 from prometheus_client import CollectorRegistry
 
 from ingest_api.delivery.dispatcher import Dispatcher
@@ -16,7 +17,6 @@ from ingest_api.outbox.outbox import Outbox
 from normalizer_worker.mqtt.broker_metrics import DROPS_SHOW_S, BrokerMetrics
 from normalizer_worker.mqtt.session import Connection
 from power_cli import mosquitto
-from shared.contract.mqtt_publish import Message
 from shared.contract.topics import ALL_READINGS, DROPPED
 from tests.support.outbox import Worker, dispatching, entry, stored
 from tests.support.servers import HOST, Broker, started
@@ -50,7 +50,7 @@ def registry() -> CollectorRegistry:
 
 @pytest.fixture
 def gateway(broker: Broker, outbox: Outbox, registry: CollectorRegistry) -> Iterator[Dispatcher]:
-    with dispatching(outbox, broker.port, dropped=IngestMetrics(registry).dropped.set) as gateway:
+    with dispatching(outbox, broker.port, on_dropped=IngestMetrics(registry).dropped.set) as gateway:
         until(gateway.is_connected, "the gateway is connected")
         yield gateway
 
@@ -82,7 +82,9 @@ def test_what_may_be_dropped_is_published_again_soon(broker: Broker, outbox: Out
     now_s = [0.0]
     said = CollectorRegistry()
     Connection(HOST, broker.port, "stand-in", ALL_READINGS, 100).close()
-    with dispatching(outbox, broker.port, dropped=IngestMetrics(said).dropped.set, now_s=lambda: now_s[0]) as gateway:
+    with dispatching(
+        outbox, broker.port, on_dropped=IngestMetrics(said).dropped.set, now_s=lambda: now_s[0]
+    ) as gateway:
         until(lambda: dropped(said) == 0, "the broker tells that it dropped none")
         for _ in range(QUEUED + 3):
             outbox.accept(entry())
@@ -160,5 +162,7 @@ def test_a_broker_that_does_not_let_us_hear_it_takes_messages_all_the_same(
 def test_what_is_no_number_is_passed_over(gateway: Dispatcher, registry: CollectorRegistry, payload: bytes) -> None:
     until(lambda: dropped(registry) == 0, "the broker tells that it dropped none")
     assert gateway._link is not None
-    gateway._link._told(Message(DROPPED, payload, retained=True, qos=0, mid=0))
+    message = MQTTMessage(topic=DROPPED.encode())
+    message.payload = payload
+    gateway._link._received(message)
     assert dropped(registry) == 0

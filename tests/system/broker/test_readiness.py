@@ -9,8 +9,8 @@ import paho.mqtt.publish as paho
 import pytest
 
 from ingest_api.gateway import OLD_S, is_well
+from ingest_api.outbox.entry import ENTRY_BYTES, MAX_ENTRY_BYTES
 from ingest_api.outbox.file import FILE_NAME as OUTBOX_FILE
-from ingest_api.outbox.outbox import ENTRY_BYTES, LARGEST_BYTES
 from shared.http import health
 from shared.http.app import make_app
 from shared.http.tokens import anybody
@@ -44,13 +44,13 @@ def test_the_gateway_follows_the_broker(broker: Broker, tmp_path: Path) -> None:
 
 def test_the_gateway_follows_its_outbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Red where it is full, where what it has gets old, and where its file cannot be written."""
-    monkeypatch.setattr("ingest_api.outbox.outbox.PROBE_S", BUSY_S)
+    monkeypatch.setattr("ingest_api.outbox.outbox.WRITE_TEST_S", BUSY_S)
     now_us = 1_000_000
-    room = 2 * LARGEST_BYTES - 1
+    room = 2 * MAX_ENTRY_BYTES - 1
     with an_outbox(tmp_path, room, now_us=lambda: now_us) as outbox:
         asking = make_app(health.routes({"outbox": lambda: is_well(outbox)}), access=anybody).test_client()
         await_ready(asking)
-        large = entry(payload=b"x" * (LARGEST_BYTES - ENTRY_BYTES))
+        large = entry(payload=b"x" * (MAX_ENTRY_BYTES - ENTRY_BYTES))
         outbox.accept(large)
         await_red(asking, "outbox")
         decide(outbox, large)

@@ -20,7 +20,8 @@ from normalizer_worker.mqtt.broker_metrics import BrokerMetrics
 from normalizer_worker.mqtt.receipts import Receipt
 from normalizer_worker.mqtt.session import Connection
 from power_cli.up import ROOT
-from shared.contract.topics import ALL_READINGS, MAX_RESPONSE_TOPIC_BYTES, answer_topic
+from shared.contract.limits import MAX_RESPONSE_TOPIC_BYTES
+from shared.contract.topics import ALL_READINGS, receipt_topic_for
 from shared.domain.errors import Unavailable
 from shared.domain.slots import Window
 from shared.runtime.mqtt_client import Login
@@ -165,9 +166,9 @@ def test_no_response_topic_that_is_honoured_ends_the_connection(
     connection = worker.connect()
     publish(broker, b"a")
     (message,) = receive(connection, 1)
-    connection.finish([Done(message, to(answer_topic(1, asked)))])
+    connection.finish([Done(message, to(receipt_topic_for(1, asked)))])
     until(lambda: connection.receive(0.01) or not connection._acknowledgements.unconfirmed, "the confirmation")
-    assert answer_topic(1, asked) == asked
+    assert receipt_topic_for(1, asked) == asked
 
 
 def test_a_refusal_by_the_brokers_rules_is_counted_and_ends_nothing(tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ def test_the_password_is_where_power_init_puts_it(
     monkeypatch.setattr(ship, "ROOT", authenticated.folder)
     assert power("list") == ""
     monkeypatch.setattr(ship, "ROOT", authenticated.folder / "elsewhere")
-    assert "./power init makes" in power("list", status=1)
+    assert "create it with ./power init" in power("list", status=1)
 
 
 def _admin(broker: AuthenticatedBroker) -> BrokerAdminSettings:

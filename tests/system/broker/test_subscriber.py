@@ -11,8 +11,8 @@ from paho.mqtt.properties import Properties
 
 from normalizer_worker.mqtt import keepalive, session
 from normalizer_worker.mqtt.acknowledgements import Done
+from normalizer_worker.mqtt.publish import Message
 from normalizer_worker.mqtt.receipts import Receipt
-from shared.contract.mqtt_publish import Message
 from shared.domain.errors import Unavailable
 from tests.support.servers import HOST, Broker
 from tests.support.session import Worker, payloads, publish, receive

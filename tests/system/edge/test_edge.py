@@ -14,7 +14,7 @@ import pytest
 import urllib3
 
 from power_cli.up import ROOT
-from shared.contract.batch import MAX_BYTES
+from shared.contract.limits import MAX_BODY_BYTES
 from tests.support.edge import Edge, Services
 from tests.support.servers import HOST, Broker, free_port
 from tests.support.waiting import until
@@ -167,14 +167,14 @@ def test_a_service_that_comes_back_is_found_again(edge: Edge, services: Services
 
 def test_a_batch_of_eight_mebibytes_passes(edge: Edge, ship: int) -> None:
     body = json.dumps(_batch(ship)).encode()
-    assert edge.request("POST", "/data", body + b" " * (MAX_BYTES - len(body)), JSON).status == 202
+    assert edge.request("POST", "/data", body + b" " * (MAX_BODY_BYTES - len(body)), JSON).status == 202
     packed = gzip.compress(body)
     assert edge.request("POST", "/data", packed, {**JSON, "Content-Encoding": "gzip"}).status == 202
     until(lambda: _energy(edge, ship), "the energy can be asked for")
 
 
 def test_a_little_too_much_gets_the_services_answer_and_far_too_much_the_edges(edge: Edge) -> None:
-    a_little = _problem(edge.request("POST", "/data", b" " * (MAX_BYTES + 1), JSON))
+    a_little = _problem(edge.request("POST", "/data", b" " * (MAX_BODY_BYTES + 1), JSON))
     assert (a_little["status"], a_little["errors"][0]["at"]) == (413, "body")
     head = b"POST /data HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n\r\n"
     answer = edge.raw(head)

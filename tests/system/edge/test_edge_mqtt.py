@@ -1,6 +1,8 @@
 """The edge's door for MQTT: ships reach the broker through it, each address with bounded connections and bytes."""
 
 import json
+import re
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -12,8 +14,12 @@ import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
+from power_cli.up import ROOT
 from tests.support.edge import Edge
-from tests.support.servers import HOST, Service, free_port, started
+from tests.support.flooding import Flood
+from tests.support.processes import Processes, Ship
+from tests.support.servers import HOST, Broker, Service, free_port, started
+from tests.support.ship_load import batch
 from tests.support.waiting import until
 
 RATE_BYTES = 256 * 1024
@@ -94,3 +100,53 @@ def test_a_flood_is_slowed(tmp_path: Path) -> None:
 def _send(flood: socket.socket) -> None:
     with suppress(BlockingIOError):
         flood.send(bytes(2**20))
+
+
+class DeployedBroker(Broker):
+    """A broker whose queue is bounded as in docker-compose.yml."""
+
+    def configure(self) -> Path:
+        """See `Broker`."""
+        path = super().configure()
+        limits = re.findall(r"(?m)^max_queued_.*$", (ROOT / "mosquitto" / "mosquitto.conf").read_text("utf-8"))
+        assert len(limits) == 2
+        text = re.sub(r"(?m)^max_queued_.*$", "", path.read_text("utf-8"))
+        path.write_text("\n".join([text, *limits, ""]), "utf-8")
+        return path
+
+
+def _deployed_rate() -> str:
+    found = re.search(r"POWER_EDGE_MQTT_RATE:-(\w+)", (ROOT / "docker-compose.yml").read_text("utf-8"))
+    assert found
+    return found[1]
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    with started(DeployedBroker(tmp_path / "broker")) as broker:
+        yield broker
+
+
+@pytest.fixture
+def processes(tmp_path: Path, broker: Broker) -> Iterator[Processes]:
+    """A worker, without a gateway."""
+    processes = Processes(tmp_path / "data", broker=broker)
+    processes.worker.start()
+    yield processes
+    processes.stop()
+
+
+def test_a_flood_of_tiny_messages_has_nobody_elses_dropped(
+    processes: Processes, broker: Broker, tmp_path: Path
+) -> None:
+    """Not even while the worker is halted, and though the other ship sends once only."""
+    sent = batch(2, (1, 2.0))
+    with started(_edge(tmp_path, broker.port, POWER_EDGE_MQTT_RATE=_deployed_rate())) as edge:
+        other = Ship(edge.mqtt_port)
+        processes.worker.send_signal(signal.SIGSTOP)
+        with Flood(edge.mqtt_port) as flood:
+            flood.send(1, b"", qos=1, count=10**9, most_s=4)
+            other.send(sent)
+            processes.worker.send_signal(signal.SIGCONT)
+            until(lambda: other.receipts.get(sent["batch_id"]) == ["stored"], "the receipt", 30)
+        other.leave()

@@ -25,7 +25,7 @@ from shared.store.influx.store import InfluxStore
 from tests.support import reference
 from tests.support.comparing import assert_same
 from tests.support.influxdb import InfluxDb
-from tests.support.interleaving import KILLS, Clock, Fate, Life, Stage, SteppedWorker, Turn, pass_time
+from tests.support.interleaving import KILLS, Clock, Outcome, Life, Stage, SteppedWorker, Turn, pass_time
 from tests.support.reference import Reading
 from tests.support.store_contract import assert_roll_ups
 from tests.support.store_ships import assert_ships
@@ -59,7 +59,7 @@ class Scenario:
         at_once: what each of them records while others do.
         joins: whether what is delivered again comes together with what comes next.
         ends: whether all but the first are told to end when they have recorded all.
-        fates: what becomes of some of the steps.
+        outcomes: what becomes of some of the steps.
         passing_s: how much time passes before some of them.
 
     """
@@ -69,7 +69,7 @@ class Scenario:
     at_once: list[list[list[Reading]]]
     joins: bool
     ends: bool
-    fates: dict[int, Fate]
+    outcomes: dict[int, Outcome]
     passing_s: dict[int, float]
 
 
@@ -80,7 +80,7 @@ scenarios = st.builds(
     at_once=st.lists(loads, min_size=2, max_size=3),
     joins=st.booleans(),
     ends=st.booleans(),
-    fates=st.dictionaries(st.integers(0, 60), st.sampled_from(list(Fate)[1:]), max_size=3),
+    outcomes=st.dictionaries(st.integers(0, 60), st.sampled_from(list(Outcome)[1:]), max_size=3),
     passing_s=st.dictionaries(st.integers(0, 60), st.sampled_from([16.0, 29.0, 41.0, 61.0]), max_size=3),
 )
 
@@ -187,7 +187,7 @@ def test_whatever_comes_between_all_is_right_in_the_end(
         drawn = data.draw(st.integers(0, 29))
         at = drawn % among if drawn > 20 else min(at, among - 1)
         step = next(steps)
-        return Turn(at, scenario.fates.get(step, Fate.DONE), scenario.passing_s.get(step, 0.0))
+        return Turn(at, scenario.outcomes.get(step, Outcome.DONE), scenario.passing_s.get(step, 0.0))
 
     with make_world() as world:
         first = world.life(scenario.before, joins=scenario.joins)
@@ -209,10 +209,10 @@ def at(minutes: int, value: float, sent_at_us: int = 0, ship: int = 1) -> Readin
 
 
 @pytest.mark.parametrize("is_alone", [True, False], ids=["alone", "while another is seen"])
-@pytest.mark.parametrize("fate", KILLS, ids=[fate.value for fate in KILLS])
+@pytest.mark.parametrize("outcome", KILLS, ids=[outcome.value for outcome in KILLS])
 def test_a_worker_killed_at_any_step_leaves_nothing_that_its_successor_does_not_put_right(
     make_world: Callable[[], World],
-    fate: Fate,
+    outcome: Outcome,
     is_alone: bool,  # noqa: FBT001  # a case of two
 ) -> None:
     """The batch corrects a reading, splits a stretch, and comes again: as it was, or together with the next one."""
@@ -225,10 +225,10 @@ def test_a_worker_killed_at_any_step_leaves_nothing_that_its_successor_does_not_
             if not is_alone:
                 world.life([]).worker.store._presence.show()
             world.extend(life, [batch, [at(50, 7.0)]])
-            fates = chain([Fate.DONE] * step, [fate], repeat(Fate.DONE))
-            world.stage.run([life.run], lambda _, fates=fates: Turn(0, next(fates)))  # type: ignore[misc]  # a default
+            outcomes = chain([Outcome.DONE] * step, [outcome], repeat(Outcome.DONE))
+            world.stage.run([life.run], lambda _, outcomes=outcomes: Turn(0, next(outcomes)))  # type: ignore[misc]  # a default
             kills += life.deaths
-            if fate is not Fate.KILLED_AND_DONE_LATER:
+            if outcome is not Outcome.KILLED_AND_DONE_LATER:
                 world.check()
             world.settle()
             world.check()

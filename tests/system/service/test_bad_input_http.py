@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 import pytest
 import urllib3
 
-from shared.contract.batch import MAX_BYTES, MAX_READINGS
+from shared.contract.limits import MAX_BODY_BYTES, MAX_READINGS
 from shared.domain.timestamps import iso, moment_us
 from tests.support.bad_batches import INVALID, MOMENT, SHIP, UNREADABLE, BadBatch, reading, readings, text
 from tests.support.servers import HOST, Service, started
@@ -105,10 +105,10 @@ def _large(size: int) -> bytes:
 @pytest.mark.parametrize(
     ("body", "headers", "status"),
     [
-        (_large(MAX_BYTES + 1), {}, 413),
+        (_large(MAX_BODY_BYTES + 1), {}, 413),
         (_large(9 * 2**20), {}, 413),
         (bytes(9 * 2**20), {}, 413),
-        (gzip.compress(_large(MAX_BYTES + 1)), {"Content-Encoding": "gzip"}, 413),
+        (gzip.compress(_large(MAX_BODY_BYTES + 1)), {"Content-Encoding": "gzip"}, 413),
         (random.Random(1).randbytes(9 * 2**20), {"Content-Encoding": "gzip"}, 413),
         (random.Random(1).randbytes(1000), {"Content-Encoding": "gzip"}, 400),
         (text().encode(), {"Content-Encoding": "gzip"}, 400),
@@ -325,8 +325,8 @@ def test_a_body_in_chunks_is_taken(service: Service, ship: int, packed: bool) ->
 def test_a_body_of_exactly_8_mib_is_stored(service: Service, ship: int) -> None:
     """With what the gateway adds it still passes the broker and the worker."""
     note = text(spaceship_id=str(ship), note='""')
-    body = text(spaceship_id=str(ship), note=f'"{"x" * (MAX_BYTES - len(note))}"').encode()
-    assert len(body) == MAX_BYTES
+    body = text(spaceship_id=str(ship), note=f'"{"x" * (MAX_BODY_BYTES - len(note))}"').encode()
+    assert len(body) == MAX_BODY_BYTES
     response = service.request("POST", "/data", body, JSON)
     assert response.status == 202, response.data
     stored(service, ship, 1)

@@ -16,9 +16,10 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from normalizer_worker.ledger.dead_letters import MAX_PAYLOAD_BYTES, DeadLetter, DeadLetters, digest_of
+from normalizer_worker.ledger.dead_letter import MAX_PAYLOAD_BYTES, DeadLetter, digest_of
+from normalizer_worker.ledger.dead_letters import DeadLetters
 from power_cli.up import ROOT
-from shared.contract.batch import ENVELOPE_BYTES, MAX_BYTES, MAX_READINGS
+from shared.contract.limits import ENVELOPE_BYTES, MAX_BODY_BYTES, MAX_READINGS
 from shared.domain.timestamps import iso, moment_us
 from tests.support.bad_batches import INVALID, READING, SHIP, UNREADABLE, BadBatch, reading, text
 from tests.support.servers import HOST, Broker, Service
@@ -33,7 +34,9 @@ BROKERS_LIMIT = 8_400_000
 
 _UNFIT = [
     BadBatch("gzip, which only HTTP knows", gzip.compress(text().encode()), frozenset({"body"})),
-    BadBatch("more than 8 MiB", text(note=f'"{"x" * (MAX_BYTES + ENVELOPE_BYTES)}"').encode(), frozenset({"body"})),
+    BadBatch(
+        "more than 8 MiB", text(note=f'"{"x" * (MAX_BODY_BYTES + ENVELOPE_BYTES)}"').encode(), frozenset({"body"})
+    ),
 ]
 _OTHER_SHIPS = [
     BadBatch("another ship", text(spaceship_id="5").encode(), frozenset({"spaceship_id"})),
@@ -253,14 +256,14 @@ def test_the_largest_message_that_the_broker_takes_is_a_dead_letter(service: Ser
         sender.send(ship, {"units": "kWh", "data": kwh(3)})
     stored(service, ship, [3])
     assert only_letter(service, topic).payload_bytes == len(payload)
-    assert str(MAX_BYTES) in only_letter(service, topic).reason
+    assert str(MAX_BODY_BYTES) in only_letter(service, topic).reason
 
 
 def test_a_message_of_exactly_8_mib_is_stored(service: Service, ship: int) -> None:
     """The bound is inclusive."""
     empty = text(spaceship_id=str(ship), units='"kWh"', note='""', data=json.dumps(kwh(3)))
-    payload = empty.replace('""', f'"{"x" * (MAX_BYTES - len(empty))}"')
-    assert len(payload) == MAX_BYTES
+    payload = empty.replace('""', f'"{"x" * (MAX_BODY_BYTES - len(empty))}"')
+    assert len(payload) == MAX_BODY_BYTES
     with Ship(service) as sender:
         sender.publish(f"ships/{ship}/readings", payload)
     stored(service, ship, [3])

@@ -60,7 +60,11 @@ def live_on(processes: Processes, ship: Ship) -> None:
     load.post(first)
     load.publish(undated)
     load.settle()
-    assert (processes.fate(first), processes.fate(correction), processes.fate(bad)) == ("stored", "stored", "rejected")
+    assert (processes.outcome(first), processes.outcome(correction), processes.outcome(bad)) == (
+        "stored",
+        "stored",
+        "rejected",
+    )
     assert {status for each in ship.receipts.values() for status in each} == {"stored"}
     (letter,) = processes.dead_letters()
     assert bad["batch_id"].encode() in letter.payload

@@ -19,14 +19,14 @@ from hypothesis import strategies as st
 from hypothesis.errors import Flaky
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from ingest_api.delivery.dispatcher import Dispatcher
-from ingest_api.outbox.batch_status import BatchKey
+from ingest_api.delivery.publisher import Publisher
 from ingest_api.outbox.outbox import Outbox
 from normalizer_worker import worker as worker_module
+from normalizer_worker.mqtt.publish import Message
 from normalizer_worker.worker import Worker
 from shared.contract.acceptance import OLDEST_US
 from shared.contract.batch import columns
-from shared.contract.mqtt_publish import Message
+from shared.contract.status import BatchKey
 from shared.domain.readings import Readings
 from shared.domain.slots import Slots, Window
 from shared.domain.timestamps import iso
@@ -310,7 +310,7 @@ class Delivery(RuleBasedStateMachine):
             self._settle()
             assert self.gateway.outbox.depth == 0
             for sent in self.posted.values():
-                assert self.gateway.fate(sent.name) == ("rejected" if sent.is_bad else "stored")
+                assert self.gateway.outcome(sent.name) == ("rejected" if sent.is_bad else "stored")
             assert {sent.name for sent in self._all() if not sent.is_bad} <= self.stored
             self.check()
             bad = {sent.name for sent in self._all() if sent.is_bad}
@@ -376,7 +376,7 @@ def removed_when_published(patch: pytest.MonkeyPatch) -> None:
         publish(link, key, topic, payload, correlation)
         listener: Any = link._listener
         listener._outbox.decide(key, correlation, "stored", (), lambda: None)
-        listener._outbox._writer.do(lambda _: None).result()
+        listener._outbox._queue.call(lambda _: None).result()
 
     patch.setattr(FakeLink, "publish", faulty)
 
@@ -392,16 +392,15 @@ def removed_by_any_receipt(patch: pytest.MonkeyPatch) -> None:
 
 
 def forgotten_at_the_start(patch: pytest.MonkeyPatch) -> None:
-    next_link = Dispatcher._next_link
+    begin, started = Publisher.begin, set[Outbox]()
 
-    def faulty(dispatcher: Dispatcher) -> Any:
-        is_first = dispatcher._link is None
-        link = next_link(dispatcher)
-        if is_first:
-            dispatcher._last = max((each.number for each in dispatcher._outbox.waiting(0, 999, 2**30)), default=0)
-        return link
+    def faulty(publisher: Publisher, link: Any) -> None:
+        begin(publisher, link)
+        if publisher._outbox not in started:
+            publisher._last = max((each.number for each in publisher._outbox.waiting(0, 999, 2**30)), default=0)
+        started.add(publisher._outbox)
 
-    patch.setattr(Dispatcher, "_next_link", faulty)
+    patch.setattr(Publisher, "begin", faulty)
 
 
 def said_before_it_is_stored(patch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ import urllib3
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
-from shared.contract.batch import MAX_READINGS
+from shared.contract.limits import MAX_READINGS
 from shared.domain.timestamps import iso, moment_us
 from tests.support.servers import HOST, WatchedService, started
 from tests.support.service_processes import process

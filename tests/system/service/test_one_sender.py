@@ -98,7 +98,7 @@ def test_floods_fill_nobodys_memory_while_the_worker_is_halted(
             load.send()
             peaks.append(in_broker.memory_info().rss)
             assert in_worker.memory_info().rss < WORKER_BYTES
-            return not load._without_receipt() and processes.fate(accepted) == "stored"
+            return not load._without_receipt() and processes.outcome(accepted) == "stored"
 
         until(is_stored, "what others have sent is stored", 60)
     assert max(peaks) < BROKER_BYTES

@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 from werkzeug.test import EnvironBuilder
 
 from ingest_api.http import body
-from ingest_api.http.body import GZIP_MEMBERS, LARGE_AT_A_TIME, Room, gunzip
-from shared.contract.batch import MAX_BYTES
-from shared.contract.json_text import SMALL_BYTES
+from ingest_api.http.body import LARGE_AT_A_TIME, Room, gunzip
+from shared.contract.limits import MAX_BODY_BYTES, MAX_GZIP_MEMBERS, SMALL_BYTES
 from shared.domain.errors import TooLargeInput, Unavailable, UnreadableInput, UnsupportedInput
 
 
@@ -111,14 +110,14 @@ def test_any_other_encoding_is_refused(encoding: str) -> None:
 
 def test_a_body_of_8_mib_is_taken_and_one_byte_more_is_not() -> None:
     """Whether the body tells its length or not."""
-    full = b" " * MAX_BYTES
+    full = b" " * MAX_BODY_BYTES
     assert read(sized(full)) == read(request(full)) == full
     for asked in (sized(full + b" "), request(full + b" ")):
         with pytest.raises(TooLargeInput):
             read(asked)
 
 
-@pytest.mark.parametrize("length", [MAX_BYTES + 1, 10 * MAX_BYTES, 10**18])
+@pytest.mark.parametrize("length", [MAX_BODY_BYTES + 1, 10 * MAX_BODY_BYTES, 10**18])
 def test_a_body_that_says_it_is_too_large_is_not_even_read(length: int) -> None:
     """Its length is enough."""
     body = io.BytesIO(b"{}")
@@ -129,7 +128,7 @@ def test_a_body_that_says_it_is_too_large_is_not_even_read(length: int) -> None:
 
 def test_a_packed_body_is_bounded_after_unpacking_too() -> None:
     """8 MiB unpacked are taken, one byte more is not."""
-    full = b" " * MAX_BYTES
+    full = b" " * MAX_BODY_BYTES
     assert read(sized(gzip.compress(full), Content_Encoding="gzip")) == full
     with pytest.raises(TooLargeInput):
         read(sized(gzip.compress(full + b" "), Content_Encoding="gzip"))
@@ -146,7 +145,7 @@ def test_a_gzip_bomb_costs_no_more_than_the_bound() -> None:
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < 4 * MAX_BYTES
+    assert peak < 4 * MAX_BODY_BYTES
 
 
 @given(st.lists(st.binary(max_size=50), max_size=5))
@@ -192,15 +191,15 @@ def test_any_bytes_are_unpacked_or_unreadable(packed: bytes) -> None:
         unpacked = gunzip(packed)
     except UnreadableInput:
         unpacked = b""
-    assert len(unpacked) <= MAX_BYTES + 1
+    assert len(unpacked) <= MAX_BODY_BYTES + 1
 
 
 @pytest.mark.parametrize("content", [b"", b"1"])
 def test_the_members_of_a_gzip_body_are_counted(content: bytes) -> None:
     """A body of 8 MiB has room for 400,000 empty ones, which unpack to nothing and cost seconds."""
     member = gzip.compress(content)
-    assert gunzip(member * GZIP_MEMBERS) == content * GZIP_MEMBERS
-    for count in (GZIP_MEMBERS + 1, 400_000):
+    assert gunzip(member * MAX_GZIP_MEMBERS) == content * MAX_GZIP_MEMBERS
+    for count in (MAX_GZIP_MEMBERS + 1, 400_000):
         with pytest.raises(UnreadableInput, match="more than 16 gzip members"):
             gunzip(member * count)
 
@@ -252,18 +251,18 @@ LARGE = b" " * (SMALL_BYTES + 1)
     ("large", "size"),
     [
         (sized(LARGE), len(LARGE)),
-        (request(LARGE), MAX_BYTES),
+        (request(LARGE), MAX_BODY_BYTES),
         (sized(gzip.compress(LARGE), Content_Encoding="gzip"), len(gzip.compress(LARGE)) * 1033),
-        (sized(random.Random(3).randbytes(2**17), Content_Encoding="gzip"), 2**17 + MAX_BYTES),
+        (sized(random.Random(3).randbytes(2**17), Content_Encoding="gzip"), 2**17 + MAX_BODY_BYTES),
     ],
     ids=["as it is", "of unknown length", "packed tightly", "packed"],
 )
 def test_a_large_body_takes_as_much_room_as_it_may_need(large: Request, size: int) -> None:
     """One that is packed, for both: as it comes, and as much as may come out of it."""
-    room = Room(2 * MAX_BYTES)
+    room = Room(2 * MAX_BODY_BYTES)
     with suppress(UnreadableInput), room.body(large):
-        assert room._free == 2 * MAX_BYTES - size
-    assert room._free == 2 * MAX_BYTES
+        assert room._free == 2 * MAX_BODY_BYTES - size
+    assert room._free == 2 * MAX_BODY_BYTES
 
 
 @pytest.mark.parametrize("encoding", ["identity", "gzip"])

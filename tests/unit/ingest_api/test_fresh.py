@@ -1,24 +1,25 @@
-"""What is fresh: read from memory once, and never missing where memory is believed."""
+"""Recent entries: read from memory once, and never missing where memory is believed."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest_api.outbox import recent_entries
-from ingest_api.outbox.recent_entries import Fresh, Waiting
+from ingest_api.outbox.entry import WaitingEntry
+from ingest_api.outbox.recent_entries import RecentEntries
 
 LIMIT, LIMIT_BYTES = 10, 1000
 
 
-def waiting(number: int, size: int = 10) -> Waiting:
-    return Waiting(number, f"name {number}", 7, b"", b"x" * size)
+def waiting(number: int, size: int = 10) -> WaitingEntry:
+    return WaitingEntry(number, f"name {number}", 7, b"", b"x" * size)
 
 
-def numbers(found: list[Waiting] | None) -> list[int] | None:
+def numbers(found: list[WaitingEntry] | None) -> list[int] | None:
     return None if found is None else [each.number for each in found]
 
 
 def test_what_came_before_is_on_the_disk_alone() -> None:
-    known = Fresh(last=3)
+    known = RecentEntries(last=3)
     known.add([waiting(4), waiting(5)])
     assert numbers(known.after(2, LIMIT, LIMIT_BYTES)) is None
     assert numbers(known.after(3, LIMIT, LIMIT_BYTES)) == [4, 5]
@@ -26,7 +27,7 @@ def test_what_came_before_is_on_the_disk_alone() -> None:
 
 def test_what_has_been_read_is_given_up() -> None:
     """To be published again it is read from the disk."""
-    known = Fresh(last=0)
+    known = RecentEntries(last=0)
     known.add([waiting(1), waiting(2)])
     assert numbers(known.after(0, LIMIT, LIMIT_BYTES)) == [1, 2]
     assert numbers(known.after(1, LIMIT, LIMIT_BYTES)) == [2]
@@ -35,7 +36,7 @@ def test_what_has_been_read_is_given_up() -> None:
 
 
 def test_only_so_many_and_so_much_is_given_at_a_time_but_one_in_any_case() -> None:
-    known = Fresh(last=0)
+    known = RecentEntries(last=0)
     known.add([waiting(1, 600), waiting(2, 600), waiting(3, 1)])
     assert numbers(known.after(0, LIMIT, LIMIT_BYTES)) == [1]
     assert numbers(known.after(1, LIMIT, LIMIT_BYTES)) == [2, 3]
@@ -58,7 +59,7 @@ def test_memory_says_what_the_disk_would_or_nothing(steps: list[tuple[str, int]]
     """Whatever comes, goes and is asked for, and however little memory there is."""
     before, recent_entries.MAX_BYTES = recent_entries.MAX_BYTES, 40
     try:
-        known, disk, last = Fresh(last=0), dict[int, Waiting](), 0
+        known, disk, last = RecentEntries(last=0), dict[int, WaitingEntry](), 0
         for step, argument in steps:
             if step == "add":
                 new = [waiting(last + i + 1) for i in range(argument)]
@@ -71,6 +72,6 @@ def test_memory_says_what_the_disk_would_or_nothing(steps: list[tuple[str, int]]
             elif step == "read":
                 found = known.after(argument, LIMIT, LIMIT_BYTES)
                 assert numbers(found) in (None, [number for number in disk if number > argument][:LIMIT])
-            assert known._bytes == sum(len(each.payload) for each in known._waiting.values()) <= 40
+            assert known._bytes == sum(len(each.payload) for each in known._entries.values()) <= 40
     finally:
         recent_entries.MAX_BYTES = before

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from ingest_api.http.intake import Intake
-from ingest_api.outbox.outbox import Entry
+from ingest_api.outbox.entry import Entry
 from shared.contract.acceptance import Rules
-from shared.contract.batch import MAX_BYTES, Batch, decode, receive
+from shared.contract.batch import Batch, decode, receive
+from shared.contract.limits import MAX_BODY_BYTES
 from shared.domain.clock import now_us
 from shared.domain.errors import InvalidInput, TooLargeInput, UnreadableInput
 from shared.http.tokens import EVERYTHING
@@ -101,6 +102,6 @@ def test_the_largest_batch_is_published_within_the_limit() -> None:
     for value in ("-1.2345678901234567e-300", "1E11", "-5e-324", "999999999999.9999"):
         rows = ",".join([longest % value] * 100_000)
         payload = f'{{"spaceship_id":9007199254740991,"units":"kWh","data":[{rows}]}}'.encode()
-        assert len(payload) <= MAX_BYTES
+        assert len(payload) <= MAX_BODY_BYTES
         entry = Intake(Rules(allow_negative=True)).entry(payload, EVERYTHING)
-        assert len(entry.payload) <= 300 + READING_BYTES * 100_000 <= MAX_BYTES
+        assert len(entry.payload) <= 300 + READING_BYTES * 100_000 <= MAX_BODY_BYTES

@@ -11,8 +11,8 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from normalizer_worker.mqtt import acknowledgements
 from normalizer_worker.mqtt.acknowledgements import Acknowledgements, Done
+from normalizer_worker.mqtt.publish import Message
 from normalizer_worker.mqtt.receipts import Receipt
-from shared.contract.mqtt_publish import Message
 from shared.domain.errors import Unavailable
 
 

@@ -8,8 +8,8 @@ from prometheus_client import CollectorRegistry
 from normalizer_worker.ledger import letter_queue
 from normalizer_worker.load import Limits
 from normalizer_worker.metrics import WorkerMetrics
+from normalizer_worker.mqtt.publish import Message
 from normalizer_worker.worker import Worker
-from shared.contract.mqtt_publish import Message
 from shared.domain.errors import Unavailable
 from tests.support.worker_bench import Bench, batch, message
 

@@ -8,9 +8,9 @@ from prometheus_client import CollectorRegistry
 from normalizer_worker import worker as worker_module
 from normalizer_worker.load import Limits
 from normalizer_worker.metrics import WorkerMetrics
+from normalizer_worker.mqtt.publish import Message
 from normalizer_worker.worker import IDLE_S, Worker
 from shared.contract.acceptance import Rules
-from shared.contract.mqtt_publish import Message
 from shared.domain.errors import Unavailable
 from tests.support.worker_bench import Bench, message, worker
 

@@ -8,8 +8,8 @@ from prometheus_client import CollectorRegistry
 
 from normalizer_worker.load import Limits
 from normalizer_worker.metrics import MAX_DEAD_IN_A_ROW, WorkerMetrics
+from normalizer_worker.mqtt.publish import Message
 from normalizer_worker.worker import Worker
-from shared.contract.mqtt_publish import Message
 from shared.domain.errors import Refused, Unavailable
 from shared.domain.readings import Readings
 from tests.support.worker_bench import ID, Bench, batch, message, worker

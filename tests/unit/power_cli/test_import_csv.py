@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from power_cli import import_csv
 from power_cli.import_csv import BATCH_READINGS, NAMED_ROWS, Row, Table, Tally, find_columns, parcels, rows
 from shared.contract.acceptance import Rules
-from shared.contract.batch import MAX_VALUE
+from shared.contract.limits import MAX_VALUE
 from shared.domain.errors import InvalidInput
 from shared.domain.timestamps import LAST_US, US_PER_S, iso, moment_us
 from shared.runtime.settings import MAX_GAP_S

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from shared.contract import batch
 from shared.contract.acceptance import Rules
-from shared.contract.batch import ENVELOPE_BYTES, MAX_BYTES, MAX_READINGS, MAX_VALUE, Batch, InvalidBatch, columns
+from shared.contract.batch import Batch, InvalidBatch, columns
+from shared.contract.limits import ENVELOPE_BYTES, MAX_BODY_BYTES, MAX_READINGS, MAX_VALUE
 from shared.domain.errors import MAX_PROBLEMS, InvalidInput, TooLargeInput, UnreadableInput
 from shared.domain.readings import MAX_SHIP
 from shared.domain.timestamps import EPOCH, LAST_US, ONE_US
@@ -255,7 +256,7 @@ def test_the_bounds_in_readings_are_inclusive() -> None:
 
 def test_the_bound_in_bytes_leaves_the_gateway_room_for_its_members() -> None:
     """8 MiB as sent, and `ENVELOPE_BYTES` for what is added on the way."""
-    filler = MAX_BYTES + ENVELOPE_BYTES - len(text(note='""'))
+    filler = MAX_BODY_BYTES + ENVELOPE_BYTES - len(text(note='""'))
     largest = text(note=f'"{"x" * filler}"').encode()
     assert decode(largest).received == 1
     with pytest.raises(TooLargeInput):

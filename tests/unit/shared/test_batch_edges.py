@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.contract.batch import MAX_READINGS
+from shared.contract.limits import MAX_READINGS
 from shared.domain.errors import InvalidInput
 from tests.support.bad_batches import reading, readings
 from tests.support.decoding import decode

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.contract import json_text
-from shared.contract.json_text import MAX_CONTAINERS, MAX_ELEMENTS, SMALL_BYTES, read_json
+from shared.contract.json_text import read_json
+from shared.contract.limits import MAX_CONTAINERS, MAX_ELEMENTS, SMALL_BYTES
 from shared.domain.errors import InvalidInput, UnreadableInput
 
 pieces = st.lists(st.sampled_from(["[", "{", ",", '"', "\\", "\\\\", '\\"', "]", "}", "x", "\N{ROCKET}"]), max_size=12)

@@ -8,7 +8,7 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from shared.contract.mqtt_publish import answer_properties, answer_wanted, read_publish
+from normalizer_worker.mqtt.publish import answer_wanted, read_publish
 
 TEXT = st.text(st.characters(exclude_characters="\0\ufeff", exclude_categories=["Cs"]), max_size=300)
 TOPICS = st.text(st.characters(exclude_characters="\0+#\ufeff", exclude_categories=["Cs"]), min_size=1, max_size=300)
@@ -52,13 +52,6 @@ def test_a_publish_is_read_as_paho_reads_it(topic: str, payload: bytes, flags: i
     packed_bytes = len(pack(made))
     assert message.properties_bytes == packed_bytes - (1 if packed_bytes < 129 else 2 if packed_bytes < 16386 else 3)
     assert message.size_bytes == len(topic) + len(payload) + message.properties_bytes
-
-
-@given(TEXT, st.binary(max_size=20_000))
-def test_what_asks_for_an_answer_is_packed_as_paho_packs_it(topic: str, correlation: bytes) -> None:
-    made = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho leaves it so
-    made.ResponseTopic, made.CorrelationData = topic, correlation
-    assert answer_properties(topic, correlation) == pack(made)
 
 
 @given(st.binary(max_size=200), st.binary(max_size=50))

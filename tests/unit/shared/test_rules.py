@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US, normalize
 from shared.contract.acceptance import CLOCKS_APART_US, OLDEST_US, Rules, judged_at
-from shared.contract.batch import MAX_SLOTS, InvalidBatch, decode, receive
+from shared.contract.batch import InvalidBatch, decode, receive
+from shared.contract.limits import MAX_SLOTS
 from shared.domain.readings import Readings
 from shared.domain.slots import SLOT_US, count_slots
 from shared.domain.timestamps import LAST_US, iso, moment_us

@@ -1,0 +1,52 @@
+"""Receipts as JSON: written by the worker, read by the gateway."""
+
+import json
+from collections.abc import Sequence
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.contract.batch import Ship
+from shared.contract.status import BatchKey, FinalStatus
+from shared.domain.errors import MAX_PROBLEMS, Problem
+
+
+class ReceiptError(BaseModel):
+    """One fault of a rejected batch."""
+
+    at: str
+    problem: str
+
+
+class Receipt(BaseModel):
+    """A receipt as it was received; unknown members are ignored."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    batch_id: UUID
+    spaceship_id: Ship
+    status: FinalStatus
+    errors: Annotated[list[ReceiptError], Field(default_factory=list)]
+
+    @property
+    def key(self) -> BatchKey:
+        """What identifies the batch. The worker takes the ship from the topic, so that no ship can forge it."""
+        return BatchKey(self.spaceship_id, str(self.batch_id))
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """Why the batch was rejected."""
+        return tuple(Problem(each.at, each.problem) for each in self.errors[:MAX_PROBLEMS])
+
+
+def receipt_json(key: BatchKey, status: FinalStatus, readings: int, problems: Sequence[Problem]) -> bytes:
+    """Return a receipt as UTF-8 JSON."""
+    members = {
+        "batch_id": key.batch_id,
+        "spaceship_id": key.ship,
+        "status": status,
+        "readings": readings,
+        "errors": [{"at": each.at, "problem": each.problem} for each in problems],
+    }
+    return json.dumps(members, separators=(",", ":")).encode()
