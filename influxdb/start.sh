@@ -1,5 +1,5 @@
 #!/bin/bash
-# Starts the InfluxDB of docker-compose.yml; the first start sets it up, with the secrets that `./power init` made. The
+# Starts the InfluxDB of docker-compose.yml. The first start sets it up with the secrets that `./power init` created. The
 # image's own setup passes the administrator's password and token on a command line, which every user of the machine can
 # read. Here secrets go through stdin and the environment.
 set -euo pipefail
@@ -8,10 +8,10 @@ data=/var/lib/influxdb2
 secrets=/run/secrets
 unfinished=$data/setup-unfinished
 
-# let_in SECRET --read-bucket ID ...: makes a user. InfluxDB 2 chooses the secret of an API token itself, so these are
-# users in the 1.x manner: their passwords count at /write and /query, which is all that the services and Grafana use.
-# The secret is `user:password`, as our services take it, or, for Grafana, the password alone; then the user is the one
-# that grafana/provisioning/datasources/power.yml names.
+# let_in SECRET --read-bucket ID ...: creates a user. InfluxDB 2 chooses the secrets of API tokens itself, so these are
+# 1.x-style users: their passwords work at /write and /query, which is all that the services and Grafana use. The secret
+# is `user:password` for the services, or only the password for Grafana; its user is named in
+# grafana/provisioning/datasources/power.yml.
 let_in() {
     local user=grafana password
     password=$(cat "$secrets/$1")
@@ -22,11 +22,11 @@ let_in() {
     echo "InfluxDB lets in $user"
 }
 
-# Runs InfluxDB on a port that only this container reaches, until everything is made.
+# Runs InfluxDB on a port that only this container can reach, until everything is created.
 set_up() (
     INFLUXD_HTTP_BIND_ADDRESS=127.0.0.1:9999 /entrypoint.sh influxd &
     server=$!
-    # The client writes the token to its configuration; /tmp is in memory.
+    # The client writes the token to its configuration, here in /tmp, which is in memory.
     folder=$(mktemp -d)
     export INFLUX_HOST=http://127.0.0.1:9999 INFLUX_CONFIGS_PATH=$folder/configs INFLUX_TOKEN
     INFLUX_TOKEN=$(cat "$secrets/influxdb_admin_token")
@@ -35,7 +35,7 @@ set_up() (
         sleep 1
     done
 
-    # It asks for the password, and whether all is right.
+    # It asks for the password and a confirmation.
     printf '%s\ny\n' "$(cat "$secrets/influxdb_admin_password")" |
         influx setup --username admin --org power --bucket power --retention 0 >/dev/null
     bucket=$(influx bucket list --org power --name power --hide-headers | cut -f 1)

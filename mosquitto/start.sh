@@ -1,14 +1,14 @@
 #!/bin/sh
-# Starts the broker of docker-compose.yml. At the first start it gets the users that `./power init` made; from then on
-# the file in its data is the one that counts, because `./power ship` changes it.
+# Starts the broker of docker-compose.yml. The first start copies the users that `./power init` created. From then on the
+# copy in its data counts, because `./power ship` changes it.
 set -eu
 
 users=/mosquitto/data/mosquitto_users.json
 if [ ! -e "$users" ]; then
     (umask 077 && cp /run/secrets/mosquitto_users "$users.part" && mv "$users.part" "$users")
 fi
-# A flood of messages with long properties that has filled the memory would fill it again: it lies on the disk. Beyond
-# this size there is little else in it (mosquitto.conf has the arithmetic).
+# Messages with long properties that have filled the memory are on the disk, too, and would fill it again. Above this size
+# the file contains little else (see mosquitto.conf).
 database=/mosquitto/data/mosquitto.sqlite3
 if [ -n "$(find "$database" -size +1048576k 2>/dev/null)" ]; then
     echo "The messages on the disk take more than 1 GiB: they are removed, and senders without a receipt have to repeat." >&2
