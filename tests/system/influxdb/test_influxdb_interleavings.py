@@ -25,7 +25,7 @@ from shared.store.influx.store import InfluxStore
 from tests.support import reference
 from tests.support.comparing import assert_same
 from tests.support.influxdb import InfluxDb
-from tests.support.interleaving import KILLS, Clock, Outcome, Life, Stage, SteppedWorker, Turn, pass_time
+from tests.support.interleaving import KILLS, Clock, Life, Outcome, Stage, SteppedWorker, Turn, pass_time
 from tests.support.reference import Reading
 from tests.support.store_contract import assert_roll_ups
 from tests.support.store_ships import assert_ships
