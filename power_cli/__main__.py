@@ -22,7 +22,7 @@ COMMANDS = {
     "backtest": "tell how good forecasts of a ship would have been, as a table",
     "bench": "measure how fast it is, as a table",
     "chaos": "kill its processes under load, and compare what is stored with what was promised",
-    "test": "run the tests (with pytest's arguments)",
+    "test": "run the tests: all, whole layers, or with pytest's arguments; --install installs the programs they start",
     "sbom": "list the packages that the service is installed from, as CycloneDX JSON",
     "check": "run the linters and the type checker",
 }
