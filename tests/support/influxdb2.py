@@ -12,6 +12,7 @@ from testcontainers.core.container import DockerContainer
 
 from shared.domain.errors import InvalidSettings, Unavailable
 from shared.store.influx.server import Account, Server
+from tests.support.programs import NO_ENGINE
 from tests.support.waiting import until
 
 IMAGE = "influxdb:2.9.1"
@@ -28,7 +29,7 @@ def _docker(*arguments: str) -> subprocess.CompletedProcess[str]:
 def _have_image() -> None:
     """Have the image, pulled if need be; where that cannot be, skip and say why."""
     if shutil.which("docker") is None or _docker("info", "--format", "{{.ServerVersion}}").returncode:
-        pytest.skip("there is no container engine")
+        pytest.skip(NO_ENGINE)
     if _docker("image", "inspect", IMAGE).returncode:
         pulled = _docker("pull", "--quiet", IMAGE)
         if pulled.returncode:
