@@ -67,7 +67,11 @@ class Recorder:
             Unavailable: the store is away.
 
         """
-        return self._store.tidy()
+        try:
+            return self._store.tidy()
+        except BaseException:
+            self._tails.clear()  # another worker may have taken the store over
+            raise
 
     def _transact(self, load: Readings, *, only_slots: bool = False) -> None:
         """Store readings and slots in one transaction; or only the slots of what is stored of the readings."""
