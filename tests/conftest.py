@@ -19,6 +19,9 @@ from tests.support.stores import STORES, service_on
 settings.register_profile("unhurried", settings.get_profile(settings.get_current_profile_name()), deadline=None)
 settings.load_profile("unhurried")
 
+# On one machine nothing is under way for long: a worker that follows one that was killed need not wait 30 s.
+os.environ.setdefault("INFLUXDB_SETTLE_S", "1")
+
 
 def pytest_xdist_auto_num_workers() -> int:
     """Return the number of processes for `-n auto`: more than processors, because most tests of servers wait."""

@@ -21,6 +21,7 @@ from normalizer_worker.mqtt.broker_metrics import BrokerMetrics
 from normalizer_worker.mqtt.canary import Canary
 from normalizer_worker.mqtt.keepalive import Keepalive
 from normalizer_worker.mqtt.publish import Message, read_publish
+from normalizer_worker.mqtt.turns import Turn
 from shared.contract.topics import CANARY, DROPPED
 from shared.domain.errors import InvalidSettings, Unavailable
 from shared.runtime.mqtt_client import ANONYMOUS, CHECK, Login, send_at_once
@@ -67,6 +68,7 @@ class Connection:
         *,
         login: Login = ANONYMOUS,
         told: BrokerMetrics | None = None,
+        turn: Turn | None = None,
     ) -> None:
         """Connect, take up the session, and subscribe with QoS 1.
 
@@ -78,6 +80,7 @@ class Connection:
             receive_maximum: how many messages the broker may send before the first is acknowledged.
             login: how this client gets in.
             told: hears of what the broker loses, drops and refuses.
+            turn: tells other workers who has the session.
 
         Raises:
             Unavailable: the broker does not answer, or not in time.
@@ -92,11 +95,13 @@ class Connection:
         self._asides = 0
         """How many messages came that are for us, and not for the worker."""
         self._told = told or BrokerMetrics(CollectorRegistry())
+        self._turn = turn or Turn(host, port, login)
         self._client = self._make(client_id)
         self._acknowledgements = Acknowledgements(self._client, receive_maximum, self._told.refused)
         self._canary = Canary(self._client, self._told)
         self._keepalive = Keepalive(self._ping, KEEPALIVE_S / 4)
         login.apply_to(self._client)
+        self._turn.set_will(self._client)
         send_at_once(self._client)
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho leaves it so
         properties.SessionExpiryInterval = FOREVER_S
@@ -112,6 +117,7 @@ class Connection:
             readings, dropped = SubscribeOptions(qos=1, retainHandling=1), SubscribeOptions(qos=0)
             self._client.subscribe([(topic, readings), (DROPPED, dropped)])
             self._await_answer("subscription")
+            self._turn.tell(self._client)
         except BaseException:
             self.close()
             raise
@@ -188,6 +194,7 @@ class Connection:
             Unavailable: the connection is lost, or the subscription.
 
         """
+        self._turn.renew(self._client)
         if self._acknowledgements.waiting:
             self._acknowledgements.go_on()
         if not self._inbox:
@@ -272,11 +279,12 @@ class Connection:
             self._client.loop_write()
         else:
             self._client._send_pingreq()  # noqa: SLF001  # paho has no other way to send one
+            self._turn.renew(self._client)
 
     def close(self) -> None:
         """End the connection; the session stays."""
         self._keepalive.stop()
-        self._client.disconnect()
+        self._turn.leave(self._client)
         sock = self._client.socket()
         if sock is not None:
             self._client.loop_write()

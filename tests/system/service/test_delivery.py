@@ -182,7 +182,7 @@ class Delivery(RuleBasedStateMachine):
     @precondition(lambda self: self.waiting)
     @rule(choice=choices)
     def hear_of_other_content(self, choice: int) -> None:
-        """Somebody has sent another batch by that name, and had it stored."""
+        """BrokerClient has sent another batch by that name, and had it stored."""
         name = sorted(self.waiting)[choice % len(self.waiting)]
         self.gateway.hear(_stored(self.posted[name].wire["spaceship_id"], name, b"of another content"))
 
@@ -349,7 +349,7 @@ def test_whatever_happens_what_is_accepted_is_stored_once_in_influxdb(influxdb: 
         home = folder.with_suffix("")
         if home not in stores:
             stores[home] = next(databases)
-        return InfluxStore(Account(influxdb.url, stores[home]))
+        return InfluxStore(Account(influxdb.url, stores[home]), settle_s=0.01)
 
     run(open_store, 10)
     for each in stores.values():
