@@ -1,4 +1,4 @@
-"""The wall clock, as senders and receivers of batches look at it."""
+"""The wall clock that dates batches."""
 
 import threading
 import time
@@ -6,16 +6,16 @@ import time
 from shared.domain.timestamps import US_PER_S
 
 AHEAD_US = 900 * US_PER_S
-"""How far the clocks of ships may be ahead of ours: what is stored of a later time comes from a wrong one."""
+"""How far a ship's clock may be ahead of ours. Readings that are stored for a later time come from a wrong clock."""
 
 
 def now_us() -> int:
-    """Give the microseconds since 1970."""
+    """Return the microseconds since 1970."""
     return time.time_ns() // 1000
 
 
 class StrictClock:
-    """The wall clock, made to rise with every look, so that of two batches the later one always counts."""
+    """A wall clock that never returns the same time twice, so that of two batches the later one always counts."""
 
     def __init__(self) -> None:
         """Start from the wall clock."""
@@ -23,7 +23,7 @@ class StrictClock:
         self._lock = threading.Lock()
 
     def now_us(self) -> int:
-        """Give the microseconds since 1970, always more than the time before."""
+        """Return the microseconds since 1970, always more than the last time."""
         with self._lock:
             self._last_us = max(now_us(), self._last_us + 1)
             return self._last_us

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 from hypothesis import strategies as st
 
-from tests.support.reference import Reading
+from tests.support.reference import ENERGY_KWH, POWER_KW, Reading
 
 DAY_US = 86_400_000_000
 START_US = 1_535_068_800_000_000  # 2018-08-24T00:00:00Z
@@ -26,7 +26,7 @@ readings = st.builds(
     ship=st.integers(1, 3),
     moment_us=_moments(),
     value=values,
-    is_energy=st.booleans(),
+    kind=st.sampled_from([POWER_KW, ENERGY_KWH]),
     sent_at_us=st.integers(0, 3),
 )
 
