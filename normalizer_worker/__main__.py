@@ -8,7 +8,6 @@ from normalizer_worker.ledger.first_seen import Arrivals
 from normalizer_worker.metrics import Vitals
 from normalizer_worker.mqtt.session import Connection
 from normalizer_worker.recorder import Recorder
-from normalizer_worker.revisits import Revisits
 from normalizer_worker.routes import routes
 from normalizer_worker.worker import Worker
 from shared.contract.topics import ALL_READINGS
@@ -37,7 +36,6 @@ def main() -> None:
     stop: list[bool] = []
     on_stop(lambda: stop.append(True), lambda: end_within(FINISH_S))
     store = open_store(settings, cache_kib=CACHE_KIB)
-    revisits = Revisits(settings.data_dir) if settings.store == "influxdb" else None
     dead_letters, arrivals = DeadLetters(settings.data_dir), Arrivals(settings.data_dir)
     login, vitals = Login.of(settings), _observed(settings, dead_letters)
 
@@ -48,7 +46,7 @@ def main() -> None:
 
     worker = Worker(
         connect,
-        Recorder(store, settings.max_gap_s * US_PER_S, revisits=revisits),
+        Recorder(store, settings.max_gap_s * US_PER_S),
         dead_letters,
         arrivals,
         vitals,
@@ -59,8 +57,6 @@ def main() -> None:
     finally:
         dead_letters.close()
         arrivals.close()
-        if revisits:
-            revisits.close()
         store.close()
 
 

@@ -1,13 +1,12 @@
 """Stores readings and the slots they change, together, in transactions of the store."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
 
 from normalizer_worker.neighbour_cache import Tails
-from normalizer_worker.revisits import Revisits
 from normalizer_worker.rule.affected_slots import changes, merge, slots_within
 from normalizer_worker.rule.normalize import latest
 from shared.domain.errors import Refused
@@ -19,7 +18,7 @@ from shared.store.port import Neighbourhood, ReadingStore, Span
 TAIL_READINGS = 500_000
 MAX_SLOTS = 500_000
 MAX_STRETCHES = 500
-"""Of a transaction, more or less: each is read by itself, and what was read must not become too old."""
+"""Of a transaction, more or less: each is read by itself, and a transaction should not take long."""
 MAX_SHIPS = 5000
 """Of a transaction, for the same reason: the neighbours of so many are read in some 10 s."""
 SHIP_COST = MAX_SLOTS // MAX_SHIPS
@@ -27,51 +26,21 @@ STRETCH_COST = MAX_SLOTS // MAX_STRETCHES
 NEAR_US = 2 * 3600 * US_PER_S
 
 
-class _Done(NamedTuple):
-    """What a transaction did.
-
-    Attributes:
-        put: the ships of which there was anything to put, some of them more than once.
-        alone: whether nobody else can have been writing.
-        refused: why the store has not taken all of it, if so.
-
-    """
-
-    put: I64
-    alone: bool
-    refused: Refused | None = None
-
-
-class _Put(NamedTuple):
-    """What was put: the ships of new readings and of slots, some of them more than once; and the slots."""
-
-    ships: I64
-    slots: Slots
-
-
 class Recorder:
     """The use-case of the worker: readings of any ships, in any order, become durable readings and slots."""
 
-    def __init__(
-        self,
-        store: ReadingStore,
-        max_gap_us: int,
-        tail_readings: int = TAIL_READINGS,
-        revisits: Revisits | None = None,
-    ) -> None:
+    def __init__(self, store: ReadingStore, max_gap_us: int, tail_readings: int = TAIL_READINGS) -> None:
         """Work on a store.
 
         Args:
             store: where readings and slots go.
             max_gap_us: see `normalize`.
             tail_readings: bounds what is remembered of the store.
-            revisits: where to keep what has to be recorded once more; needed if the store has no transactions.
 
         """
         self._store = store
         self._max_gap_us = max_gap_us
         self._tails = Tails(tail_readings)
-        self._revisits = revisits
 
     def record(self, readings: Readings) -> None:
         """Store readings and what they make of the slots.
@@ -84,11 +53,12 @@ class Recorder:
 
         """
         for load in transactions(latest(readings), self._max_gap_us):
-            done = self._take(load)
-            if not done.alone and self._revisits:
-                self._revisits.add(load)
-            if done.refused:
-                raise done.refused
+            try:
+                self._transact(load)
+            except Refused as refused:
+                with suppress(Refused):
+                    self._transact(load, only_slots=True)
+                raise refused from None
 
     def tidy(self) -> bool:
         """Do a little of what can wait; tell whether more of it is left.
@@ -97,59 +67,20 @@ class Recorder:
             Unavailable: the store is away.
 
         """
-        due = self._revisits and self._revisits.due(self._cost)
-        if self._revisits and due:
-            number, readings = due
-            if len(again := self._put_right(readings)):
-                self._revisits.add(again)
-            self._revisits.done(number)
-        return self._store.tidy() or bool(due)
+        return self._store.tidy()
 
-    def _cost(self, readings: Readings) -> int:
-        return int(costs(readings.ship, readings.moment_us, self._max_gap_us).sum())
-
-    def _put_right(self, readings: Readings) -> Readings:
-        """Record readings once more; give those of ships that were put right, which may be undone again."""
-        self._tails.clear()
-        again: list[Readings] = []
-        for load in transactions(latest(readings), self._max_gap_us):
-            done = self._take(load)  # it may be refused: by now it may be older than the database keeps anything
-            if not done.alone:
-                again.append(load[np.isin(load.ship, done.put)])
-        return Readings.concat(again)
-
-    def _take(self, load: Readings) -> _Done:
-        """Store what the store takes of some readings, with its slots."""
-        try:
-            return self._transact(load)
-        except Refused as refused:
-            try:
-                return self._transact(load, only_slots=True)._replace(refused=refused)
-            except Refused:
-                return _Done(np.empty(0, np.int64), alone=False, refused=refused)
-
-    def _transact(self, load: Readings, *, only_slots: bool = False) -> _Done:
+    def _transact(self, load: Readings, *, only_slots: bool = False) -> None:
         """Store readings and slots in one transaction; or only the slots of what is stored of the readings."""
-        ships = [np.empty(0, np.int64)]
         try:
-            with self._store.transaction() as others_wrote:
-                if others_wrote:
-                    self._tails.clear()
+            with self._store.transaction():
                 for part in stretches(load, self._max_gap_us):
-                    spans, new = _spans(part), part[:0] if only_slots else part
-                    while put := self._put(spans, new):
-                        ships.append(put.ships)
-                        if self._store.alone():
-                            break
-                        self._tails.clear()  # and look again, until there is nothing left to put
-                        spans = _with_slots(spans, put.slots)
-                return _Done(np.concatenate(ships), alone=self._store.alone())
+                    self._put(_spans(part), part[:0] if only_slots else part)
         except BaseException:
             self._tails.clear()  # they may tell of what was not committed
             raise
 
-    def _put(self, spans: Sequence[Span], new: Readings) -> _Put | None:
-        """Put new readings, all in the spans, and the slots that are to change; None where there was nothing to put."""
+    def _put(self, spans: Sequence[Span], new: Readings) -> None:
+        """Put new readings, all in the spans, and the slots that are to change."""
         around = {span.ship: self._tails.around(span) for span in spans}
         cold = [span for span in spans if around[span.ship] is None]
         asked = {span.ship: each for span, each in zip(cold, self._store.neighbourhoods(cold), strict=True)}
@@ -157,7 +88,7 @@ class Recorder:
         known = Readings.concat([each.readings for each in near.values()])
         merged, is_new = merge(known, new)
         # What a tail remembers is stored with all its slots. Of what is read that is not known: a crash may have come
-        # between, and so may others. Their slots are read too, and whatever is wrong with them is put right.
+        # between. Its slots are read, too, and whatever is wrong with them is put right.
         windows = {ship: each.window for ship, each in near.items()}
         remembered = np.isin(known.ship, list(asked), invert=True)
         was = Slots.concat(
@@ -175,8 +106,6 @@ class Recorder:
         for (ship, each), start, end in zip(near.items(), [0, *ends[:-1]], ends, strict=True):
             if end > start:
                 self._tails.put(ship, Neighbourhood(merged[start:end], each.from_oldest, each.to_newest))
-        ships = np.concatenate([merged.ship[is_new], differ.slots.ship])
-        return _Put(ships, differ.slots) if len(ships) else None
 
 
 def transactions(readings: Readings, max_gap_us: int) -> Iterator[Readings]:
@@ -234,20 +163,3 @@ def _spans(readings: Readings) -> list[Span]:
     moment_us = readings.moment_us
     columns = zip(readings.ship[first].tolist(), moment_us[first].tolist(), moment_us[last].tolist(), strict=True)
     return [Span(*column) for column in columns]
-
-
-def _with_slots(spans: Sequence[Span], slots: Slots) -> list[Span]:
-    """Widen spans so that each holds the slots of its ship; these are by ship and time.
-
-    For once others have written readings in between, a slot that was put may no longer be a neighbour of ours.
-    """
-    starts = np.searchsorted(slots.ship, [span.ship for span in spans]).tolist()
-    ends = np.searchsorted(slots.ship, [span.ship for span in spans], side="right").tolist()
-    wider = []
-    for span, start, end in zip(spans, starts, ends, strict=True):
-        first_us, last_us = span.first_us, span.last_us
-        if start < end:
-            first_us = min(first_us, int(slots.start_s[start]) * US_PER_S)
-            last_us = max(last_us, int(slots.start_s[end - 1]) * US_PER_S + SLOT_US - 1)
-        wider.append(Span(span.ship, first_us, last_us))
-    return wider

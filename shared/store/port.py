@@ -161,22 +161,12 @@ class EnergyReader(Protocol):
 class ReadingStore(Protocol):
     """What the worker needs; used from one thread."""
 
-    def transaction(self) -> AbstractContextManager[bool]:
+    def transaction(self) -> AbstractContextManager[None]:
         """Make all that is put inside durable at its end.
 
         After an error or a crash none of it is stored, or, where the database has no transactions, perhaps a part of
         it: readings without what they make of the slots, never slots without their readings. Recording the same
         readings again puts that right.
-
-        Yields whether others may have written since this object's last transaction: what the caller remembers of the
-        store is then out of date.
-        """
-        ...
-
-    def alone(self) -> bool:
-        """Tell, in a transaction, whether nobody else can have written to the store since it began.
-
-        Where somebody can, the caller has to look again at what it has put: their readings may have come between.
         """
         ...
 

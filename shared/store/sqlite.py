@@ -120,23 +120,16 @@ class SqliteStore:
             upgrades={1: _FROM_1 + _TRIGGERS},
             cache_kib=cache_kib,
         )
-        self._seen = -1
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
     @contextmanager
-    def transaction(self) -> Iterator[bool]:
+    def transaction(self) -> Iterator[None]:
         """See `ReadingStore`."""
-        with self._file.transaction() as connection:
-            (version,) = connection.execute("PRAGMA data_version").fetchone()  # moves when another connection commits
-            changed, self._seen = version != self._seen, version
-            yield changed
-
-    def alone(self) -> bool:
-        """See `ReadingStore`: a transaction keeps others from writing."""
-        return True
+        with self._file.transaction():
+            yield
 
     def readings_around(self, ranges: ReadingRanges) -> Readings:
         """See `ReadingStore`."""

@@ -94,26 +94,6 @@ class StoreContract:
         assert_roll_ups(store, expected)
         store.close()
 
-    @many_histories
-    @given(histories(), st.data())
-    def test_two_recorders_in_turn_give_the_reference(
-        self, make_store: MakeStore, batches: list[list[Reading]], data: st.DataObject
-    ) -> None:
-        """What one remembers of the store never outlives what the other writes."""
-        store = make_store()
-        other = self.same_store_again(store)
-        recorders = [Recorder(each, DEFAULT_MAX_GAP_US) for each in (store, other)]
-        for batch in batches:
-            data.draw(st.sampled_from(recorders)).record(Readings.from_rows(batch))
-        expected = reference.slots([each for batch in batches for each in batch], DEFAULT_MAX_GAP_US)
-        assert_same(all_slots(store), expected)
-        store.close()
-        other.close()
-
-    def same_store_again(self, store: Store) -> Store:
-        """Open what is behind a store a second time."""
-        raise NotImplementedError  # each adapter says how
-
     # --- readings
 
     @many_histories
@@ -345,24 +325,6 @@ class StoreContract:
         assert [store.version(1, window), store.version(1, Window())] == [now[0], now[2]]
         assert store.version(None, window) != now[1]
         store.close()
-
-    # --- transactions
-
-    def test_it_tells_when_others_have_written(self, make_store: MakeStore) -> None:
-        store = make_store()
-        other = self.same_store_again(store)
-        with store.transaction():
-            pass
-        with store.transaction() as changed:
-            assert not changed
-            store.put_readings(Readings.from_rows([(1, START_US, 1.0, False, 0)]))
-        with store.transaction() as changed:
-            assert not changed, "its own writes do not count"
-        put(other, Readings.from_rows([(1, START_US, 2.0, False, 1)]))
-        with store.transaction() as changed:
-            assert changed or not store.alone()
-        store.close()
-        other.close()
 
     def test_what_is_pinned_stays(self, make_store: MakeStore) -> None:
         store = make_store()

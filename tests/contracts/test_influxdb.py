@@ -7,7 +7,7 @@ import pytest
 
 from shared.store.influx.server import Account
 from shared.store.influx.store import InfluxStore
-from tests.contracts.store_contract import MakeStore, Store, StoreContract
+from tests.contracts.store_contract import MakeStore, StoreContract
 from tests.contracts.store_edges import StoreEdges
 from tests.contracts.store_ships import StoreShips
 from tests.support.engine import InfluxDb2, influxdb2
@@ -19,26 +19,17 @@ _databases = count()
 class InfluxContract(StoreContract, StoreEdges, StoreShips):
     """The contract, on stores in databases of their own."""
 
-    accounts: dict[int, Account]
-
     @pytest.fixture
     def make_store(self, new_account: Callable[[], Account]) -> MakeStore:
         """Make stores."""
-        self.accounts = {}
 
         def make() -> InfluxStore:
-            account = new_account()
-            store = InfluxStore(account)
-            self.accounts[id(store)] = account
+            store = InfluxStore(new_account())
             with store.transaction():
                 pass  # as a worker does at its start
             return store
 
         return make
-
-    def same_store_again(self, store: Store) -> Store:
-        """Open the same database."""
-        return InfluxStore(self.accounts[id(store)])
 
 
 class TestInfluxStore(InfluxContract):

@@ -25,22 +25,18 @@ from ingest_api.delivery.mqtt_link import Link
 from ingest_api.outbox import file
 from ingest_api.outbox.outbox import Outbox
 from normalizer_worker import __main__ as worker_main
-from normalizer_worker import revisits
 from normalizer_worker.mqtt.acknowledgements import Finishing
 from normalizer_worker.mqtt.canary import Probe
 from normalizer_worker.mqtt.session import Connection
 from normalizer_worker.recorder import Recorder
-from normalizer_worker.revisits import Revisits
 from normalizer_worker.worker import Worker
 from shared.runtime.process import run
 from shared.runtime.sqlite_files import SqliteFile
-from shared.store.influx.presence import Presence
 from shared.store.influx.roll_up_writer import RollUps
 from shared.store.influx.server import Server
 from shared.store.influx.store import InfluxStore
 from shared.store.sqlite import SqliteStore
 
-REVISITED_AFTER_S = 0.5
 SAID = "dies here: "
 TOLD = "passes "
 
@@ -109,13 +105,11 @@ class Point(NamedTuple):
     Attributes:
         arm: has it die there.
         is_held: it dies when it is there and its standard input has ended: the test says when.
-        among_others: it is reached only where another worker may be writing, too.
 
     """
 
     arm: Arm
     is_held: bool = False
-    among_others: bool = False
 
 
 GATEWAY = {
@@ -153,16 +147,10 @@ WORKER = {
 }
 WORKER_ON_INFLUXDB = {
     "database made, nothing in it": Point(before(Server, "pin")),
-    "shown to others, nothing read": Point(after(Presence, "show")),
     "readings put, slots not": Point(after(InfluxStore, "put_readings")),
     "sums marked, slots not put": Point(after(RollUps, "mark")),
     "slots put, sums not made": Point(before(RollUps, "make")),
     "sums made, not told": Point(after(RollUps, "make")),
-    "stored, revisit not kept": Point(before(Revisits, "add"), among_others=True),
-    "revisit written, not committed": Point(committing("revisits.sqlite"), among_others=True),
-    "revisit kept, nothing said": Point(after(Revisits, "add"), among_others=True),
-    "revisited, not removed": Point(before(Revisits, "done"), among_others=True),
-    "revisit removed": Point(after(Revisits, "done"), among_others=True),
 }
 POINTS = {
     ("ingest_api", "embedded"): GATEWAY,
@@ -180,7 +168,7 @@ STEPS = {
     "normalizer_worker": {
         **{
             f"COMMIT of {name}": committing(name, is_after=True)
-            for name in ("power.sqlite", "arrivals.sqlite", "dead-letters.sqlite", "revisits.sqlite")
+            for name in ("power.sqlite", "arrivals.sqlite", "dead-letters.sqlite")
         },
         "write to InfluxDB": after(Server, "write"),
         "connect": after(Client, "connect"),
@@ -228,7 +216,6 @@ def main() -> None:
         die_at(points[name], name)
     if not names:
         tell_of({**POINTS[module, "embedded"], **points}, STEPS[module])
-    revisits.AFTER_S = REVISITED_AFTER_S
     run(importlib.import_module(f"{module}.__main__").main)
 
 

@@ -1,25 +1,21 @@
 """Workers on one InfluxDB of which only one goes on at a time, from one step to the next, and any step may be its last.
 
-A step is a request to InfluxDB, or a change of the file of revisits: what lies between two of them nobody else can see.
+A step is a request to InfluxDB: what lies between two of them nobody else can see.
 """
 
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from enum import Enum
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import urllib3
 
 from normalizer_worker.recorder import Recorder
-from normalizer_worker.revisits import Revisits
 from shared.domain.errors import Unavailable
 from shared.domain.readings import Readings
-from shared.store.influx.presence import SHOWN_S
 from shared.store.influx.server import TIMEOUT_S, Account
 from shared.store.influx.store import InfluxStore
-from tests.support.influxdb import InfluxDb
 from tests.support.reference import Reading
 
 Act = Callable[[], Any]
@@ -72,60 +68,23 @@ class Clock:
         return self.s
 
 
-def pass_time(influxdb: InfluxDb, database: str, clock: Clock, seconds: float = SHOWN_S + 1) -> None:
-    """Let time pass for the workers and, as far as they look at it, for the server."""
-    clock.s += seconds
-    for series in influxdb.query("SELECT worker, here FROM workers", database, epoch="ns"):
-        influxdb.query("DELETE FROM workers", database)
-        rows = zip(*(series.columns[name] for name in ("worker", "here", "time")), strict=True)
-        influxdb.write(
-            database,
-            [f'workers worker="{name}",here={here} {time - int(seconds * 1e9)}' for name, here, time in rows],
-            precision="ns",
-        )
-
-
-class SteppedRevisits(Revisits):
-    """Revisits whose changes are steps."""
-
-    def __init__(self, folder: Path, clock: Clock, step: Step) -> None:
-        """Take the same file as before, if there is one."""
-        super().__init__(folder, clock)
-        self._step = step
-
-    def add(self, readings: Readings) -> None:
-        """See `Revisits`."""
-        self._step(lambda: super(SteppedRevisits, self).add(readings), is_request=False)
-
-    def done(self, number: int) -> None:
-        """See `Revisits`."""
-        self._step(lambda: super(SteppedRevisits, self).done(number), is_request=False)
-
-    def waiting(self) -> int:
-        """Count what is to be recorded once more."""
-        return int(self._file.connection().execute("SELECT count(*) FROM revisits").fetchone()[0])
-
-
 class SteppedWorker:
     """What a worker process is made of, but for MQTT."""
 
-    def __init__(self, account: Account, folder: Path, clock: Clock, step: Step, max_gap_us: int) -> None:
-        """Start as a new process does, with the data folder of the one before."""
-        self.store = InfluxStore(account, now_s=clock)
+    def __init__(self, account: Account, step: Step, max_gap_us: int) -> None:
+        """Start as a new process does."""
+        self.store = InfluxStore(account)
         api = self.store._server._client.api_client
         call = api.call_api
         api.call_api = lambda *args, **kwargs: step(lambda: call(*args, **kwargs))
-        self.revisits = SteppedRevisits(folder, clock, step)
-        self.recorder = Recorder(self.store, max_gap_us, revisits=self.revisits)
+        self.recorder = Recorder(self.store, max_gap_us)
 
     def drop(self) -> None:
         """Free what a process that is killed leaves to its system."""
-        self.revisits.close()
         self.store._server.close()
 
     def leave(self) -> None:
         """End as a process does that is told to."""
-        self.revisits.close()
         self.store.close()
 
 

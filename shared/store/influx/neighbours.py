@@ -10,8 +10,7 @@ from collections.abc import Generator, Iterable, Sequence
 from shared.domain.readings import Readings
 from shared.domain.slots import SLOT_US, slot_floor_us
 from shared.domain.timestamps import US_PER_S
-from shared.store.influx.requests import Requests
-from shared.store.influx.server import NS_PER_US, Table, complete
+from shared.store.influx.server import NS_PER_US, Server, Table, complete
 from shared.store.port import BEFORE, Neighbourhood, Span
 
 NEAR_US = 4 * 86_400 * US_PER_S
@@ -38,7 +37,7 @@ _Search = Generator[list[_Ask], list[Row], Neighbourhood]
 _Few = Generator[list[_Ask], list[Row], list[Row]]
 
 
-def neighbourhoods(server: Requests, spans: Sequence[Span]) -> list[Neighbourhood]:
+def neighbourhoods(server: Server, spans: Sequence[Span]) -> list[Neighbourhood]:
     """See `ReadingStore`."""
     found: dict[int, Neighbourhood] = {}
     for start in range(0, len(spans), SHIPS):
@@ -46,7 +45,7 @@ def neighbourhoods(server: Requests, spans: Sequence[Span]) -> list[Neighbourhoo
     return [found[span.ship] for span in spans]
 
 
-def _search(searches: dict[int, _Search], server: Requests, found: dict[int, Neighbourhood]) -> None:
+def _search(searches: dict[int, _Search], server: Server, found: dict[int, Neighbourhood]) -> None:
     """Run searches side by side: what all of them ask next goes into one request."""
     asked = {ship: next(search) for ship, search in searches.items()}
     while asked:
@@ -59,7 +58,7 @@ def _search(searches: dict[int, _Search], server: Requests, found: dict[int, Nei
                 found[ship] = end.value
 
 
-def _read(server: Requests, asks: Sequence[_Ask]) -> dict[int, list[Row]]:
+def _read(server: Server, asks: Sequence[_Ask]) -> dict[int, list[Row]]:
     """Give each ship's rows, in the order of time."""
     statements: list[str] = []
     values: dict[str, object] = {}
@@ -76,7 +75,7 @@ def _read(server: Requests, asks: Sequence[_Ask]) -> dict[int, list[Row]]:
     return {ship: sorted(each) for ship, each in rows.items()}
 
 
-def first_readings(server: Requests, ship: int, start_us: int, end_us: int, count: int) -> Readings:
+def first_readings(server: Server, ship: int, start_us: int, end_us: int, count: int) -> Readings:
     """See `EnergyReader.readings`."""
     return Readings.from_rows(_read(server, [_Ask(ship, start_us, end_us, first=count)]).get(ship, []))
 

@@ -1,6 +1,6 @@
 """The reading half of the store in InfluxDB: what the query service asks. docs/influxdb.md describes what is there.
 
-The writing half is `influxdb.py`.
+The writing half is `store.py`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +11,6 @@ from shared.domain.readings import Readings
 from shared.domain.slots import SLOT_S, Slots, Window
 from shared.domain.timestamps import US_PER_S
 from shared.store.influx import neighbours, ships
-from shared.store.influx.requests import Requests
 from shared.store.influx.roll_ups import DAY_S, FLEET, Key, Sum, slots_of, slots_under, stale_times_s, sums
 from shared.store.influx.server import NS_PER_S, Server, Table
 from shared.store.influx.windows import END_S, bounds_s, energies
@@ -161,7 +160,7 @@ class InfluxReader:
         return Window(min(starts_s), max(starts_s) + SLOT_S) if starts_s else None
 
 
-def read_slots(server: Requests, windows: Mapping[int, Window]) -> Iterator[Table]:
+def read_slots(server: Server, windows: Mapping[int, Window]) -> Iterator[Table]:
     """Give the slots of several ships, each in its own window, as `slots_of` takes them."""
     statements: list[str] = []
     values: dict[str, object] = {}

@@ -28,9 +28,9 @@ class CommitFails(SqliteStore):
     error: BaseException | None = None
 
     @contextmanager
-    def transaction(self) -> Iterator[bool]:
-        with super().transaction() as others_wrote:
-            yield others_wrote
+    def transaction(self) -> Iterator[None]:
+        with super().transaction():
+            yield
             if self.error is not None:
                 raise self.error
 
