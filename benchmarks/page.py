@@ -84,6 +84,7 @@ def _fill(place: Place, ships: int, days: int) -> None:
         slots = Slots(ship, start_s, rng.uniform(0, 800, n), np.full(n, float(SLOT_S)), no)
         with store.transaction():
             if day >= days - WITH_READINGS_DAYS:
-                store.put_readings(Readings(ship, start_s * US_PER_S, 4 * slots.kwh, no.astype(np.int8), np.zeros(n, np.int64)))
+                kind, sent_at_us = np.zeros(n, np.int8), np.zeros(n, np.int64)
+                store.put_readings(Readings(ship, start_s * US_PER_S, 4 * slots.kwh, kind, sent_at_us))
             store.put_slots(slots, slots.emptied())
     store.close()

@@ -141,6 +141,7 @@ def _fill(place: Place, ships: int, days: int, start_s: int = START_S) -> None:
         slots = Slots(ship, moment_s, kwh, np.full(n, float(SLOT_S)), none)
         with store.transaction():
             if day in (0, days - 1):
-                store.put_readings(Readings(ship, moment_s * US_PER_S, 4 * kwh, none.astype(np.int8), np.zeros(n, np.int64)))
+                kind, sent_at_us = np.zeros(n, np.int8), np.zeros(n, np.int64)
+                store.put_readings(Readings(ship, moment_s * US_PER_S, 4 * kwh, kind, sent_at_us))
             store.put_slots(slots, slots.emptied())
     store.close()

@@ -93,7 +93,8 @@ def energy(readings: Readings, spoken: Intervals) -> Slots:
     starts = np.append([True], (slot[1:] != slot[:-1]) | (ship[1:] != ship[:-1]))
     first = np.flatnonzero(starts)
     # The product comes first: of whole numbers it is exact, and one division then rounds once.
-    kwh = (readings.value[row] * overlap_us) / np.where(readings.kind == Kind.ENERGY_KWH, spoken.length_us, US_PER_HOUR)[row]
+    per = np.where(readings.kind == Kind.ENERGY_KWH, spoken.length_us, US_PER_HOUR)
+    kwh = (readings.value[row] * overlap_us) / per[row]
     return Slots(
         ship=ship[first],
         start_s=slot[first] * SLOT_S,

@@ -14,7 +14,7 @@ LAST_US = (datetime(2200, 1, 1, tzinfo=UTC) - EPOCH) // ONE_US - 1
 """The last timestamp that is accepted: the end of 2199."""
 NOT_A_MOMENT = "is not an ISO 8601 moment such as 2019-01-05T04:37:00Z"
 
-# `fromisoformat` knows the calendar, but also accepts dates without a time, any separator, and some text before the zone.
+# `fromisoformat` knows the calendar, but also accepts dates alone, any separator, and some text before the zone.
 _SHAPE = re.compile(
     r"""(?: \d{4}-\d\d-\d\d | \d{8} | \d{4}-W\d\d-\d | \d{4}W\d{3} )
         [T\ ]

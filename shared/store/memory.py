@@ -31,38 +31,30 @@ class _Slot(NamedTuple):
     provisional: bool
 
 
-class _Tables:
-    """What is stored; several stores may share it, as connections share a database."""
-
-    def __init__(self) -> None:
-        """Begin empty."""
-        self.lock = threading.RLock()
-        self.readings: defaultdict[int, dict[int, ReadingRow]] = defaultdict(dict)
-        """Under ship and `moment_us`."""
-        self.slots: defaultdict[int, dict[int, _Slot]] = defaultdict(dict)
-        """Under ship and `start_s`, only those with cover."""
-        self.versions: dict[tuple[int, int], int] = {}
-        """The number of the last change of each slot, also of removed ones, under (ship, `start_s`)."""
-        self.pinned: dict[str, str] = {}
-        self.changes = 0
-        """How many times a slot has been changed."""
-
-
 class MemoryStore:
     """Both halves of the port; safe to use from several threads."""
 
-    def __init__(self, same_as: "MemoryStore | None" = None) -> None:
-        """Make an empty store, or another connection to the tables of one."""
-        self._tables = same_as._tables if same_as else _Tables()
+    def __init__(self) -> None:
+        """Begin empty."""
+        self._lock = threading.RLock()
+        self._readings: defaultdict[int, dict[int, ReadingRow]] = defaultdict(dict)
+        """Under ship and `moment_us`."""
+        self._slots: defaultdict[int, dict[int, _Slot]] = defaultdict(dict)
+        """Under ship and `start_s`, only those with cover."""
+        self._changes = 0
+        """How many times a slot has been changed."""
+        self._last_change: dict[tuple[int, int], int] = {}
+        """The number of the last change of each slot, also of removed ones, under (ship, `start_s`)."""
+        self._pinned: dict[str, str] = {}
         self._undo: list[Callable[[], None]] = []
 
     def close(self) -> None:
-        """Do nothing: what is stored goes with the last store that uses it."""
+        """Do nothing."""
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """See `ReadingStore`. Other threads wait, readers too."""
-        with self._tables.lock:
+        with self._lock:
             self._undo.clear()
             try:
                 yield
@@ -74,9 +66,9 @@ class MemoryStore:
     def readings_around(self, ranges: ReadingRanges) -> Readings:
         """See `ReadingStore`."""
         rows: list[ReadingRow] = []
-        with self._tables.lock:
+        with self._lock:
             for ship, start_us, end_us, before, after in ranges.rows():
-                own = [row for _, row in sorted(self._tables.readings[ship].items())]
+                own = [row for _, row in sorted(self._readings[ship].items())]
                 earlier = [row for row in own if row[1] < start_us]
                 later = [row for row in own if row[1] >= end_us]
                 rows += earlier[max(len(earlier) - before, 0) :]
@@ -86,7 +78,7 @@ class MemoryStore:
 
     def stored_slots(self, windows: ShipWindows) -> Slots:
         """See `ReadingStore`."""
-        with self._tables.lock:
+        with self._lock:
             return _columns(
                 slot for ship, start_s, end_s in windows.rows() for slot in self._within(ship, Window(start_s, end_s))
             )
@@ -94,18 +86,17 @@ class MemoryStore:
     def put_readings(self, readings: Readings) -> None:
         """See `ReadingStore`."""
         for row in readings.rows():
-            self._put(self._tables.readings[row[0]], row[1], row)
+            self._put(self._readings[row[0]], row[1], row)
 
     def put_slots(self, slots: Slots, was: Slots) -> None:  # noqa: ARG002  # there are no roll-ups
         """See `ReadingStore`."""
         columns = (slots.ship, slots.start_s, slots.kwh, slots.covered_s, slots.provisional)
-        tables = self._tables
         for slot in map(_Slot._make, zip(*(column.tolist() for column in columns), strict=True)):
             wanted = slot if slot.covered_s else None
-            if tables.slots[slot.ship].get(slot.start_s) != wanted:
-                self._put(tables.slots[slot.ship], slot.start_s, wanted)
-                tables.changes += 1
-                tables.versions[slot.ship, slot.start_s] = tables.changes
+            if self._slots[slot.ship].get(slot.start_s) != wanted:
+                self._put(self._slots[slot.ship], slot.start_s, wanted)
+                self._changes += 1
+                self._last_change[slot.ship, slot.start_s] = self._changes
 
     def _put(self, table: dict[Key, Value], key: Key, value: Value | None) -> None:
         """Set a value, None to remove it, and remember how to undo that."""
@@ -115,8 +106,8 @@ class MemoryStore:
 
     def pinned(self, name: str, value: str) -> str:
         """See `ReadingStore`."""
-        with self._tables.lock:
-            return self._tables.pinned.setdefault(name, value)
+        with self._lock:
+            return self._pinned.setdefault(name, value)
 
     def tidy(self) -> bool:
         """See `ReadingStore`."""
@@ -124,7 +115,7 @@ class MemoryStore:
 
     def slots(self, ship: int, window: Window) -> Slots:
         """See `EnergyReader`."""
-        with self._tables.lock:
+        with self._lock:
             return _columns(self._within(ship, window))
 
     def fleet(self, window: Window) -> FleetSlots:
@@ -170,23 +161,23 @@ class MemoryStore:
     def version(self, ship: int | None, window: Window) -> str | None:
         """See `EnergyReader`: the number of the last change in the window."""
         start_s, end_s = _bounds(window)
-        with self._tables.lock:
+        with self._lock:
             changed = (
                 number
-                for (each, at_s), number in self._tables.versions.items()
+                for (each, at_s), number in self._last_change.items()
                 if ship in (None, each) and start_s <= at_s < end_s
             )
             return str(max(changed, default=0))
 
     def ships(self, after: int, count: int, windows: Sequence[Window], until_us: int) -> ShipPage:
         """See `EnergyReader`."""
-        with self._tables.lock:
-            later = sorted(ship for ship, slots in self._tables.slots.items() if ship > after and slots)
-            found = [self._history(ship, windows, until_us) for ship in later[:count] if self._tables.readings[ship]]
+        with self._lock:
+            later = sorted(ship for ship, slots in self._slots.items() if ship > after and slots)
+            found = [self._history(ship, windows, until_us) for ship in later[:count] if self._readings[ship]]
         return ShipPage(found, later[count - 1] if len(later) > count else None)
 
     def _history(self, ship: int, windows: Sequence[Window], until_us: int) -> ShipHistory:
-        moments_us = sorted(self._tables.readings[ship])
+        moments_us = sorted(self._readings[ship])
         slots = self._within(ship, Window())
         until_now = [slot for slot in slots if slot.start_s <= until_us // US_PER_S]
         used = [[slot.kwh for slot in self._within(ship, window)] for window in windows]
@@ -202,8 +193,8 @@ class MemoryStore:
 
     def readings(self, ship: int, start_us: int, end_us: int, count: int) -> Readings:
         """See `EnergyReader`."""
-        with self._tables.lock:
-            rows = sorted(self._tables.readings[ship].values())
+        with self._lock:
+            rows = sorted(self._readings[ship].values())
         return Readings.from_rows([row for row in rows if start_us <= row[1] < end_us][:count])
 
     def ping(self) -> None:
@@ -216,8 +207,8 @@ class MemoryStore:
     def _within(self, ship: int | None, window: Window) -> list[_Slot]:
         """Return the slots of a ship (None: of all) in a window, by ship and time."""
         start_s, end_s = _bounds(window)
-        with self._tables.lock:
-            own = list(self._tables.slots.values()) if ship is None else [self._tables.slots[ship]]
+        with self._lock:
+            own = list(self._slots.values()) if ship is None else [self._slots[ship]]
             return sorted(slot for slots in own for slot in slots.values() if start_s <= slot.start_s < end_s)
 
 

@@ -81,11 +81,11 @@ class StoreContract:
     @many_histories
     @given(histories(), st.sampled_from([0, 40, 10**6]), st.sampled_from([SLOT_US, 7_200_000_000, DEFAULT_MAX_GAP_US]))
     def test_any_batches_in_any_order_give_the_reference(
-        self, make_store: MakeStore, batches: list[list[Reading]], tail_readings: int, max_gap_us: int
+        self, make_store: MakeStore, batches: list[list[Reading]], cached_readings: int, max_gap_us: int
     ) -> None:
         """Permuted, repeated, corrected, cut into batches: the slots depend on the set of readings alone."""
         store = make_store()
-        recorder = Recorder(store, max_gap_us, tail_readings)
+        recorder = Recorder(store, max_gap_us, cached_readings)
         for batch in batches:
             recorder.record(Readings.from_rows(batch))
         rows = [each for batch in batches for each in batch]
@@ -104,12 +104,19 @@ class StoreContract:
         st.integers(0, 4),
     )
     def test_readings_around_ranges_are_the_nearest_without_a_gap(
-        self, make_store: MakeStore, stored: list[Reading], bounds: list[tuple[Reading, Reading]], before: int, after: int
+        self,
+        make_store: MakeStore,
+        stored: list[Reading],
+        bounds: list[tuple[Reading, Reading]],
+        before: int,
+        after: int,
     ) -> None:
         store = make_store()
         put(store, Readings.from_rows(stored))
         edges = [sorted(each.moment_us for each in pair) for pair in bounds]
-        rows = [(ship, start_us, end_us, before, after) for ship, (start_us, end_us) in zip((1, 3, 4), edges, strict=True)]
+        rows = [
+            (ship, start_us, end_us, before, after) for ship, (start_us, end_us) in zip((1, 3, 4), edges, strict=True)
+        ]
         found = store.readings_around(ReadingRanges.from_rows(rows))
         got = list(zip(found.ship.tolist(), found.moment_us.tolist(), strict=True))
         assert got == sorted(got)

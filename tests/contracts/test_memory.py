@@ -2,12 +2,12 @@
 
 import pytest
 
-from shared.store.memory import MemoryStore
-from tests.contracts.store_contract import MakeStore, Store, StoreContract, put, slots_of
-from tests.contracts.store_edges import StoreEdges
-from tests.contracts.store_ships import StoreShips
 from shared.domain.readings import Kind, Readings
 from shared.domain.slots import Window
+from shared.store.memory import MemoryStore
+from tests.contracts.store_contract import MakeStore, StoreContract, put, slots_of
+from tests.contracts.store_edges import StoreEdges
+from tests.contracts.store_ships import StoreShips
 from tests.support.strategies import START_US
 
 
@@ -18,11 +18,6 @@ class TestMemoryStore(StoreContract, StoreEdges, StoreShips):
     def make_store(self) -> MakeStore:
         """Make empty stores."""
         return MemoryStore
-
-    def same_store_again(self, store: Store) -> Store:
-        """Share its tables."""
-        assert isinstance(store, MemoryStore)
-        return MemoryStore(store)
 
 
 def test_an_error_inside_a_transaction_undoes_it() -> None:

@@ -33,8 +33,8 @@ class Stored:
         for ship, start_us, end_us, before, after in ranges.rows():
             own = [row for row in self.rows if row[0] == ship]
             first, end = (bisect_left(own, edge, key=lambda row: row[1]) for edge in (start_us, end_us))
-            before, after = (wanted and max(wanted, self.read_ahead) for wanted in (before, after))
-            found += own[max(first - before, 0) : end + after]
+            n_before, n_after = (wanted and max(wanted, self.read_ahead) for wanted in (before, after))
+            found += own[max(first - n_before, 0) : end + n_after]
         self.given += len(found)
         return Readings.from_rows(found)
 
@@ -155,7 +155,9 @@ def test_what_is_kept_does_not_depend_on_what_is_read_ahead(read_ahead: int) -> 
 def test_many_ships_are_read_together() -> None:
     rows = [Reading(ship, START_US + MINUTE_US * i, 6.0, Kind.POWER_KW, 0) for ship in (1, 2, 5) for i in range(60)]
     stored = Stored(rows)
-    wanted = [Span(ship, START_US + at * MINUTE_US, START_US + at * MINUTE_US) for ship, at in ((1, 59), (2, 20), (3, 5))]
+    wanted = [
+        Span(ship, START_US + at * MINUTE_US, START_US + at * MINUTE_US) for ship, at in ((1, 59), (2, 20), (3, 5))
+    ]
     found = read_neighbourhoods(wanted, stored.read)
     assert list(found) == [1, 2, 3]
     assert [set(each.readings.ship.tolist()) for each in found.values()] == [{1}, {2}, set()]
