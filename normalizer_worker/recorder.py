@@ -89,13 +89,11 @@ class Recorder:
         merged, is_new = merge(known, new)
         # Cached readings are stored with all their slots, so these need not be read. Readings from the store may lack
         # theirs, after a crash: those slots are read, too, and corrected if they are wrong.
-        is_read = np.isin(of_ships.ship, list(read))
-        was = Slots.concat(
-            [
-                slots_within(known[np.isin(known.ship, list(read), invert=True)], self._max_gap_us, of_ships),
-                self._store.stored_slots(of_ships[is_read]),
-            ]
-        )
+        is_cached = np.array([each is not None for each in cached.values()])
+        are_cached = known[np.repeat(is_cached, [len(each.readings) for each in near.values()])] if read else known
+        was = slots_within(are_cached, self._max_gap_us, of_ships)
+        if read:
+            was = Slots.concat([was, self._store.stored_slots(of_ships[~is_cached])])
         differ = changes(was, slots_within(merged, self._max_gap_us, of_ships))
         if is_new.any():
             self._store.put_readings(merged[is_new])

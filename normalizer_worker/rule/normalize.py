@@ -16,6 +16,7 @@ DEFAULT_MAX_GAP_US = 24 * 3600 * US_PER_S
 LONE_US = SLOT_US
 """How long a reading speaks that nothing is known around."""
 US_PER_HOUR = 3600 * US_PER_S
+_ENERGY_KWH = np.int8(Kind.ENERGY_KWH)  # an enum would be compared as int64, which takes longer
 
 
 def normalize(readings: Readings, max_gap_us: int = DEFAULT_MAX_GAP_US) -> Slots:
@@ -93,8 +94,8 @@ def energy(readings: Readings, spoken: Intervals) -> Slots:
     starts = np.append([True], (slot[1:] != slot[:-1]) | (ship[1:] != ship[:-1]))
     first = np.flatnonzero(starts)
     # The product comes first: of whole numbers it is exact, and one division then rounds once.
-    per = np.where(readings.kind == Kind.ENERGY_KWH, spoken.length_us, US_PER_HOUR)
-    kwh = (readings.value[row] * overlap_us) / per[row]
+    is_energy = readings.kind == _ENERGY_KWH
+    kwh = (readings.value[row] * overlap_us) / np.where(is_energy, spoken.length_us, US_PER_HOUR)[row]
     return Slots(
         ship=ship[first],
         start_s=slot[first] * SLOT_S,
