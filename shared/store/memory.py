@@ -159,15 +159,15 @@ class MemoryStore:
         return Window(min(starts_s), max(starts_s) + SLOT_S) if starts_s else NOWHEN
 
     def version(self, ship: int | None, window: Window) -> str | None:
-        """See `EnergyReader`: the number of the last change in the window."""
+        """See `EnergyReader`: the number of slots that have been there, and the sum of their last changes."""
         start_s, end_s = _bounds(window)
         with self._lock:
-            changed = (
+            changed = [
                 number
                 for (each, at_s), number in self._last_change.items()
                 if ship in (None, each) and start_s <= at_s < end_s
-            )
-            return str(max(changed, default=0))
+            ]
+            return f"{len(changed)} {sum(changed)}"
 
     def ships(self, after: int, count: int, windows: Sequence[Window], until_us: int) -> ShipPage:
         """See `EnergyReader`."""

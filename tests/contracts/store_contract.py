@@ -333,6 +333,15 @@ class StoreContract:
         assert store.version(None, window) != now[1]
         store.close()
 
+    def test_the_version_changes_when_the_window_grows_to_an_older_slot(self, make_store: MakeStore) -> None:
+        store = make_store()
+        put(store, slots_of((1, 96 * 3, 2.0, 900.0, False)))
+        put(store, slots_of((1, 0, 3.0, 900.0, False)))
+        near, far = (Window(START_S, START_S + DAY_S * days) for days in (1, 4))
+        for ship in (1, None):
+            assert store.version(ship, near) != store.version(ship, far)
+        store.close()
+
     def test_what_is_pinned_stays(self, make_store: MakeStore) -> None:
         store = make_store()
         assert store.pinned("a", "1") == "1"
