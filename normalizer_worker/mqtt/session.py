@@ -31,7 +31,6 @@ KEEPALIVE_S = 60
 HANDSHAKE_S = 10
 HANDSHAKE_BYTES = 16 * 1024 * 1024
 """So much may come before the broker's answer: all that waits in the session, otherwise, would be in memory at once."""
-TAKEN_OVER = "Session taken over"
 _NEVER_WILL = {"Bad user name or password", "Not authorized", "Client identifier not valid"}
 
 
@@ -145,7 +144,6 @@ class Connection:
 
         def disconnected(_c: Client, _u: Any, _f: DisconnectFlags, code: ReasonCode, _p: Properties | None) -> None:
             self._answers.append(code)
-            self._turn.is_taken_over = code.getName() == TAKEN_OVER
 
         client.on_connect, client.on_subscribe = connected, subscribed
         client.on_publish, client.on_disconnect = published, disconnected

@@ -30,7 +30,7 @@ EXPIRES_S = 90
 """How long a record counts after its last renewal: as long as the broker takes to miss a client."""
 HANDSHAKE_S = 10.0
 PATIENCE_S = 1.5
-"""How long to wait for a new record after the last one is gone, or after another worker has taken the session."""
+"""How long one that stands by waits for a new record when the last one is gone: its holder may connect again."""
 
 
 class Turn:
@@ -42,8 +42,6 @@ class Turn:
         self.name = ""
         """This worker's; its first word stays when it is started anew. One without a name tells nobody."""
         self._renewed_s = float("-inf")
-        self.is_taken_over = False
-        """Whether another worker has ended the last connection."""
 
     def wait(self, standing_by: Callable[[str], None], stopping: Callable[[], bool]) -> None:
         """Return when no other worker has the session; `standing_by` is told once who has it.
@@ -57,11 +55,9 @@ class Turn:
             self._wait(look, standing_by, stopping)
         finally:
             look.close()
-        self.is_taken_over = False
 
     def _wait(self, look: "_Look", standing_by: Callable[[str], None], stopping: Callable[[], bool]) -> None:
-        told = ""
-        patience_s = PATIENCE_S if self.is_taken_over else 0.0
+        told, patience_s = "", 0.0
         while True:
             holder = look.holder()
             if self._is_free(holder):
