@@ -3,10 +3,12 @@
 import os
 import threading
 
+from normalizer_worker.data_folder import DataFolder
 from normalizer_worker.ledger.dead_letters import DeadLetters
 from normalizer_worker.ledger.first_seen import Arrivals
 from normalizer_worker.metrics import Vitals
 from normalizer_worker.mqtt.session import Connection
+from normalizer_worker.mqtt.turns import Turn
 from normalizer_worker.recorder import Recorder
 from normalizer_worker.routes import routes
 from normalizer_worker.worker import Worker
@@ -37,12 +39,20 @@ def main() -> None:
     on_stop(lambda: stop.append(True), lambda: end_within(FINISH_S))
     store = open_store(settings, cache_kib=CACHE_KIB)
     dead_letters, arrivals = DeadLetters(settings.data_dir), Arrivals(settings.data_dir)
-    login, vitals = Login.of(settings), _observed(settings, dead_letters)
+    folder, login, vitals = DataFolder(settings.data_dir), Login.of(settings), _observed(settings, dead_letters)
+    host, port = settings.mqtt_host, settings.mqtt_port
+    turn = Turn(host, port, login)
+
+    def stopping() -> bool:
+        return bool(stop)
 
     def connect() -> Connection:
+        turn.name = folder.take(vitals.standing_by, stopping)
         _check_gap(store, settings.max_gap_s)
-        host, port = settings.mqtt_host, settings.mqtt_port
-        return Connection(host, port, CLIENT_ID, ALL_READINGS, RECEIVE_MAXIMUM, login=login, told=vitals.broker)
+        turn.wait(vitals.standing_by, stopping)
+        return Connection(
+            host, port, CLIENT_ID, ALL_READINGS, RECEIVE_MAXIMUM, login=login, told=vitals.broker, turn=turn
+        )
 
     worker = Worker(
         connect,
@@ -53,11 +63,12 @@ def main() -> None:
         rules=settings.rules,
     )
     try:
-        worker.run(lambda: bool(stop), announce_ready)
+        worker.run(stopping, announce_ready)
     finally:
         dead_letters.close()
         arrivals.close()
         store.close()
+        folder.close()
 
 
 def _check_gap(store: ReadingStore, max_gap_s: int) -> None:
@@ -74,7 +85,7 @@ def _observed(settings: WorkerSettings, dead_letters: DeadLetters) -> Vitals:
         access = access_by(settings.api_tokens_file)
         app = make_app(
             metrics.routes(registry),
-            health.routes(vitals.checks()),
+            health.routes(vitals.checks),
             routes(dead_letters),
             access=access,
             browsers=settings.browsers,

@@ -68,7 +68,11 @@ class Recorder:
             Unavailable: the store does not answer.
 
         """
-        return self._store.tidy()
+        try:
+            return self._store.tidy()
+        except BaseException:
+            self._cache.clear()  # another worker may have taken the store over
+            raise
 
     def _transact(self, load: Readings, *, only_slots: bool = False) -> None:
         """Store readings and slots in one transaction; with `only_slots` the slots around them, and no readings."""

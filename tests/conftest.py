@@ -1,5 +1,6 @@
 """Fixtures that several kinds of tests share."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from tests.support.stores import STORES, service_on
 # Servers answer when they can: how long an example took says nothing of the code. CI's profile has it so already.
 settings.register_profile("unhurried", settings.get_profile(settings.get_current_profile_name()), deadline=None)
 settings.load_profile("unhurried")
+
+# On one machine nothing is under way for long: a worker that follows one that was killed need not wait 30 s.
+os.environ.setdefault("INFLUXDB_SETTLE_S", "1")
 
 
 @pytest.fixture(scope="session", params=STORES)

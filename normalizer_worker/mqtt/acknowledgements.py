@@ -132,7 +132,9 @@ class Finishing:
 
     def confirmed(self, mid: int, code: ReasonCode) -> None:
         """Note what the broker says to a receipt; to refuse one is its right (an access rule), and ends nothing."""
-        receipt = self._unconfirmed.pop(mid)
+        receipt = self._unconfirmed.pop(mid, None)
+        if receipt is None:
+            return  # no receipt: what tells other workers who has the session
         self._unconfirmed_bytes -= _size(receipt)
         self._progress_s = time.monotonic()
         if code.is_failure:

@@ -20,6 +20,7 @@ from normalizer_worker.mqtt.acknowledgements import LOST, MAX_UNCONFIRMED, Done,
 from normalizer_worker.mqtt.broker_metrics import BrokerVitals
 from normalizer_worker.mqtt.canary import Probe
 from normalizer_worker.mqtt.keepalive import Attendant
+from normalizer_worker.mqtt.turns import Turn
 from shared.contract.mqtt_publish import Message, read_publish
 from shared.contract.topics import DROPPED, PROBE
 from shared.domain.errors import InvalidSettings, Unavailable
@@ -67,6 +68,7 @@ class Connection:
         *,
         login: Login = ANONYMOUS,
         told: BrokerVitals | None = None,
+        turn: Turn | None = None,
     ) -> None:
         """Connect, take up the session, and subscribe with QoS 1.
 
@@ -78,6 +80,7 @@ class Connection:
             receive_maximum: how many messages the broker may send before the first is acknowledged.
             login: how this client gets in.
             told: hears of what the broker loses, drops and refuses.
+            turn: tells other workers who has the session.
 
         Raises:
             Unavailable: the broker does not answer, or not in time.
@@ -92,11 +95,13 @@ class Connection:
         self._asides = 0
         """How many messages came that are for us, and not for the worker."""
         self._told = told or BrokerVitals(CollectorRegistry())
+        self._turn = turn or Turn(host, port, login)
         self._client = self._make(client_id)
         self._finishing = Finishing(self._client, receive_maximum, self._told.refused)
         self._probe = Probe(self._client, self._told)
         self._attendant = Attendant(self._ping, KEEPALIVE_S / 4)
         login.apply_to(self._client)
+        self._turn.set_will(self._client)
         send_at_once(self._client)
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho leaves it so
         properties.SessionExpiryInterval = FOREVER_S
@@ -112,6 +117,7 @@ class Connection:
             readings, dropped = SubscribeOptions(qos=1, retainHandling=1), SubscribeOptions(qos=0)
             self._client.subscribe([(topic, readings), (DROPPED, dropped)])
             self._await_answer("subscription")
+            self._turn.tell(self._client)
         except BaseException:
             self.close()
             raise
@@ -192,6 +198,7 @@ class Connection:
             return self._receive(wait_s)
 
     def _receive(self, wait_s: float) -> Message | None:
+        self._turn.renew(self._client)
         if self._finishing.waiting:
             self._finishing.go_on()
         if not self._inbox:
@@ -273,11 +280,12 @@ class Connection:
             self._client.loop_write()
         else:
             self._client._send_pingreq()  # noqa: SLF001  # paho has no other way to send one
+            self._turn.renew(self._client)
 
     def close(self) -> None:
         """End the connection; the session stays."""
         self._attendant.stop()
-        self._client.disconnect()
+        self._turn.leave(self._client)
         sock = self._client.socket()
         if sock is not None:
             self._client.loop_write()

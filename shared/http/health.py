@@ -46,12 +46,12 @@ READYZ = Operation(
 OPERATIONS = (HEALTHZ, READYZ)
 
 
-def routes(checks: Mapping[str, Check]) -> Routes:
+def routes(checks: Callable[[], Mapping[str, Check]] | Mapping[str, Check]) -> Routes:
     """Build the routes, which ask nobody who they are: an orchestrator has no token.
 
     Args:
-        checks: what has to hold for the process to be ready, by name. They are called from any thread, all of them
-            with every question.
+        checks: what has to hold for the process to be ready, by name; or what gives that for each question. They are
+            called from any thread, all of them with every question.
 
     """
     routes = Routes("health", __name__, needs=OPEN)
@@ -62,7 +62,8 @@ def routes(checks: Mapping[str, Check]) -> Routes:
 
     @routes.serves(READYZ)
     def readyz() -> tuple[Response, int]:
-        held = {name: check() for name, check in checks.items()}
+        asked = checks() if callable(checks) else checks
+        held = {name: check() for name, check in asked.items()}
         ready = all(held.values())
         return jsonify(ready=ready, checks=held), 200 if ready else 503
 

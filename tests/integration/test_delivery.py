@@ -348,7 +348,7 @@ def test_whatever_happens_what_is_accepted_is_stored_once_in_influxdb(influxdb: 
         home = folder.with_suffix("")
         if home not in stores:
             stores[home] = next(databases)
-        return InfluxStore(Account(influxdb.url, stores[home]))
+        return InfluxStore(Account(influxdb.url, stores[home]), settle_s=0.01)
 
     run(open_store, 10)
     for each in stores.values():

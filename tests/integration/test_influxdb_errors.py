@@ -41,13 +41,14 @@ from tests.support.waiting import until
 from tests.unit.normalizer_worker.test_worker import Bench, message
 
 TIMEOUT_S = 10
+SETTLE_S = 0.1
 SHORT_S = 0.3
 """Only for what is never answered: a busy machine needs longer for the rest."""
 DAY_US = 86_400_000_000
 
 
 def open_store(url: str, bucket: str, token: str = "", *, timeout_s: float = TIMEOUT_S) -> InfluxStore:
-    return InfluxStore(Account(url, bucket, token), timeout_s=timeout_s)
+    return InfluxStore(Account(url, bucket, token), timeout_s=timeout_s, settle_s=SETTLE_S)
 
 
 def be_patient(store: InfluxStore, timeout_s: float) -> None:

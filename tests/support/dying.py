@@ -28,10 +28,12 @@ from normalizer_worker import __main__ as worker_main
 from normalizer_worker.mqtt.acknowledgements import Finishing
 from normalizer_worker.mqtt.canary import Probe
 from normalizer_worker.mqtt.session import Connection
+from normalizer_worker.mqtt.turns import Turn
 from normalizer_worker.recorder import Recorder
 from normalizer_worker.worker import Worker
 from shared.runtime.process import run
 from shared.runtime.sqlite_files import SqliteFile
+from shared.store.influx.owner import Owner
 from shared.store.influx.roll_up_writer import RollUps
 from shared.store.influx.server import Server
 from shared.store.influx.store import InfluxStore
@@ -130,6 +132,7 @@ WORKER = {
     "files made, gap not pinned": Point(before(worker_main, "_check_gap")),
     "gap pinned, not connected": Point(before(Client, "connect")),
     "session taken up, not subscribed": Point(before(Client, "subscribe")),
+    "subscribed, others not told": Point(before(Turn, "tell")),
     "subscribed, nothing received": Point(after(Connection, "__init__")),
     "heard of itself, not acknowledged": Point(before(Probe, "heard")),
     "received, nothing written": Point(before(Worker, "_store")),
@@ -147,6 +150,7 @@ WORKER = {
 }
 WORKER_ON_INFLUXDB = {
     "database made, nothing in it": Point(before(Server, "pin")),
+    "bucket taken, nothing read": Point(after(Owner, "_renew")),
     "readings put, slots not": Point(after(InfluxStore, "put_readings")),
     "sums marked, slots not put": Point(after(RollUps, "mark")),
     "slots put, sums not made": Point(before(RollUps, "make")),

@@ -5,14 +5,16 @@ readings first, then their slots. What keeps the promise of the port nevertheles
 docs/decisions/010-influxdb.md.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 import numpy as np
 
-from shared.domain.errors import Refused
+from shared.domain.errors import InvalidSettings, Refused, Unavailable
 from shared.domain.readings import UNITS, ReadingRanges, Readings
 from shared.domain.slots import ShipWindows, Slots
+from shared.store.influx.owner import SETTLE_S, Owner
 from shared.store.influx.reader import InfluxReader, read_slots
 from shared.store.influx.readings import readings_around
 from shared.store.influx.roll_up_writer import Pending, RollUps
@@ -25,11 +27,37 @@ SHIPS = 500
 class InfluxStore(InfluxReader):
     """Both halves of the port; the reading half is safe to use from several threads, the writing half from one."""
 
-    def __init__(self, account: Account, *, connections: int = 8, timeout_s: float = TIMEOUT_S) -> None:
-        """Prepare; the server is asked for its version with the first use."""
+    def __init__(  # noqa: PLR0913  # what tests change of it
+        self,
+        account: Account,
+        *,
+        connections: int = 8,
+        timeout_s: float = TIMEOUT_S,
+        settle_s: float = SETTLE_S,
+        now_s: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Prepare; the server is asked for its version with the first use.
+
+        Args:
+            account: which InfluxDB.
+            connections: how many requests there may be at once.
+            timeout_s: how long to wait for an answer.
+            settle_s: how long a request may still be under way that was given up.
+            now_s: a clock that only rises.
+            sleep: waits for so many seconds of it.
+
+        """
         super().__init__(Server(account, connections=connections, timeout_s=timeout_s))
+        self._owner = Owner(self._server, settle_s=settle_s, now_s=now_s, sleep=sleep)
         self._roll_ups = RollUps(self._server)
         self._pending: list[Pending] = []
+
+    def close(self) -> None:
+        """Say that this worker writes no more, if that can be said, and close the connections."""
+        with suppress(Unavailable, InvalidSettings):
+            self._owner.release()
+        super().close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -37,8 +65,10 @@ class InfluxStore(InfluxReader):
         try:
             with self._or_forget():
                 self._server.set_up()
+                self._owner.acquire()
                 self._roll_ups.trim()
                 yield
+                self._owner.keep()
                 for pending in self._pending:
                     self._roll_ups.make(pending)
         finally:
@@ -71,6 +101,7 @@ class InfluxStore(InfluxReader):
 
     def put_readings(self, readings: Readings) -> None:
         """See `ReadingStore`."""
+        self._owner.keep()
         columns = (
             readings.ship,
             readings.value,
@@ -85,6 +116,7 @@ class InfluxStore(InfluxReader):
 
     def put_slots(self, slots: Slots, was: Slots) -> None:
         """See `ReadingStore`."""
+        self._owner.keep()
         pending = self._roll_ups.mark(slots, was)
         kwh, provisional = np.where(slots.covered_s > 0, slots.kwh, 0.0), slots.provisional & (slots.covered_s > 0)
         columns = (slots.ship, kwh, slots.covered_s, provisional, slots.start_s * NS_PER_S)
@@ -111,4 +143,5 @@ class InfluxStore(InfluxReader):
         """See `ReadingStore`."""
         with self._or_forget():
             self._server.set_up()
+            self._owner.acquire()
             return self._roll_ups.repair()
