@@ -16,7 +16,7 @@ from shared.domain.errors import InvalidSettings, Unavailable
 from shared.domain.readings import Readings
 from shared.domain.slots import Window
 from shared.runtime.sqlite_files import SqliteFile
-from shared.store.port import ShipEnergy, Span
+from shared.store.port import ShipEnergy
 from shared.store.sqlite import FILE_NAME, SqliteStore
 from tests.support.store_contract import DAY_S, START_S, MakeStore, StoreContract, put, slots_of
 from tests.support.store_edges import StoreEdges
@@ -51,8 +51,7 @@ class TestSqliteStore(StoreContract, StoreEdges, StoreShips):
         with pytest.raises(KeyError):
             fail()
         assert len(store.slots(1, Window())) == 0
-        (found,) = store.neighbourhoods([Span(1, START_US, START_US)])
-        assert len(found.readings) == 0
+        assert len(store.readings(1, 0, EVER, 9)) == 0
         store.close()
 
 
@@ -185,7 +184,6 @@ def test_a_new_file_that_another_process_makes_is_waited_for(tmp_path: Path) -> 
 _OPEN = """
 import random, sys, time
 from pathlib import Path
-from shared.store.port import ShipEnergy, Span
 from shared.store.sqlite import SqliteStore
 print("ready", flush=True)
 start_s = float(sys.stdin.readline())

@@ -208,6 +208,6 @@ class World:
         self.influxdb.drop(self.database)
 
 
-def _counting(rows: Sequence[Reading]) -> dict[tuple[int, int], tuple[float, bool, int]]:
-    ranked = sorted(rows, key=lambda row: (row.sent_at_us, row.is_energy, row.value))
-    return {(row.ship, row.moment_us): (row.value, row.is_energy, row.sent_at_us) for row in ranked}
+def _counting(rows: Sequence[Reading]) -> dict[tuple[int, int], tuple[float, int, int]]:
+    ranked = sorted(rows, key=lambda row: (row.sent_at_us, row.kind, row.value))
+    return {(row.ship, row.moment_us): (row.value, row.kind, row.sent_at_us) for row in ranked}

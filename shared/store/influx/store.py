@@ -6,21 +6,20 @@ docs/decisions/010-influxdb.md.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import numpy as np
 
 from shared.domain.errors import InvalidSettings, Refused, Unavailable
-from shared.domain.readings import Readings
-from shared.domain.slots import Slots, Window
-from shared.store.influx import neighbours
+from shared.domain.readings import UNITS, ReadingRanges, Readings
+from shared.domain.slots import ShipWindows, Slots
 from shared.store.influx.owner import SETTLE_S, Owner
 from shared.store.influx.reader import InfluxReader, read_slots
+from shared.store.influx.readings import readings_around
 from shared.store.influx.roll_up_writer import Pending, RollUps
 from shared.store.influx.roll_ups import slots_of
 from shared.store.influx.server import NS_PER_S, NS_PER_US, TIMEOUT_S, Account, Server
-from shared.store.port import Neighbourhood, Span
 
 SHIPS = 500
 
@@ -86,17 +85,17 @@ class InfluxStore(InfluxReader):
             self._roll_ups.forget()
             raise
 
-    def neighbourhoods(self, spans: Sequence[Span]) -> list[Neighbourhood]:
+    def readings_around(self, ranges: ReadingRanges) -> Readings:
         """See `ReadingStore`."""
-        return neighbours.neighbourhoods(self._server, spans)
+        return readings_around(self._server, ranges)
 
-    def stored_slots(self, windows: Mapping[int, Window]) -> Slots:
+    def stored_slots(self, windows: ShipWindows) -> Slots:
         """See `ReadingStore`."""
-        ships = sorted(windows)
+        rows = list(windows.rows())
         tables = [
             table
-            for start in range(0, len(ships), SHIPS)
-            for table in read_slots(self._server, {ship: windows[ship] for ship in ships[start : start + SHIPS]})
+            for start in range(0, len(rows), SHIPS)
+            for table in read_slots(self._server, rows[start : start + SHIPS])
         ]
         return Slots.concat([slots_of(table) for table in tables])
 
@@ -106,7 +105,7 @@ class InfluxStore(InfluxReader):
         columns = (
             readings.ship,
             readings.value,
-            np.where(readings.is_energy, "kWh", "kW"),
+            UNITS[readings.kind],
             readings.sent_at_us,
             readings.moment_us * NS_PER_US,
         )

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from shared.domain.slots import Window
 from shared.domain.timestamps import US_PER_S
-from shared.store.influx.neighbours import END_US
+from shared.store.influx.readings import END_US
 from shared.store.influx.roll_ups import DAY_S, SHIP_DAYS, ships_of, stale_times_s
 from shared.store.influx.server import NS_PER_S, Server, complete
 

@@ -292,8 +292,7 @@ def batch(moment_us: int, value: float = 6.0, ship: int = 1) -> Any:
 def decoded(bench: Bench, *mids: int) -> list[Reading]:
     batches: list[Batch] = [decode(bench.sent[mid].payload, topic_ship=1) for mid in mids]
     found = columns(batches)
-    names = ("ship", "moment_us", "value", "is_energy", "sent_at_us")
-    return [Reading(*row) for row in zip(*(getattr(found, name).tolist() for name in names), strict=True)]
+    return [Reading(*row) for row in found.rows()]
 
 
 def test_what_lies_beyond_the_databases_retention_is_a_dead_letter_and_the_rest_is_stored(

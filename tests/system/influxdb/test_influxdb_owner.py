@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 from normalizer_worker.recorder import Recorder
 from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
 from shared.domain.errors import Unavailable
-from shared.domain.readings import Readings
+from shared.domain.readings import Kind, ReadingRanges, Readings
 from shared.store.influx.owner import SETTLE_S
 from shared.store.influx.server import Account
 from shared.store.influx.store import InfluxStore
-from shared.store.port import Neighbourhood, Span
 from tests.support.fault_proxy import CUTS, SWALLOWS, HttpFaultProxy
 from tests.support.influxdb import InfluxDb
 from tests.support.interleaving import KILLS, SHIPS, Outcome, World
@@ -87,7 +86,7 @@ readings = st.builds(
     ship=st.sampled_from(SHIPS),
     moment_us=st.sampled_from([START_US + 60_000_000 * at for at in (*range(0, 45, 5), 300, 26 * 60)]),
     value=st.integers(0, 9).map(float),
-    is_energy=st.booleans(),
+    kind=st.sampled_from(Kind),
     sent_at_us=st.integers(0, 3),
 )
 loads = st.lists(st.lists(readings, min_size=1, max_size=3), min_size=1, max_size=4)
@@ -194,19 +193,19 @@ def test_one_that_stood_still_while_another_took_over_writes_nothing_more(
     """Neither in the transaction that it was in, nor from what it remembers."""
     world.record(at(0, 6.0), at(10, 1.0))
     halted = world.store
-    neighbourhoods = halted.neighbourhoods
+    readings_around = halted.readings_around
 
-    def stands_still(spans: list[Span]) -> list[Neighbourhood]:
-        found = neighbourhoods(spans)
+    def stands_still(ranges: ReadingRanges) -> Readings:
+        found = readings_around(ranges)
         world.store = world.new_store()
         world._worker = None
         world.record(at(10, 5.0, 2), at(30, 1.0))
         return found
 
-    monkeypatch.setattr(halted, "neighbourhoods", stands_still)
+    monkeypatch.setattr(halted, "readings_around", stands_still)
     with closing(halted):
         recorder = world.worker
-        recorder._tails.clear()
+        recorder._cache.clear()
         with pytest.raises(Unavailable, match="has another worker"):
             recorder.record(Readings.from_rows([at(10, 3.0, 1), at(20, 7.0)]))
     world.check()

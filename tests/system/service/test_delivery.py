@@ -32,7 +32,6 @@ from shared.domain.slots import Slots, Window
 from shared.domain.timestamps import iso
 from shared.store.influx.server import Account
 from shared.store.influx.store import InfluxStore
-from shared.store.port import Span
 from shared.store.sqlite import SqliteStore
 from tests.support import reference
 from tests.support.comparing import assert_same
@@ -280,8 +279,8 @@ class Delivery(RuleBasedStateMachine):
         store = self.worker.store
         expected = reference.slots(rows, MAX_GAP_US)
         assert_same(Slots.concat([store.slots(ship, Window()) for ship in SHIPS]), expected)
-        around = store.neighbourhoods([Span(ship, START_US, START_US + DAY_US) for ship in SHIPS])
-        assert stored_rows(Readings.concat([each.readings for each in around])) == counting(rows)
+        found = [store.readings(ship, START_US, START_US + DAY_US, 10**6) for ship in SHIPS]
+        assert stored_rows(Readings.concat(found)) == counting(rows)
         assert_roll_ups(store, expected)
 
     def _all(self) -> Iterator[Sent]:
