@@ -3,12 +3,13 @@
 import os
 import threading
 
+from normalizer_worker.data_folder import DataFolder
 from normalizer_worker.ledger.dead_letters import DeadLetters
 from normalizer_worker.ledger.first_seen import FirstSeenTimes
 from normalizer_worker.metrics import WorkerMetrics
 from normalizer_worker.mqtt.session import Connection
+from normalizer_worker.mqtt.turns import Turn
 from normalizer_worker.recorder import Recorder
-from normalizer_worker.revisits import Revisits
 from normalizer_worker.routes import routes
 from normalizer_worker.worker import Worker
 from shared.contract.topics import ALL_READINGS
@@ -37,31 +38,37 @@ def main() -> None:
     stop: list[bool] = []
     on_stop(lambda: stop.append(True), lambda: end_within(FINISH_S))
     store = open_store(settings, cache_kib=CACHE_KIB)
-    revisits = Revisits(settings.data_dir) if settings.store == "influxdb" else None
     dead_letters, arrivals = DeadLetters(settings.data_dir), FirstSeenTimes(settings.data_dir)
-    login, worker_metrics = Login.of(settings), _observed(settings, dead_letters)
+    folder, login, worker_metrics = DataFolder(settings.data_dir), Login.of(settings), _observed(settings, dead_letters)
+    host, port = settings.mqtt_host, settings.mqtt_port
+    turn = Turn(host, port, login)
+
+    def stopping() -> bool:
+        return bool(stop)
 
     def connect() -> Connection:
+        turn.name = folder.take(worker_metrics.standing_by, stopping)
         _check_gap(store, settings.max_gap_s)
-        host, port = settings.mqtt_host, settings.mqtt_port
-        return Connection(host, port, CLIENT_ID, ALL_READINGS, RECEIVE_MAXIMUM, login=login, told=worker_metrics.broker)
+        turn.wait(worker_metrics.standing_by, stopping)
+        return Connection(
+            host, port, CLIENT_ID, ALL_READINGS, RECEIVE_MAXIMUM, login=login, told=worker_metrics.broker, turn=turn
+        )
 
     worker = Worker(
         connect,
-        Recorder(store, settings.max_gap_s * US_PER_S, revisits=revisits),
+        Recorder(store, settings.max_gap_s * US_PER_S),
         dead_letters,
         arrivals,
         worker_metrics,
         rules=settings.rules,
     )
     try:
-        worker.run(lambda: bool(stop), announce_ready)
+        worker.run(stopping, announce_ready)
     finally:
         dead_letters.close()
         arrivals.close()
-        if revisits:
-            revisits.close()
         store.close()
+        folder.close()
 
 
 def _check_gap(store: ReadingStore, max_gap_s: int) -> None:
@@ -78,7 +85,7 @@ def _observed(settings: WorkerSettings, dead_letters: DeadLetters) -> WorkerMetr
         access = access_by(settings.api_tokens_file)
         app = make_app(
             metrics.routes(registry),
-            health.routes(worker_metrics.checks()),
+            health.routes(worker_metrics.checks),
             routes(dead_letters),
             access=access,
             browsers=settings.browsers,

@@ -36,6 +36,7 @@ class WorkerMetrics:
         self._now_s = now_s
         self._sessions = 0
         self._connected = False
+        self._standing_by = ""
         self._stored = True
         self._progress_s = now_s()
         self._messages = Counter(
@@ -86,11 +87,15 @@ class WorkerMetrics:
         self._reconnects.inc(1 if self._sessions else 0)
         self._sessions += 1
         self.progressed()
-        self._connected = True
+        self._connected, self._standing_by = True, ""
         try:
             yield
         finally:
             self._connected = False
+
+    def standing_by(self, why: str) -> None:
+        """Note that another worker is at work, and that this one waits until it is gone."""
+        self._standing_by = f"standing by: {why}"
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -140,7 +145,9 @@ class WorkerMetrics:
 
     def checks(self) -> Mapping[str, Check]:
         """Return the checks that have to hold for the worker to be ready."""
+        waits = {self._standing_by: lambda: False} if self._standing_by else {}
         return {
+            **waits,
             "broker": lambda: self._connected,
             **self.broker.checks(),
             "store": lambda: self._stored,

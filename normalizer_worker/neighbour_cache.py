@@ -1,72 +1,48 @@
-"""The newest readings of active ships, remembered, so that a stream in the order of time reads nothing back."""
+"""The newest readings of active ships, cached: a stream in the order of time then reads nothing from the store."""
 
 from collections import OrderedDict
-from dataclasses import dataclass
 
-from shared.domain.readings import Readings
+from normalizer_worker.rule.reach import Neighbourhood, Span
 from shared.domain.slots import SLOT_US, slot_floor_us
-from shared.store.port import Neighbourhood, Span
 
 READINGS_PER_SHIP = 32
-"""What a ship costs beside its readings, counted in readings."""
+"""The memory that a ship takes besides its readings, counted in readings."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Tail:
-    """All of a ship's readings from some moment on."""
-
-    readings: Readings
-    from_oldest: bool
-
-    def serves(self, span: Span) -> bool:
-        """Tell whether new readings in the span have all their neighbours here.
-
-        They need the slot of the reading before them, and two readings before that slot.
-        """
-        if self.from_oldest:
-            return True
-        moment_us = self.readings.moment_us
-        before = int(moment_us.searchsorted(span.first_us)) - 1
-        return before > 1 and slot_floor_us(int(moment_us[before])) > moment_us[1]
-
-
-class Tails:
-    """A bounded memory of tails; the ship that has been silent longest is forgotten first."""
+class NeighbourCache:
+    """The end of the readings of many ships, bounded; the ship that was used least recently is dropped first."""
 
     def __init__(self, max_readings: int) -> None:
-        """Bound the memory by readings, each of some 40 bytes."""
+        """Bound the cache by a number of readings, each of some 40 bytes."""
         self._max = max_readings
         self._size = 0
-        self._tails: OrderedDict[int, _Tail] = OrderedDict()
+        self._ends: OrderedDict[int, Neighbourhood] = OrderedDict()
 
     def around(self, span: Span) -> Neighbourhood | None:
-        """Give what the store would give around a span, None where it has to be asked."""
-        tail = self._tails.get(span.ship)
-        if tail is None or not tail.serves(span):
-            return None
-        return Neighbourhood(tail.readings, tail.from_oldest, to_newest=True)
+        """Return the neighbourhood of new readings in a span; None if it has to be read from the store."""
+        end = self._ends.get(span.ship)
+        return end if end is not None and end.has_before(span) else None
 
-    def put(self, ship: int, around: Neighbourhood) -> None:
-        """Remember the end of a ship's readings, if these reach it; otherwise forget what was known of the ship."""
-        self._forget(ship)
-        if not around.to_newest:
+    def put(self, ship: int, near: Neighbourhood) -> None:
+        """Cache the end of a ship's readings, if these reach it; otherwise drop what is cached of the ship."""
+        self._drop(ship)
+        if not near.to_newest:
             return
         # One slot more than needed, so that readings that come a little late find their neighbours too.
-        moment_us = around.readings.moment_us
-        needed_from_us = slot_floor_us(int(moment_us[-1])) - SLOT_US
-        first = max(int(moment_us.searchsorted(needed_from_us)) - 2, 0)
-        tail = _Tail(around.readings[first:].copy(), around.from_oldest and first == 0)
-        self._tails[ship] = tail
-        self._size += len(tail.readings) + READINGS_PER_SHIP
+        newest_us = int(near.readings.moment_us[-1])
+        end = near.cut(slot_floor_us(newest_us) - SLOT_US)
+        end = Neighbourhood(end.readings.copy(), end.from_oldest, to_newest=True)
+        self._ends[ship] = end
+        self._size += len(end.readings) + READINGS_PER_SHIP
         while self._size > self._max:
-            self._forget(next(iter(self._tails)))
+            self._drop(next(iter(self._ends)))
 
     def clear(self) -> None:
-        """Forget everything."""
-        self._tails.clear()
+        """Drop everything."""
+        self._ends.clear()
         self._size = 0
 
-    def _forget(self, ship: int) -> None:
-        tail = self._tails.pop(ship, None)
-        if tail is not None:
-            self._size -= len(tail.readings) + READINGS_PER_SHIP
+    def _drop(self, ship: int) -> None:
+        end = self._ends.pop(ship, None)
+        if end is not None:
+            self._size -= len(end.readings) + READINGS_PER_SHIP

@@ -1,25 +1,25 @@
-"""Stores readings and the slots they change, together, in transactions of the store."""
+"""Stores readings and the slots that they change, together, in transactions of the store."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
 
-from normalizer_worker.neighbour_cache import Tails
-from normalizer_worker.revisits import Revisits
+from normalizer_worker.neighbour_cache import NeighbourCache
 from normalizer_worker.rule.affected_slots import changes, merge, slots_within
 from normalizer_worker.rule.normalize import latest
+from normalizer_worker.rule.reach import Neighbourhood, Span, read_neighbourhoods, spans, windows
 from shared.domain.errors import Refused
 from shared.domain.readings import I64, Readings
 from shared.domain.slots import SLOT_US, Slots
 from shared.domain.timestamps import US_PER_S
-from shared.store.port import Neighbourhood, ReadingStore, Span
+from shared.store.port import ReadingStore
 
-TAIL_READINGS = 500_000
+CACHED_READINGS = 500_000
 MAX_SLOTS = 500_000
 MAX_STRETCHES = 500
-"""Of a transaction, more or less: each is read by itself, and what was read must not become too old."""
+"""Of a transaction, roughly: a ship's stretches are read one by one, and a transaction should not take long."""
 MAX_SHIPS = 5000
 """Of a transaction, for the same reason: the neighbours of so many are read in some 10 s."""
 SHIP_COST = MAX_SLOTS // MAX_SHIPS
@@ -27,163 +27,93 @@ STRETCH_COST = MAX_SLOTS // MAX_STRETCHES
 NEAR_US = 2 * 3600 * US_PER_S
 
 
-class _Done(NamedTuple):
-    """What a transaction did.
-
-    Attributes:
-        put: the ships of which there was anything to put, some of them more than once.
-        alone: whether nobody else can have been writing.
-        refused: why the store has not taken all of it, if so.
-
-    """
-
-    put: I64
-    alone: bool
-    refused: Refused | None = None
-
-
-class _Put(NamedTuple):
-    """What was put: the ships of new readings and of slots, some of them more than once; and the slots."""
-
-    ships: I64
-    slots: Slots
-
-
 class Recorder:
-    """The use-case of the worker: readings of any ships, in any order, become durable readings and slots."""
+    """The use case of the worker: readings of any ships, in any order, become durable readings and slots."""
 
-    def __init__(
-        self,
-        store: ReadingStore,
-        max_gap_us: int,
-        tail_readings: int = TAIL_READINGS,
-        revisits: Revisits | None = None,
-    ) -> None:
+    def __init__(self, store: ReadingStore, max_gap_us: int, cached_readings: int = CACHED_READINGS) -> None:
         """Work on a store.
 
         Args:
             store: where readings and slots go.
             max_gap_us: see `normalize`.
-            tail_readings: bounds what is remembered of the store.
-            revisits: where to keep what has to be recorded once more; needed if the store has no transactions.
+            cached_readings: bounds the `NeighbourCache`.
 
         """
         self._store = store
         self._max_gap_us = max_gap_us
-        self._tails = Tails(tail_readings)
-        self._revisits = revisits
+        self._cache = NeighbourCache(cached_readings)
 
     def record(self, readings: Readings) -> None:
-        """Store readings and what they make of the slots.
+        """Store readings and the slots that they change.
 
-        That is one transaction, unless they make a great many slots: then it is several, each whole in itself.
+        That is one transaction, or several if they change very many slots. After each one readings and slots agree.
 
         Raises:
-            Unavailable: the store is away; what is not stored of the readings must be recorded again.
-            Refused: the store will never take some of them; those that it has taken are in the slots.
+            Unavailable: the store does not answer; readings that are not stored yet have to be recorded again.
+            Refused: the store rejects some of them for good; the slots agree with those that it has accepted.
 
         """
         for load in transactions(latest(readings), self._max_gap_us):
-            done = self._take(load)
-            if not done.alone and self._revisits:
-                self._revisits.add(load)
-            if done.refused:
-                raise done.refused
+            try:
+                self._transact(load)
+            except Refused as refused:
+                with suppress(Refused):
+                    self._transact(load, only_slots=True)
+                raise refused from None
 
     def tidy(self) -> bool:
-        """Do a little of what can wait; tell whether more of it is left.
+        """Do some maintenance of the store; return whether more is left.
 
         Raises:
-            Unavailable: the store is away.
+            Unavailable: the store does not answer.
 
         """
-        due = self._revisits and self._revisits.due(self._cost)
-        if self._revisits and due:
-            number, readings = due
-            if len(again := self._put_right(readings)):
-                self._revisits.add(again)
-            self._revisits.done(number)
-        return self._store.tidy() or bool(due)
-
-    def _cost(self, readings: Readings) -> int:
-        return int(costs(readings.ship, readings.moment_us, self._max_gap_us).sum())
-
-    def _put_right(self, readings: Readings) -> Readings:
-        """Record readings once more; give those of ships that were put right, which may be undone again."""
-        self._tails.clear()
-        again: list[Readings] = []
-        for load in transactions(latest(readings), self._max_gap_us):
-            done = self._take(load)  # it may be refused: by now it may be older than the database keeps anything
-            if not done.alone:
-                again.append(load[np.isin(load.ship, done.put)])
-        return Readings.concat(again)
-
-    def _take(self, load: Readings) -> _Done:
-        """Store what the store takes of some readings, with its slots."""
         try:
-            return self._transact(load)
-        except Refused as refused:
-            try:
-                return self._transact(load, only_slots=True)._replace(refused=refused)
-            except Refused:
-                return _Done(np.empty(0, np.int64), alone=False, refused=refused)
-
-    def _transact(self, load: Readings, *, only_slots: bool = False) -> _Done:
-        """Store readings and slots in one transaction; or only the slots of what is stored of the readings."""
-        ships = [np.empty(0, np.int64)]
-        try:
-            with self._store.transaction() as others_wrote:
-                if others_wrote:
-                    self._tails.clear()
-                for part in stretches(load, self._max_gap_us):
-                    spans, new = _spans(part), part[:0] if only_slots else part
-                    while put := self._put(spans, new):
-                        ships.append(put.ships)
-                        if self._store.alone():
-                            break
-                        self._tails.clear()  # and look again, until there is nothing left to put
-                        spans = _with_slots(spans, put.slots)
-                return _Done(np.concatenate(ships), alone=self._store.alone())
+            return self._store.tidy()
         except BaseException:
-            self._tails.clear()  # they may tell of what was not committed
+            self._cache.clear()  # another worker may have taken the store over
             raise
 
-    def _put(self, spans: Sequence[Span], new: Readings) -> _Put | None:
-        """Put new readings, all in the spans, and the slots that are to change; None where there was nothing to put."""
-        around = {span.ship: self._tails.around(span) for span in spans}
-        cold = [span for span in spans if around[span.ship] is None]
-        asked = {span.ship: each for span, each in zip(cold, self._store.neighbourhoods(cold), strict=True)}
-        near = {ship: asked[ship] if each is None else each for ship, each in around.items()}
-        known = Readings.concat([each.readings for each in near.values()])
+    def _transact(self, load: Readings, *, only_slots: bool = False) -> None:
+        """Store readings and slots in one transaction; with `only_slots` the slots around them, and no readings."""
+        try:
+            with self._store.transaction():
+                for part in stretches(load, self._max_gap_us):
+                    self._put(part[:0] if only_slots else part, spans(part))
+        except BaseException:
+            self._cache.clear()  # it may hold what was not committed
+            raise
+
+    def _put(self, new: Readings, within: Sequence[Span]) -> None:
+        """Store new readings, all in the spans, and the slots that change in and around these."""
+        cached = {span.ship: self._cache.around(span) for span in within}
+        read = read_neighbourhoods([span for span in within if not cached[span.ship]], self._store.readings_around)
+        near = {ship: each or read[ship] for ship, each in cached.items()}
+        known, of_ships = Readings.concat([each.readings for each in near.values()]), windows(near)
         merged, is_new = merge(known, new)
-        # What a tail remembers is stored with all its slots. Of what is read that is not known: a crash may have come
-        # between, and so may others. Their slots are read too, and whatever is wrong with them is put right.
-        windows = {ship: each.window for ship, each in near.items()}
-        remembered = np.isin(known.ship, list(asked), invert=True)
-        was = Slots.concat(
-            [
-                slots_within(known[remembered], self._max_gap_us, windows),
-                self._store.stored_slots({ship: windows[ship] for ship in asked}),
-            ]
-        )
-        differ = changes(was, slots_within(merged, self._max_gap_us, windows))
+        # Cached readings are stored with all their slots, so these need not be read. Readings from the store may lack
+        # theirs, after a crash: those slots are read, too, and corrected if they are wrong.
+        is_cached = np.array([each is not None for each in cached.values()])
+        are_cached = known[np.repeat(is_cached, [len(each.readings) for each in near.values()])] if read else known
+        was = slots_within(are_cached, self._max_gap_us, of_ships)
+        if read:
+            was = Slots.concat([was, self._store.stored_slots(of_ships[~is_cached])])
+        differ = changes(was, slots_within(merged, self._max_gap_us, of_ships))
         if is_new.any():
             self._store.put_readings(merged[is_new])
         if len(differ.slots):
             self._store.put_slots(differ.slots, differ.was)
-        ends = np.searchsorted(merged.ship, list(near), side="right").tolist()
+        ends = np.searchsorted(merged.ship, of_ships.ship, side="right").tolist()
         for (ship, each), start, end in zip(near.items(), [0, *ends[:-1]], ends, strict=True):
             if end > start:
-                self._tails.put(ship, Neighbourhood(merged[start:end], each.from_oldest, each.to_newest))
-        ships = np.concatenate([merged.ship[is_new], differ.slots.ship])
-        return _Put(ships, differ.slots) if len(ships) else None
+                self._cache.put(ship, Neighbourhood(merged[start:end], each.from_oldest, each.to_newest))
 
 
 def transactions(readings: Readings, max_gap_us: int) -> Iterator[Readings]:
-    """Cut readings, sorted by ship and time: no part makes more than `MAX_SLOTS`, or has more than the other bounds.
+    """Split readings, sorted by ship and time, into parts that one transaction can hold (see `MAX_SLOTS` and others).
 
-    A few thousand readings that are a day apart make as many slots as a transaction should hold. Where it is cut makes
-    no difference to the slots.
+    A few thousand readings that are a day apart give energy to that many slots. Where they are split makes no
+    difference to the slots.
     """
     cuts = np.flatnonzero(np.diff(np.cumsum(costs(readings.ship, readings.moment_us, max_gap_us)) // MAX_SLOTS)) + 1
     for start, end in pairwise([0, *cuts.tolist(), len(readings)]):
@@ -191,10 +121,10 @@ def transactions(readings: Readings, max_gap_us: int) -> Iterator[Readings]:
 
 
 def costs(ship: I64, moment_us: I64, max_gap_us: int) -> I64:
-    """Estimate what it costs to record each reading, in slots; the readings are sorted by ship and time.
+    """Estimate the cost of recording each reading, in slots; the readings are sorted by ship and time.
 
-    A reading costs the slots since the one before it. One that begins a stretch, or a ship, costs more: neighbours of
-    its own are read from the store.
+    A reading costs the slots since the one before it. The first one of a ship or of a stretch costs more, because its
+    neighbours are read from the store.
     """
     step_us = np.diff(moment_us, prepend=0)
     starts_ship = np.append([True], np.diff(ship) != 0)
@@ -206,14 +136,14 @@ def costs(ship: I64, moment_us: I64, max_gap_us: int) -> I64:
 
 
 def near_us(max_gap_us: int) -> int:
-    """Give how far apart two readings of one stretch may lie."""
+    """Return the greatest distance between two readings of one stretch."""
     return min(max_gap_us, NEAR_US)
 
 
 def stretches(readings: Readings, max_gap_us: int) -> Iterator[Readings]:
-    """Part readings, sorted by ship and time: those of one ship in one part lie close together.
+    """Split readings, sorted by ship and time, so that those of one ship in one part are close together.
 
-    Where more than `NEAR_US` lies between two, each has neighbours of its own, and what lies between must cost nothing.
+    Readings that are more than `NEAR_US` apart have different neighbours, and what is stored between them is not read.
     """
     ship = readings.ship
     starts_ship = np.append([True], ship[1:] != ship[:-1])
@@ -226,28 +156,3 @@ def stretches(readings: Readings, max_gap_us: int) -> Iterator[Readings]:
     order = np.argsort(stretch, kind="stable")
     for rows in np.split(order, np.flatnonzero(np.diff(stretch[order])) + 1):
         yield readings[rows]
-
-
-def _spans(readings: Readings) -> list[Span]:
-    first = np.flatnonzero(np.append([True], np.diff(readings.ship) != 0))
-    last = np.append(first[1:], [len(readings)]) - 1
-    moment_us = readings.moment_us
-    columns = zip(readings.ship[first].tolist(), moment_us[first].tolist(), moment_us[last].tolist(), strict=True)
-    return [Span(*column) for column in columns]
-
-
-def _with_slots(spans: Sequence[Span], slots: Slots) -> list[Span]:
-    """Widen spans so that each holds the slots of its ship; these are by ship and time.
-
-    For once others have written readings in between, a slot that was put may no longer be a neighbour of ours.
-    """
-    starts = np.searchsorted(slots.ship, [span.ship for span in spans]).tolist()
-    ends = np.searchsorted(slots.ship, [span.ship for span in spans], side="right").tolist()
-    wider = []
-    for span, start, end in zip(spans, starts, ends, strict=True):
-        first_us, last_us = span.first_us, span.last_us
-        if start < end:
-            first_us = min(first_us, int(slots.start_s[start]) * US_PER_S)
-            last_us = max(last_us, int(slots.start_s[end - 1]) * US_PER_S + SLOT_US - 1)
-        wider.append(Span(span.ship, first_us, last_us))
-    return wider

@@ -22,7 +22,7 @@ COMMANDS = {
     "backtest": "score past forecasts of a ship against its stored energy",
     "bench": "measure speed and memory, each beside a baseline",
     "chaos": "kill processes under load, then compare what is stored with what was accepted",
-    "test": "run the tests; takes pytest's arguments",
+    "test": "run the tests: all, layers or with pytest's arguments; --install installs the programs they start",
     "sbom": "write the software bill of materials as CycloneDX JSON",
     "check": "run linters, formatter, type checker and import contracts",
 }

@@ -11,13 +11,16 @@ from ingest_api.outbox.outbox import Outbox
 from tests.support.authenticated_broker import AuthenticatedBroker
 from tests.support.influxdb import InfluxDb
 from tests.support.outbox import an_outbox
-from tests.support.programs import missing_package, told
+from tests.support.programs import missing, told
 from tests.support.servers import Broker, Service, WatchedService, started
 from tests.support.stores import STORES, service_on
 
 # Servers answer when they can: how long an example took says nothing of the code. CI's profile has it so already.
 settings.register_profile("unhurried", settings.get_profile(settings.get_current_profile_name()), deadline=None)
 settings.load_profile("unhurried")
+
+# On one machine nothing is under way for long: a worker that follows one that was killed need not wait 30 s.
+os.environ.setdefault("INFLUXDB_SETTLE_S", "1")
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -29,12 +32,12 @@ def pytest_xdist_auto_num_workers() -> int:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Generator[None]:
     """End with a line for each missing program, in the place of one for each test that needs it."""
     skipped = terminalreporter.stats.get("skipped", [])
-    packages = [missing_package(each) for each in skipped]
-    terminalreporter.stats["skipped"] = [each for each, package in zip(skipped, packages, strict=True) if not package]
+    found = [missing(each) for each in skipped]
+    terminalreporter.stats["skipped"] = [each for each, what in zip(skipped, found, strict=True) if not what]
     yield
     if skipped:
         terminalreporter.stats["skipped"] = skipped
-    for line in told(filter(None, packages)):
+    for line in told(filter(None, found)):
         terminalreporter.write_line(line, yellow=True)
 
 

@@ -132,7 +132,9 @@ class Acknowledgements:
 
     def confirmed(self, mid: int, code: ReasonCode) -> None:
         """Handle the PUBACK of a receipt. A refusal (an access rule, say) is counted and ends nothing."""
-        receipt = self._unconfirmed.pop(mid)
+        receipt = self._unconfirmed.pop(mid, None)
+        if receipt is None:
+            return  # not a receipt: the record that tells other workers who has the session
         self._unconfirmed_bytes -= _size(receipt)
         self._progress_s = time.monotonic()
         if code.is_failure:

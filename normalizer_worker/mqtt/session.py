@@ -21,6 +21,7 @@ from normalizer_worker.mqtt.broker_metrics import BrokerMetrics
 from normalizer_worker.mqtt.canary import Canary
 from normalizer_worker.mqtt.keepalive import Keepalive
 from normalizer_worker.mqtt.publish import Message, read_publish
+from normalizer_worker.mqtt.turns import Turn
 from shared.contract.topics import CANARY, DROPPED
 from shared.domain.errors import InvalidSettings, Unavailable
 from shared.runtime.mqtt_client import ANONYMOUS, CHECK, Login, send_at_once
@@ -67,6 +68,7 @@ class Connection:
         *,
         login: Login = ANONYMOUS,
         told: BrokerMetrics | None = None,
+        turn: Turn | None = None,
     ) -> None:
         """Connect, take up the session, and subscribe with QoS 1.
 
@@ -78,6 +80,7 @@ class Connection:
             receive_maximum: how many messages the broker may send before the first is acknowledged.
             login: how this client gets in.
             told: hears of what the broker loses, drops and refuses.
+            turn: tells other workers who has the session.
 
         Raises:
             Unavailable: the broker does not answer, or not in time.
@@ -85,18 +88,23 @@ class Connection:
 
         """
         self._inbox: deque[Message] = deque()
-        self._inbox_bytes = 0
+        self._awaits_answer = True
+        """Whether the connection is being opened."""
+        self._handshake_bytes = 0
+        """Of the messages that came meanwhile."""
         self._awaited = ""
         """What the broker has still to answer, where it sends messages first."""
         self._answers: list[ReasonCode] = []
-        self._asides = 0
-        """How many messages came that are for us, and not for the worker."""
+        self._other_packets = 0
+        """How many packets came besides the worker's messages: confirmations, and messages to this connection."""
         self._told = told or BrokerMetrics(CollectorRegistry())
+        self._turn = turn or Turn(host, port, login)
         self._client = self._make(client_id)
         self._acknowledgements = Acknowledgements(self._client, receive_maximum, self._told.refused)
         self._canary = Canary(self._client, self._told)
         self._keepalive = Keepalive(self._ping, KEEPALIVE_S / 4)
         login.apply_to(self._client)
+        self._turn.set_will(self._client)
         send_at_once(self._client)
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho leaves it so
         properties.SessionExpiryInterval = FOREVER_S
@@ -112,9 +120,11 @@ class Connection:
             readings, dropped = SubscribeOptions(qos=1, retainHandling=1), SubscribeOptions(qos=0)
             self._client.subscribe([(topic, readings), (DROPPED, dropped)])
             self._await_answer("subscription")
+            self._turn.tell(self._client)
         except BaseException:
             self.close()
             raise
+        self._awaits_answer = False
         self._keepalive.start()
 
     def _make(self, client_id: str) -> Client:
@@ -133,6 +143,7 @@ class Connection:
             self._answers.append(codes[0])
 
         def published(_c: Client, _u: Any, mid: int, code: ReasonCode, _p: Properties | None) -> None:
+            self._other_packets += 1
             if not self._canary.confirmed(mid, code):
                 self._acknowledgements.confirmed(mid, code)
 
@@ -145,24 +156,25 @@ class Connection:
 
     def _came(self, message: Message) -> None:
         if message.topic == DROPPED:
-            self._asides += 1
+            self._other_packets += 1
             with suppress(ValueError):
                 self._told.dropped(float(message.payload))
             return
         self._canary.heard()
         if message.topic == CANARY:
-            self._asides += 1
+            self._other_packets += 1
             self._client.ack(message.mid, message.qos)
         else:
             self._inbox.append(message)
-            self._inbox_bytes += message.size_bytes
+            if self._awaits_answer:
+                self._handshake_bytes += message.size_bytes
 
     def _await_answer(self, to: str) -> None:
         deadline = time.monotonic() + HANDSHAKE_S
         while not self._answers:
             if time.monotonic() > deadline:
                 raise Unavailable(f"the broker did not answer the {to} in {HANDSHAKE_S} s")
-            if self._inbox_bytes > HANDSHAKE_BYTES:
+            if self._handshake_bytes > HANDSHAKE_BYTES:
                 self._awaited = to
                 return
             self._await(0.1)
@@ -200,9 +212,7 @@ class Connection:
                     self._canary.go_on()
         if not self._inbox:
             return None
-        message = self._inbox.popleft()
-        self._inbox_bytes -= message.size_bytes
-        return message
+        return self._inbox.popleft()
 
     def _await_message(self, wait_s: float) -> None:
         """Wait for a message, which may come in pieces; or for room for receipts, where messages wait for that."""
@@ -218,9 +228,9 @@ class Connection:
     def _read_on(self) -> None:
         """Take packets up to a message: what else there is must not look as if there were none."""
         while True:
-            before = self._acknowledgements.unconfirmed, self._asides
+            before = self._other_packets
             self._read()
-            if self._inbox or before == (self._acknowledgements.unconfirmed, self._asides):
+            if self._inbox or before == self._other_packets:
                 return
 
     def _read(self) -> None:
@@ -240,6 +250,7 @@ class Connection:
             return  # what reads next will say that the connection is lost
         if isinstance(sock, ssl.SSLSocket) and sock.pending():
             return  # it has come, and is decrypted: select does not see it
+        self._turn.renew(self._client)
         select.select([sock], [sock] if self._client.want_write() else [], [], wait_s)
         if self._client.want_write():
             self._client.loop_write()
@@ -255,6 +266,7 @@ class Connection:
             Unavailable: the connection is lost; the messages will come again.
 
         """
+        self._turn.renew(self._client)
         self._acknowledgements.add(done)
         while not self._acknowledgements.go_on():
             unconfirmed = self._acknowledgements.unconfirmed
@@ -268,15 +280,17 @@ class Connection:
 
     def _ping(self) -> None:
         """Send a ping. paho's own are sent only by who reads the answers."""
+        self._turn.renew(self._client)
         if self._client.want_write():
             self._client.loop_write()
         else:
             self._client._send_pingreq()  # noqa: SLF001  # paho has no other way to send one
+            self._turn.renew(self._client)
 
     def close(self) -> None:
         """End the connection; the session stays."""
         self._keepalive.stop()
-        self._client.disconnect()
+        self._turn.leave(self._client)
         sock = self._client.socket()
         if sock is not None:
             self._client.loop_write()

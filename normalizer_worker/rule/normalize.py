@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shared.domain.readings import I64, Bools, Readings
+from shared.domain.readings import I64, Bools, Kind, Readings
 from shared.domain.slots import SLOT_S, SLOT_US, Slots, no_slots
 from shared.domain.timestamps import US_PER_S
 
@@ -16,6 +16,7 @@ DEFAULT_MAX_GAP_US = 24 * 3600 * US_PER_S
 LONE_US = SLOT_US
 """How long a reading speaks that nothing is known around."""
 US_PER_HOUR = 3600 * US_PER_S
+_ENERGY_KWH = np.int8(Kind.ENERGY_KWH)  # an enum would be compared as int64, which takes longer
 
 
 def normalize(readings: Readings, max_gap_us: int = DEFAULT_MAX_GAP_US) -> Slots:
@@ -37,8 +38,8 @@ def normalize(readings: Readings, max_gap_us: int = DEFAULT_MAX_GAP_US) -> Slots
 def latest(readings: Readings) -> Readings:
     """Keep one reading per ship and moment, by ship and time: the one sent last.
 
-    Two that were sent in the same microsecond in different batches are told apart by unit and value (the greater
-    counts), so that the result depends on the set of readings alone.
+    Of two with equal `sent_at`, from different batches, the greater kind counts, then the greater value. So the result
+    depends on the set of readings alone.
     """
     ship, moment_us = readings.ship, readings.moment_us
     same_ship = ship[1:] == ship[:-1]
@@ -50,7 +51,7 @@ def latest(readings: Readings) -> Readings:
 def latest_rows(readings: Readings) -> I64:
     """Give the positions of the readings that `latest` keeps; of several that are equal, the last."""
     ship, moment_us = readings.ship, readings.moment_us
-    order = np.lexsort((readings.value, readings.is_energy, readings.sent_at_us, moment_us, ship))
+    order = np.lexsort((readings.value, readings.kind, readings.sent_at_us, moment_us, ship))
     ship, moment_us = ship[order], moment_us[order]
     last = np.ones(len(order), np.bool_)
     last[:-1] = (ship[1:] != ship[:-1]) | (moment_us[1:] != moment_us[:-1])
@@ -93,7 +94,8 @@ def energy(readings: Readings, spoken: Intervals) -> Slots:
     starts = np.append([True], (slot[1:] != slot[:-1]) | (ship[1:] != ship[:-1]))
     first = np.flatnonzero(starts)
     # The product comes first: of whole numbers it is exact, and one division then rounds once.
-    kwh = (readings.value[row] * overlap_us) / np.where(readings.is_energy, spoken.length_us, US_PER_HOUR)[row]
+    is_energy = readings.kind == _ENERGY_KWH
+    kwh = (readings.value[row] * overlap_us) / np.where(is_energy, spoken.length_us, US_PER_HOUR)[row]
     return Slots(
         ship=ship[first],
         start_s=slot[first] * SLOT_S,

@@ -19,7 +19,7 @@ from query_api.routes.parameters import Bounds, ShipId, ShipPath
 from shared.contract.acceptance import MAX_AHEAD_US
 from shared.domain.clock import now_us as wall_clock_us
 from shared.domain.errors import Unavailable
-from shared.domain.readings import Readings
+from shared.domain.readings import UNITS, Readings
 from shared.domain.slots import Window, slot_ceil_us
 from shared.domain.timestamps import LAST_US, US_PER_S, iso
 from shared.http.app import Routes
@@ -201,15 +201,15 @@ def ship_row(ship: ShipHistory, now_us: int) -> ShipRow:
 
 def reading_rows(readings: Readings) -> list[ReadingRow]:
     """Return a row for each reading, with its value as it was sent."""
-    columns = (readings.moment_us, readings.value, readings.is_energy, readings.sent_at_us)
+    columns = (readings.moment_us, readings.value, UNITS[readings.kind], readings.sent_at_us)
     return [
         {
             "datetime": iso(moment_us),
             "value": int(value) if value.is_integer() else value,
-            "units": "kWh" if is_energy else "kW",
+            "units": units,
             "sent_at": iso(sent_at_us),
         }
-        for moment_us, value, is_energy, sent_at_us in zip(*(each.tolist() for each in columns), strict=True)
+        for moment_us, value, units, sent_at_us in zip(*(each.tolist() for each in columns), strict=True)
     ]
 
 

@@ -25,7 +25,7 @@ from shared.contract.json_text import read_json
 from shared.contract.limits import MAX_BODY_BYTES, MAX_MESSAGE_BYTES, MAX_READINGS, MAX_SLOTS, MAX_VALUE
 from shared.contract.validation import MOMENT_SCHEMA, moment, problems
 from shared.domain.errors import MAX_PROBLEMS, InvalidInput, Problem, TooLargeInput, UnreadableInput
-from shared.domain.readings import F64, I64, MAX_SHIP, Readings
+from shared.domain.readings import F64, I64, MAX_SHIP, Kind, Readings
 from shared.domain.slots import SLOT_US, count_slots
 from shared.domain.timestamps import FEW, USUAL_LENGTH, iso, moments_us
 
@@ -177,7 +177,7 @@ def columns(batches: Sequence[Batch]) -> Readings:
         np.repeat(np.array([batch.ship for batch in batches], np.int64), counts),
         np.concatenate([batch.moment_us for batch in batches]),
         np.concatenate([batch.value for batch in batches]),
-        np.repeat(np.array([batch.units == "kWh" for batch in batches]), counts),
+        np.repeat(np.array([Kind.of_unit(batch.units) for batch in batches], np.int8), counts),
         np.repeat(np.array([batch.sent_at_us for batch in batches], np.int64), counts),
     )
 

@@ -1,16 +1,16 @@
-"""The wall clock, as senders and receivers of batches look at it."""
+"""The wall clock that dates batches."""
 
 import threading
 import time
 
 
 def now_us() -> int:
-    """Give the microseconds since 1970."""
+    """Return the microseconds since 1970."""
     return time.time_ns() // 1000
 
 
 class StrictClock:
-    """The wall clock, made to rise with every look, so that of two batches the later one always counts."""
+    """A wall clock that never returns the same time twice, so that of two batches the later one always counts."""
 
     def __init__(self) -> None:
         """Start from the wall clock."""
@@ -18,7 +18,7 @@ class StrictClock:
         self._lock = threading.Lock()
 
     def now_us(self) -> int:
-        """Give the microseconds since 1970, always more than the time before."""
+        """Return the microseconds since 1970, always more than the last time."""
         with self._lock:
             self._last_us = max(now_us(), self._last_us + 1)
             return self._last_us

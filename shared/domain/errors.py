@@ -1,4 +1,4 @@
-"""The project's errors: invalid and refused are never retried, unavailable is, anything else crashes in sight."""
+"""The project's errors: `InvalidInput` is never retried, `Unavailable` is, anything else ends the process."""
 
 from dataclasses import dataclass
 
@@ -7,66 +7,66 @@ MAX_PROBLEMS = 100
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One fault of an input: where it stands (``data[3].value``) and what is wrong with it."""
+    """One error in an input: its place (``data[3].value``) and what is wrong there."""
 
     at: str
     problem: str
 
 
 class PowerError(Exception):
-    """The base of every error that this project raises on purpose."""
+    """Base of the errors that this project raises."""
 
 
 class InvalidInput(PowerError):
-    """An input that can never be taken, however often it is sent again."""
+    """The input is invalid, and will be however often it is sent."""
 
     at = "body"
-    """Where the fault stands if nothing more is known."""
+    """The place that is named if no problem is given."""
 
     def __init__(self, summary: str, problems: tuple[Problem, ...] = ()) -> None:
-        """Keep at most `MAX_PROBLEMS` of the faults: a bad input must not cost a large answer."""
+        """Keep the first `MAX_PROBLEMS` problems, so that an invalid input cannot cause a large answer."""
         super().__init__(summary)
         self.summary = summary
         self.problems = problems[:MAX_PROBLEMS] or (Problem(self.at, summary),)
 
 
 class UnreadableInput(InvalidInput):
-    """An input that is not even well-formed: no JSON, no gzip."""
+    """The input cannot be parsed: it is no JSON, or no gzip."""
 
 
 class TooLargeInput(InvalidInput):
-    """An input over the limit in bytes."""
+    """The input has too many bytes."""
 
 
 class UnsupportedInput(InvalidInput):
-    """An input of a type or in an encoding that is not taken."""
+    """The content type or encoding of the input is not supported."""
 
 
 class InvalidSettings(InvalidInput):
-    """A setting is missing or wrong; the service must not start."""
+    """A setting is missing or wrong; the service does not start."""
 
 
 class Refused(InvalidInput):
-    """Something that the store can never take, though it is valid by our rules."""
+    """The database rejects the data for good, though it is valid for us."""
 
     at = "store"
 
 
 class Conflict(InvalidInput):
-    """An input that contradicts one that was taken before."""
+    """The input contradicts one that was accepted before."""
 
 
 class Unauthenticated(PowerError):
-    """Nobody knows who asks."""
+    """The client has not identified itself."""
 
 
 class Forbidden(PowerError):
-    """Who asks is known, and may not do this."""
+    """The client is known and may not do this."""
 
 
 class Busy(PowerError):
-    """Too much is asked for at once: ask again later."""
+    """Too many requests at once: the client may try again later."""
 
 
 class Unavailable(PowerError):
-    """Something we need is away or overloaded: try again later, acknowledge nothing."""
+    """A service that is needed does not answer or is overloaded: retry later, acknowledge nothing until then."""

@@ -1,6 +1,6 @@
-"""Slots: quarters of an hour in UTC, half-open, named by their start; and their energy as columns."""
+"""Slots: quarters of an hour in UTC, half-open, named by their start. Their energy as columns, and windows of them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -11,11 +11,13 @@ from shared.domain.timestamps import US_PER_S
 
 SLOT_S = 900
 SLOT_US = SLOT_S * US_PER_S
+END_S = 2**24 * SLOT_S
+"""The end of a window that is open, seconds since 1970: in the year 2448, and no slot starts after 2200."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Slots:
-    """Columns of equal length n, in the order of ship and time where a function gives them.
+    """Columns of equal length n; what a function returns is sorted by ship and time unless it says otherwise.
 
     Attributes:
         ship: `spaceship_id`, int64[n].
@@ -33,23 +35,23 @@ class Slots:
     provisional: Bools
 
     def __len__(self) -> int:
-        """Count the slots."""
+        """Return the number of slots."""
         return len(self.start_s)
 
     def __getitem__(self, rows: slice | I64 | Bools) -> Self:
-        """Take rows: a slice, a mask, or positions."""
+        """Return the rows that a slice, a mask or positions select."""
         return type(self)(
             self.ship[rows], self.start_s[rows], self.kwh[rows], self.covered_s[rows], self.provisional[rows]
         )
 
     def emptied(self) -> Self:
-        """Give the same slots with nothing in them."""
+        """Return the same slots without energy and cover."""
         n = len(self)
         return type(self)(self.ship, self.start_s, np.zeros(n), np.zeros(n), np.zeros(n, np.bool_))
 
     @classmethod
     def concat(cls, parts: Sequence["Slots"]) -> Self:
-        """Put several after one another."""
+        """Join several into one, in their order."""
         parts = [no_slots(), *parts]
         return cls(
             np.concatenate([part.ship for part in parts]),
@@ -61,11 +63,11 @@ class Slots:
 
 
 def count_slots(moment_us: I64, max_gap_us: int) -> int:
-    """Count the slots that one ship's readings make by themselves, or a few more.
+    """Return how many slots one ship's readings give energy to if there are no others; it may be a few too many.
 
     Args:
         moment_us: at least one, ascending.
-        max_gap_us: the longest silence that a reading still speaks across, at least one slot.
+        max_gap_us: see `POWER_MAX_GAP_S`; at least one slot.
 
     """
     slot, step_us = moment_us // SLOT_US, np.diff(moment_us)
@@ -77,24 +79,24 @@ def count_slots(moment_us: I64, max_gap_us: int) -> int:
 
 
 def slot_floor_us(us: int) -> int:
-    """Give the start of the slot that holds a moment."""
+    """Return the start of the slot that a timestamp is in."""
     return us - us % SLOT_US
 
 
 def slot_ceil_us(us: int) -> int:
-    """Give the first slot edge at or after a moment."""
+    """Return the first slot edge at or after a timestamp."""
     return -(-us // SLOT_US) * SLOT_US
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Whole slots from `start_s` to before `end_s`, seconds since 1970; a bound left out (None) is open."""
+    """The slots that start in ``[start_s, end_s)``, seconds since 1970; None leaves that side open."""
 
     start_s: int | None = None
     end_s: int | None = None
 
     def cut_to(self, other: "Window") -> "Window":
-        """Give the part of it that lies in another one."""
+        """Return the part that two windows share."""
         starts_s = [each for each in (self.start_s, other.start_s) if each is not None]
         ends_s = [each for each in (self.end_s, other.end_s) if each is not None]
         start_s, end_s = max(starts_s, default=None), min(ends_s, default=None)
@@ -109,11 +111,44 @@ class Window:
         return cls(start_s, None if end_us is None else slot_ceil_us(end_us) // US_PER_S)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ShipWindows:
+    """One window of slots for each of n ships.
+
+    Attributes:
+        ship: ascending, no ship twice, int64[n].
+        start_s: the start of the first slot, seconds since 1970, int64[n].
+        end_s: the start of the first slot that is not in the window any more, `END_S` if it is open, int64[n].
+
+    """
+
+    ship: I64
+    start_s: I64
+    end_s: I64
+
+    def __len__(self) -> int:
+        """Return the number of ships."""
+        return len(self.ship)
+
+    def __getitem__(self, rows: Bools) -> Self:
+        """Return the rows that a mask selects."""
+        return type(self)(self.ship[rows], self.start_s[rows], self.end_s[rows])
+
+    def rows(self) -> Iterator[tuple[int, int, int]]:
+        """Return (ship, start_s, end_s) of each ship."""
+        return zip(self.ship.tolist(), self.start_s.tolist(), self.end_s.tolist(), strict=True)
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[tuple[int, int, int]]) -> Self:
+        """Build the columns from rows of (ship, start_s, end_s)."""
+        return cls(*np.array(rows, np.int64).reshape(-1, 3).T)
+
+
 NOWHEN = Window(0, 0)
 """An empty window."""
 
 
 def no_slots() -> Slots:
-    """Give columns without a row."""
+    """Return columns without a row."""
     none = np.zeros(0, np.int64)
     return Slots(none, none, np.zeros(0), np.zeros(0), np.zeros(0, np.bool_))

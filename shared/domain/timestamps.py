@@ -1,4 +1,4 @@
-"""Moments in time: ISO 8601 text to and from microseconds since 1970-01-01T00:00:00Z."""
+"""Timestamps: ISO 8601 text to and from microseconds since 1970-01-01T00:00:00Z."""
 
 import re
 from collections.abc import Sequence
@@ -11,10 +11,10 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 ONE_US = timedelta(microseconds=1)
 US_PER_S = 1_000_000
 LAST_US = (datetime(2200, 1, 1, tzinfo=UTC) - EPOCH) // ONE_US - 1
-"""The last moment taken: the end of 2199."""
+"""The last timestamp that is accepted: the end of 2199."""
 NOT_A_MOMENT = "is not an ISO 8601 moment such as 2019-01-05T04:37:00Z"
 
-# `fromisoformat` knows the calendar, but takes mere dates, any separator and some rubbish before the zone.
+# `fromisoformat` knows the calendar, but also accepts dates alone, any separator, and some text before the zone.
 _SHAPE = re.compile(
     r"""(?: \d{4}-\d\d-\d\d | \d{8} | \d{4}-W\d\d-\d | \d{4}W\d{3} )
         [T\ ]
@@ -27,20 +27,20 @@ _USUAL = np.frombuffer(b"0000-00-00T00:00:00Z", np.uint8)
 USUAL_LENGTH = len(_USUAL)
 _DIGITS = ord("0") == _USUAL
 FEW = 16
-"""Up to here a loop is quicker than columns."""
+"""Up to this many a loop is faster than numpy."""
 
 
 def moments_us(texts: Sequence[str]) -> NDArray[np.int64]:
-    """Do what `moment_us` does for many: in columns where all of them have the usual form.
+    """Return what `moment_us` returns for each of many texts, int64[n]; fast if all are like 2019-01-05T04:37:00Z.
 
     Raises:
-        ValueError: one of them is no moment that is taken.
+        ValueError: `moment_us` raises it for one of them.
 
     """
     if len(texts) > FEW and set(map(len, texts)) == {len(_USUAL)} and "".join(texts).isascii():
         packed = np.array(texts, f"S{len(_USUAL)}")
         letters = packed.view(np.uint8).reshape(len(texts), -1)
-        digits = letters[:, _DIGITS] - ord("0")  # below "0" it wraps around to more than 9
+        digits = letters[:, _DIGITS] - ord("0")  # uint8: characters below "0" wrap around to more than 9
         if (letters[:, ~_DIGITS] == _USUAL[~_DIGITS]).all() and (digits <= 9).all():  # noqa: PLR2004
             found = packed.astype(f"S{len(_USUAL) - 1}").astype("datetime64[us]").astype(np.int64)
             if ((found >= 0) & (found <= LAST_US)).all():
@@ -49,13 +49,13 @@ def moments_us(texts: Sequence[str]) -> NDArray[np.int64]:
 
 
 def moment_us(text: str) -> int:
-    """Give the microseconds since 1970 of an ISO 8601 moment.
+    """Return the microseconds since 1970 of an ISO 8601 timestamp.
 
-    An offset is converted to UTC and none means UTC; fractions are cut to the microsecond; a doubled ``Z`` is taken,
-    because the service's published sample has one.
+    An offset is converted to UTC; without one the text is in UTC. Fractions are cut to the microsecond. A doubled ``Z``
+    is accepted, because the service's published sample has one.
 
     Raises:
-        ValueError: the text is no ISO 8601 moment, or one outside 1970-01-01 to 2199-12-31; the message says which.
+        ValueError: the text is no ISO 8601 timestamp, or outside 1970-01-01 to 2199-12-31; the message says which.
 
     """
     if not _SHAPE.fullmatch(text):
@@ -72,6 +72,6 @@ def moment_us(text: str) -> int:
 
 
 def iso(us: int) -> str:
-    """Write a moment as ISO 8601 in UTC, without a fraction where it has none."""
+    """Return a timestamp as ISO 8601 in UTC, with a fraction only if it has one."""
     moment = EPOCH + us * ONE_US
     return moment.replace(tzinfo=None).isoformat() + "Z"

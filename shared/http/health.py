@@ -46,11 +46,12 @@ READYZ = Operation(
 OPERATIONS = (HEALTHZ, READYZ)
 
 
-def routes(checks: Mapping[str, Check]) -> Routes:
+def routes(checks: Callable[[], Mapping[str, Check]] | Mapping[str, Check]) -> Routes:
     """Return the routes, which need no access token: orchestrators have none.
 
     Args:
-        checks: the conditions for the process to be ready, by name. Every request calls all of them, from any thread.
+        checks: the conditions for the process to be ready, by name; or a function that returns them. Every request
+            calls all of them, from any thread.
 
     """
     routes = Routes("health", __name__, needs=OPEN)
@@ -61,7 +62,8 @@ def routes(checks: Mapping[str, Check]) -> Routes:
 
     @routes.serves(READYZ)
     def readyz() -> tuple[Response, int]:
-        held = {name: check() for name, check in checks.items()}
+        asked = checks() if callable(checks) else checks
+        held = {name: check() for name, check in asked.items()}
         ready = all(held.values())
         return jsonify(ready=ready, checks=held), 200 if ready else 503
 

@@ -144,6 +144,7 @@ class StoreSettings(FolderSettings):
     influxdb_token: Secret = Field(None, alias="INFLUXDB_TOKEN")
     influxdb_org: str = Field("", alias="INFLUXDB_ORG")
     influxdb_bucket: str = Field("power", alias="INFLUXDB_BUCKET", min_length=1)
+    influxdb_settle_s: float = Field(30.0, alias="INFLUXDB_SETTLE_S", gt=0, le=600)
 
     @field_validator("influxdb_url")
     @classmethod

@@ -25,7 +25,7 @@ def open_store(settings: StoreSettings, *, cache_kib: int = 8192) -> SqliteStore
     account = Account(
         settings.influxdb_url, settings.influxdb_bucket, settings.influxdb_token or "", settings.influxdb_org
     )
-    store = InfluxStore(account)
+    store = InfluxStore(account, settle_s=settings.influxdb_settle_s)
     try:
         store.check()
     except Unavailable as error:

@@ -1,7 +1,7 @@
-"""The embedded store: one SQLite file, for one machine. Its tables are described in `sqlite_schema.sql`."""
+"""The embedded store: one SQLite file, for one machine. `sqlite_schema.sql` describes its tables."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.domain.readings import F64, Readings
-from shared.domain.slots import NOWHEN, SLOT_S, SLOT_US, Slots, Window, slot_floor_us
+from shared.domain.readings import F64, I64, UNITS, Kind, ReadingRanges, ReadingRow, Readings
+from shared.domain.slots import END_S, NOWHEN, SLOT_S, ShipWindows, Slots, Window
 from shared.domain.timestamps import US_PER_S
 from shared.runtime.sqlite_files import SqliteFile
-from shared.store.port import AHEAD_SLOTS, NEWEST, FleetSlots, Neighbourhood, ShipEnergy, ShipHistory, ShipPage, Span
+from shared.store.port import AHEAD_SLOTS, NEWEST, FleetSlots, ShipEnergy, ShipHistory, ShipPage
 
 FILE_NAME = "power.sqlite"
 _SCHEMA, _TRIGGERS, _FROM_1 = (
@@ -22,16 +22,17 @@ _SCHEMA, _TRIGGERS, _FROM_1 = (
 )
 _SCHEMA_VERSION = 2
 _DAY_S = 86_400
-_NEVER_S = 2**53
 _PART = 20_000
+_READ_AHEAD = 8
+"""How many readings next to a range are read where some are wanted: enough for slots of three readings."""
 _KWH = "whole_kwh + rest_nwh / 1e12"
 
-_COLUMNS = "SELECT ship, time_us, value, unit = 'kWh', sent_at_us FROM readings WHERE ship = ?"
-_BEFORE = f"{_COLUMNS} AND time_us < ? ORDER BY time_us DESC LIMIT ?"
-_FROM = f"{_COLUMNS} AND time_us >= ? ORDER BY time_us LIMIT 1"
-_BETWEEN = f"{_COLUMNS} AND time_us >= ? AND time_us < ? ORDER BY time_us"
+_KIND = " ".join(f"WHEN '{kind.unit}' THEN {kind.value}" for kind in Kind)
+_READINGS = f"SELECT ship, time_us, value, CASE unit {_KIND} END, sent_at_us FROM readings WHERE ship = ?"
+_BEFORE = f"{_READINGS} AND time_us < ? ORDER BY time_us DESC LIMIT ?"
+_AFTER = f"{_READINGS} AND time_us >= ? ORDER BY time_us LIMIT ?"
+_BETWEEN = f"{_READINGS} AND time_us >= ? AND time_us < ? ORDER BY time_us"
 _FIRST_BETWEEN = f"{_BETWEEN} LIMIT ?"
-_END_US = 2**62
 _PUT_READING = """
 INSERT INTO readings (ship, time_us, value, unit, sent_at_us) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET value = excluded.value, unit = excluded.unit, sent_at_us = excluded.sent_at_us
@@ -40,6 +41,10 @@ _PUT_SLOT = """
 INSERT INTO energy (ship, start_s, kwh, covered_s, provisional) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET kwh = excluded.kwh, covered_s = excluded.covered_s, provisional = excluded.provisional
 WHERE (excluded.kwh, excluded.covered_s, excluded.provisional) <> (kwh, covered_s, provisional)
+"""
+_SLOTS = """
+SELECT start_s, kwh, covered_s, provisional FROM energy
+WHERE ship = ? AND start_s >= ? AND start_s < ? ORDER BY start_s
 """
 _TAKE_SLOT = "DELETE FROM energy WHERE ship = ? AND start_s = ?"
 _FLEET = f"""
@@ -115,55 +120,46 @@ class SqliteStore:
             upgrades={1: _FROM_1 + _TRIGGERS},
             cache_kib=cache_kib,
         )
-        self._seen = -1
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
     @contextmanager
-    def transaction(self) -> Iterator[bool]:
+    def transaction(self) -> Iterator[None]:
         """See `ReadingStore`."""
-        with self._file.transaction() as connection:
-            (version,) = connection.execute("PRAGMA data_version").fetchone()  # moves when another connection commits
-            changed, self._seen = version != self._seen, version
-            yield changed
+        with self._file.transaction():
+            yield
 
-    def alone(self) -> bool:
-        """See `ReadingStore`: a transaction keeps others from writing."""
-        return True
-
-    def neighbourhoods(self, spans: Sequence[Span]) -> list[Neighbourhood]:
+    def readings_around(self, ranges: ReadingRanges) -> Readings:
         """See `ReadingStore`."""
+        rows: list[ReadingRow] = []
         with self._file.errors():
-            return [self._neighbourhood(span) for span in spans]
-
-    def _neighbourhood(self, span: Span) -> Neighbourhood:
-        execute, ship = self._file.connection().execute, span.ship
-        nearest = execute(_BEFORE, (ship, span.first_us, 1)).fetchall()
-        start_us = slot_floor_us(nearest[0][1] if nearest else span.first_us)
-        stop_us = span.last_us + 1
-        for _ in range(2):  # to the end of the next slot that holds a reading, and of the one after it
-            found = execute(_FROM, (ship, stop_us)).fetchone()
-            stop_us = slot_floor_us(found[1]) + SLOT_US if found else _END_US
-        before = execute(_BEFORE, (ship, start_us, 2)).fetchall()
-        after = execute(_FROM, (ship, stop_us)).fetchall()
-        within = execute(_BETWEEN, (ship, start_us, stop_us)).fetchall()
-        return Neighbourhood(
-            Readings.from_rows([*reversed(before), *within, *after]),
-            from_oldest=len(before) < 2,  # noqa: PLR2004  # two were asked for
-            to_newest=not after,
-        )
+            execute = self._file.connection().execute
+            for ship, start_us, end_us, before, after in ranges.rows():
+                if before:
+                    rows += reversed(execute(_BEFORE, (ship, start_us, max(before, _READ_AHEAD))).fetchall())
+                rows += execute(_BETWEEN, (ship, start_us, end_us))
+                if after:
+                    rows += execute(_AFTER, (ship, end_us, max(after, _READ_AHEAD)))
+        return Readings.from_rows(rows)
 
     def put_readings(self, readings: Readings) -> None:
         """See `ReadingStore`."""
         for part in _parts(readings):
-            unit = np.where(part.is_energy, "kWh", "kW")
-            self._put(_PUT_READING, part.ship, part.moment_us, part.value, unit, part.sent_at_us)
+            self._put(_PUT_READING, part.ship, part.moment_us, part.value, UNITS[part.kind], part.sent_at_us)
 
-    def stored_slots(self, windows: Mapping[int, Window]) -> Slots:
+    def stored_slots(self, windows: ShipWindows) -> Slots:
         """See `ReadingStore`."""
-        return Slots.concat([self.slots(ship, windows[ship]) for ship in sorted(windows)])
+        rows: list[tuple[Any, ...]] = []
+        counts: list[int] = []
+        with self._file.errors():
+            execute = self._file.connection().execute
+            for window in windows.rows():
+                found = execute(_SLOTS, window).fetchall()
+                rows += found
+                counts.append(len(found))
+        return _slots(np.repeat(windows.ship, counts), rows)
 
     def put_slots(self, slots: Slots, was: Slots) -> None:  # noqa: ARG002  # the triggers see for themselves
         """See `ReadingStore`."""
@@ -189,19 +185,8 @@ class SqliteStore:
 
     def slots(self, ship: int, window: Window) -> Slots:
         """See `EnergyReader`."""
-        rows = self._rows(
-            "SELECT start_s, kwh, covered_s, provisional FROM energy"
-            " WHERE ship = ? AND start_s >= ? AND start_s < ? ORDER BY start_s",
-            (ship, *_bounds(window)),
-        )
-        start_s, kwh, covered_s, provisional = _columns(rows, 4)
-        return Slots(
-            np.full(len(rows), ship, np.int64),
-            start_s.astype(np.int64),
-            kwh,
-            covered_s,
-            provisional.astype(np.bool_),
-        )
+        rows = self._rows(_SLOTS, (ship, *_bounds(window)))
+        return _slots(np.full(len(rows), ship, np.int64), rows)
 
     def fleet(self, window: Window) -> FleetSlots:
         """See `EnergyReader`."""
@@ -264,7 +249,7 @@ class SqliteStore:
         """See `EnergyReader`."""
         some = "SELECT start_s FROM fleet_energy WHERE ships > 0 ORDER BY start_s"
         rows = self._rows(f"SELECT * FROM ({some} LIMIT 1) UNION ALL SELECT * FROM ({some} DESC LIMIT 1)", ())
-        return Window(rows[0][0], rows[1][0] + SLOT_US // US_PER_S) if rows else None
+        return Window(rows[0][0], rows[1][0] + SLOT_S) if rows else None
 
     def first_slot_s(self, ship: int | None, window: Window) -> int | None:
         """See `EnergyReader`."""
@@ -308,7 +293,7 @@ def _parts(rows: Rows) -> Iterator[Rows]:
 
 
 def _bounds(window: Window) -> tuple[int, int]:
-    return window.start_s or 0, _NEVER_S if window.end_s is None else window.end_s
+    return window.start_s or 0, END_S if window.end_s is None else window.end_s
 
 
 def _days(window: Window) -> tuple[int, int, int, int]:
@@ -318,6 +303,11 @@ def _days(window: Window) -> tuple[int, int, int, int]:
     if first_day_s >= end_day_s:  # no whole day: all of it is an edge
         first_day_s = end_day_s = end_s
     return start_s, first_day_s, end_day_s, end_s
+
+
+def _slots(ship: I64, rows: list[tuple[Any, ...]]) -> Slots:
+    start_s, kwh, covered_s, provisional = _columns(rows, 4)
+    return Slots(ship, start_s.astype(np.int64), kwh, covered_s, provisional.astype(np.bool_))
 
 
 def _columns(rows: list[tuple[Any, ...]], width: int) -> F64:

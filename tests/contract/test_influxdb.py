@@ -9,7 +9,7 @@ from shared.store.influx.server import Account
 from shared.store.influx.store import InfluxStore
 from tests.support.influxdb import InfluxDb
 from tests.support.influxdb2 import InfluxDb2, influxdb2
-from tests.support.store_contract import MakeStore, Store, StoreContract
+from tests.support.store_contract import MakeStore, StoreContract
 from tests.support.store_edges import StoreEdges
 from tests.support.store_ships import StoreShips
 
@@ -19,26 +19,17 @@ _databases = count()
 class InfluxContract(StoreContract, StoreEdges, StoreShips):
     """The contract, on stores in databases of their own."""
 
-    accounts: dict[int, Account]
-
     @pytest.fixture
     def make_store(self, new_account: Callable[[], Account]) -> MakeStore:
         """Make stores."""
-        self.accounts = {}
 
         def make() -> InfluxStore:
-            account = new_account()
-            store = InfluxStore(account)
-            self.accounts[id(store)] = account
+            store = InfluxStore(new_account())
             with store.transaction():
                 pass  # as a worker does at its start
             return store
 
         return make
-
-    def same_store_again(self, store: Store) -> Store:
-        """Open the same database."""
-        return InfluxStore(self.accounts[id(store)])
 
 
 class TestInfluxStore(InfluxContract):

@@ -16,9 +16,9 @@ from shared.domain.errors import InvalidSettings, Unavailable
 from shared.domain.readings import Readings
 from shared.domain.slots import Window
 from shared.runtime.sqlite_files import SqliteFile
-from shared.store.port import ShipEnergy, Span
+from shared.store.port import ShipEnergy
 from shared.store.sqlite import FILE_NAME, SqliteStore
-from tests.support.store_contract import DAY_S, START_S, MakeStore, Store, StoreContract, put, slots_of
+from tests.support.store_contract import DAY_S, START_S, MakeStore, StoreContract, put, slots_of
 from tests.support.store_edges import StoreEdges
 from tests.support.store_ships import EVER, MINUTE_US, StoreShips
 from tests.support.strategies import START_US
@@ -29,27 +29,15 @@ ONE = Readings.from_rows([(1, START_US, 1.0, False, 0)])
 class TestSqliteStore(StoreContract, StoreEdges, StoreShips):
     """The contract, on files."""
 
-    folders: dict[int, Path]
-
     @pytest.fixture
     def make_store(self, tmp_path: Path) -> MakeStore:
         """Make stores in folders of their own."""
         numbers = count()
-        self.folders = {}
 
         def make() -> SqliteStore:
-            folder = tmp_path / str(next(numbers))
-            store = SqliteStore(folder)
-            self.folders[id(store)] = folder
-            return store
+            return SqliteStore(tmp_path / str(next(numbers)))
 
         return make
-
-    def same_store_again(self, store: Store) -> Store:
-        """Open the same file."""
-        return SqliteStore(self.folders[id(store)])
-
-    # --- transactions
 
     def test_an_error_inside_leaves_nothing(self, make_store: MakeStore) -> None:
         store = make_store()
@@ -63,8 +51,7 @@ class TestSqliteStore(StoreContract, StoreEdges, StoreShips):
         with pytest.raises(KeyError):
             fail()
         assert len(store.slots(1, Window())) == 0
-        (found,) = store.neighbourhoods([Span(1, START_US, START_US)])
-        assert len(found.readings) == 0
+        assert len(store.readings(1, 0, EVER, 9)) == 0
         store.close()
 
 
@@ -197,7 +184,6 @@ def test_a_new_file_that_another_process_makes_is_waited_for(tmp_path: Path) -> 
 _OPEN = """
 import random, sys, time
 from pathlib import Path
-from shared.store.port import ShipEnergy, Span
 from shared.store.sqlite import SqliteStore
 print("ready", flush=True)
 start_s = float(sys.stdin.readline())

@@ -41,7 +41,7 @@ def started_browser() -> Iterator[Browser]:
 
 
 class Visitor:
-    """Somebody with a tab of their own, whose console and requests are kept.
+    """BrokerClient with a tab of their own, whose console and requests are kept.
 
     Attributes:
         page: the tab.

@@ -12,7 +12,7 @@ import pytest
 from power_cli.digests import images
 from power_cli.init import make
 from power_cli.up import ROOT
-from tests.support.programs import need
+from tests.support.programs import NO_ENGINE, need
 from tests.support.servers import free_port
 from tests.support.waiting import until
 
@@ -42,10 +42,10 @@ def any_program() -> list[str]:
 def need_engine() -> None:
     """Skip where no containers can be run."""
     if not shutil.which("docker"):
-        pytest.skip("there is no container engine: docker is not installed")
+        pytest.skip(f"{NO_ENGINE}: docker is not installed")
     info = _run(["docker", "info", "--format", "{{.ServerVersion}}"])
     if info.returncode != 0 or not info.stdout.strip():
-        pytest.skip(f"there is no container engine: {info.stderr.strip().splitlines()[-1:]}")
+        pytest.skip(f"{NO_ENGINE}: {info.stderr.strip().splitlines()[-1:]}")
 
 
 class Fleet:

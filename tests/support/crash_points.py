@@ -28,22 +28,20 @@ from ingest_api.outbox.entry_writer import EntryWriter
 from ingest_api.outbox.outbox import Outbox
 from ingest_api.outbox.receipt_writer import ReceiptWriter
 from normalizer_worker import __main__ as worker_main
-from normalizer_worker import revisits
 from normalizer_worker.mqtt.acknowledgements import Acknowledgements
 from normalizer_worker.mqtt.canary import Canary
 from normalizer_worker.mqtt.session import Connection
+from normalizer_worker.mqtt.turns import Turn
 from normalizer_worker.recorder import Recorder
-from normalizer_worker.revisits import Revisits
 from normalizer_worker.worker import Worker
 from shared.runtime.process import run
 from shared.runtime.sqlite_files import SqliteFile
-from shared.store.influx.presence import Presence
+from shared.store.influx.owner import Owner
 from shared.store.influx.roll_up_writer import RollUps
 from shared.store.influx.server import Server
 from shared.store.influx.store import InfluxStore
 from shared.store.sqlite import SqliteStore
 
-REVISITED_AFTER_S = 0.5
 SAID = "dies here: "
 TOLD = "passes "
 
@@ -112,13 +110,11 @@ class Point(NamedTuple):
     Attributes:
         arm: has it die there.
         is_held: it dies when it is there and its standard input has ended: the test says when.
-        among_others: it is reached only where another worker may be writing, too.
 
     """
 
     arm: Arm
     is_held: bool = False
-    among_others: bool = False
 
 
 GATEWAY = {
@@ -139,6 +135,7 @@ WORKER = {
     "before-gap-pin": Point(before(worker_main, "_check_gap")),
     "before-broker-connection": Point(before(Client, "connect")),
     "before-subscription": Point(before(Client, "subscribe")),
+    "before-turn-publish": Point(before(Turn, "tell")),
     "after-subscription": Point(after(Connection, "__init__")),
     "before-canary-acknowledgement": Point(before(Canary, "heard")),
     "before-load-write": Point(before(Worker, "_store")),
@@ -156,16 +153,11 @@ WORKER = {
 }
 WORKER_ON_INFLUXDB = {
     "before-first-write": Point(before(Server, "pin")),
-    "after-heartbeat-write": Point(after(Presence, "show")),
+    "after-owner-write": Point(after(Owner, "_renew")),
     "before-slots-write": Point(after(InfluxStore, "put_readings")),
     "after-roll-up-version-write": Point(after(RollUps, "mark")),
     "before-roll-up-write": Point(before(RollUps, "make")),
     "after-roll-up-write": Point(after(RollUps, "make")),
-    "before-revisit-write": Point(before(Revisits, "add"), among_others=True),
-    "before-revisit-commit": Point(committing("revisits.sqlite"), among_others=True),
-    "after-revisit-commit": Point(after(Revisits, "add"), among_others=True),
-    "before-revisit-removal": Point(before(Revisits, "done"), among_others=True),
-    "after-revisit-removal": Point(after(Revisits, "done"), among_others=True),
 }
 POINTS = {
     ("ingest_api", "embedded"): GATEWAY,
@@ -183,7 +175,7 @@ STEPS = {
     "normalizer_worker": {
         **{
             f"COMMIT of {name}": committing(name, is_after=True)
-            for name in ("power.sqlite", "arrivals.sqlite", "dead-letters.sqlite", "revisits.sqlite")
+            for name in ("power.sqlite", "arrivals.sqlite", "dead-letters.sqlite")
         },
         "write to InfluxDB": after(Server, "write"),
         "connect": after(Client, "connect"),
@@ -231,7 +223,6 @@ def main() -> None:
         die_at(points[name], name)
     if not names:
         tell_of({**POINTS[module, "embedded"], **points}, STEPS[module])
-    revisits.AFTER_S = REVISITED_AFTER_S
     run(importlib.import_module(f"{module}.__main__").main)
 
 

@@ -26,7 +26,6 @@ from normalizer_worker.metrics import WorkerMetrics
 from normalizer_worker.mqtt.acknowledgements import Done
 from normalizer_worker.mqtt.publish import Message
 from normalizer_worker.recorder import Recorder
-from normalizer_worker.revisits import Revisits
 from normalizer_worker.worker import Worker
 from shared.contract.acceptance import Rules
 from shared.contract.status import BatchKey
@@ -254,8 +253,7 @@ class WorkerProcess:
         self.steps = Steps()
         self.store = open_store(folder)
         self._letters, self._arrivals = DeadLetters(folder), FirstSeenTimes(folder)
-        self._revisits = Revisits(folder, now_s)
-        recorder = Recorder(self.store, MAX_GAP_US, revisits=self._revisits)
+        recorder = Recorder(self.store, MAX_GAP_US)
         self.steps.count(self._arrivals, "first")
         self.steps.count(self.store, "put_readings", "put_slots")
         self.steps.count(recorder, "record")
@@ -290,14 +288,12 @@ class WorkerProcess:
     def close(self) -> None:
         """End."""
         self.store.close()
-        for each in (self._letters, self._arrivals, self._revisits):
+        for each in (self._letters, self._arrivals):
             each.close()
 
     def restarted(self) -> Self:
         """Give the one that starts after this one was killed."""
         folder = _left_by(self._folder)
-        if isinstance(self.store, InfluxStore):
-            self.store._presence.unsure()  # so that it does not say that it is gone
         self.close()
         return type(self)(self._broker, folder, self._open_store, self._now_s)
 

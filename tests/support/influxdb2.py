@@ -13,6 +13,7 @@ from testcontainers.core.container import DockerContainer
 
 from shared.domain.errors import InvalidSettings, Unavailable
 from shared.store.influx.server import Account, Server
+from tests.support.programs import NO_ENGINE
 from tests.support.waiting import until
 
 IMAGE = "influxdb:2.9.1"
@@ -29,7 +30,7 @@ def _docker(*arguments: str) -> subprocess.CompletedProcess[str]:
 def _have_images() -> None:
     """Pull the image and testcontainers' own (it removes containers) if needed; skip with a reason if that fails."""
     if shutil.which("docker") is None or _docker("info", "--format", "{{.ServerVersion}}").returncode:
-        pytest.skip("there is no container engine")
+        pytest.skip(NO_ENGINE)
     for image in (IMAGE, testcontainers_config.ryuk_image):
         if _docker("image", "inspect", image).returncode:
             pulled = _docker("pull", "--quiet", image)

@@ -1,35 +1,35 @@
-"""Workers on one InfluxDB of which only one goes on at a time, from one step to the next, and any step may be its last.
+"""A worker on a real InfluxDB: any request can fail, come late or be its last, and time passes when it waits."""
 
-A step is a request to InfluxDB, or a change of the file of revisits: what lies between two of them nobody else can see.
-"""
-
-import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from enum import Enum
-from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from itertools import count
+from typing import Any, NamedTuple, Self
 
 import urllib3
 
 from normalizer_worker.recorder import Recorder
-from normalizer_worker.revisits import Revisits
+from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
 from shared.domain.errors import Unavailable
 from shared.domain.readings import Readings
-from shared.store.influx.presence import SHOWN_S
-from shared.store.influx.server import TIMEOUT_S, Account
+from shared.domain.slots import Slots, Window
+from shared.store.influx.owner import SETTLE_S
+from shared.store.influx.roll_ups import KINDS, read_stale
+from shared.store.influx.server import Account, Server
 from shared.store.influx.store import InfluxStore
+from tests.support import reference
+from tests.support.comparing import assert_same
 from tests.support.influxdb import InfluxDb
 from tests.support.reference import Reading
+from tests.support.store_contract import assert_roll_ups
+from tests.support.store_ships import assert_ships
 
-Act = Callable[[], Any]
-
-
-class Step(Protocol):
-    """How a worker does what others can see."""
-
-    def __call__(self, act: Act, *, is_request: bool = True) -> Any:
-        """Do it when its turn comes; requests can be late, or lose their answers."""
+ARRIVES_S = SETTLE_S - 1
+"""When a late request arrives: the latest that has to be reckoned with."""
+MAX_FAILURES = 20
+SHIPS = (1, 2)
+_databases = count()
 
 
 class Killed(BaseException):
@@ -37,27 +37,17 @@ class Killed(BaseException):
 
 
 class Outcome(Enum):
-    """What becomes of a step."""
+    """What becomes of a request."""
 
     DONE = "done"
-    HALTED = "done, and the worker goes on later"
     UNANSWERED = "done, and its answer is lost"
+    LATE = "given up, and done later"
     KILLED_BEFORE = "killed before it"
     KILLED_AFTER = "killed after it"
-    KILLED_AND_DONE_LATER = "killed, and it is done later"
+    KILLED_LATE = "killed, and it is done later"
 
 
-MAX_FAILURES = 20
-"""Of one worker: more show that it never gets on."""
-KILLS = (Outcome.KILLED_BEFORE, Outcome.KILLED_AFTER, Outcome.KILLED_AND_DONE_LATER)
-
-
-class Turn(NamedTuple):
-    """Who goes on, what becomes of its step, and how much time passes before."""
-
-    which: int
-    outcome: Outcome = Outcome.DONE
-    after_s: float = 0.0
+KILLS = (Outcome.KILLED_BEFORE, Outcome.KILLED_AFTER, Outcome.KILLED_LATE)
 
 
 class Clock:
@@ -72,272 +62,152 @@ class Clock:
         return self.s
 
 
-def pass_time(influxdb: InfluxDb, database: str, clock: Clock, seconds: float = SHOWN_S + 1) -> None:
-    """Let time pass for the workers and, as far as they look at it, for the server."""
-    clock.s += seconds
-    for series in influxdb.query("SELECT worker, here FROM workers", database, epoch="ns"):
-        influxdb.query("DELETE FROM workers", database)
-        rows = zip(*(series.columns[name] for name in ("worker", "here", "time")), strict=True)
-        influxdb.write(
-            database,
-            [f'workers worker="{name}",here={here} {time - int(seconds * 1e9)}' for name, here, time in rows],
-            precision="ns",
-        )
+class _Late(NamedTuple):
+    due_s: float
+    act: Callable[[], Any]
 
 
-class SteppedRevisits(Revisits):
-    """Revisits whose changes are steps."""
+class World:
+    """A database, the time, and one worker after another in it."""
 
-    def __init__(self, folder: Path, clock: Clock, step: Step) -> None:
-        """Take the same file as before, if there is one."""
-        super().__init__(folder, clock)
-        self._step = step
+    def __init__(self, influxdb: InfluxDb) -> None:
+        """Begin with an empty database."""
+        self.influxdb = influxdb
+        self.database = influxdb.create(f"stepped{next(_databases)}")
+        self.account = Account(influxdb.url, self.database)
+        self.server = Server(self.account)
+        self.server.set_up()
+        self.clock = Clock()
+        self.outcomes: Mapping[int, Outcome] = {}
+        """What becomes of requests, by their number since this was set."""
+        self.requests = 0
+        self.rows: list[Reading] = []
+        self.deaths = self.failures = 0
+        self.waited_s: list[float] = []
+        self._late: list[_Late] = []
+        self._waiting = deque[list[Reading]]()
+        self._worker: Recorder | None = None
+        self.store = self.new_store()
 
-    def add(self, readings: Readings) -> None:
-        """See `Revisits`."""
-        self._step(lambda: super(SteppedRevisits, self).add(readings), is_request=False)
-
-    def done(self, number: int) -> None:
-        """See `Revisits`."""
-        self._step(lambda: super(SteppedRevisits, self).done(number), is_request=False)
-
-    def waiting(self) -> int:
-        """Count what is to be recorded once more."""
-        return int(self._file.connection().execute("SELECT count(*) FROM revisits").fetchone()[0])
-
-
-class SteppedWorker:
-    """What a worker process is made of, but for MQTT."""
-
-    def __init__(self, account: Account, folder: Path, clock: Clock, step: Step, max_gap_us: int) -> None:
-        """Start as a new process does, with the data folder of the one before."""
-        self.store = InfluxStore(account, now_s=clock)
-        api = self.store._server._client.api_client
+    def new_store(self) -> InfluxStore:
+        """Open the store as a new process does."""
+        store = InfluxStore(self.account, now_s=self.clock, sleep=self.sleep)
+        api = store._server._client.api_client
         call = api.call_api
-        api.call_api = lambda *args, **kwargs: step(lambda: call(*args, **kwargs))
-        self.revisits = SteppedRevisits(folder, clock, step)
-        self.recorder = Recorder(self.store, max_gap_us, revisits=self.revisits)
 
-    def drop(self) -> None:
-        """Free what a process that is killed leaves to its system."""
-        self.revisits.close()
-        self.store._server.close()
+        def stepped(path: str, *args: Any, **more: Any) -> Any:
+            return self._step(path, lambda: call(path, *args, **more))
 
-    def leave(self) -> None:
-        """End as a process does that is told to."""
-        self.revisits.close()
-        self.store.close()
+        api.call_api = stepped
+        return store
 
+    def _step(self, path: str, act: Callable[[], Any]) -> Any:
+        outcome = self.outcomes.get(self.requests, Outcome.DONE)
+        self.requests += 1
+        if outcome in {Outcome.LATE, Outcome.KILLED_LATE} and path == "/write":
+            self._late.append(_Late(self.clock.s + ARRIVES_S, act))
+        elif outcome not in {Outcome.KILLED_BEFORE, Outcome.LATE, Outcome.KILLED_LATE}:
+            found = act()
+            if outcome is Outcome.DONE:
+                return found
+            if isinstance(found, urllib3.BaseHTTPResponse):
+                found.drain_conn()
+        if outcome in KILLS:
+            raise Killed
+        raise urllib3.exceptions.HTTPError("the answer is lost")
 
-class Life:
-    """One worker, killed and started again as often as it takes, with a queue that delivers again."""
+    def sleep(self, seconds: float) -> None:
+        """Let time pass for a worker that waits."""
+        self.waited_s.append(seconds)
+        self.pass_time(seconds)
 
-    def __init__(
-        self, make: Callable[[], SteppedWorker], loads: Sequence[Sequence[Reading]], *, joins: bool, ends: bool
-    ) -> None:
-        """Prepare; the first process starts with the first load.
-
-        Args:
-            make: starts a process.
-            loads: what is to be recorded, one after another.
-            joins: whether what is delivered again comes together with the load after it.
-            ends: whether the process is told to end when all is recorded.
-
-        """
-        self._make, self._joins, self._ends = make, joins, ends
-        self._worker: SteppedWorker | None = None
-        self._waiting = deque(list(load) for load in loads)
-        self.deaths = 0
-        self.failures = 0
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass; what is late and due by then is done."""
+        self.clock.s += seconds
+        due = [each for each in self._late if each.due_s <= self.clock.s]
+        self._late = [each for each in self._late if each.due_s > self.clock.s]
+        for each in due:
+            each.act()
 
     @property
-    def worker(self) -> SteppedWorker:
+    def worker(self) -> Recorder:
         """The process that runs, or else a new one."""
         if self._worker is None:
-            self._worker = self._make()
+            self._worker = Recorder(self.store, DEFAULT_MAX_GAP_US)
         return self._worker
 
-    def _die(self) -> None:
-        self.deaths += 1
-        if self._worker is not None:
-            self._worker.drop()
-            self._worker = None
-        self._deliver_again()
+    def kill(self) -> None:
+        """Have the next one take its place without a word."""
+        self._worker = None
+        self.store._server.close()
+        self.store = self.new_store()
 
-    def _deliver_again(self) -> None:
-        if self._joins and len(self._waiting) > 1:
-            self._waiting.appendleft(self._waiting.popleft() + self._waiting.popleft())
+    def record(self, *rows: Reading) -> None:
+        """Record a batch."""
+        self.run([[*rows]])
 
-    def extend(self, loads: Sequence[Sequence[Reading]]) -> None:
-        """Have more recorded with the next `run`."""
-        self._waiting.extend(list(load) for load in loads)
-
-    def run(self) -> None:
-        """Record everything."""
+    def run(self, batches: Sequence[Sequence[Reading]]) -> None:
+        """Record batches one after the other; a worker that dies is started again, and gets its batch again."""
+        self._waiting.extend(list(each) for each in batches)
+        self.rows += [row for batch in batches for row in batch]
         while self._waiting:
             try:
-                self.worker.recorder.record(Readings.from_rows(self._waiting[0]))
+                self.worker.record(Readings.from_rows(self._waiting[0]))
                 self._waiting.popleft()
-                self.worker.recorder.tidy()
+                self.rest()
             except Killed:
-                self._die()
+                self.deaths += 1
+                self.kill()
             except Unavailable:
                 self.failures += 1
                 if self.failures > MAX_FAILURES:
                     raise
-                self._deliver_again()
-        if self._ends:
-            try:
-                self.leave()
-            except Killed:
-                self._die()
 
     def rest(self) -> None:
-        """Tidy until nothing is left that can be done now."""
-        while True:
-            try:
-                if not self.worker.recorder.tidy():
-                    return
-            except Killed:
-                self._die()
+        """Tidy until nothing is left."""
+        while self.worker.tidy():
+            pass
 
-    def leave(self) -> None:
-        """End as one that is told to."""
-        if self._worker is not None:
-            self._worker.leave()
-            self._worker = None
-
-
-class Stage:
-    """Runs actors, each in a thread, but only one at a time: who comes next, and what becomes of it, is chosen.
-
-    A request is done within `TIMEOUT_S`, or never; one that is not is given up, if its worker still lives.
-    """
-
-    def __init__(self, pass_time: Callable[[float], None]) -> None:
-        """Begin without actors."""
-        self._pass_time = pass_time
-        self._baton = threading.local()
-        self._back = threading.Semaphore(0)
-        self._waiting: list[_Actor] = []
-        self._orphans: list[_Request] = []
-
-    def step(self, act: Act, *, is_request: bool = True) -> Any:
-        """Have an actor's step done when its turn comes; outside of `run`, at once."""
-        actor: _Actor | None = getattr(self._baton, "actor", None)
-        if actor is None:
-            return act()
-        return actor.step(_Request(act, is_request=is_request))
-
-    def run(self, plays: Sequence[Act], choose: Callable[[int], Turn]) -> None:
-        """Run actors to their ends.
-
-        Args:
-            plays: what each of them does.
-            choose: given how many could go on, whose turn it is. The last of them are requests of who was killed.
-
-        """
-        for play in plays:
-            actor = _Actor(play, self._baton, self._back)
-            actor.thread.start()
-            self._back.acquire()
-            self._waiting += [actor] if actor.request else []
-            actor.check()
-        while self._waiting or self._orphans:
-            which, outcome, after_s = choose(len(self._waiting) + len(self._orphans))
-            if after_s:
-                self._pass(after_s)
-            if which < len(self._waiting):
-                self._go(which, outcome)
-            elif self._orphans:
-                _discard(self._orphans.pop().act())
-
-    def _go(self, which: int, outcome: Outcome) -> None:
-        chosen = self._waiting.pop(which)
-        if outcome is Outcome.KILLED_AND_DONE_LATER and chosen.request:
-            self._orphans.append(chosen.request)
-        chosen.go(outcome)
-        self._back.acquire()
-        chosen.check()
-        if chosen.request:
-            self._waiting.insert(which, chosen)
-
-    def _pass(self, seconds: float) -> None:
-        for orphan in [each for each in self._orphans if each.age_s + seconds > TIMEOUT_S]:
-            self._orphans.remove(orphan)
-            _discard(orphan.act())
-        self._pass_time(seconds)
-        for request in (*self._orphans, *(each.request for each in self._waiting)):
-            if request:
-                request.age_s += seconds
-
-
-class _Request:
-    """What is to be done, and for how long it has been under way."""
-
-    def __init__(self, act: Act, *, is_request: bool) -> None:
-        self.act, self._is_request = act, is_request
-        self.age_s = 0.0
-
-    def done(self, outcome: Outcome) -> Any:
-        if self._is_request and self.age_s > TIMEOUT_S:
-            raise urllib3.exceptions.HTTPError("given up")
-        found = self.act()
-        if outcome is Outcome.UNANSWERED and self._is_request:
-            _discard(found)
-            raise urllib3.exceptions.HTTPError("the answer is lost")
-        return found
-
-
-class _Actor:
-    """One thread, which stands still before each of its steps."""
-
-    def __init__(self, play: Act, baton: threading.local, back: threading.Semaphore) -> None:
-        self._play, self._baton, self._back = play, baton, back
-        self._turn = threading.Semaphore(0)
-        self._fate = Outcome.DONE
-        self._error: BaseException | None = None
-        self.request: _Request | None = None
-        self.thread = threading.Thread(target=self._run, daemon=True)
-
-    def _run(self) -> None:
-        self._baton.actor = self
-        try:
-            self._play()
-        except BaseException as error:  # noqa: BLE001  # handed on by `check`
-            self._error = error
-        self._back.release()
-
-    def step(self, request: _Request) -> Any:
-        outcome = self._next(request)
-        if outcome in {Outcome.KILLED_BEFORE, Outcome.KILLED_AND_DONE_LATER}:
-            raise Killed
-        found = request.done(outcome)
-        if outcome is Outcome.HALTED:
-            outcome = self._next(_Request(lambda: None, is_request=False))
-        if outcome in KILLS:
-            _discard(found)
-            raise Killed
-        return found
-
-    def _next(self, request: _Request) -> Outcome:
-        self.request = request
-        self._back.release()
-        self._turn.acquire()
-        self.request = None
-        return self._fate
-
-    def go(self, outcome: Outcome) -> None:
-        self._fate = outcome
-        self._turn.release()
+    def settle(self) -> None:
+        """Have everything that is late arrive, and a new worker look after what that has left."""
+        self.outcomes = {}
+        self.pass_time(1e6)
+        self.rest()
 
     def check(self) -> None:
-        if self._error is not None:
-            raise self._error
+        """Compare everything with the reference."""
+        expected = reference.slots(self.rows, DEFAULT_MAX_GAP_US)
+        assert self.stored() == _counting(self.rows)
+        with closing(InfluxStore(self.account)) as store:
+            assert_same(Slots.concat([store.slots(ship, Window()) for ship in SHIPS]), expected)
+            assert_roll_ups(store, expected)
+            assert_ships(store, self.rows)
+
+    def check_clean(self) -> None:
+        """No roll-up is left to be made."""
+        assert [key for kind in KINDS for key in read_stale(self.server, kind)] == []
+
+    def stored(self) -> dict[tuple[int, int], tuple[float, bool, int]]:
+        """Give what is stored of every ship and moment."""
+        found = {}
+        for series in self.influxdb.query("SELECT * FROM readings GROUP BY ship", self.database, epoch="u"):
+            columns = (series.columns[name] for name in ("time", "value", "unit", "sent_at"))
+            for moment_us, value, unit, sent_at_us in zip(*columns, strict=True):
+                found[int(series.tags["ship"]), moment_us] = (float(value), unit == "kWh", sent_at_us)
+        return found
+
+    def __enter__(self) -> Self:
+        """Use it."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave nothing behind."""
+        self.outcomes = {}
+        self.store.close()
+        self.server.close()
+        self.influxdb.drop(self.database)
 
 
-def _discard(answer: Any) -> None:
-    """Close what nobody will read."""
-    if isinstance(answer, urllib3.BaseHTTPResponse):
-        answer.drain_conn()
-        answer.close()
+def _counting(rows: Sequence[Reading]) -> dict[tuple[int, int], tuple[float, int, int]]:
+    ranked = sorted(rows, key=lambda row: (row.sent_at_us, row.kind, row.value))
+    return {(row.ship, row.moment_us): (row.value, row.kind, row.sent_at_us) for row in ranked}

@@ -21,7 +21,6 @@ from shared.domain.readings import Readings
 from shared.domain.slots import Slots, Window
 from shared.runtime.settings import StoreSettings
 from shared.store.choice import open_store
-from shared.store.port import Span
 from tests.support import reference
 from tests.support.comparing import assert_same
 from tests.support.crash_points import SAID, TOLD
@@ -232,19 +231,18 @@ class Processes:
         ships = sorted({each.ship for each in rows})
         expected = reference.slots(rows, max_gap_us)
         with closing(open_store(StoreSettings.load({"POWER_STORE": "embedded", **self._settings}))) as store:
-            around = store.neighbourhoods([Span(ship, START_US, START_US + 9 * DAY_US) for ship in ships])
-            assert stored_rows(Readings.concat([each.readings for each in around])) == counting(rows)
+            found = [store.readings(ship, START_US, START_US + 9 * DAY_US, 10**6) for ship in ships]
+            assert stored_rows(Readings.concat(found)) == counting(rows)
             assert_same(Slots.concat([store.slots(ship, Window()) for ship in ships]), expected)
             assert_roll_ups(store, expected)
 
 
-def stored_rows(readings: Readings) -> dict[tuple[int, int], tuple[float, bool]]:
-    """Give value and unit of every ship and moment."""
-    columns = (readings.ship, readings.moment_us, readings.value, readings.is_energy)
-    return {(row[0], row[1]): (row[2], row[3]) for row in zip(*(each.tolist() for each in columns), strict=True)}
+def stored_rows(readings: Readings) -> dict[tuple[int, int], tuple[float, int]]:
+    """Give value and kind of every ship and moment."""
+    return {(ship, moment_us): (value, kind) for ship, moment_us, value, kind, _ in readings.rows()}
 
 
-def counting(rows: list[Reading]) -> dict[tuple[int, int], tuple[float, bool]]:
-    """Give value and unit of what counts at every ship's every moment."""
-    ranked = sorted(rows, key=lambda row: (row.sent_at_us, row.is_energy, row.value))
-    return {(row.ship, row.moment_us): (row.value, row.is_energy) for row in ranked}
+def counting(rows: list[Reading]) -> dict[tuple[int, int], tuple[float, int]]:
+    """Give value and kind of what counts at every ship's every moment."""
+    ranked = sorted(rows, key=lambda row: (row.sent_at_us, row.kind, row.value))
+    return {(row.ship, row.moment_us): (row.value, row.kind) for row in ranked}

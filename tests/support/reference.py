@@ -8,6 +8,7 @@ from typing import NamedTuple
 SLOT_US = 900_000_000
 LONE_US = 900_000_000
 US_PER_HOUR = 3_600_000_000
+POWER_KW, ENERGY_KWH = 0, 1
 
 
 class Reading(NamedTuple):
@@ -16,7 +17,7 @@ class Reading(NamedTuple):
     ship: int
     moment_us: int
     value: float
-    is_energy: bool
+    kind: int
     sent_at_us: int
 
 
@@ -53,7 +54,7 @@ def slots(readings: Iterable[Reading], max_gap_us: int) -> dict[tuple[int, int],
                 slot_us = start_us // SLOT_US * SLOT_US
                 stop_us = min(end_us, slot_us + SLOT_US)
                 slot = found.setdefault((ship, slot_us // 1_000_000), Slot())
-                per_us = Fraction(each.value) / (length_us if each.is_energy else US_PER_HOUR)
+                per_us = Fraction(each.value) / (length_us if each.kind == ENERGY_KWH else US_PER_HOUR)
                 slot.kwh += per_us * (stop_us - start_us)
                 slot.covered_us += stop_us - start_us
                 slot.provisional |= i == len(own) - 1
@@ -61,8 +62,8 @@ def slots(readings: Iterable[Reading], max_gap_us: int) -> dict[tuple[int, int],
     return found
 
 
-def _rank(reading: Reading) -> tuple[int, bool, float]:
-    return reading.sent_at_us, reading.is_energy, reading.value
+def _rank(reading: Reading) -> tuple[int, int, float]:
+    return reading.sent_at_us, reading.kind, reading.value
 
 
 def _end(own: list[Reading], i: int, max_gap_us: int) -> int:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -23,25 +24,31 @@ from tests.support.programs import need
 from tests.support.waiting import until
 
 HOST = "127.0.0.1"
+PORTS, PORTS_EACH = range(10_000, 20_000), 200
 
 
-PORTS_EACH = 1_000
-_process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-_first = 10_000 + _process % 10 * PORTS_EACH
-_ports = itertools.cycle(random.SystemRandom().sample(range(_first, _first + PORTS_EACH), PORTS_EACH))
+@cache
+def _own_ports() -> Iterator[int]:
+    """Take a range of ports that no other process of tests has: who holds its first port has the range."""
+    for first in random.SystemRandom().sample(PORTS[::PORTS_EACH], len(PORTS) // PORTS_EACH):
+        with socket.socket() as lock, suppress(OSError):
+            lock.bind((HOST, first))
+            lock.detach()  # held until the process ends
+            return itertools.cycle(range(first + 1, first + PORTS_EACH))
+    raise AssertionError(f"no free range of ports from {PORTS.start} to {PORTS.stop}")
 
 
 def free_port() -> int:
     """Return a port that nothing listens on.
 
-    It stays free until the caller's server listens: pytest's parallel processes have ranges of their own, and the
-    system gives none of these to a client (Linux starts at 32768).
+    It stays free until the caller's server listens: other processes of tests have other ranges, and the system gives
+    none of these ports to a client (Linux starts at 32768).
     """
-    for port in itertools.islice(_ports, PORTS_EACH):
+    for port in itertools.islice(_own_ports(), PORTS_EACH):
         with socket.socket() as probe, suppress(OSError):
             probe.bind((HOST, port))
             return port
-    raise AssertionError(f"no free port from {_first} on")
+    raise AssertionError("no free port")
 
 
 def broker_program() -> str:

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from normalizer_worker.recorder import Recorder
 from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
-from shared.domain.readings import Readings
-from shared.domain.slots import SLOT_US, Slots, Window
-from shared.store.port import EnergyReader, FleetSlots, ReadingStore, Span
+from shared.domain.readings import Kind, ReadingRanges, Readings
+from shared.domain.slots import END_S, SLOT_US, ShipWindows, Slots, Window
+from shared.store.port import EnergyReader, FleetSlots, ReadingStore
 from tests.support import reference
 from tests.support.comparing import assert_same
 from tests.support.reference import Reading, Slot
@@ -21,6 +21,8 @@ from tests.support.strategies import START_US, histories, readings
 
 START_S = START_US // 1_000_000
 DAY_S = 86_400
+MINUTE_US = 60_000_000
+EVER_US = 7_258_118_400_000_000
 RELATIVE = 1e-9
 
 
@@ -63,7 +65,7 @@ def put(store: Store, rows: Slots | Readings) -> None:
 
 def was(store: Store, slots: Slots) -> Slots:
     """Give what is stored of some slots, row by row."""
-    stored = store.stored_slots({int(ship): Window() for ship in slots.ship})
+    stored = store.stored_slots(ShipWindows.from_rows([(ship, 0, END_S) for ship in np.unique(slots.ship).tolist()]))
     rows = dict(zip(zip(stored.ship.tolist(), stored.start_s.tolist(), strict=True), range(len(stored)), strict=True))
     at = [rows.get(key) for key in zip(slots.ship.tolist(), slots.start_s.tolist(), strict=True)]
     nothing = Slots(np.zeros(1, np.int64), np.zeros(1, np.int64), np.zeros(1), np.zeros(1), np.zeros(1, np.bool_))
@@ -79,11 +81,11 @@ class StoreContract:
     @many_histories
     @given(histories(), st.sampled_from([0, 40, 10**6]), st.sampled_from([SLOT_US, 7_200_000_000, DEFAULT_MAX_GAP_US]))
     def test_any_batches_in_any_order_give_the_reference(
-        self, make_store: MakeStore, batches: list[list[Reading]], tail_readings: int, max_gap_us: int
+        self, make_store: MakeStore, batches: list[list[Reading]], cached_readings: int, max_gap_us: int
     ) -> None:
         """Permuted, repeated, corrected, cut into batches: the slots depend on the set of readings alone."""
         store = make_store()
-        recorder = Recorder(store, max_gap_us, tail_readings)
+        recorder = Recorder(store, max_gap_us, cached_readings)
         for batch in batches:
             recorder.record(Readings.from_rows(batch))
         rows = [each for batch in batches for each in batch]
@@ -92,89 +94,91 @@ class StoreContract:
         assert_roll_ups(store, expected)
         store.close()
 
-    @many_histories
-    @given(histories(), st.data())
-    def test_two_recorders_in_turn_give_the_reference(
-        self, make_store: MakeStore, batches: list[list[Reading]], data: st.DataObject
-    ) -> None:
-        """What one remembers of the store never outlives what the other writes."""
-        store = make_store()
-        other = self.same_store_again(store)
-        recorders = [Recorder(each, DEFAULT_MAX_GAP_US) for each in (store, other)]
-        for batch in batches:
-            data.draw(st.sampled_from(recorders)).record(Readings.from_rows(batch))
-        expected = reference.slots([each for batch in batches for each in batch], DEFAULT_MAX_GAP_US)
-        assert_same(all_slots(store), expected)
-        store.close()
-        other.close()
-
-    def same_store_again(self, store: Store) -> Store:
-        """Open what is behind a store a second time."""
-        raise NotImplementedError  # each adapter says how
-
     # --- readings
 
     @many_histories
-    @given(st.lists(readings, max_size=30), st.tuples(readings, readings))
-    def test_neighbourhoods_hold_what_was_promised(
-        self, make_store: MakeStore, stored: list[Reading], around: tuple[Reading, Reading]
+    @given(
+        st.lists(readings, max_size=30),
+        st.lists(st.tuples(readings, readings), min_size=3, max_size=3),
+        st.integers(0, 4),
+        st.integers(0, 4),
+    )
+    def test_readings_around_ranges_are_the_nearest_without_a_gap(
+        self,
+        make_store: MakeStore,
+        stored: list[Reading],
+        bounds: list[tuple[Reading, Reading]],
+        before: int,
+        after: int,
     ) -> None:
         store = make_store()
         put(store, Readings.from_rows(stored))
-        first_us, last_us = sorted(each.moment_us for each in around)
-        (found,) = store.neighbourhoods([Span(1, first_us, last_us)])
-        moments = sorted({each.moment_us for each in stored if each.ship == 1})
-        got = found.readings.moment_us.tolist()
-        assert got == [each for each in moments if got and got[0] <= each <= got[-1]], "a hole, or out of order"
-        assert not found.from_oldest or got[:1] == moments[:1]
-        assert not found.to_newest or got[-1:] == moments[-1:]
-        assert found.to_newest or moments[-1] > last_us, "the end of a stream must be known as such"
-        assert set(needed(moments, first_us, last_us)) <= set(got)
+        edges = [sorted(each.moment_us for each in pair) for pair in bounds]
+        rows = [
+            (ship, start_us, end_us, before, after) for ship, (start_us, end_us) in zip((1, 3, 4), edges, strict=True)
+        ]
+        found = store.readings_around(ReadingRanges.from_rows(rows))
+        got = list(zip(found.ship.tolist(), found.moment_us.tolist(), strict=True))
+        assert got == sorted(got)
+        for ship, start_us, end_us, _, _ in rows:
+            moments = sorted({each.moment_us for each in stored if each.ship == ship})
+            mine = [moment_us for each, moment_us in got if each == ship]
+            assert_around(mine, moments, (start_us, end_us), (before, after))
         store.close()
 
-    def test_neighbourhoods_come_in_the_order_of_the_spans(self, make_store: MakeStore) -> None:
+    @pytest.mark.parametrize("step_us", [MINUTE_US, 7 * MINUTE_US, 20 * MINUTE_US, DAY_S * 10**6, 100 * DAY_S * 10**6])
+    @pytest.mark.parametrize("n", [3, 12, 30])
+    def test_the_nearest_readings_are_found_however_far_they_are(
+        self, make_store: MakeStore, step_us: int, n: int
+    ) -> None:
+        """Also many of them, on one side only, and in an empty range."""
         store = make_store()
-        put(store, Readings.from_rows([(ship, START_US, float(ship), False, 0) for ship in (1, 2, 3)]))
-        found = store.neighbourhoods([Span(ship, START_US, START_US) for ship in (3, 9, 1)])
-        assert [each.readings.value.tolist() for each in found] == [[3.0], [], [1.0]]
+        moments = [START_US + step_us * i for i in range(2 * n)]
+        put(store, Readings.from_rows([(1, moment, 1.0, Kind.POWER_KW, 0) for moment in moments]))
+        for edges in [(moments[n],) * 2, (moments[n] + 1,) * 2, (moments[n], moments[n + 2]), (0, 1), (EVER_US,) * 2]:
+            for wanted in [(n, n), (n, 0), (0, n), (2 * n + 1, 2 * n + 1)]:
+                found = store.readings_around(ReadingRanges.from_rows([(1, *edges, *wanted)]))
+                assert_around(found.moment_us.tolist(), moments, edges, wanted)
+        store.close()
+
+    def test_readings_around_no_range_are_none(self, make_store: MakeStore) -> None:
+        store = make_store()
+        put(store, Readings.from_rows([(1, START_US, 1.0, Kind.POWER_KW, 0)]))
+        assert len(store.readings_around(ReadingRanges.from_rows([]))) == 0
+        assert len(store.readings_around(ReadingRanges.from_rows([(2, 0, EVER_US, 3, 3)]))) == 0
         store.close()
 
     @pytest.mark.parametrize(
         ("first", "then", "kept"),
         [
-            ((5.0, False, 2), (7.0, False, 3), 7.0),
-            ((5.0, False, 3), (7.0, False, 2), 5.0),
-            ((5.0, False, 2), (7.0, False, 2), 7.0),
-            ((7.0, False, 2), (5.0, False, 2), 7.0),
-            ((7.0, False, 2), (5.0, True, 2), 5.0),
-            ((5.0, True, 2), (7.0, False, 2), 5.0),
+            ((5.0, Kind.POWER_KW, 2), (7.0, Kind.POWER_KW, 3), 7.0),
+            ((5.0, Kind.POWER_KW, 3), (7.0, Kind.POWER_KW, 2), 5.0),
+            ((5.0, Kind.POWER_KW, 2), (7.0, Kind.POWER_KW, 2), 7.0),
+            ((7.0, Kind.POWER_KW, 2), (5.0, Kind.POWER_KW, 2), 7.0),
+            ((7.0, Kind.POWER_KW, 2), (5.0, Kind.ENERGY_KWH, 2), 5.0),
+            ((5.0, Kind.ENERGY_KWH, 2), (7.0, Kind.POWER_KW, 2), 5.0),
         ],
         ids=["later", "older", "tie, greater", "tie, less", "tie, kWh", "tie, kW"],
     )
     def test_the_reading_sent_last_stays(
         self,
         make_store: MakeStore,
-        first: tuple[float, bool, int],
-        then: tuple[float, bool, int],
+        first: tuple[float, Kind, int],
+        then: tuple[float, Kind, int],
         kept: float,
     ) -> None:
         store = make_store()
-        for value, is_energy, sent_at_us in (first, then):
-            Recorder(store, DEFAULT_MAX_GAP_US).record(
-                Readings.from_rows([(1, START_US, value, is_energy, sent_at_us)])
-            )
-        (found,) = store.neighbourhoods([Span(1, START_US, START_US)])
-        assert found.readings.value.tolist() == [kept]
+        for value, kind, sent_at_us in (first, then):
+            Recorder(store, DEFAULT_MAX_GAP_US).record(Readings.from_rows([(1, START_US, value, kind, sent_at_us)]))
+        assert store.readings(1, 0, EVER_US, 9).value.tolist() == [kept]
         store.close()
 
     def test_what_is_put_takes_the_place_of_what_was(self, make_store: MakeStore) -> None:
         store = make_store()
         for value in (5.0, 7.0, 6.0):
-            put(store, Readings.from_rows([(1, START_US, value, value == 7.0, 9 - int(value))]))
-        (found,) = store.neighbourhoods([Span(1, START_US, START_US)])
-        assert found.readings.value.tolist() == [6.0]
-        assert found.readings.is_energy.tolist() == [False]
-        assert found.readings.sent_at_us.tolist() == [3]
+            kind = Kind.ENERGY_KWH if value == 7.0 else Kind.POWER_KW
+            put(store, Readings.from_rows([(1, START_US, value, kind, 9 - int(value))]))
+        assert list(store.readings(1, 0, EVER_US, 9).rows()) == [(1, START_US, 6.0, Kind.POWER_KW, 3)]
         store.close()
 
     # --- slots and roll-ups
@@ -226,10 +230,12 @@ class StoreContract:
     def test_stored_slots_come_by_ship_and_time_each_from_its_window(self, make_store: MakeStore) -> None:
         store = make_store()
         put(store, slots_of(*[(ship, at, 1.0, 900.0, False) for at in range(3) for ship in (10, 9, 8)]))
-        found = store.stored_slots({10: Window(START_S + 900), 7: Window(), 9: Window(None, START_S + 900)})
+        found = store.stored_slots(
+            ShipWindows.from_rows([(7, 0, END_S), (9, 0, START_S + 900), (10, START_S + 900, END_S)])
+        )
         assert found.ship.tolist() == [9, 10, 10]
         assert found.start_s.tolist() == [START_S, START_S + 900, START_S + 1800]
-        assert len(store.stored_slots({})) == 0
+        assert len(store.stored_slots(ShipWindows.from_rows([]))) == 0
         store.close()
 
     def test_windows_are_half_open(self, make_store: MakeStore) -> None:
@@ -327,23 +333,14 @@ class StoreContract:
         assert store.version(None, window) != now[1]
         store.close()
 
-    # --- transactions
-
-    def test_it_tells_when_others_have_written(self, make_store: MakeStore) -> None:
+    def test_the_version_changes_when_the_window_grows_to_an_older_slot(self, make_store: MakeStore) -> None:
         store = make_store()
-        other = self.same_store_again(store)
-        with store.transaction():
-            pass
-        with store.transaction() as changed:
-            assert not changed
-            store.put_readings(Readings.from_rows([(1, START_US, 1.0, False, 0)]))
-        with store.transaction() as changed:
-            assert not changed, "its own writes do not count"
-        put(other, Readings.from_rows([(1, START_US, 2.0, False, 1)]))
-        with store.transaction() as changed:
-            assert changed or not store.alone()
+        put(store, slots_of((1, 96 * 3, 2.0, 900.0, False)))
+        put(store, slots_of((1, 0, 3.0, 900.0, False)))
+        near, far = (Window(START_S, START_S + DAY_S * days) for days in (1, 4))
+        for ship in (1, None):
+            assert store.version(ship, near) != store.version(ship, far)
         store.close()
-        other.close()
 
     def test_what_is_pinned_stays(self, make_store: MakeStore) -> None:
         store = make_store()
@@ -353,17 +350,16 @@ class StoreContract:
         store.close()
 
 
-def needed(moments: list[int], first_us: int, last_us: int) -> list[int]:
-    """Say in other words what `ReadingStore.neighbourhoods` promises."""
-    before = [each for each in moments if each < first_us]
-    start_us = (before[-1] if before else first_us) // SLOT_US * SLOT_US
-    after_slots = sorted({each // SLOT_US for each in moments if each > last_us})
-    wanted = [each for each in moments if start_us <= each <= last_us]
-    wanted += [each for each in moments if each > last_us and each // SLOT_US in after_slots[:2]]
-    wanted += [each for each in moments if each < start_us][-2:]
-    if len(after_slots) > 2:
-        wanted.append(min(each for each in moments if each // SLOT_US == after_slots[2]))
-    return wanted
+def assert_around(
+    got: list[int], stored: list[int], edges: tuple[int, ...] | list[int], wanted: tuple[int, int]
+) -> None:
+    """Compare timestamps with what `readings_around` has to return of one ship's stored ones; more are allowed."""
+    start_us, end_us = edges
+    first, end = (sum(each < edge for each in stored) for edge in edges)
+    assert got == [each for each in stored if got and got[0] <= each <= got[-1]], "a gap, or out of order"
+    assert set(stored[max(first - wanted[0], 0) : end + wanted[1]]) <= set(got)
+    assert wanted[0] or not got or got[0] >= start_us
+    assert wanted[1] or not got or got[-1] < end_us
 
 
 def assert_roll_ups(store: Store, expected: dict[tuple[int, int], Slot]) -> None:

@@ -7,23 +7,22 @@ import pytest
 
 from normalizer_worker.recorder import Recorder
 from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
-from shared.domain.readings import Readings
+from shared.domain.readings import Kind, Readings
 from shared.domain.slots import Window
-from shared.store.port import ShipEnergy, Span
+from shared.store.port import ShipEnergy
 from tests.support.reference import Slot
 from tests.support.store_contract import (
     DAY_S,
+    EVER_US,
     START_S,
     MakeStore,
     Store,
     assert_roll_ups,
-    needed,
     put,
     slots_of,
 )
 from tests.support.strategies import START_US
 
-MINUTE_US = 60_000_000
 COVERED_S = 259.382576
 
 
@@ -35,22 +34,6 @@ class StoreEdges:
         store = make_store()
         yield store
         store.close()
-
-    @pytest.mark.parametrize("step_us", [7 * MINUTE_US, 15 * MINUTE_US, 20 * MINUTE_US, 100 * MINUTE_US])
-    def test_neighbourhoods_hold_what_was_promised_everywhere_in_a_stream(self, store: Store, step_us: int) -> None:
-        """At its beginning, at its end, in between, on readings and beside them, for one moment and for many."""
-        moments = [START_US + step_us * i for i in range(12)]
-        put(store, Readings.from_rows([(1, moment, 1.0, False, 0) for moment in moments]))
-        firsts = [moment + beside for moment in moments for beside in (-1, 0, 1, step_us // 2)]
-        spans = [Span(1, first, first + length) for first in firsts for length in (0, step_us, 4 * step_us)]
-        for span in spans:
-            (found,) = store.neighbourhoods([span])
-            got = found.readings.moment_us.tolist()
-            assert got == [each for each in moments if got[0] <= each <= got[-1]], "a hole, or out of order"
-            assert set(needed(moments, span.first_us, span.last_us)) <= set(got)
-            assert not found.from_oldest or got[0] == moments[0]
-            assert not found.to_newest or got[-1] == moments[-1]
-            assert found.to_newest or moments[-1] > span.last_us
 
     @pytest.mark.parametrize(
         ("was", "then"),
@@ -96,13 +79,9 @@ class StoreEdges:
 
     def test_a_tie_of_the_unit_goes_before_the_value(self, store: Store) -> None:
         """A kWh of the same moment of sending counts, though the kW is greater, and once there it stays."""
-        for value, is_energy in ((7.0, False), (5.0, True), (9.0, False)):
-            Recorder(store, DEFAULT_MAX_GAP_US).record(Readings.from_rows([(1, START_US, value, is_energy, 2)]))
-        (found,) = store.neighbourhoods([Span(1, START_US, START_US)])
-        assert (found.readings.value.tolist(), found.readings.is_energy.tolist()) == (
-            [5.0],
-            [True],
-        )
+        for value, kind in ((7.0, Kind.POWER_KW), (5.0, Kind.ENERGY_KWH), (9.0, Kind.POWER_KW)):
+            Recorder(store, DEFAULT_MAX_GAP_US).record(Readings.from_rows([(1, START_US, value, kind, 2)]))
+        assert list(store.readings(1, 0, EVER_US, 9).rows()) == [(1, START_US, 5.0, Kind.ENERGY_KWH, 2)]
 
     def test_a_reading_that_was_replaced_is_as_old_as_what_replaced_it(
         self,
@@ -110,12 +89,9 @@ class StoreEdges:
     ) -> None:
         """What was sent between the two must not come back, however late it is on its way."""
         for value, sent_at_us in ((1.0, 1), (9.0, 9), (5.0, 5)):
-            Recorder(store, DEFAULT_MAX_GAP_US).record(Readings.from_rows([(1, START_US, value, False, sent_at_us)]))
-        (found,) = store.neighbourhoods([Span(1, START_US, START_US)])
-        assert (found.readings.value.tolist(), found.readings.sent_at_us.tolist()) == (
-            [9.0],
-            [9],
-        )
+            row = (1, START_US, value, Kind.POWER_KW, sent_at_us)
+            Recorder(store, DEFAULT_MAX_GAP_US).record(Readings.from_rows([row]))
+        assert list(store.readings(1, 0, EVER_US, 9).rows()) == [(1, START_US, 9.0, Kind.POWER_KW, 9)]
 
     def test_a_slot_is_whole_with_its_last_microsecond_and_not_before(
         self,

@@ -197,15 +197,14 @@ class StoreShips:
             recorder.record(Readings.from_rows(batch))
         start_us, end_us = (START_US + at * MINUTE_US for at in sorted(bounds))
         ranked = sorted(
-            (row for each in batches for row in each), key=lambda row: (row.sent_at_us, row.is_energy, row.value)
+            (row for each in batches for row in each), key=lambda row: (row.sent_at_us, row.kind, row.value)
         )
         counting = {row.moment_us: row for row in ranked if row.ship == 1 and start_us <= row.moment_us < end_us}
         expected = [counting[each] for each in sorted(counting)]
         found: list[Reading] = []
         while True:
             part = store.readings(1, start_us, end_us, count)
-            columns = (part.ship, part.moment_us, part.value, part.is_energy, part.sent_at_us)
-            found += [Reading(*row) for row in zip(*(each.tolist() for each in columns), strict=True)]
+            found += [Reading(*row) for row in part.rows()]
             if len(part) < count:
                 break
             start_us = found[-1].moment_us + 1

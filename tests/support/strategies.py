@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from shared.domain.readings import Readings
-from tests.support.reference import Reading
+from tests.support.reference import ENERGY_KWH, POWER_KW, Reading
 
 DAY_US = 86_400_000_000
 FIVE_MINUTES_US = 300_000_000
@@ -29,7 +29,7 @@ readings = st.builds(
     ship=st.integers(1, 3),
     moment_us=_moments(),
     value=values,
-    is_energy=st.booleans(),
+    kind=st.sampled_from([POWER_KW, ENERGY_KWH]),
     sent_at_us=st.integers(0, 3),
 )
 

@@ -1,17 +1,17 @@
 """The reading half of the store in InfluxDB: what the query service asks. docs/influxdb.md describes what is there.
 
-The writing half is `influxdb.py`.
+The writing half is `store.py`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from shared.domain.readings import Readings
 from shared.domain.slots import SLOT_S, Slots, Window
 from shared.domain.timestamps import US_PER_S
-from shared.store.influx import neighbours, ships
-from shared.store.influx.requests import Requests
+from shared.store.influx import ships
+from shared.store.influx.readings import first_readings
 from shared.store.influx.roll_ups import DAY_S, FLEET, Key, Sum, slots_of, slots_under, stale_times_s, sums
 from shared.store.influx.server import NS_PER_S, Server, Table
 from shared.store.influx.windows import END_S, bounds_s, energies
@@ -44,7 +44,7 @@ class InfluxReader:
 
     def slots(self, ship: int, window: Window) -> Slots:
         """See `EnergyReader`."""
-        return Slots.concat([slots_of(table) for table in read_slots(self._server, {ship: window})])
+        return Slots.concat([slots_of(table) for table in read_slots(self._server, [(ship, *bounds_s(window))])])
 
     def fleet(self, window: Window) -> FleetSlots:
         """See `EnergyReader`."""
@@ -100,7 +100,7 @@ class InfluxReader:
 
     def readings(self, ship: int, start_us: int, end_us: int, count: int) -> Readings:
         """See `EnergyReader`."""
-        return neighbours.first_readings(self._server, ship, start_us, end_us, count)
+        return first_readings(self._server, ship, start_us, end_us, count)
 
     def first_slot_s(self, ship: int | None, window: Window) -> int | None:
         """See `EnergyReader`."""
@@ -161,16 +161,16 @@ class InfluxReader:
         return Window(min(starts_s), max(starts_s) + SLOT_S) if starts_s else None
 
 
-def read_slots(server: Requests, windows: Mapping[int, Window]) -> Iterator[Table]:
-    """Give the slots of several ships, each in its own window, as `slots_of` takes them."""
+def read_slots(server: Server, windows: Iterable[tuple[int, int, int]]) -> Iterator[Table]:
+    """Return the slots of several ships, each in its own window (ship, start_s, end_s), as `slots_of` takes them."""
     statements: list[str] = []
     values: dict[str, object] = {}
-    for i, (ship, window) in enumerate(windows.items()):
-        start_ns, end_ns = _bounds_ns(window)
+    for i, (ship, start_s, end_s) in enumerate(windows):
         statements.append(
             f"SELECT kwh, covered_s, provisional FROM energy WHERE ship = $ship{i} AND time >= $start{i}"
             f" AND time < $end{i} GROUP BY ship"
         )
+        start_ns, end_ns = start_s * NS_PER_S, min(end_s, END_S) * NS_PER_S
         values |= {f"ship{i}": str(ship), f"start{i}": start_ns, f"end{i}": end_ns}
     return server.query(statements, values)
 

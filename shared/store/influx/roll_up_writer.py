@@ -1,10 +1,10 @@
 """The worker's half of the sums in InfluxDB: makes them, remembers them, and repairs those that are out of date.
 
-What they are, and when one counts, `influx_sums.py` tells.
+What they are, and when one counts, `roll_ups.py` tells.
 """
 
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -12,7 +12,6 @@ from itertools import islice
 from shared.domain.errors import Refused
 from shared.domain.slots import Slots
 from shared.domain.timestamps import US_PER_S
-from shared.store.influx.requests import Requests
 from shared.store.influx.roll_ups import (
     DAY_S,
     KINDS,
@@ -29,7 +28,7 @@ from shared.store.influx.roll_ups import (
     slots_under,
     sums,
 )
-from shared.store.influx.server import NS_PER_S
+from shared.store.influx.server import NS_PER_S, Server
 
 REMEMBERED = 100_000
 """How many sums are remembered, each of some 300 bytes."""
@@ -48,14 +47,14 @@ class Pending:
 class RollUps:
     """The worker's half: makes sums, remembers them, and repairs those that it finds out of date."""
 
-    def __init__(self, server: Requests) -> None:
+    def __init__(self, server: Server) -> None:
         """Remember nothing yet."""
         self._server = server
         self._sums: dict[Key, Sum] = {}
         self._stale: dict[Key, None] | None = None
 
     def forget(self) -> None:
-        """Forget everything: others write, or what became of our own writes is not known."""
+        """Forget everything: a transaction was broken off."""
         self._sums.clear()
         self._stale = None
 
@@ -64,16 +63,15 @@ class RollUps:
         if len(self._sums) > REMEMBERED:
             self._sums.clear()
 
-    def mark(self, slots: Slots, was: Slots, *, alone: bool) -> Pending:
-        """Mark the sums that slots belong to, before these are written; only if we are alone they are made later."""
+    def mark(self, slots: Slots, was: Slots) -> Pending:
+        """Mark the sums that slots belong to, before these are written."""
         changes: dict[Key, Sum] = {}
         for kind in KINDS:
             for part in (sums(kind, slots), sums(kind, was, -1)):
                 for key, change in part.items():
                     changes[key] = changes.get(key, Sum()).plus(change)
-        if alone:
-            self._learn(changes)
-            changes = {key: change for key, change in changes.items() if self._is_felt(key, change)}
+        self._learn(changes)
+        changes = {key: change for key, change in changes.items() if self._is_felt(key, change)}
         mark = _new_mark()
         self._mark(changes, mark)
         return Pending(changes, mark)
@@ -95,21 +93,20 @@ class RollUps:
         self._write(_line(key, each, pending.mark) for key, each in made.items())
         self._sums |= made
 
-    def repair(self, alone: Callable[[], bool]) -> bool:
+    def repair(self) -> bool:
         """Make some sums anew that are out of date; tell whether more are."""
         stale = self._found_stale()
         if not stale:
             return False
         some = _together(stale)
-        marks = self._marks(some)  # before the slots: others may write them
+        marks = self._marks(some)
         made = _made(self._server, some)
-        if alone():
-            for mark in set(marks.values()):
-                keys = (key for key in some if marks.get(key) == mark)
-                self._write(_line(key, made.get(key, Sum()), mark) for key in keys)
-            for key in some:
-                self._sums[key] = made.get(key, Sum())
-                del stale[key]
+        for mark in set(marks.values()):
+            keys = (key for key in some if marks.get(key) == mark)
+            self._write(_line(key, made.get(key, Sum()), mark) for key in keys)
+        for key in some:
+            self._sums[key] = made.get(key, Sum())
+            del stale[key]
         return bool(stale)
 
     def _marks(self, keys: Sequence[Key]) -> dict[Key, int]:
@@ -159,7 +156,7 @@ def _together(stale: Iterable[Key]) -> list[Key]:
     return [key for key in stale if (key[:2] == first[:2] and 0 <= key.time_s - first.time_s < reach_s) or key == first]
 
 
-def _made(server: Requests, keys: Sequence[Key]) -> dict[Key, Sum]:
+def _made(server: Server, keys: Sequence[Key]) -> dict[Key, Sum]:
     kind = keys[0].kind
     if kind is SHIPS:
         return {

@@ -2,8 +2,8 @@
 
 A sum is the sum before, less what a slot was, and what it is now: exactly, since energy is counted in whole nWh. Before
 a slot is written its sums are marked (`mark`, a number of its own each time), and a sum is written with the mark that
-it was made for (`clean`): where the two differ, somebody died or another worker came between, and the sum is to be
-made anew from the slots. Only a worker that is alone makes sums: `influx_rollups.py`.
+it was made for (`clean`): where the two differ, a worker died in between, and the sum is to be made anew from the
+slots. The worker makes the sums: `roll_up_writer.py`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,8 +15,7 @@ import numpy as np
 
 from shared.domain.slots import SLOT_S, Slots
 from shared.domain.timestamps import US_PER_S
-from shared.store.influx.requests import Requests
-from shared.store.influx.server import NS_PER_S, Table, complete
+from shared.store.influx.server import NS_PER_S, Server, Table, complete
 
 HOUR_S = 3600
 DAY_S = 86_400
@@ -148,7 +147,7 @@ class Row(NamedTuple):
     clean: int
 
 
-def read(server: Requests, keys: Sequence[Key]) -> Iterator[tuple[Key, Row]]:
+def read(server: Server, keys: Sequence[Key]) -> Iterator[tuple[Key, Row]]:
     """Give the stored ones of some sums."""
     wanted = set(keys)
     for kind in KINDS:
@@ -157,7 +156,7 @@ def read(server: Requests, keys: Sequence[Key]) -> Iterator[tuple[Key, Row]]:
             yield from (each for each in _read(server, kind, spans[start : start + PART]) if each[0] in wanted)
 
 
-def _read(server: Requests, kind: Kind, spans: Sequence[tuple[int, int, int]]) -> Iterator[tuple[Key, Row]]:
+def _read(server: Server, kind: Kind, spans: Sequence[tuple[int, int, int]]) -> Iterator[tuple[Key, Row]]:
     statements = [
         f"SELECT {', '.join(kind.kept)}, mark, clean FROM {kind.name}"
         f" WHERE time >= $start{i} AND time < $end{i}" + (f" AND ship = $ship{i} GROUP BY ship" if kind.of_ship else "")
@@ -188,16 +187,14 @@ def ship_sum(whole: str, first_s: str, last_s: str) -> Sum:
     return Sum(whole=int(whole), first_s=int(first_s), last_s=int(last_s))
 
 
-def read_stale(server: Requests, kind: Kind, which: str = "") -> list[Key]:
+def read_stale(server: Server, kind: Kind, which: str = "") -> list[Key]:
     """Give the sums that are out of date; `which` goes on after a condition."""
     by_ship = " GROUP BY ship" if kind.of_ship else ""
     tables = server.query([f"SELECT mark, clean FROM {kind.name} WHERE mark != clean{which}{by_ship}"], {})
     return [key for table in tables for key in _keys(kind, table)]
 
 
-def stale_times_s(
-    server: Requests, kind: Kind, which: str = "", values: Mapping[str, object] | None = None
-) -> list[int]:
+def stale_times_s(server: Server, kind: Kind, which: str = "", values: Mapping[str, object] | None = None) -> list[int]:
     """Give the times of sums that are out of date, of any ship, each once; `which` goes on after a condition."""
     # Not by ship, where there are many that is twice as quick.
     statement = f"SELECT mark, clean FROM {kind.name} WHERE mark != clean{which}"
@@ -205,7 +202,7 @@ def stale_times_s(
     return sorted({int(time_ns) // NS_PER_S for table in tables for time_ns in table["time"]})
 
 
-def ships_in(server: Requests, kind: Kind) -> list[int]:
+def ships_in(server: Server, kind: Kind) -> list[int]:
     """Give the ships that have sums of a kind, by id."""
     tables = server.query([f"SHOW TAG VALUES FROM {kind.name} WITH KEY = ship"], {})
     return sorted(int(ship) for table in tables for ship in table["value"])
@@ -218,7 +215,7 @@ def of_ships(ships: Sequence[int]) -> str:
     return f"ship =~ /^({'|'.join(map(str, ships))})$/"
 
 
-def of_all_time(server: Requests, ships: Sequence[int]) -> dict[int, Sum]:
+def of_all_time(server: Server, ships: Sequence[int]) -> dict[int, Sum]:
     """Sum up some ships' slots of all time from their days, and from the slots of days that are out of date."""
     which = f" AND {of_ships(ships)}"
     stale, found = read_stale(server, SHIP_DAYS, which), _of_finished_days(server, which, ships)
@@ -235,7 +232,7 @@ def of_all_time(server: Requests, ships: Sequence[int]) -> dict[int, Sum]:
     return found
 
 
-def _of_finished_days(server: Requests, which: str, ships: Sequence[int]) -> dict[int, Sum]:
+def _of_finished_days(server: Server, which: str, ships: Sequence[int]) -> dict[int, Sum]:
     days = f"FROM {SHIP_DAYS.name} WHERE"
     statements = [
         f"SELECT sum(whole) AS whole {days} mark = clean{which} GROUP BY ship",
@@ -256,7 +253,7 @@ def _of_finished_days(server: Requests, which: str, ships: Sequence[int]) -> dic
     return found
 
 
-def slots_under(server: Requests, keys: Sequence[Key]) -> Slots:
+def slots_under(server: Server, keys: Sequence[Key]) -> Slots:
     """Give the slots that some sums of one kind are over; they should lie close together, or be of one ship."""
     (start_s, end_s), ships = _extent(keys), {key.ship for key in keys if key.kind.of_ship}
     which = "" if len(ships) != 1 else f" AND ship = '{next(iter(ships))}'"

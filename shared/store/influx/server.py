@@ -17,7 +17,7 @@ from typing import Any
 
 from influxdb_client.client.influxdb_client import InfluxDBClient
 from influxdb_client.rest import ApiException
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
 from shared.domain.errors import InvalidSettings, Refused, Unavailable
 
@@ -35,6 +35,7 @@ _TOO_NEW = 3
 _IS_ANSWERED = "SELECT value FROM pinned WHERE setting = 'store' LIMIT 1"
 _BAD = (400, 422)
 _NOT_ALLOWED = (401, 403)
+_SERVER_ERROR = 500
 
 
 Table = dict[str, tuple[str, ...]]
@@ -74,6 +75,8 @@ class Server:
             connection_pool_maxsize=connections,
         )
         self._account = account
+        self.is_unsettled = False
+        """Whether a write may still be under way that nobody waits for any more; whoever waits it out resets this."""
         self._is_known = False
         self._is_set_up = False
 
@@ -142,7 +145,7 @@ class Server:
             raise refusals[0]
 
     def _write(self, body: bytes) -> None:
-        with self._errors(), self._refusals():
+        with self._errors(), self._refusals(), self._unknown_outcomes():
             self._client.api_client.call_api(
                 "/write",
                 "POST",
@@ -214,6 +217,18 @@ class Server:
             if error.status in _BAD:
                 raise  # the query is wrong, and that is our fault
             raise Unavailable(f"{where} answers {error.status}: {said}") from error
+
+    @contextmanager
+    def _unknown_outcomes(self) -> Iterator[None]:
+        """Note a write that was sent, and is neither done nor refused."""
+        try:
+            yield
+        except (NewConnectionError, ConnectTimeoutError):
+            raise  # nothing was sent
+        except BaseException as error:
+            is_refused = isinstance(error, ApiException) and _BAD[0] <= (error.status or 0) < _SERVER_ERROR
+            self.is_unsettled |= not is_refused
+            raise
 
     @contextmanager
     def _refusals(self) -> Iterator[None]:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 from shared.domain.slots import NOWHEN, SLOT_S, Window
 from shared.domain.timestamps import US_PER_S
-from shared.store.influx.requests import Requests
 from shared.store.influx.roll_ups import (
     DAY_S,
     SHIP_DAYS,
@@ -22,7 +21,7 @@ from shared.store.influx.roll_ups import (
     ships_in,
     ships_of,
 )
-from shared.store.influx.server import NS_PER_S, NS_PER_US, complete
+from shared.store.influx.server import NS_PER_S, NS_PER_US, Server, complete
 from shared.store.influx.windows import END_S, energies
 from shared.store.port import NEWEST, ShipHistory, ShipPage
 
@@ -36,7 +35,7 @@ WHOLE_S = SLOT_S - 0.5 / US_PER_S
 """From here on a slot's cover is 900 s to the microsecond."""
 
 
-def ships(server: Requests, after: int, count: int, windows: Sequence[Window], until_us: int) -> ShipPage:
+def ships(server: Server, after: int, count: int, windows: Sequence[Window], until_us: int) -> ShipPage:
     """See `EnergyReader`."""
     later = [ship for ship in ships_in(server, SHIP_DAYS) if ship > after]
     asked = later[:count]
@@ -48,7 +47,7 @@ def ships(server: Requests, after: int, count: int, windows: Sequence[Window], u
     return ShipPage(found, asked[-1] if len(later) > count else None)
 
 
-def reach(server: Requests, ship: int) -> Window:
+def reach(server: Server, ship: int) -> Window:
     """See `EnergyReader`."""
     found = _finished(server, [ship]).get(ship)
     if found is None:
@@ -56,7 +55,7 @@ def reach(server: Requests, ship: int) -> Window:
     return Window(found.first_s, found.last_s + SLOT_S) if found.last_s >= found.first_s else NOWHEN
 
 
-def _sums(server: Requests, ships: Sequence[int]) -> dict[int, Sum]:
+def _sums(server: Server, ships: Sequence[int]) -> dict[int, Sum]:
     """Give each ship's sum of all time; one that nobody finishes is made from the ship's days."""
     found: dict[int, Sum] = {}
     for look in range(LOOKS):
@@ -67,7 +66,7 @@ def _sums(server: Requests, ships: Sequence[int]) -> dict[int, Sum]:
     return found | of_all_time(server, [ship for ship in ships if ship not in found])
 
 
-def _finished(server: Requests, ships: Sequence[int]) -> dict[int, Sum]:
+def _finished(server: Server, ships: Sequence[int]) -> dict[int, Sum]:
     """Give the sums of ships that nobody was writing while they were read."""
     pinned = f"time >= {SHIPS.at_s * NS_PER_S}"  # else InfluxDB opens every week that it has
     within = f"FROM {SHIPS.name} WHERE {of_ships(ships)} AND {pinned} GROUP BY ship"
@@ -148,7 +147,7 @@ class _Ends:
         return ShipHistory(self.ship, first_us, tuple(sorted(self.newest_us)), self.ahead_us, slots, whole, kwh)
 
 
-def _ends(server: Requests, sums: Mapping[int, Sum], until_us: int) -> list[_Ends]:
+def _ends(server: Server, sums: Mapping[int, Sum], until_us: int) -> list[_Ends]:
     """Look for the ends of ships, at first close to where they must be, and wherever too little is found, farther."""
     ends = {ship: _Ends(ship, each, until_us) for ship, each in sorted(sums.items()) if each.last_s >= each.first_s}
     _look(server, _asks_ahead([each for each in ends.values() if each.goes_on]), ends)
@@ -174,7 +173,7 @@ def _asks_ahead(ends: Sequence[_Ends]) -> list[str]:
     ]
 
 
-def _look(server: Requests, asks: Sequence[str], ends: Mapping[int, _Ends]) -> None:
+def _look(server: Server, asks: Sequence[str], ends: Mapping[int, _Ends]) -> None:
     for table in server.query(asks, {}) if asks else ():
         for i, (ship, time_ns) in enumerate(zip(ships_of(table), map(int, table["time"]), strict=True)):
             if "ahead" in table:

@@ -1,166 +1,130 @@
 """The store in InfluxDB, for a fleet: one bucket that any Grafana can read. docs/influxdb.md describes what is in it.
 
-This is its writing half; `influx_reader.py` is the other. InfluxDB has no transactions: what is written is durable at
-once, readings first, then their slots. What keeps the promise of the port nevertheless stands in
+This is its writing half; `reader.py` is the other. InfluxDB has no transactions: what is written is durable at once,
+readings first, then their slots. What keeps the promise of the port nevertheless stands in
 docs/decisions/010-influxdb.md.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import numpy as np
 
-from shared.domain.errors import Refused, Unavailable
-from shared.domain.readings import Readings
-from shared.domain.slots import Slots, Window
-from shared.store.influx import neighbours
-from shared.store.influx.presence import Presence
+from shared.domain.errors import InvalidSettings, Refused, Unavailable
+from shared.domain.readings import UNITS, ReadingRanges, Readings
+from shared.domain.slots import ShipWindows, Slots
+from shared.store.influx.owner import SETTLE_S, Owner
 from shared.store.influx.reader import InfluxReader, read_slots
-from shared.store.influx.requests import Held
+from shared.store.influx.readings import readings_around
 from shared.store.influx.roll_up_writer import Pending, RollUps
 from shared.store.influx.roll_ups import slots_of
 from shared.store.influx.server import NS_PER_S, NS_PER_US, TIMEOUT_S, Account, Server
-from shared.store.port import Neighbourhood, Span
 
 SHIPS = 500
-LOOK_AGAIN_S = 5
-"""How often a worker that is not alone looks whether it is, while nothing arrives."""
 
 
 class InfluxStore(InfluxReader):
     """Both halves of the port; the reading half is safe to use from several threads, the writing half from one."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what tests change of it
         self,
         account: Account,
         *,
         connections: int = 8,
         timeout_s: float = TIMEOUT_S,
+        settle_s: float = SETTLE_S,
         now_s: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Prepare; the server is asked for its version with the first use."""
+        """Prepare; the server is asked for its version with the first use.
+
+        Args:
+            account: which InfluxDB.
+            connections: how many requests there may be at once.
+            timeout_s: how long to wait for an answer.
+            settle_s: how long a request may still be under way that was given up.
+            now_s: a clock that only rises.
+            sleep: waits for so many seconds of it.
+
+        """
         super().__init__(Server(account, connections=connections, timeout_s=timeout_s))
-        self._presence = Presence(self._server, now_s)
-        self._held = Held(self._server, self._hold)
-        self._roll_ups = RollUps(self._held)
-        self._is_in_transaction = False
-        self._alone = False
-        self._is_known = False
-        """Whether `_alone` was found out after everything that was put."""
-        self._forgot = True
-        """Whether the caller has to be told that others may have written."""
+        self._owner = Owner(self._server, settle_s=settle_s, now_s=now_s, sleep=sleep)
+        self._roll_ups = RollUps(self._server)
         self._pending: list[Pending] = []
 
     def close(self) -> None:
-        """Let others know that we write no more, if that can be said, and close the connections."""
-        with suppress(Unavailable):
-            self._presence.leave()
+        """Say that this worker writes no more, if that can be said, and close the connections."""
+        with suppress(Unavailable, InvalidSettings):
+            self._owner.release()
         super().close()
 
     @contextmanager
-    def transaction(self) -> Iterator[bool]:
+    def transaction(self) -> Iterator[None]:
         """See `ReadingStore`."""
         try:
-            with self._or_unsure():
+            with self._or_forget():
                 self._server.set_up()
-                has_watched = self._presence.begin() and self._alone
+                self._owner.acquire()
                 self._roll_ups.trim()
-                self._is_known, self._is_in_transaction = False, True
-                if not has_watched:
-                    self._watch()
-                others_wrote, self._forgot = self._forgot, False
-                yield others_wrote
-                if self.alone():
-                    for pending in self._pending:
-                        self._roll_ups.make(pending)
+                yield
+                self._owner.keep()
+                for pending in self._pending:
+                    self._roll_ups.make(pending)
         finally:
-            self._is_in_transaction = False
             self._pending.clear()
 
-    def _hold(self) -> None:
-        if self._is_in_transaction:
-            self._presence.hold()
-
     @contextmanager
-    def _or_unsure(self) -> Iterator[None]:
-        """After an error, take nothing for granted."""
+    def _or_forget(self) -> Iterator[None]:
+        """After an error, forget what is known of the server and of the sums in it."""
         try:
             yield
-        except Refused:
-            self._forget()
-            raise
-        except BaseException:
-            self._presence.unsure()
-            self._server.forget()
-            self._forget()
+        except BaseException as error:
+            if not isinstance(error, Refused):
+                self._server.forget()
+            self._roll_ups.forget()
             raise
 
-    def _watch(self) -> None:
-        self._forget()
-        self._alone, self._is_known = self._presence.watch(), True
-
-    def alone(self) -> bool:
+    def readings_around(self, ranges: ReadingRanges) -> Readings:
         """See `ReadingStore`."""
-        if not self._is_known:
-            self._hold()
-            self._still_alone()
-            self._is_known = True
-        return self._alone
+        return readings_around(self._server, ranges)
 
-    def _still_alone(self) -> bool:
-        self._alone = self._presence.alone() and self._alone
-        if not self._alone:
-            self._forget()
-        return self._alone
-
-    def _forget(self) -> None:
-        self._alone, self._forgot = False, True
-        self._pending.clear()
-        self._roll_ups.forget()
-
-    def neighbourhoods(self, spans: Sequence[Span]) -> list[Neighbourhood]:
+    def stored_slots(self, windows: ShipWindows) -> Slots:
         """See `ReadingStore`."""
-        return neighbours.neighbourhoods(self._held, spans)
-
-    def stored_slots(self, windows: Mapping[int, Window]) -> Slots:
-        """See `ReadingStore`."""
-        ships = sorted(windows)
+        rows = list(windows.rows())
         tables = [
             table
-            for start in range(0, len(ships), SHIPS)
-            for table in read_slots(self._held, {ship: windows[ship] for ship in ships[start : start + SHIPS]})
+            for start in range(0, len(rows), SHIPS)
+            for table in read_slots(self._server, rows[start : start + SHIPS])
         ]
         return Slots.concat([slots_of(table) for table in tables])
 
     def put_readings(self, readings: Readings) -> None:
         """See `ReadingStore`."""
-        self._is_known = False
+        self._owner.keep()
         columns = (
             readings.ship,
             readings.value,
-            np.where(readings.is_energy, "kWh", "kW"),
+            UNITS[readings.kind],
             readings.sent_at_us,
             readings.moment_us * NS_PER_US,
         )
-        self._held.write(
+        self._server.write(
             f'readings,ship={ship} value={value!r},unit="{unit}",sent_at={sent_at_us}i {time_ns}'
             for ship, value, unit, sent_at_us, time_ns in zip(*(each.tolist() for each in columns), strict=True)
         )
 
     def put_slots(self, slots: Slots, was: Slots) -> None:
         """See `ReadingStore`."""
-        self._is_known = False
-        alone = self._alone
-        pending = self._roll_ups.mark(slots, was, alone=alone)
+        self._owner.keep()
+        pending = self._roll_ups.mark(slots, was)
         kwh, provisional = np.where(slots.covered_s > 0, slots.kwh, 0.0), slots.provisional & (slots.covered_s > 0)
         columns = (slots.ship, kwh, slots.covered_s, provisional, slots.start_s * NS_PER_S)
-        self._held.write(
+        self._server.write(
             f"energy,ship={ship} kwh={kwh!r},covered_s={covered_s!r},provisional={provisional} {start_ns}"
             for ship, kwh, covered_s, provisional, start_ns in zip(*(each.tolist() for each in columns), strict=True)
         )
-        if alone:
-            self._pending.append(pending)
+        self._pending.append(pending)
 
     def pinned(self, name: str, value: str) -> str:
         """See `ReadingStore`."""
@@ -177,8 +141,7 @@ class InfluxStore(InfluxReader):
 
     def tidy(self) -> bool:
         """See `ReadingStore`."""
-        with self._or_unsure():
-            if not self._alone and self._presence.last_look_s() > LOOK_AGAIN_S:
-                self._server.set_up()
-                self._watch()
-            return self._alone and self._roll_ups.repair(self._still_alone)
+        with self._or_forget():
+            self._server.set_up()
+            self._owner.acquire()
+            return self._roll_ups.repair()

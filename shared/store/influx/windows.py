@@ -5,10 +5,9 @@ from typing import NamedTuple
 
 from shared.domain.slots import Window
 from shared.domain.timestamps import US_PER_S
-from shared.store.influx.neighbours import END_US
-from shared.store.influx.requests import Requests
+from shared.store.influx.readings import END_US
 from shared.store.influx.roll_ups import DAY_S, SHIP_DAYS, ships_of, stale_times_s
-from shared.store.influx.server import NS_PER_S, complete
+from shared.store.influx.server import NS_PER_S, Server, complete
 
 END_S = END_US // US_PER_S + 32 * DAY_S
 """No slot is later: the last reading may speak for a month."""
@@ -31,7 +30,7 @@ def bounds_s(window: Window) -> tuple[int, int]:
     return window.start_s or 0, min(END_S if window.end_s is None else window.end_s, END_S)
 
 
-def energies(server: Requests, windows: Sequence[Window], which: str = "") -> list[Energy]:
+def energies(server: Server, windows: Sequence[Window], which: str = "") -> list[Energy]:
     """Sum up what ships used in each of some windows; `which` goes on after a condition, and chooses ships."""
     stale_s = _stale_days(server, windows, which)
     parts_of = [[part for part in _parts(window, stale_s) if part.start_s < part.end_s] for window in windows]
@@ -48,7 +47,7 @@ def _days(window: Window) -> tuple[int, int]:
     return -(-start_s // DAY_S) * DAY_S, end_s // DAY_S * DAY_S
 
 
-def _stale_days(server: Requests, windows: Sequence[Window], which: str) -> list[int]:
+def _stale_days(server: Server, windows: Sequence[Window], which: str) -> list[int]:
     days = [(first_s, last_s) for first_s, last_s in map(_days, windows) if first_s < last_s]
     if not days:
         return []
@@ -71,7 +70,7 @@ def _parts(window: Window, stale_s: Sequence[int]) -> Iterator[Part]:
         yield Part(SHIP_DAYS.name, begin_s, stop_s)
 
 
-def _totals(server: Requests, parts: Sequence[Part], which: str) -> Iterator[tuple[int, int, float, float]]:
+def _totals(server: Server, parts: Sequence[Part], which: str) -> Iterator[tuple[int, int, float, float]]:
     """Give the number of a part, a ship, its kWh and its cover."""
     statements = [
         f"SELECT sum(kwh) AS kwh{i}, sum(covered_s) AS covered_s{i} FROM {part.measurement}"

@@ -1,8 +1,5 @@
 """What recording costs: reads only where it must, and never across the years."""
 
-from collections.abc import Sequence
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,25 +8,24 @@ from normalizer_worker import recorder
 from normalizer_worker.recorder import NEAR_US, Recorder, stretches, transactions
 from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US, latest
 from shared.domain.errors import Unavailable
-from shared.domain.readings import Readings
+from shared.domain.readings import Kind, ReadingRanges, Readings
 from shared.domain.slots import Slots, Window
-from shared.store.port import Neighbourhood, Span
-from shared.store.sqlite import SqliteStore
+from shared.store.memory import MemoryStore
 from tests.support.reference import Reading
 from tests.support.strategies import DAY_US, FIVE_MINUTES_US, START_US, every_five_minutes, readings
 
 
-class WatchedStore(SqliteStore):
-    """The embedded store, which counts what is read from it and can fail on demand."""
+class WatchedStore(MemoryStore):
+    """A store that counts what is read from it and can fail on demand."""
 
     asked: int = 0
     given: int = 0
     fails: bool = False
 
-    def neighbourhoods(self, spans: Sequence[Span]) -> list[Neighbourhood]:
-        found = super().neighbourhoods(spans)
-        self.asked += len(spans)
-        self.given += sum(len(each.readings) for each in found)
+    def readings_around(self, ranges: ReadingRanges) -> Readings:
+        found = super().readings_around(ranges)
+        self.asked += len(ranges)
+        self.given += len(found)
         return found
 
     def put_slots(self, slots: Slots, was: Slots) -> None:
@@ -39,8 +35,8 @@ class WatchedStore(SqliteStore):
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> WatchedStore:
-    return WatchedStore(tmp_path)
+def store() -> WatchedStore:
+    return WatchedStore()
 
 
 def test_a_stream_in_order_reads_nothing_back(store: WatchedStore) -> None:
@@ -52,7 +48,6 @@ def test_a_stream_in_order_reads_nothing_back(store: WatchedStore) -> None:
     recorder.record(every_five_minutes(60, 288))
     recorder.record(every_five_minutes(347, 288))  # it repeats the newest one
     assert store.asked == 1
-    store.close()
 
 
 def test_a_little_late_or_repeated_reads_nothing_back(store: WatchedStore) -> None:
@@ -62,7 +57,6 @@ def test_a_little_late_or_repeated_reads_nothing_back(store: WatchedStore) -> No
     recorder.record(every_five_minutes(100, 1))
     recorder.record(every_five_minutes(101, 1))
     assert store.asked == 1
-    store.close()
 
 
 @pytest.mark.parametrize("days", [2, 60])
@@ -70,8 +64,7 @@ def test_what_is_read_for_a_late_reading_does_not_grow_with_the_history(store: W
     Recorder(store, DEFAULT_MAX_GAP_US).record(every_five_minutes(0, 288 * days))
     store.given = 0
     Recorder(store, DEFAULT_MAX_GAP_US).record(every_five_minutes(288 * days // 2, 1, value=7.0))
-    assert store.given <= 16
-    store.close()
+    assert store.given <= 30
 
 
 def test_what_lies_between_far_apart_readings_of_one_batch_is_not_read(store: WatchedStore) -> None:
@@ -79,17 +72,15 @@ def test_what_lies_between_far_apart_readings_of_one_batch_is_not_read(store: Wa
     store.given = 0
     ends = Readings.concat([every_five_minutes(10, 1, value=7.0), every_five_minutes(288 * 60 - 10, 1, value=7.0)])
     Recorder(store, DEFAULT_MAX_GAP_US).record(ends)
-    assert store.given <= 32
-    store.close()
+    assert store.given <= 60
 
 
-def test_the_memory_of_tails_is_bounded(store: WatchedStore) -> None:
-    recorder = Recorder(store, DEFAULT_MAX_GAP_US, tail_readings=10 * 40)
+def test_the_cache_is_bounded(store: WatchedStore) -> None:
+    recorder = Recorder(store, DEFAULT_MAX_GAP_US, cached_readings=10 * 40)
     for round_ in range(3):
         recorder.record(Readings.concat([every_five_minutes(round_, 1, ship) for ship in range(100)]))
-    assert len(recorder._tails._tails) <= 12
-    assert recorder._tails._size <= 400
-    store.close()
+    assert len(recorder._cache._ends) <= 12
+    assert recorder._cache._size <= 400
 
 
 def test_what_was_not_committed_is_not_remembered(store: WatchedStore) -> None:
@@ -101,7 +92,6 @@ def test_what_was_not_committed_is_not_remembered(store: WatchedStore) -> None:
     store.fails = False
     recorder.record(every_five_minutes(4, 1))
     assert store.slots(1, Window()).kwh.tolist() == pytest.approx([1.5, 1.5])
-    store.close()
 
 
 def test_a_decade_of_daily_readings_in_one_batch_is_taken_in_parts(
@@ -109,16 +99,15 @@ def test_a_decade_of_daily_readings_in_one_batch_is_taken_in_parts(
 ) -> None:
     """Each of them makes a day of slots: too many of them for one transaction, and for the memory."""
     monkeypatch.setattr(recorder, "MAX_SLOTS", 10_000)
-    daily = Readings.from_rows([(1, START_US + DAY_US * day, 96.0, True, 1) for day in range(1000)])
+    daily = Readings.from_rows([(1, START_US + DAY_US * day, 96.0, Kind.ENERGY_KWH, 1) for day in range(1000)])
     assert max(len(part) for part in transactions(daily, DEFAULT_MAX_GAP_US)) <= 105
     Recorder(store, DEFAULT_MAX_GAP_US).record(daily)
     slots = store.slots(1, Window())
     assert slots.kwh.tolist() == [1.0] * 96 * 1000
-    store.close()
 
 
 def test_a_great_many_ships_go_into_several_transactions_however_few_slots_they_have() -> None:
-    many = Readings.from_rows([(ship, START_US, 1.0, False, 0) for ship in range(3 * recorder.MAX_SHIPS)])
+    many = Readings.from_rows([(ship, START_US, 1.0, Kind.POWER_KW, 0) for ship in range(3 * recorder.MAX_SHIPS)])
     gap_us = 15 * 60 * 10**6
     assert 3 <= len(parts := list(transactions(many, gap_us))) <= 4
     assert max(map(len, parts)) <= recorder.MAX_SHIPS
@@ -127,7 +116,7 @@ def test_a_great_many_ships_go_into_several_transactions_however_few_slots_they_
 def test_readings_that_lie_apart_go_into_several_transactions() -> None:
     """Each is read by itself, and the transaction has to end before what it read is too old."""
     apart_us = NEAR_US + FIVE_MINUTES_US
-    apart = Readings.from_rows([(1, START_US + apart_us * at, 1.0, False, 1) for at in range(2000)])
+    apart = Readings.from_rows([(1, START_US + apart_us * at, 1.0, Kind.POWER_KW, 1) for at in range(2000)])
     assert max(len(part) for part in transactions(apart, DEFAULT_MAX_GAP_US)) <= recorder.MAX_STRETCHES
     together = every_five_minutes(0, 2000)
     assert [len(part) for part in transactions(together, DEFAULT_MAX_GAP_US)] == [2000]
@@ -150,14 +139,13 @@ def test_what_lies_between_two_readings_within_the_longest_gap_is_not_read(store
     store.given = 0
     ends = Readings.concat([every_five_minutes(10, 1, value=7.0), every_five_minutes(270, 1, value=7.0)])
     Recorder(store, DEFAULT_MAX_GAP_US).record(ends)
-    assert store.given <= 32
-    store.close()
+    assert store.given <= 60
 
 
 def test_stretches_part_each_ship_where_it_was_silent_for_long() -> None:
     near = NEAR_US
     rows = [(1, 0), (1, near), (1, 2 * near + 1), (2, 0), (2, 2 * near), (2, 4 * near), (3, 5)]
-    readings = Readings.from_rows([(ship, moment, 0.0, False, 0) for ship, moment in rows])
+    readings = Readings.from_rows([(ship, moment, 0.0, Kind.POWER_KW, 0) for ship, moment in rows])
     parts = [
         list(zip(part.ship.tolist(), part.moment_us.tolist(), strict=True)) for part in stretches(readings, DAY_US)
     ]

@@ -2,34 +2,33 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
-from normalizer_worker.neighbour_cache import READINGS_PER_SHIP, Tails
+from normalizer_worker.neighbour_cache import READINGS_PER_SHIP, NeighbourCache
 from normalizer_worker.recorder import Recorder
 from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
+from normalizer_worker.rule.reach import Neighbourhood, Span
 from shared.domain.errors import Unavailable
-from shared.domain.readings import Readings
+from shared.domain.readings import Kind, Readings
 from shared.domain.slots import Window
 from shared.domain.timestamps import moment_us
-from shared.store.port import Neighbourhood, Span
-from shared.store.sqlite import SqliteStore
+from shared.store.memory import MemoryStore
 from tests.support import reference
 from tests.support.comparing import assert_same
 from tests.support.reference import Reading
 from tests.support.strategies import START_US, every_five_minutes
 
 
-class CommitFails(SqliteStore):
-    """The embedded store, whose transactions can be made to fail at their very end."""
+class CommitFails(MemoryStore):
+    """A store whose transactions can be made to fail at their very end."""
 
     error: BaseException | None = None
 
     @contextmanager
-    def transaction(self) -> Iterator[bool]:
-        with super().transaction() as others_wrote:
-            yield others_wrote
+    def transaction(self) -> Iterator[None]:
+        with super().transaction():
+            yield
             if self.error is not None:
                 raise self.error
 
@@ -39,9 +38,9 @@ class CommitFails(SqliteStore):
     [Unavailable("on demand"), KeyboardInterrupt()],
     ids=["Unavailable", "Ctrl-C"],
 )
-def test_what_failed_at_the_commit_is_not_remembered(tmp_path: Path, error: BaseException) -> None:
-    """By then the tails tell of readings that the store has not got."""
-    store = CommitFails(tmp_path)
+def test_what_failed_at_the_commit_is_not_remembered(error: BaseException) -> None:
+    """By then the cache has readings that the store has not got."""
+    store = CommitFails()
     recorder = Recorder(store, DEFAULT_MAX_GAP_US)
     recorder.record(every_five_minutes(0, 3))
     store.error = error
@@ -50,29 +49,28 @@ def test_what_failed_at_the_commit_is_not_remembered(tmp_path: Path, error: Base
     store.error = None
     recorder.record(every_five_minutes(4, 1))
     assert store.slots(1, Window()).kwh.tolist() == pytest.approx([1.5, 1.5])
-    store.close()
 
 
-def tail_of(ship: int) -> Neighbourhood:
+def end_of(ship: int) -> Neighbourhood:
     return Neighbourhood(
-        Readings.from_rows([(ship, START_US, 1.0, False, 0)]),
+        Readings.from_rows([(ship, START_US, 1.0, Kind.POWER_KW, 0)]),
         from_oldest=True,
         to_newest=True,
     )
 
 
-def test_the_ship_that_has_been_silent_longest_is_forgotten_first() -> None:
-    tails = Tails(2 * (1 + READINGS_PER_SHIP))
+def test_the_ship_that_was_used_least_recently_is_dropped_first() -> None:
+    cache = NeighbourCache(2 * (1 + READINGS_PER_SHIP))
     for ship in (1, 2, 1, 3):
-        tails.put(ship, tail_of(ship))
-    assert [ship for ship in (1, 2, 3) if tails.around(Span(ship, START_US, START_US))] == [1, 3]
+        cache.put(ship, end_of(ship))
+    assert [ship for ship in (1, 2, 3) if cache.around(Span(ship, START_US, START_US))] == [1, 3]
 
 
-def test_a_tail_keeps_no_larger_array_alive() -> None:
+def test_the_cache_keeps_no_larger_array_alive() -> None:
     """A view of the last readings of a batch would hold the whole batch in memory."""
-    tails = Tails(1000)
-    tails.put(1, Neighbourhood(every_five_minutes(0, 1000), from_oldest=True, to_newest=True))
-    found = tails.around(Span(1, START_US + 10**15, START_US + 10**15))
+    cache = NeighbourCache(1000)
+    cache.put(1, Neighbourhood(every_five_minutes(0, 1000), from_oldest=True, to_newest=True))
+    found = cache.around(Span(1, START_US + 10**15, START_US + 10**15))
     assert found is not None
     assert all(getattr(found.readings, name).base is None for name in ("ship", "moment_us", "value", "sent_at_us"))
 
@@ -99,20 +97,19 @@ DAY_AT = {
         "26T00:20",
     ],
 )
-@pytest.mark.parametrize("tail_readings", [0, 10**6], ids=["from the store", "from the tails"])
+@pytest.mark.parametrize("cached_readings", [0, 10**6], ids=["from the store", "from the cache"])
 @pytest.mark.parametrize("last", ["b", "c", "d", "e"])
 def test_a_guess_that_reaches_into_the_slot_after_a_silence_is_counted_there(
-    tmp_path: Path, late: str, tail_readings: int, last: str
+    late: str, cached_readings: int, last: str
 ) -> None:
     """The reading before a silence speaks for a day, which ends in the slot where the next one speaks already.
 
     For that slot both count, and so do the readings that say how long either speaks: two before it, and two slots on.
     """
-    rows = [Reading(1, moment_us(f"2018-08-{at}Z"), 6.0, False, 1) for at in [*DAY_AT.values(), late]]
+    rows = [Reading(1, moment_us(f"2018-08-{at}Z"), 6.0, Kind.POWER_KW, 1) for at in [*DAY_AT.values(), late]]
     rows = [*rows[: list(DAY_AT).index(last) + 1], rows[-1]]
-    store = SqliteStore(tmp_path)
-    recorder = Recorder(store, DEFAULT_MAX_GAP_US, tail_readings)
+    store = MemoryStore()
+    recorder = Recorder(store, DEFAULT_MAX_GAP_US, cached_readings)
     for row in rows:
         recorder.record(Readings.from_rows([row]))
     assert_same(store.slots(1, Window()), reference.slots(rows, DEFAULT_MAX_GAP_US))
-    store.close()

@@ -18,7 +18,7 @@ from shared.domain.slots import SLOT_S
 from shared.domain.timestamps import iso
 from shared.http.app import make_app
 from shared.http.tokens import anybody
-from shared.store.sqlite import SqliteStore
+from shared.store.memory import MemoryStore
 from tests.support.slots import DAY, MONDAY_S, slots_from
 
 END_S = MONDAY_S + 8 * DAY * SLOT_S
@@ -26,9 +26,9 @@ REGISTRY_ERRORS = "power_query_store_errors_total"
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqliteStore]:
+def store() -> Iterator[MemoryStore]:
     """A store of ship 7, which used 2 kWh in every slot of eight days."""
-    store = SqliteStore(tmp_path)
+    store = MemoryStore()
     slots = slots_from(np.full(8 * DAY, 2.0))
     with store.transaction():
         store.put_slots(slots, slots.emptied())
@@ -42,7 +42,7 @@ def registry() -> CollectorRegistry:
 
 
 @pytest.fixture
-def asking(store: SqliteStore, registry: CollectorRegistry, tmp_path: Path) -> FlaskClient:
+def asking(store: MemoryStore, registry: CollectorRegistry, tmp_path: Path) -> FlaskClient:
     return make_app(forecast.routes(store, store_errors(registry), tmp_path / "f"), access=anybody).test_client()
 
 
@@ -129,7 +129,7 @@ def test_what_comes_later_is_503_and_says_why(
 
 
 def test_a_store_that_is_away_is_counted(
-    asking: FlaskClient, store: SqliteStore, monkeypatch: pytest.MonkeyPatch, registry: CollectorRegistry
+    asking: FlaskClient, store: MemoryStore, monkeypatch: pytest.MonkeyPatch, registry: CollectorRegistry
 ) -> None:
     def away(*_: Any) -> None:
         raise Unavailable("no answer")

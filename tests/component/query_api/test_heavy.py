@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 import urllib3
@@ -20,7 +19,7 @@ from shared.domain.readings import Readings
 from shared.domain.slots import Slots, Window
 from shared.http.app import make_app
 from shared.http.tokens import anybody
-from shared.store.sqlite import SqliteStore
+from shared.store.memory import MemoryStore
 from tests.support.servers import HOST
 from tests.support.serving import serving
 from tests.support.store_contract import put, slots_of
@@ -46,16 +45,16 @@ HEAVY = [
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqliteStore]:
+def store() -> Iterator[MemoryStore]:
     """One ship of a day, and one of two readings that lie two years apart."""
-    store = SqliteStore(tmp_path)
+    store = MemoryStore()
     put(store, Readings.from_rows([(1, START_US, 6.0, False, 0)]))
     put(store, slots_of((1, 0, 1.0, 900.0, False), (2, 0, 1.0, 900.0, False), (2, 96 * 700, 1.0, 900.0, False)))
     yield store
     store.close()
 
 
-def asking(store: SqliteStore, heavy: HeavyAnswers) -> Flask:
+def asking(store: MemoryStore, heavy: HeavyAnswers) -> Flask:
     """Make an app of all that asks the store."""
     errors = store_errors(CollectorRegistry())
     made = (top_users.routes(store, errors, heavy), energy.routes(store, errors, heavy))
@@ -63,7 +62,7 @@ def asking(store: SqliteStore, heavy: HeavyAnswers) -> Flask:
 
 
 @pytest.mark.parametrize("path", [*LIGHT, *HEAVY])
-def test_what_a_question_may_cost_tells_whether_it_needs_a_place(store: SqliteStore, path: str) -> None:
+def test_what_a_question_may_cost_tells_whether_it_needs_a_place(store: MemoryStore, path: str) -> None:
     """One that needs a place and gets none is told when to come again."""
     heavy = HeavyAnswers(places=1)
     client = asking(store, heavy).test_client()
@@ -77,7 +76,7 @@ def test_what_a_question_may_cost_tells_whether_it_needs_a_place(store: SqliteSt
 
 @pytest.mark.parametrize(("ship", "is_heavy"), [(1, False), (2, True), (3, False)])
 def test_an_open_window_is_as_long_as_what_is_stored(
-    store: SqliteStore, monkeypatch: pytest.MonkeyPatch, ship: int, *, is_heavy: bool
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch, ship: int, *, is_heavy: bool
 ) -> None:
     heavy, taken = HeavyAnswers(), [0]
     slots = store.slots
@@ -94,7 +93,7 @@ def test_an_open_window_is_as_long_as_what_is_stored(
 
 
 def test_a_light_question_is_answered_beside_as_many_heavy_ones_as_one_likes(
-    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a server that has more threads than heavy answers have places; no more are computed than have a turn."""
     heavy, may_end = HeavyAnswers(places=4, at_once=2, patience_s=60), threading.Event()

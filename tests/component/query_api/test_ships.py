@@ -1,7 +1,5 @@
-"""What is told of ships, and their raw readings: over a real store, at a moment of our choice."""
+"""What is told of ships, and their raw readings: over a store in memory, at a moment of our choice."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +13,7 @@ from shared.domain.readings import Readings
 from shared.domain.slots import Slots
 from shared.http.app import make_app
 from shared.http.tokens import anybody
-from shared.store.sqlite import SqliteStore
+from shared.store.memory import MemoryStore
 from tests.support.store_contract import put, slots_of
 from tests.support.strategies import START_US
 
@@ -26,7 +24,7 @@ NOW_US = START_US + 20 * MINUTE_US
 class Ask:
     """GETs what is told at a moment."""
 
-    def __init__(self, store: SqliteStore, max_ahead_us: int = MAX_AHEAD_US) -> None:
+    def __init__(self, store: MemoryStore, max_ahead_us: int = MAX_AHEAD_US) -> None:
         self.store = store
         self.now_us = NOW_US
         app = make_app(
@@ -47,10 +45,9 @@ class Ask:
 
 
 @pytest.fixture
-def ask(tmp_path: Path) -> Iterator[Ask]:
-    store = SqliteStore(tmp_path)
-    yield Ask(store)
-    store.close()
+def ask() -> Ask:
+    store = MemoryStore()
+    return Ask(store)
 
 
 def test_a_ship_is_told_of(ask: Ask) -> None:

@@ -4,7 +4,6 @@ import http.client
 import json
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +17,7 @@ from shared.domain.slots import SLOT_S
 from shared.domain.timestamps import LAST_US, US_PER_S, iso
 from shared.http.app import make_app
 from shared.http.tokens import Access, Role, Token, access, anybody
-from shared.store.sqlite import SqliteStore
+from shared.store.memory import MemoryStore
 from tests.support.servers import HOST
 from tests.support.serving import serving
 from tests.support.store_contract import DAY_S, START_S, put, slots_of
@@ -34,8 +33,8 @@ class Hearing:
 
     now_us = LAST_US
 
-    def __init__(self, folder: Path) -> None:
-        self.store, self.registry = SqliteStore(folder), CollectorRegistry()
+    def __init__(self) -> None:
+        self.store, self.registry = MemoryStore(), CollectorRegistry()
         pace = Pace(max_streams=3, max_client_streams=2, poll_s=0.01, retry_store_s=0.01, heartbeat_s=600)
         self.streams = Streams(
             self.store, store_errors(self.registry), self.registry, pace=pace, now_us=lambda: self.now_us
@@ -67,8 +66,8 @@ class Hearing:
 
 
 @pytest.fixture
-def hearing(tmp_path: Path) -> Iterator[Hearing]:
-    hearing = Hearing(tmp_path)
+def hearing() -> Iterator[Hearing]:
+    hearing = Hearing()
     with serving(hearing.app) as hearing.port:
         yield hearing
         hearing.close()

@@ -15,6 +15,7 @@ import urllib3
 from normalizer_worker.ledger.dead_letter import MAX_PAYLOAD_BYTES
 from normalizer_worker.ledger.dead_letters import DeadLetters
 from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
+from shared.domain.readings import Kind
 from shared.domain.slots import SLOT_S, Window
 from shared.domain.timestamps import US_PER_S, iso
 from shared.runtime.settings import StoreSettings
@@ -206,7 +207,7 @@ def _is_same(reading: Reading, row: Row) -> bool:
     """Compare a reading with what is stored; an undated one has there a `sent_at` of the service's own."""
     is_dated = reading.sent_at_us >= START_US
     value, unit, sent_at_us = row
-    return (value, unit) == (reading.value, "kWh" if reading.is_energy else "kW") and (
+    return (value, unit) == (reading.value, Kind(reading.kind).unit) and (
         sent_at_us == reading.sent_at_us or not is_dated
     )
 

@@ -15,6 +15,8 @@ from tests.support.chaos.processes import Victim, broker, port, service
 from tests.support.influxdb import InfluxDb
 
 DATABASE = "chaos"
+SETTLE_S = "2"
+"""On one machine nothing is under way for long."""
 BEYOND_PATH = ("/usr/sbin", "/usr/local/sbin")
 UNFORESEEN = "Traceback (most recent call last)"
 
@@ -80,7 +82,7 @@ class Scene:
         if shutil.which("influxd", path=os.pathsep.join([os.environ.get("PATH", os.defpath), *BEYOND_PATH])) is None:
             raise Unavailable("InfluxDB 1.x is missing (`influxd`; on Debian the package `influxdb`)")
         influxdb = InfluxDb(folder / "influxdb", port())
-        self.environ |= {"INFLUXDB_URL": influxdb.url, "INFLUXDB_BUCKET": DATABASE}
+        self.environ |= {"INFLUXDB_URL": influxdb.url, "INFLUXDB_BUCKET": DATABASE, "INFLUXDB_SETTLE_S": SETTLE_S}
         self.stored = InInfluxDb(influxdb, DATABASE)
         return Victim("influxd", influxdb.command(), {}, folder / "influxd.log")
 

@@ -123,7 +123,7 @@ def test_no_property_of_a_message_stops_those_behind_it(broker: Broker, worker: 
 
 
 def test_a_worker_that_polls_and_never_waits_sends_pings_too(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So it does while it has revisits to do; the broker would end the connection."""
+    """So it does while it has roll-ups to repair; the broker would end the connection."""
     pings: list[Client] = []
     send = Client._send_pingreq
 

@@ -18,7 +18,6 @@ from prometheus_client import CollectorRegistry
 
 from normalizer_worker.metrics import WorkerMetrics
 from normalizer_worker.recorder import Recorder
-from normalizer_worker.revisits import AFTER_S, Revisits
 from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
 from normalizer_worker.worker import Worker
 from power_cli.up import ROOT
@@ -42,13 +41,14 @@ from tests.support.waiting import until
 from tests.support.worker_bench import Bench, message
 
 TIMEOUT_S = 10
+SETTLE_S = 0.1
 SHORT_S = 0.3
 """Only for what is never answered: a busy machine needs longer for the rest."""
 DAY_US = 86_400_000_000
 
 
 def open_store(url: str, bucket: str, token: str = "", *, timeout_s: float = TIMEOUT_S) -> InfluxStore:
-    return InfluxStore(Account(url, bucket, token), timeout_s=timeout_s)
+    return InfluxStore(Account(url, bucket, token), timeout_s=timeout_s, settle_s=SETTLE_S)
 
 
 def be_patient(store: InfluxStore, timeout_s: float) -> None:
@@ -109,15 +109,12 @@ def test_what_passes_is_unavailable_and_put_right_by_the_next_try(
     assert_holds(store, rows(0, 5, 10, 40))
 
 
-def test_whichever_answer_is_swallowed_nothing_is_counted_twice(
-    between: HttpFaultProxy, influxdb: InfluxDb, tmp_path: Path
-) -> None:
+def test_whichever_answer_is_swallowed_nothing_is_counted_twice(between: HttpFaultProxy, influxdb: InfluxDb) -> None:
     """The request was done, and is done again: sums, which are kept by differences, must not take it for more."""
     for passes in count():
         database = influxdb.create(f"swallowed{passes}")
-        folder = tmp_path / database
-        with closing(open_store(between.url, database)) as store, closing(Revisits(folder)) as revisits:
-            recorder = Recorder(store, DEFAULT_MAX_GAP_US, revisits=revisits)
+        with closing(open_store(between.url, database)) as store:
+            recorder = Recorder(store, DEFAULT_MAX_GAP_US)
             recorder.record(Readings.from_rows(rows(0, 10)))
             more = Readings.from_rows([*rows(5, 40), *(each._replace(sent_at_us=2) for each in rows(10, value=1.0))])
             between.breaks(SWALLOWS, passes=passes)
@@ -295,8 +292,7 @@ def batch(moment_us: int, value: float = 6.0, ship: int = 1) -> Any:
 def decoded(bench: Bench, *mids: int) -> list[Reading]:
     batches: list[Batch] = [decode(bench.sent[mid].payload, topic_ship=1) for mid in mids]
     found = columns(batches)
-    names = ("ship", "moment_us", "value", "is_energy", "sent_at_us")
-    return [Reading(*row) for row in zip(*(getattr(found, name).tolist() for name in names), strict=True)]
+    return [Reading(*row) for row in found.rows()]
 
 
 def test_what_lies_beyond_the_databases_retention_is_a_dead_letter_and_the_rest_is_stored(
@@ -322,7 +318,7 @@ def test_what_lies_beyond_the_databases_retention_is_a_dead_letter_and_the_rest_
 
 
 def test_what_is_of_another_type_than_is_stored_is_a_dead_letter(influxdb: InfluxDb, database: str) -> None:
-    """Somebody else has written to the measurement; a type holds for a week, which is a shard."""
+    """BrokerClient else has written to the measurement; a type holds for a week, which is a shard."""
     influxdb.write(database, [f'readings,ship=9 value="a word" {START_US // 10**6 + 365 * 86_400}'])
     sent = [batch(START_US), batch(START_US + 365 * DAY_US), batch(START_US + 60_000_000)]
     bench = Bench(*[message(mid, each) for mid, each in enumerate(sent)])
@@ -417,26 +413,6 @@ def test_while_it_is_away_nothing_is_acknowledged_and_all_is_right_when_it_is_ba
 
 def keep_a_month(influxdb: InfluxDb, database: str) -> None:
     influxdb.query(f'ALTER RETENTION POLICY autogen ON "{database}" DURATION 30d SHARD DURATION 1d DEFAULT')
-
-
-def test_what_has_grown_too_old_is_no_longer_put_right(influxdb: InfluxDb, database: str, tmp_path: Path) -> None:
-    """Recorded beside another worker, it is to be recorded once more; by then the database does not take it."""
-    clock_s = time.time()
-    revisits = Revisits(tmp_path, now_s=lambda: clock_s)
-    with (
-        closing(InfluxStore(Account(influxdb.url, database))) as other,
-        closing(InfluxStore(Account(influxdb.url, database))) as store,
-        closing(revisits),
-    ):
-        with other.transaction():
-            pass
-        recorder = Recorder(store, DEFAULT_MAX_GAP_US, revisits=revisits)
-        recorder.record(Readings.from_rows(rows(0)))
-        keep_a_month(influxdb, database)
-        clock_s += AFTER_S + 1
-        assert revisits.due() is not None
-        recorder.tidy()
-        assert revisits.due() is None
 
 
 def test_a_sum_that_has_grown_too_old_is_left(influxdb: InfluxDb, database: str) -> None:

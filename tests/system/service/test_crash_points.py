@@ -105,8 +105,6 @@ def test_a_worker_that_dies_there_loses_nothing(
 def test_a_worker_that_dies_there_on_influxdb_loses_nothing(  # noqa: PLR0913, PLR0917  # pytest's fixtures
     tmp_path: Path, forgetful: ForgetfulBroker, ship: Ship, influxdb: InfluxDb, database: str, point: str
 ) -> None:
-    if POINTS["normalizer_worker", "influxdb"][point].among_others:
-        influxdb.write(database, ['workers worker="another",here=true'])
     processes = Processes(
         tmp_path / "data", broker=forgetful, POWER_STORE="influxdb", INFLUXDB_URL=influxdb.url, INFLUXDB_BUCKET=database
     )
@@ -140,5 +138,4 @@ def test_between_any_two_steps_that_outlive_the_process_lies_a_point(  # noqa: P
     for thread in {thread for _, thread, _ in passed}:
         of_thread = [(kind, name) for kind, each, name in passed if each == thread]
         assert [pair for pair in pairwise(of_thread) if pair[0][0] == pair[1][0] == "step"] == []
-    expected = {name for name, each in POINTS[module, store].items() if not each.among_others}
-    assert expected <= {name for kind, _, name in passed if kind == "point"}
+    assert POINTS[module, store].keys() <= {name for kind, _, name in passed if kind == "point"}

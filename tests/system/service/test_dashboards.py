@@ -16,7 +16,7 @@ import pytest
 from normalizer_worker.recorder import Recorder
 from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US, normalize
 from power_cli.simulate import DAY_S, Ship, deliveries
-from shared.domain.readings import Readings
+from shared.domain.readings import Kind, Readings
 from shared.domain.slots import SLOT_S, Slots
 from shared.domain.timestamps import US_PER_S, moment_us
 from shared.http.tokens import dump
@@ -110,8 +110,8 @@ def simulated() -> Readings:
     parts = []
     for sent in deliveries(fleet, START_US, END_US, SEED):
         count = len(sent.value)
-        is_energy, sent_at_us = np.full(count, sent.units == "kWh"), np.full(count, sent.moment_us[-1])
-        part = partial(Readings, moment_us=sent.moment_us, value=sent.value, is_energy=is_energy, sent_at_us=sent_at_us)
+        kind, sent_at_us = np.full(count, Kind.of_unit(sent.units), np.int8), np.full(count, sent.moment_us[-1])
+        part = partial(Readings, moment_us=sent.moment_us, value=sent.value, kind=kind, sent_at_us=sent_at_us)
         parts.append(part(ship=np.full(count, sent.ship)))
         if sent.ship in {power.number, energy.number}:
             early = sent.moment_us < middle_us
@@ -244,9 +244,9 @@ def test_readings_are_drawn_where_they_are(said: Any) -> None:
     """The query thins out what is too much to draw; below that it leaves out nothing, and moves nothing."""
     readings = simulated()
     mine = readings[readings.ship == SHIPS + 1]
-    for ref, is_energy in (("A", False), ("B", True)):
+    for ref, kind in (("A", Kind.POWER_KW), ("B", Kind.ENERGY_KWH)):
         times = said(f"ship / Readings / {ref}").columns["time"]
-        assert times == np.unique(mine.moment_us[mine.is_energy == is_energy] // US_PER_S).tolist()
+        assert times == np.unique(mine.moment_us[mine.kind == kind] // US_PER_S).tolist()
 
 
 # What they say of the service, on a real Prometheus.

@@ -32,7 +32,6 @@ from shared.domain.slots import Slots, Window
 from shared.domain.timestamps import iso
 from shared.store.influx.server import Account
 from shared.store.influx.store import InfluxStore
-from shared.store.port import Span
 from shared.store.sqlite import SqliteStore
 from tests.support import reference
 from tests.support.comparing import assert_same
@@ -182,7 +181,7 @@ class Delivery(RuleBasedStateMachine):
     @precondition(lambda self: self.waiting)
     @rule(choice=choices)
     def hear_of_other_content(self, choice: int) -> None:
-        """Somebody has sent another batch by that name, and had it stored."""
+        """BrokerClient has sent another batch by that name, and had it stored."""
         name = sorted(self.waiting)[choice % len(self.waiting)]
         self.gateway.hear(_stored(self.posted[name].wire["spaceship_id"], name, b"of another content"))
 
@@ -280,8 +279,8 @@ class Delivery(RuleBasedStateMachine):
         store = self.worker.store
         expected = reference.slots(rows, MAX_GAP_US)
         assert_same(Slots.concat([store.slots(ship, Window()) for ship in SHIPS]), expected)
-        around = store.neighbourhoods([Span(ship, START_US, START_US + DAY_US) for ship in SHIPS])
-        assert stored_rows(Readings.concat([each.readings for each in around])) == counting(rows)
+        found = [store.readings(ship, START_US, START_US + DAY_US, 10**6) for ship in SHIPS]
+        assert stored_rows(Readings.concat(found)) == counting(rows)
         assert_roll_ups(store, expected)
 
     def _all(self) -> Iterator[Sent]:
@@ -349,7 +348,7 @@ def test_whatever_happens_what_is_accepted_is_stored_once_in_influxdb(influxdb: 
         home = folder.with_suffix("")
         if home not in stores:
             stores[home] = next(databases)
-        return InfluxStore(Account(influxdb.url, stores[home]))
+        return InfluxStore(Account(influxdb.url, stores[home]), settle_s=0.01)
 
     run(open_store, 10)
     for each in stores.values():

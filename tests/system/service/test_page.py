@@ -317,7 +317,7 @@ def test_with_tokens_it_asks_for_one_and_keeps_it_in_the_tab(
     page = visitor.page
     page.goto("/")
     for secret, answer in (
-        (None, "Its figures are for those who have one."),
+        (None, "Its data can be read with an access token only."),
         ("wrong", "The access token is unknown to the service."),
         (secret_of("sender"), "a token with the role read is needed"),
     ):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
+from shared.domain.readings import Kind
 from shared.domain.slots import Slots, Window
 from shared.domain.timestamps import iso
 from shared.runtime.settings import StoreSettings
@@ -38,11 +39,11 @@ def batches(seed: int) -> list[list[Reading]]:
     rng = random.Random(seed)
     made = []
     for sent in range(BATCHES):
-        ship, is_energy, at = rng.choice(SHIPS), rng.random() < 0.5, rng.randrange(400)
+        ship, kind, at = rng.choice(SHIPS), rng.choice(list(Kind)), rng.randrange(400)
         moments = [START_US + 60_000_000 * (at + i * rng.choice([1, 5])) for i in range(rng.randrange(1, 20))]
         made.append(
             [
-                Reading(ship, moment_us, float(rng.randrange(100)), is_energy, START_US + sent)
+                Reading(ship, moment_us, float(rng.randrange(100)), kind, START_US + sent)
                 for moment_us in sorted(set(moments))
             ]
         )
@@ -53,7 +54,7 @@ def wire(batch: list[Reading]) -> dict[str, Any]:
     """Write a batch as it is sent."""
     return {
         "spaceship_id": batch[0].ship,
-        "units": "kWh" if batch[0].is_energy else "kW",
+        "units": Kind(batch[0].kind).unit,
         "sent_at": iso(batch[0].sent_at_us),
         "data": [{"datetime": iso(each.moment_us), "value": each.value} for each in batch],
     }

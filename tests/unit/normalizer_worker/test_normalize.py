@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US, intervals, latest, normalize
-from shared.domain.readings import Readings
+from shared.domain.readings import Kind, Readings
 from shared.domain.slots import SLOT_US, Slots
 from shared.domain.timestamps import moment_us
 from tests.support import golden, reference
@@ -22,7 +22,7 @@ max_gaps_us = st.sampled_from([SLOT_US, 3_600_000_000, DEFAULT_MAX_GAP_US])
 def of_case(case: dict[str, Any]) -> Readings:
     """Take a worked case's batches in their order, as sent one after the other."""
     rows = [
-        (batch["spaceship_id"], moment_us(each["datetime"]), each["value"], batch["units"] == "kWh", sent_at_us)
+        (batch["spaceship_id"], moment_us(each["datetime"]), each["value"], Kind.of_unit(batch["units"]), sent_at_us)
         for sent_at_us, batch in enumerate(case["batches"])
         for each in batch["data"]
     ]
@@ -50,7 +50,7 @@ def test_order_and_repeats_change_not_even_a_bit(batches: list[list[Reading]]) -
     assert_equal_bits(normalize(Readings.from_rows(mixed)), normalize(Readings.from_rows(once)))
 
 
-@given(st.lists(readings.map(lambda each: each._replace(is_energy=True)), max_size=40), max_gaps_us)
+@given(st.lists(readings.map(lambda each: each._replace(kind=Kind.ENERGY_KWH)), max_size=40), max_gaps_us)
 def test_energy_is_conserved(drawn: list[Reading], max_gap_us: int) -> None:
     rows = Readings.from_rows(drawn)
     assert normalize(rows, max_gap_us).kwh.sum() == pytest.approx(latest(rows).value.sum(), rel=1e-9, abs=1e-300)

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from normalizer_worker.rule.affected_slots import changes as differences
 from normalizer_worker.rule.affected_slots import merge, slots_within
 from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US, latest, normalize
-from shared.domain.readings import Readings
-from shared.domain.slots import SLOT_US, Slots, Window
+from shared.domain.readings import Kind, Readings
+from shared.domain.slots import END_S, SLOT_US, ShipWindows, Slots
 from shared.domain.timestamps import moment_us
 from tests.support.reference import Reading
 from tests.support.strategies import readings
@@ -37,7 +37,7 @@ def changes(known: list[Reading], new: list[Reading], max_gap_us: int = DEFAULT_
         latest(Readings.from_rows(new)),
     )
     merged, _ = merge(was, came)
-    everything = dict.fromkeys(ships, Window())
+    everything = ShipWindows.from_rows([(ship, 0, END_S) for ship in sorted(ships)])
     differ = differences(*(slots_within(each, max_gap_us, everything) for each in (was, merged)))
     changed = rows_of(differ.slots)
     before = rows_of(normalize(was, max_gap_us))
@@ -47,9 +47,9 @@ def changes(known: list[Reading], new: list[Reading], max_gap_us: int = DEFAULT_
     return changed
 
 
-def power(moment: str, value: float = 6.0, sent_at_us: int = 1, *, is_energy: bool = False) -> Reading:
+def power(moment: str, value: float = 6.0, sent_at_us: int = 1, kind: Kind = Kind.POWER_KW) -> Reading:
     """Make a reading of ship 1."""
-    return Reading(1, moment_us(moment), value, is_energy, sent_at_us)
+    return Reading(1, moment_us(moment), value, kind, sent_at_us)
 
 
 @given(
@@ -76,7 +76,7 @@ def test_a_correction_of_the_unit_alone_changes_its_slots(known_too: bool) -> No
     """5 kW and 5 kWh are not the same, though the value is."""
     others = [power("2018-08-24T00:00Z"), power("2018-08-24T01:00Z")] if known_too else []
     wrong = power("2018-08-24T00:20Z", 5.0)
-    assert changes([*others, wrong], [power("2018-08-24T00:20Z", 5.0, 2, is_energy=True)])
+    assert changes([*others, wrong], [power("2018-08-24T00:20Z", 5.0, 2, Kind.ENERGY_KWH)])
 
 
 def test_a_guess_that_shrinks_is_taken_back_where_another_reading_speaks_too() -> None:

@@ -15,7 +15,7 @@ from shared.contract.acceptance import Rules
 from shared.contract.batch import Batch, InvalidBatch, columns
 from shared.contract.limits import ENVELOPE_BYTES, MAX_BODY_BYTES, MAX_READINGS, MAX_VALUE
 from shared.domain.errors import MAX_PROBLEMS, InvalidInput, TooLargeInput, UnreadableInput
-from shared.domain.readings import MAX_SHIP
+from shared.domain.readings import MAX_SHIP, Kind
 from shared.domain.timestamps import EPOCH, LAST_US, ONE_US
 from tests.support.bad_batches import INVALID, MOMENT, READING, SHIP, UNREADABLE, BadBatch, reading, readings, text
 from tests.support.bad_batches import UUID as UUID_TEXT
@@ -267,8 +267,8 @@ def test_a_batch_gives_its_columns_with_the_moment_of_sending() -> None:
     """Its own `sent_at` where it has one, else the one it is given."""
     own = columns([decode(text(sent_at=MOMENT, units='"kWh"').encode())])
     given_one = columns([decode(text().encode())._replace(sent_at_us=7)])
-    assert (own.sent_at_us.tolist(), own.is_energy.tolist(), own.ship.tolist()) == ([MOMENT_US], [True], [SHIP])
-    assert (given_one.sent_at_us.tolist(), given_one.is_energy.tolist()) == ([7], [False])
+    assert (own.sent_at_us.tolist(), own.kind.tolist(), own.ship.tolist()) == ([MOMENT_US], [Kind.ENERGY_KWH], [SHIP])
+    assert (given_one.sent_at_us.tolist(), given_one.kind.tolist()) == ([7], [Kind.POWER_KW])
 
 
 @settings(deadline=None)
