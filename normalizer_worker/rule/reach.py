@@ -1,6 +1,6 @@
 """How far new readings reach: which stored readings, and which slots, they can affect. Pure.
 
-docs/decisions/007-neighbours-and-tails.md says why each of these readings is needed, and why no others are.
+docs/decisions/007-neighbours.md says why each of these readings is needed, and why no others are.
 """
 
 from collections.abc import Callable, Mapping, Sequence
