@@ -250,7 +250,8 @@ class Connection:
             return  # what reads next will say that the connection is lost
         if isinstance(sock, ssl.SSLSocket) and sock.pending():
             return  # it has come, and is decrypted: select does not see it
-        self._turn.renew(self._client)
+        if not self._awaits_answer:
+            self._turn.renew(self._client)
         select.select([sock], [sock] if self._client.want_write() else [], [], wait_s)
         if self._client.want_write():
             self._client.loop_write()

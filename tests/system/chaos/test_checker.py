@@ -48,7 +48,7 @@ DAMAGES = [
         "INSERT INTO dead_letters VALUES (x'00', 't', x'7b7d', 2, '', '[]', 0, 0, 1, -1, 2)",
         "a dead letter of None: should be none, is b'{}'",
     ),
-    ("outbox", "UPDATE outcomes SET status = 'accepted' WHERE status = 'stored'", "GET /batches/"),
+    ("outbox", "UPDATE fates SET status = 'accepted' WHERE status = 'stored'", "GET /batches/"),
 ]
 """Files, what is done to them, and what the checker then has to tell. All ships begin at 2018-08-24T00:00:00Z."""
 
