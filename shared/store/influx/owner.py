@@ -92,8 +92,11 @@ class Owner:
         self._renew(is_working=True)
 
     def release(self) -> None:
-        """Say that this worker writes no more, if that is certain: its successor need not wait."""
-        if self._renewed_s is not None and not self._server.is_unsettled:
+        """Write that this worker has ended, if no write of it is under way: its successor need not wait.
+
+        A process that ends while InfluxDB does not answer must not wait for it.
+        """
+        if self._renewed_s is not None and self._server.is_answering and not self._server.is_unsettled:
             self._renew(is_working=False)
             self._renewed_s = None
 

@@ -77,6 +77,8 @@ class Server:
         self._account = account
         self.is_unsettled = False
         """Whether a write may still be under way that nobody waits for any more; whoever waits it out resets this."""
+        self.is_answering = False
+        """Whether the last request was answered."""
         self._is_known = False
         self._is_set_up = False
 
@@ -205,11 +207,14 @@ class Server:
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
+        self.is_answering = False
         try:
             yield
+            self.is_answering = True
         except HTTPError as error:
             raise Unavailable(f"InfluxDB at {self._account.url} does not answer: {error}") from error
         except ApiException as error:
+            self.is_answering = True
             said = _said(error)
             where = f"InfluxDB at {self._account.url}"
             if error.status in _NOT_ALLOWED:

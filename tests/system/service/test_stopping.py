@@ -154,7 +154,7 @@ def test_it_ends_though_something_stands_still_and_all_is_stored_later(own: Serv
             load.await_more()
             stop(own)
     killed = [line for line in own.said().splitlines() if "is killed" in line]
-    assert all("mosquitto" in line for line in killed), "gateway and worker end by themselves"
+    assert all("mosquitto" in line for line in killed), f"gateway and worker end by themselves: {killed}"
     assert len(killed) == (name == "broker")
     own.start()
     await_stored(own, load)
