@@ -38,7 +38,7 @@ def main() -> None:
     stop: list[bool] = []
     on_stop(lambda: stop.append(True), lambda: end_within(FINISH_S))
     store = open_store(settings, cache_kib=CACHE_KIB)
-    dead_letters, arrivals = DeadLetters(settings.data_dir), FirstSeenTimes(settings.data_dir)
+    dead_letters, first_seen = DeadLetters(settings.data_dir), FirstSeenTimes(settings.data_dir)
     folder, login, worker_metrics = DataFolder(settings.data_dir), Login.of(settings), _observed(settings, dead_letters)
     host, port = settings.mqtt_host, settings.mqtt_port
     turn = Turn(host, port, login)
@@ -58,7 +58,7 @@ def main() -> None:
         connect,
         Recorder(store, settings.max_gap_s * US_PER_S),
         dead_letters,
-        arrivals,
+        first_seen,
         worker_metrics,
         rules=settings.rules,
     )
@@ -66,7 +66,7 @@ def main() -> None:
         worker.run(stopping, announce_ready)
     finally:
         dead_letters.close()
-        arrivals.close()
+        first_seen.close()
         store.close()
         folder.close()
 

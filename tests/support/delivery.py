@@ -252,14 +252,14 @@ class WorkerProcess:
         self._broker, self._folder, self._open_store, self._now_s = broker, folder, open_store, now_s
         self.steps = Steps()
         self.store = open_store(folder)
-        self._letters, self._arrivals = DeadLetters(folder), FirstSeenTimes(folder)
+        self._letters, self._first_seen = DeadLetters(folder), FirstSeenTimes(folder)
         recorder = Recorder(self.store, MAX_GAP_US)
-        self.steps.count(self._arrivals, "first")
+        self.steps.count(self._first_seen, "first")
         self.steps.count(self.store, "put_readings", "put_slots")
         self.steps.count(recorder, "record")
         self.steps.count(self._letters, "keep")
         worker_metrics = WorkerMetrics(metrics.new_registry())
-        self._worker = Worker(self._connect, recorder, self._letters, self._arrivals, worker_metrics)
+        self._worker = Worker(self._connect, recorder, self._letters, self._first_seen, worker_metrics)
         self.source: Source | None = None
 
     def _connect(self) -> Source:
@@ -288,7 +288,7 @@ class WorkerProcess:
     def close(self) -> None:
         """End."""
         self.store.close()
-        for each in (self._letters, self._arrivals):
+        for each in (self._letters, self._first_seen):
             each.close()
 
     def restarted(self) -> Self:

@@ -109,8 +109,8 @@ def faults(dashboard: Json, sources: Mapping[str, str]) -> list[str]:
         if not targets:
             found.append(f"{name}: asks nothing")
         found += [f"{name}: has no {key}" for key in ("title", "description") if not panel.get(key)]
-        for asker in (panel, *targets):
-            source = asker.get("datasource", {})
+        for client in (panel, *targets):
+            source = client.get("datasource", {})
             if sources.get(source.get("uid")) != source.get("type") or not source:
                 found.append(f"{name}: its data source is not provisioned: {source}")
         for target in targets:

@@ -33,12 +33,12 @@ def running(
 ) -> Iterator[tuple[FlaskClient, CollectorRegistry]]:
     """Run one; yields a client of its health, and its registry."""
     registry, stop = CollectorRegistry(), threading.Event()
-    worker_metrics, dead_letters, arrivals = WorkerMetrics(registry), DeadLetters(folder), FirstSeenTimes(folder)
+    worker_metrics, dead_letters, first_seen = WorkerMetrics(registry), DeadLetters(folder), FirstSeenTimes(folder)
 
     def connect() -> Connection:
         return Connection(HOST, broker.port, CLIENT_ID, ALL_READINGS, 100, login=login, told=worker_metrics.broker)
 
-    worker = Worker(connect, Recorder(store, DEFAULT_MAX_GAP_US), dead_letters, arrivals, worker_metrics)
+    worker = Worker(connect, Recorder(store, DEFAULT_MAX_GAP_US), dead_letters, first_seen, worker_metrics)
     thread = threading.Thread(target=worker.run, args=(stop.is_set, lambda: None))
     thread.start()
     try:
@@ -47,7 +47,7 @@ def running(
         stop.set()
         thread.join()
         dead_letters.close()
-        arrivals.close()
+        first_seen.close()
 
 
 def await_ready(asking: FlaskClient) -> None:

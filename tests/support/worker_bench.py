@@ -22,7 +22,7 @@ ID = "6f1c2a3e-5b7d-4c1e-9a70-0d4b5f6e7a81"
 
 
 class Bench:
-    """Source, sink, morgue and memory in one, which writes down what happened in which order."""
+    """Source, sink, dead letters and memory in one, which writes down what happened in which order."""
 
     def __init__(self, *messages: Message) -> None:
         self.sent = messages
@@ -57,9 +57,9 @@ class Bench:
         self.acknowledged += [each.message.mid for each in done]
         self.receipts += [each.receipt for each in done]
 
-    def first(self, arrivals: Sequence[tuple[bytes, int]]) -> list[int]:
+    def first(self, first_seen: Sequence[tuple[bytes, int]]) -> list[int]:
         self._do("remember")
-        return [self.remembered.setdefault(key, came_us) for key, came_us in arrivals]
+        return [self.remembered.setdefault(key, came_us) for key, came_us in first_seen]
 
     def record(self, readings: Readings) -> None:
         self._do("record")

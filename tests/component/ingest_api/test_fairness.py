@@ -173,16 +173,16 @@ STEPS = st.lists(
 
 
 @settings(max_examples=60)
-@given(steps=STEPS, receive_maximum=st.sampled_from([1, 2, 5, 9]), fresh_bytes=st.sampled_from([0, 300, 100_000]))
+@given(steps=STEPS, receive_maximum=st.sampled_from([1, 2, 5, 9]), recent_bytes=st.sampled_from([0, 300, 100_000]))
 def test_every_batch_is_published_once_in_its_ships_order(
-    steps: list[tuple[str, int, int]], receive_maximum: int, fresh_bytes: int
+    steps: list[tuple[str, int, int]], receive_maximum: int, recent_bytes: int
 ) -> None:
     """Over each connection, whatever comes and is answered when, from memory and from the disk."""
     with (
         TemporaryDirectory() as folder,
         an_outbox(Path(folder)) as outbox,
         patch.object(in_flight, "SHIP_BATCHES", 3),
-        patch.object(recent_entries, "MAX_BYTES", fresh_bytes),
+        patch.object(recent_entries, "MAX_BYTES", recent_bytes),
         patch.object(publisher_module, "READ_ENTRIES", 4),
     ):
         run, share = Steps(outbox, receive_maximum), min(max(receive_maximum // 2, 1), 3)

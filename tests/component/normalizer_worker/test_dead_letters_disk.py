@@ -33,8 +33,8 @@ def test_a_full_disk_of_dead_letters_stops_no_good_message(
 ) -> None:
     monkeypatch.setattr(letter_queue, "RETRY_S", 0.0)
     letters, store, bench = DeadLetters(disk), SqliteStore(tmp_path), Bench()
-    arrivals, metrics = FirstSeenTimes(tmp_path), WorkerMetrics(CollectorRegistry())
-    worker = Worker(bench.connect, Recorder(store, DEFAULT_MAX_GAP_US), letters, arrivals, metrics)
+    first_seen, metrics = FirstSeenTimes(tmp_path), WorkerMetrics(CollectorRegistry())
+    worker = Worker(bench.connect, Recorder(store, DEFAULT_MAX_GAP_US), letters, first_seen, metrics)
     ballast = fill_up(disk)
     for mid in range(1, 401, 2):
         bad = {"batch_id": str(uuid.uuid4()), "data": "x" * 20_000, "mid": mid}
@@ -47,5 +47,5 @@ def test_a_full_disk_of_dead_letters_stops_no_good_message(
     worker.step(bench)
     assert set(waiting) <= set(bench.acknowledged), "it recovers by itself"
     assert {json.loads(each.payload)["mid"] for each in letters.all()} >= set(waiting)
-    for each in (letters, store, arrivals):
+    for each in (letters, store, first_seen):
         each.close()

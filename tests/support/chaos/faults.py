@@ -51,8 +51,8 @@ def gone_at_puback() -> None:
 def repeats_are_new() -> None:
     """Have the worker take an older repeat without `sent_at` for a new batch: it undoes corrections."""
 
-    def first(_self: FirstSeenTimes, arrivals: Sequence[tuple[bytes, int]]) -> list[int]:
-        return [counts_us for _, counts_us in arrivals]
+    def first(_self: FirstSeenTimes, first_seen: Sequence[tuple[bytes, int]]) -> list[int]:
+        return [counts_us for _, counts_us in first_seen]
 
     FirstSeenTimes.first = first  # type: ignore[assignment,method-assign]  # it is replaced on purpose
 

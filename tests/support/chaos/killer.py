@@ -16,7 +16,7 @@ PAUSES_S = [(0.05, 0.5), (0.3, 1.5), (0.3, 1.5), (1.0, 4.0), (2.0, 6.0)]
 HOW_MANY = [1, 1, 1, 1, 2, 2, 3, 4]
 STOP_SHARE = 0.25
 STOPS_S = [(0.2, 4.0)] * 29 + [(20.0, 30.0)]
-"""How long something stands still: now and then for longer than a connection stays without a sign of life."""
+"""How long something stands still: now and then for longer than a connection stays without a ping."""
 STARTS_S = [(0.0, 0.0), (0.0, 1.0)]
 """After how long it is started again."""
 

@@ -13,7 +13,7 @@ ANSWER_S = 10.0
 AWAY = 503
 
 
-class Asker:
+class Readback:
     """For one sender."""
 
     def __init__(self, url: str, ledger: Ledger) -> None:
@@ -25,7 +25,7 @@ class Asker:
         """End its connections."""
         self._http.clear()
 
-    def look(self, batch: Batch) -> None:
+    def check(self, batch: Batch) -> None:
         """Ask for the slots in which a stored batch has readings: the store may be away, but none may be missing."""
         moments = [moment_us for moment_us, _ in batch.data]
         start, end = iso(min(moments)), iso(max(moments) + US_PER_S)

@@ -19,7 +19,7 @@ from power_cli.up import HOST
 from shared.contract.topics import readings_topic, receipts_topic
 from tests.support.chaos.batches import Author, Batch
 from tests.support.chaos.ledger import Ledger
-from tests.support.chaos.readback import Asker
+from tests.support.chaos.readback import Readback
 
 CLIENTS, SHIPS = 4, 6
 SHARED = range(1, 4)
@@ -60,7 +60,7 @@ class HttpClient:
         self._rng = random.Random(f"{seed} {self.name}")
         self._url = f"{where.gateway_url}/data"
         self._ledger, self._orders = ledger, orders
-        self._asker = Asker(where.query_url, ledger)
+        self._readback = Readback(where.query_url, ledger)
         self._authors = [Author(self._rng, ship, dated=True, http=True) for ship in (*SHARED, _mqtt_ship(0))]
         self._authors.append(Author(self._rng, 100 + number, dated=False, http=True))
         self._http = urllib3.PoolManager(retries=False)
@@ -70,7 +70,7 @@ class HttpClient:
         while not self._orders.ending.wait(self._rng.uniform(0, PAUSE_S)):
             self._deliver(self._rng.choice(self._authors).next())
         self._http.clear()
-        self._asker.close()
+        self._readback.close()
 
     def _deliver(self, batch: Batch) -> None:
         wait_s = self._rng.choice([0, 0, 0, 0, 2, 5])
@@ -108,7 +108,7 @@ class HttpClient:
             return
         if answer.status == 201:
             self._ledger.recovery.stored()
-            self._asker.look(batch)
+            self._readback.check(batch)
         self._ledger.count(f"answered {answer.status}")
         self._ledger.promised(batch, name, "HTTP")
 
@@ -135,7 +135,7 @@ class MqttShip:
         self._rng = random.Random(f"{seed} {self.name}")
         self._author = Author(self._rng, self.ship, dated=self._window > 1, http=False)
         self._port, self._ledger, self._orders = where.mqtt_port, ledger, orders
-        self._asker = Asker(where.query_url, ledger)
+        self._readback = Readback(where.query_url, ledger)
         self._under_way: dict[str, _UnderWay] = {}
         self._known: dict[str, Batch] = {}
         self._came: queue.SimpleQueue[MQTTMessage] = queue.SimpleQueue()
@@ -154,7 +154,7 @@ class MqttShip:
         finally:
             client.disconnect()
             client.loop_stop()
-            self._asker.close()
+            self._readback.close()
         for each in self._under_way.values():
             self._ledger.differs(f"{self.name} got no receipt: {each.batch.payload.decode()}")
         self._under_way.clear()
@@ -225,7 +225,7 @@ class MqttShip:
             self._ledger.recovery.stored()
             self._ledger.promised(each.batch, told["batch_id"], "MQTT")
             if batch.outcome == "stored" and self._rng.random() < ASKED_SHARE:
-                self._asker.look(batch)
+                self._readback.check(batch)
 
     def _expected(self, batch: Batch) -> dict[str, Any]:
         is_stored = batch.outcome == "stored"

@@ -134,7 +134,7 @@ def test_a_worker_that_polls_and_never_waits_sends_pings_too(worker: Worker, mon
     monkeypatch.setattr(Client, "_send_pingreq", pinging)
     monkeypatch.setattr(session, "KEEPALIVE_S", 1)
     connection = worker.connect()
-    until(lambda: connection.receive(0) or len(pings) > 1, "signs of life")
+    until(lambda: connection.receive(0) or len(pings) > 1, "pings")
 
 
 def test_not_all_that_waits_is_taken_before_the_subscription_is_answered(

@@ -77,7 +77,7 @@ def test_an_idle_connection_gives_signs_of_life(worker: Worker, monkeypatch: pyt
     connection._client.on_log = lambda _client, _userdata, _level, text: said.append(text)
     until(
         lambda: connection.receive(0.05) or "Sending PINGREQ" in said,
-        "a sign of life",
+        "a ping",
         5,
     )
 

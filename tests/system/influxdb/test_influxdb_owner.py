@@ -25,7 +25,7 @@ from tests.support.reference import Reading
 from tests.support.servers import HOST, free_port
 from tests.support.strategies import START_US
 
-FATES = list(Outcome)[1:]
+OUTCOMES = list(Outcome)[1:]
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def correct_at_every_step(make_world: Callable[[], World], outcome: Outcome) -> 
     raise AssertionError
 
 
-@pytest.mark.parametrize("outcome", FATES, ids=[outcome.value for outcome in FATES])
+@pytest.mark.parametrize("outcome", OUTCOMES, ids=[outcome.value for outcome in OUTCOMES])
 def test_no_request_that_fails_or_comes_late_undoes_what_follows(
     make_world: Callable[[], World], outcome: Outcome
 ) -> None:
@@ -93,7 +93,7 @@ loads = st.lists(st.lists(readings, min_size=1, max_size=3), min_size=1, max_siz
 
 
 @settings(max_examples=12, suppress_health_check=[*HealthCheck])
-@given(loads, st.dictionaries(st.integers(0, 60), st.sampled_from(FATES), max_size=3))
+@given(loads, st.dictionaries(st.integers(0, 60), st.sampled_from(OUTCOMES), max_size=3))
 def test_whatever_fails_all_is_right_in_the_end(
     make_world: Callable[[], World], batches: list[list[Reading]], outcomes: dict[int, Outcome]
 ) -> None:

@@ -63,7 +63,7 @@ def _networks() -> dict[str, set[str]]:
 
 
 def test_every_compose_takes_the_file() -> None:
-    """Also before `./power init`, as in a fresh clone."""
+    """Also before `./power init`, as in a new clone."""
     any_program()
     for program in programs():
         done = subprocess.run([*program, "config", "--quiet"], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -62,7 +62,7 @@ def problem(response: urllib3.BaseHTTPResponse) -> dict[str, Any]:
 
 @pytest.fixture(scope="module", params=STORES)
 def fleet(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A fresh service with the published samples, and on other days ships that use as much as one another."""
+    """A new service with the published samples, and on other days ships that use as much as one another."""
     with started(service_on(request, tmp_path_factory.mktemp("fleet") / "data")) as service:
         assert service.get("/topusers") == {"datetime": None, "ships": []}
         assert service.get("/data/fleet") == {"units": "kWh", "data": []}

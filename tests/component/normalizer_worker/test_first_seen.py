@@ -29,9 +29,9 @@ def rows(folder: Path) -> int:
 
 
 def test_the_first_moment_counts_for_every_repeat(tmp_path: Path) -> None:
-    arrivals = FirstSeenTimes(tmp_path)
-    assert arrivals.first([(b"a", 5), (b"b", 6), (b"a", 7)]) == [5, 6, 5]
-    arrivals.close()
+    first_seen = FirstSeenTimes(tmp_path)
+    assert first_seen.first([(b"a", 5), (b"b", 6), (b"a", 7)]) == [5, 6, 5]
+    first_seen.close()
     again = FirstSeenTimes(tmp_path)
     assert again.first([(b"a", 8), (b"c", 9)]) == [5, 9]
     again.close()
@@ -48,38 +48,38 @@ def test_another_ship_batch_or_content_is_another_arrival() -> None:
 
 def test_it_is_remembered_for_more_than_a_day_and_then_forgotten(tmp_path: Path) -> None:
     clock = Clock()
-    arrivals = FirstSeenTimes(tmp_path, clock)
-    arrivals.first([(b"a", 1)])
+    first_seen = FirstSeenTimes(tmp_path, clock)
+    first_seen.first([(b"a", 1)])
     clock.now_us += DAY_US
-    assert arrivals.first([(b"a", 2)]) == [1]
+    assert first_seen.first([(b"a", 2)]) == [1]
     clock.now_us += KEPT_US
-    arrivals.first([(b"b", 3)])
+    first_seen.first([(b"b", 3)])
     assert rows(tmp_path) == 1
-    assert arrivals.first([(b"a", 4)]) == [4]
-    arrivals.close()
+    assert first_seen.first([(b"a", 4)]) == [4]
+    first_seen.close()
 
 
 def test_a_file_that_has_grown_shrinks_as_fast(tmp_path: Path) -> None:
     """A little with every load: none of them pays for a whole day."""
     clock = Clock()
-    arrivals = FirstSeenTimes(tmp_path, clock)
-    arrivals.first([(b"%d" % i, i) for i in range(1000)])
+    first_seen = FirstSeenTimes(tmp_path, clock)
+    first_seen.first([(b"%d" % i, i) for i in range(1000)])
     clock.now_us += KEPT_US + 1
-    arrivals.first([(b"new", 1)])
+    first_seen.first([(b"new", 1)])
     assert rows(tmp_path) == 1000 - DELETED_BESIDES
     for i in range(9):
-        arrivals.first([(b"new %d" % i, 1)])
+        first_seen.first([(b"new %d" % i, 1)])
     assert rows(tmp_path) == 10
-    arrivals.close()
+    first_seen.close()
 
 
 def test_a_file_in_use_makes_it_unavailable_and_remembers_nothing(tmp_path: Path) -> None:
-    arrivals = FirstSeenTimes(tmp_path)
-    arrivals._file.connection().execute("PRAGMA busy_timeout=50")
+    first_seen = FirstSeenTimes(tmp_path)
+    first_seen._file.connection().execute("PRAGMA busy_timeout=50")
     other = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(Unavailable):
-        arrivals.first([(b"a", 1)])
+        first_seen.first([(b"a", 1)])
     other.close()
     assert rows(tmp_path) == 0
-    arrivals.close()
+    first_seen.close()

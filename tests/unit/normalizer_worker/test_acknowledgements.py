@@ -41,15 +41,15 @@ class Finisher:
     def __init__(self, room: int = 100, max_waiting: int = 100) -> None:
         self.client = FakeClient()
         self.refused: list[int] = []
-        self.finishing = Acknowledgements(self.client, max_waiting, self.refused.append)  # type: ignore[arg-type]  # all it needs
-        self.finishing.room = room
+        self.acknowledgements = Acknowledgements(self.client, max_waiting, self.refused.append)  # type: ignore[arg-type]  # all it needs
+        self.acknowledgements.room = room
 
     def finish(self, *done: Done) -> bool:
-        self.finishing.add(done)
-        return self.finishing.go_on()
+        self.acknowledgements.add(done)
+        return self.acknowledgements.go_on()
 
     def confirm(self, mid: int, name: str = "Success") -> None:
-        self.finishing.confirmed(mid, ReasonCode(PacketTypes.PUBACK, name))
+        self.acknowledgements.confirmed(mid, ReasonCode(PacketTypes.PUBACK, name))
 
     @property
     def sent(self) -> list[str]:
@@ -72,11 +72,11 @@ def test_what_the_broker_has_no_room_for_waits_with_its_acknowledgement_and_what
     one = Finisher(room=2)
     assert not one.finish(done(7), done(8), done(9), done(10, receipt=False))
     assert one.sent == ["to 7", "ack 7", "to 8", "ack 8"]
-    assert not one.finishing.go_on()
+    assert not one.acknowledgements.go_on()
     one.confirm(2)
-    assert one.finishing.go_on()
+    assert one.acknowledgements.go_on()
     assert one.sent == ["to 9", "ack 9", "ack 10"]
-    assert (one.finishing.waiting, one.finishing.unconfirmed) == (0, 2)
+    assert (one.acknowledgements.waiting, one.acknowledgements.unconfirmed) == (0, 2)
 
 
 def test_room_is_of_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,8 +85,8 @@ def test_room_is_of_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
     one = Finisher()
     assert not one.finish(done(7, correlation=b"x" * 999), done(8), done(9))
     one.confirm(1)
-    assert one.finishing.go_on()
-    assert one.finishing._unconfirmed_bytes == 2 * len("to 8{}")
+    assert one.acknowledgements.go_on()
+    assert one.acknowledgements._unconfirmed_bytes == 2 * len("to 8{}")
 
 
 def test_a_refused_receipt_is_counted_and_said_once_and_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
@@ -104,7 +104,7 @@ def test_a_refused_receipt_is_counted_and_said_once_and_ends_nothing(caplog: pyt
 def test_of_messages_that_the_broker_does_not_hold_back_only_so_many_wait(caplog: pytest.LogCaptureFixture) -> None:
     one = Finisher(room=0, max_waiting=2)
     assert not one.finish(*[done(0, qos=0) for _ in range(5)], done(7))
-    assert (one.finishing.waiting, one.refused) == (3, [3])
+    assert (one.acknowledgements.waiting, one.refused) == (3, [3])
     assert "3 receipts of messages with QoS 0 are not sent" in caplog.text
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
@@ -120,12 +120,12 @@ def test_a_lost_connection_is_said(*, receipt: bool) -> None:
 def test_a_broker_that_confirms_nothing_any_more_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else everything would wait for ever, on a connection that looks well."""
     one = Finisher(room=1)
-    one.finishing.check()
+    one.acknowledgements.check()
     one.finish(done(7), done(8))
-    one.finishing.check()
+    one.acknowledgements.check()
     monkeypatch.setattr(acknowledgements, "CONFIRMED_WITHIN_S", -1.0)
     with pytest.raises(Unavailable, match="confirmed no receipt"):
-        one.finishing.check()
+        one.acknowledgements.check()
     one.confirm(1)
-    one.finishing.go_on()
-    one.finishing.check()
+    one.acknowledgements.go_on()
+    one.acknowledgements.check()
