@@ -14,6 +14,7 @@ BETTER = {
     "fate": "batch status",
     "fates": "batch status",
     "finishing": "acknowledgements",
+    "guarded": "authenticated",
     "fresh": "recent entries",
     "morgue": "dead letters",
     "revisit": "re-check",

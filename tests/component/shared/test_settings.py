@@ -187,7 +187,7 @@ def test_a_token_that_no_header_can_carry_is_refused_and_not_shown(token: str) -
     assert not token or token not in str(caught.value)
 
 
-class _Guarded(Settings):
+class _WithSecret(Settings):
     secret: Secret = Field(None, alias="POWER_SECRET")
 
 
@@ -196,10 +196,10 @@ def test_a_secret_may_stand_in_a_file_and_is_never_shown(tmp_path: Path) -> None
     file = tmp_path / "secret"
     file.write_text("correct horse\n", "utf-8")
     for environ in ({"POWER_SECRET": "correct horse"}, {"POWER_SECRET_FILE": str(file)}):
-        settings = _Guarded.load(environ)
+        settings = _WithSecret.load(environ)
         assert settings.secret == "correct horse"  # noqa: S105  # of this test alone
         assert "horse" not in repr(settings)
-    assert _Guarded.load({}).secret is None
+    assert _WithSecret.load({}).secret is None
 
 
 @pytest.mark.parametrize("content", [None, b"", b" \n", b"\xff"])
@@ -208,7 +208,7 @@ def test_a_secrets_file_without_a_secret_is_a_wrong_setting(tmp_path: Path, cont
     if content is not None:
         file.write_bytes(content)
     with pytest.raises(InvalidSettings, match=r"^POWER_SECRET [^\n]* POWER_SECRET_FILE"):
-        _Guarded.load({"POWER_SECRET_FILE": str(file)})
+        _WithSecret.load({"POWER_SECRET_FILE": str(file)})
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_a_secrets_file_without_a_secret_is_a_wrong_setting(tmp_path: Path, cont
 def test_a_secret_is_given_once_and_not_empty(environ: dict[str, str]) -> None:
     """A variable that was meant to be filled must not let anybody in, and of two nobody knows which one counts."""
     with pytest.raises(InvalidSettings, match=r"^POWER_SECRET ") as caught:
-        _Guarded.load(environ)
+        _WithSecret.load(environ)
     assert "hidden" not in str(caught.value)
 
 

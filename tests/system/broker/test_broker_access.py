@@ -104,12 +104,12 @@ def enter(authenticated: AuthenticatedBroker) -> Iterator[Callable[[str], Broker
     inside: list[BrokerClient] = []
 
     def enter(user: str) -> BrokerClient:
-        somebody = BrokerClient(
+        client = BrokerClient(
             authenticated.port, user, PASSWORD if user.startswith("ship-") else authenticated.password(user)
         )
-        inside.append(somebody)
-        assert somebody.connect() == "Success"
-        return somebody
+        inside.append(client)
+        assert client.connect() == "Success"
+        return client
 
     yield enter
     for each in inside:
@@ -126,18 +126,18 @@ def _covers(granted: str, wanted: str) -> bool:
 
 @pytest.mark.parametrize("user", RIGHTS)
 def test_a_user_may_publish_what_it_must_and_nothing_else(user: str, enter: Callable[[str], BrokerClient]) -> None:
-    somebody, allowed = enter(user), RIGHTS[user].publish
+    client, allowed = enter(user), RIGHTS[user].publish
     for topic in TOPICS:
         granted = any(topic_matches_sub(each, topic) for each in allowed)
-        assert (somebody.publish(topic) != REFUSED) is granted, topic
+        assert (client.publish(topic) != REFUSED) is granted, topic
 
 
 @pytest.mark.parametrize("user", RIGHTS)
 def test_a_user_may_subscribe_to_what_it_must_and_nothing_else(user: str, enter: Callable[[str], BrokerClient]) -> None:
-    somebody, allowed = enter(user), RIGHTS[user].subscribe
+    client, allowed = enter(user), RIGHTS[user].subscribe
     for topic_filter in FILTERS:
         granted = any(_covers(each, topic_filter) or topic_matches_sub(each, topic_filter) for each in allowed)
-        assert somebody.subscribe(topic_filter) == (GRANTED if granted else REFUSED), topic_filter
+        assert client.subscribe(topic_filter) == (GRANTED if granted else REFUSED), topic_filter
 
 
 @settings(max_examples=300)

@@ -82,10 +82,10 @@ def test_readings_get_through_from_gateway_and_ship(
         response = urllib3.request("POST", f"http://{HOST}:{gateway.port}/data", json=batch)
         assert response.status == 202
         password = admin.run("power_cli", "ship", "add", str(ship)).stdout.strip()
-        with BrokerClient(authenticated.port, f"ship-{ship}", password) as somebody:
-            assert somebody.connect() == "Success"
+        with BrokerClient(authenticated.port, f"ship-{ship}", password) as client:
+            assert client.connect() == "Success"
             payload = json.dumps({"units": "kWh", "data": HOUR}).encode()
-            assert somebody.publish(f"ships/{ship}/readings", payload) == "Success"
+            assert client.publish(f"ships/{ship}/readings", payload) == "Success"
         until(lambda: "power_worker_messages_total 2.0" in _answers(worker, "/metrics").data.decode(), "both stored")
 
 

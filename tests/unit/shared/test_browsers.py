@@ -13,7 +13,7 @@ from shared.runtime.settings import ListenerSettings
 
 FLEET = "https://fleet.example"
 HOST = "127.0.0.1:5000"
-GUARDED = Browsers(hosts=frozenset({"power.lan"}), origins=frozenset({FLEET}))
+CHECKED = Browsers(hosts=frozenset({"power.lan"}), origins=frozenset({FLEET}))
 LINK = {"site": "cross-site", "mode": "navigate", "destination": "document"}
 
 
@@ -22,7 +22,7 @@ LINK = {"site": "cross-site", "mode": "navigate", "destination": "document"}
     ["localhost", "LOCALHOST:5000", "localhost.:80", "127.0.0.1", HOST, "127.9.9.9:1", "[::1]:5000", "power.lan:81"],
 )
 def test_names_of_this_machine_and_those_allowed_are_its_own(host: str) -> None:
-    assert GUARDED.refusal("POST", RequestSource(host)) is None
+    assert CHECKED.refusal("POST", RequestSource(host)) is None
 
 
 @pytest.mark.parametrize(
@@ -34,13 +34,13 @@ def test_names_of_this_machine_and_those_allowed_are_its_own(host: str) -> None:
 )
 def test_any_other_host_is_refused(host: str) -> None:
     """As after DNS rebinding, where the browser holds the service for a part of the attacker's site."""
-    assert "Host" in str(GUARDED.refusal("GET", RequestSource(host)))
-    assert "Host" in str(GUARDED.refusal("GET", RequestSource(host, FLEET)))
+    assert "Host" in str(CHECKED.refusal("GET", RequestSource(host)))
+    assert "Host" in str(CHECKED.refusal("GET", RequestSource(host, FLEET)))
 
 
 def test_without_a_host_it_is_no_browser() -> None:
-    assert GUARDED.refusal("GET", RequestSource(None)) is None
-    assert GUARDED.refusal("GET", RequestSource(None, "http://evil.example"))
+    assert CHECKED.refusal("GET", RequestSource(None)) is None
+    assert CHECKED.refusal("GET", RequestSource(None, "http://evil.example"))
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_without_a_host_it_is_no_browser() -> None:
     ],
 )
 def test_what_comes_from_another_site_is_refused(method: str, told: dict[str, Any], is_taken: bool) -> None:  # noqa: FBT001
-    assert (GUARDED.refusal(method, RequestSource(HOST, **told)) is None) == is_taken
+    assert (CHECKED.refusal(method, RequestSource(HOST, **told)) is None) == is_taken
     assert Browsers(is_checked=False).refusal(method, RequestSource("evil.example", **told)) is None
 
 
@@ -87,7 +87,7 @@ def _app(browsers: Browsers) -> Flask:
 
 
 def test_a_refusal_is_a_problem_on_every_path() -> None:
-    asking = _app(GUARDED).test_client()
+    asking = _app(CHECKED).test_client()
     for path in ("/some", "/nowhere"):
         response = asking.get(path, headers={"Host": "evil.example"})
         assert (response.status_code, response.mimetype) == (403, "application/problem+json")
@@ -106,7 +106,7 @@ def test_pages_of_an_allowed_origin_may_read_answers_and_refusals(is_checked: bo
 
 
 def test_a_browser_may_ask_first_without_a_token() -> None:
-    asking = _app(GUARDED).test_client()
+    asking = _app(CHECKED).test_client()
     question = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type, prefer"}
     response = asking.options("/some", headers={"Origin": FLEET, **question})
     assert response.status_code == 204
