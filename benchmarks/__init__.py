@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.databases import Database
-from benchmarks.embedded import EmbeddedDatabase
+from benchmarks.embedded import embedded_database
 from benchmarks.influxdb import influx_database
 from benchmarks.rounds import Options
 from benchmarks.table import Row, as_json, as_text, machine
@@ -85,7 +85,7 @@ def run(arguments: Namespace) -> int:
 
 def _database(store: str, folder: Path) -> AbstractContextManager[Database]:
     if store == "embedded":
-        return nullcontext(EmbeddedDatabase())
+        return nullcontext(embedded_database())
     return influx_database(Path(tempfile.mkdtemp(prefix="influxdb-", dir=folder)))
 
 

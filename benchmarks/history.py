@@ -8,7 +8,6 @@ from statistics import median
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.databases import open_store_in
 from benchmarks.load import START_S, STEP_S
 from benchmarks.rounds import Options, in_turn, milliseconds
 from benchmarks.table import Row
@@ -59,7 +58,7 @@ def measure(options: Options) -> list[Row]:
         "late, between two others": _late,
     }
     many, rounds = options.size(1_000_000, 100_000), options.size(200, 50)
-    store = open_store_in(options.new_place(), cache_kib=WORKER_CACHE_KIB)
+    store = options.new_place().open_store(cache_kib=WORKER_CACHE_KIB)
     large = _Ship(0, many)
     # A new ship for every round, so that its history stays small.
     small = [_Ship(number, FEW) for number in range(1, len(cases) * (rounds + 1) + 1)]
