@@ -11,8 +11,8 @@ from typing import Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 import numpy as np
+import pandas as pd
 
-from query_api.answers.columns import utc_index
 from shared.domain.readings import I64
 from shared.domain.slots import SLOT_S
 
@@ -31,7 +31,7 @@ def zone_names() -> frozenset[str]:
 
 def offsets_s(zone: str | ZoneInfo, start_s: I64) -> I64:
     """Return the UTC offsets of a zone at timestamps (seconds since 1970), in seconds, int64[n]."""
-    local = utc_index(start_s).tz_convert(zone).tz_localize(None)
+    local = pd.DatetimeIndex(start_s.astype("datetime64[s]"), tz="UTC").tz_convert(zone).tz_localize(None)
     return local.to_numpy("datetime64[s]").astype(np.int64) - start_s
 
 

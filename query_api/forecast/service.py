@@ -81,7 +81,8 @@ class Forecasts:
         cached = self._find(key)
         if cached is not None:
             return cached
-        with self._in_turn(self._turns[model]):
+        # Each fit takes a core and some MB. A slow model does not delay the others.
+        with _taken(self._waiting, 0), _taken(self._turns[model], self._patience_s):
             cached = self._find(key)  # an equal query may have been answered since
             if cached is not None:
                 return cached
@@ -107,20 +108,15 @@ class Forecasts:
             while len(self._cache) > CACHE_SIZE:
                 self._cache.popitem(last=False)
 
-    @contextmanager
-    def _in_turn(self, turn: threading.BoundedSemaphore) -> Iterator[None]:
-        """Limit the fits at a time: each takes a core and some MB. A slow model does not delay the others."""
-        if not self._waiting.acquire(blocking=False):
-            raise Busy("Too many forecasts are requested at once. Try again in a moment.")
-        try:
-            if not turn.acquire(timeout=self._patience_s):
-                raise Busy("Too many forecasts are requested at once. Try again in a moment.")
-            try:
-                yield
-            finally:
-                turn.release()
-        finally:
-            self._waiting.release()
+
+@contextmanager
+def _taken(semaphore: threading.BoundedSemaphore, patience_s: float) -> Iterator[None]:
+    if not semaphore.acquire(timeout=patience_s):
+        raise Busy("Too many forecasts are requested at once. Try again in a moment.")
+    try:
+        yield
+    finally:
+        semaphore.release()
 
 
 def _are_same(some: Slots, others: Slots) -> bool:

@@ -114,16 +114,9 @@ class Streams:
         now_us: Callable[[], int] = wall_clock_us,
         max_ahead_us: int = MAX_AHEAD_US,
     ) -> None:
-        """Start without streams.
+        """Start without streams; `errors` counts polls for which the store is `Unavailable`.
 
-        Args:
-            store: what is polled.
-            errors: counts polls for which the store is `Unavailable`.
-            registry: gets the number of open streams.
-            pace: limits and intervals.
-            now_us: the clock, microseconds since 1970.
-            max_ahead_us: how far readings may be ahead of the clock.
-
+        Readings may be `max_ahead_us` ahead of the clock, `now_us` (microseconds since 1970).
         """
         self._store, self._errors, self._pace = store, errors, pace or Pace()
         self._now_us, self._max_ahead_us = now_us, max_ahead_us
@@ -207,19 +200,14 @@ def _client() -> str:
 
 @dataclass(slots=True)
 class _Changes:
-    """The slots of a ship that a client knows, and their changes.
-
-    Attributes:
-        start_s: start of the slots that are sent; None for the last day of data, once there is any.
-        now_us: the clock. The last slot is the last one up to now, so that a reading from the future moves nothing.
-        max_ahead_us: how far readings may be ahead of the clock.
-
-    """
+    """The slots of a ship that a client knows, and their changes."""
 
     store: EnergyReader
     ship: int
     start_s: int | None
+    """Start of the slots that are sent; None for the last day of data, once there is any."""
     now_us: Callable[[], int]
+    """The clock. The last slot is the last one up to now, so that a reading from the future moves nothing."""
     max_ahead_us: int
     version: str | None = None
     known: Known = field(default_factory=dict)
