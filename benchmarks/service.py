@@ -12,7 +12,7 @@ from typing import Self
 import psutil
 
 from benchmarks.databases import Place
-from benchmarks.load import Batch
+from benchmarks.load import Batch, Send, generator
 from power_cli.supervisor import stop
 from power_cli.up import HOST, ROOT
 from shared.domain.errors import Unavailable
@@ -124,6 +124,18 @@ class Service:
                     f"after {STORED_LIMIT_S} s still not stored: {batches[0]}; the log ends {self._said()[-300:]}"
                 )
             time.sleep(self._poller.pause_s)
+
+    def stored_per_s(self, send: Send, port: int, batches: Sequence[Batch]) -> float:
+        """Send batches, and return readings per second from the first byte sent until the last batch is visible.
+
+        Each batch is stored atomically.
+        """
+        with generator(send, port, batches) as start:
+            began_s = time.perf_counter()
+            start()
+            self.await_stored(batches[::-1])
+            took_s = time.perf_counter() - began_s
+        return sum(batch.readings for batch in batches) / took_s
 
 
 def free_port() -> int:

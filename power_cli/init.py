@@ -3,7 +3,7 @@
 import os
 import secrets
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from pathlib import Path
 
 from power_cli.broker_users import FILES, files_from_passwords, missing_passwords
@@ -102,10 +102,6 @@ Next, with the engine running:
 
 docs/deploy.md goes on from there.
 """
-
-
-def add_arguments(_parser: ArgumentParser) -> None:
-    """Add no options."""
 
 
 def run(_arguments: Namespace) -> int:

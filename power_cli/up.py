@@ -45,10 +45,9 @@ def run(arguments: Namespace) -> int:
     began_s = time.monotonic()
     folder: Path = arguments.data.absolute()
     with _locked(folder):
-        for port, option in ((arguments.port, "--port"), (arguments.mqtt_port, "--mqtt-port")):
-            _check_free(port, option)
-        if arguments.worker_port:
-            _check_free(arguments.worker_port, "--worker-port")
+        for option in ("port", "mqtt_port", "worker_port"):
+            if port := getattr(arguments, option):
+                _check_free(port, f"--{option.replace('_', '-')}")
         broker = mosquitto.find_or_install()
         configuration = mosquitto.configure(folder / "mosquitto", arguments.mqtt_port)
 
