@@ -162,7 +162,9 @@ def _slots(url: str, ship: int) -> Slots:
     """Fetch all slots of a ship."""
     address, headers = f"{url}/data?spaceship_id={ship}&detail=true", sending.authorization()
     try:
-        response = urllib3.request("GET", address, headers=headers, timeout=sending.TIMEOUT, retries=False)
+        response = urllib3.request(
+            "GET", address, headers=headers, timeout=sending.TIMEOUT, retries=False, redirect=False
+        )
     except HTTPError:
         raise sending.no_service(url) from None
     if response.status == sending.UNAUTHORIZED:
