@@ -78,16 +78,10 @@ def readings_of(batches: Sequence[Batch]) -> Readings:
 
 @contextmanager
 def generator(send: Send, port: int, *parts: Sequence[Batch]) -> Iterator[Callable[[], None]]:
-    """Send parts of a load from a separate process.
+    """Send parts of a load to a port from a separate process, by `publish` or `post`; yields a function.
 
-    Args:
-        send: `publish` or `post`.
-        port: the port to send to.
-        parts: the batches of each part.
-
-    Yields:
-        A function that starts the next part. When it is yielded, the first part is encoded and the connections are
-        open; when the context ends, all started parts have been sent and confirmed.
+    It starts the next part. When it is yielded, the first part is encoded and the connections are open; when the
+    context ends, all started parts have been sent and confirmed.
 
     Raises:
         Unavailable: the process has failed.

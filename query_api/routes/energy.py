@@ -19,7 +19,7 @@ from query_api.answers.calendar import Buckets, Coarse, zone_names
 from query_api.answers.columns import Heading, frame, is_short, read
 from query_api.answers.formats import FORMATS, Format, Name
 from query_api.answers.heavy import HeavyAnswers
-from query_api.answers.negotiation import Exchange, choose_format, entity_tag
+from query_api.answers.negotiation import answer, choose_format, entity_tag
 from query_api.answers.rollup import roll_up
 from query_api.routes.parameters import ShipId, WindowParameters
 from shared.domain.errors import InvalidInput, Problem, Unavailable
@@ -182,7 +182,7 @@ class _Query:
 
     def answer(self) -> Response:
         """Answer it."""
-        form = choose_format(request, self.parameters.format)
+        form = choose_format(self.parameters.format)
         window = self.parameters.window
         if not is_short(window):
             self.heavy.check()  # a query that is refused must not cost a read of the store
@@ -195,7 +195,7 @@ class _Query:
         columns = (getattr(part, column.name) for part in slots for column in fields(part))
         tag = self._tag(form, entity_tag(*(column.tobytes() for column in columns)))
         pieces = form.write(self._rows(map(frame, slots)), self._heading())
-        return Exchange(request, form, self.errors).answer(tag, pieces, self._file_name())
+        return answer(form, tag, pieces, self._file_name(), errors=self.errors)
 
     def _heavy(self, form: Format) -> Response:
         """Read the requested window part by part; not the cut one, because slots may have been stored since."""
@@ -209,7 +209,7 @@ class _Query:
                 pieces = form.write(_all_at_once(place.in_turns(self._rows(_bounded(slots)))), self._heading())
             else:
                 pieces = place.in_turns(form.write(self._rows(slots), self._heading()))
-            return Exchange(request, form, self.errors, place).answer(tag, pieces, self._file_name())
+            return answer(form, tag, pieces, self._file_name(), errors=self.errors, place=place)
 
     def _heading(self) -> Heading:
         is_fleet = self.ship is None
@@ -237,14 +237,7 @@ class _Query:
 
 
 def routes(store: EnergyReader, errors: Counter, heavy: HeavyAnswers | None = None) -> Routes:
-    """Build the routes.
-
-    Args:
-        store: what is read.
-        errors: counts queries for which the store is `Unavailable`.
-        heavy: limits heavy answers.
-
-    """
+    """Build the routes; `errors` counts queries for which the store is `Unavailable`, `heavy` limits heavy answers."""
     routes = Routes("slots", __name__, needs="read")
     counted = errors.count_exceptions(Unavailable)
     heavy = heavy or HeavyAnswers()
