@@ -114,12 +114,7 @@ def _entry(batch: Batch) -> Entry:
 
 @contextmanager
 def _posting(port: int, per_s: float) -> Iterator[list[float]]:
-    """POST batches of other ships at a fixed rate; yields the durations of the POSTs, in ms.
-
-    Raises:
-        Unavailable: a POST was not accepted.
-
-    """
+    """POST batches of other ships at a fixed rate, all of which must be accepted; yields their durations, in ms."""
     stop, took_ms, failed = threading.Event(), list[float](), list[str]()
 
     def send(sender: int) -> None:

@@ -75,12 +75,7 @@ class Service:
         return self._child("normalizer_worker")
 
     def gateway(self) -> psutil.Process:
-        """Return the process of the two APIs.
-
-        Raises:
-            Unavailable: it is not running.
-
-        """
+        """Return the process of the two APIs; it is `Unavailable` if it is not running."""
         return self._child("power_cli.http")
 
     def _child(self, name: str) -> psutil.Process:
@@ -90,12 +85,7 @@ class Service:
         raise Unavailable(f"{name} is not running")
 
     def get(self, path: str) -> bytes:
-        """Return the answer to a GET, over a persistent connection.
-
-        Raises:
-            Unavailable: the status is not 2xx.
-
-        """
+        """Return the answer to a GET, over a persistent connection; raises `Unavailable` if its status is not 2xx."""
         return self._request("GET", path, None)
 
     def post(self, body: bytes) -> bytes:
@@ -111,11 +101,9 @@ class Service:
         return answer
 
     def await_stored(self, batches: Sequence[Batch]) -> None:
-        """Wait until another process sees that batches are stored; they must follow all stored readings of their ships.
+        """Wait until another process sees that batches are stored, or raise `Unavailable`.
 
-        Raises:
-            Unavailable: they are not stored in time.
-
+        They must follow all stored readings of their ships.
         """
         deadline = time.monotonic() + STORED_LIMIT_S
         while batches := self._poller.missing(batches):

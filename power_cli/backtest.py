@@ -90,7 +90,8 @@ def run(arguments: Namespace) -> int:
                     scores[name, model.name] = found
     if not scores:
         raise InvalidInput("no window is complete and has a day of complete history before it")
-    sys.stdout.write(f"Ship {arguments.ship}, windows from {_text(start_s)} to {_text(end_s)}\n\n{as_text(scores)}\n")
+    start, end = (iso(at_s * US_PER_S) for at_s in (start_s, end_s))
+    sys.stdout.write(f"Ship {arguments.ship}, windows from {start} to {end}\n\n{as_text(scores)}\n")
     return 0
 
 
@@ -177,10 +178,6 @@ def _slots(url: str, ship: int) -> Slots:
     except (ValueError, LookupError, TypeError):
         raise sending.no_power_service(url, response.status, "GET /data") from None
     return Slots(np.full(len(rows), ship, np.int64), starts, kwh, covered_s, provisional)
-
-
-def _text(at_s: int) -> str:
-    return iso(at_s * US_PER_S)
 
 
 def _slot_start_s(text: str) -> int:

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared.contract.topics import ALL_READINGS, ALL_RECEIPTS, CANARY, DROPPED, readings_topic, receipts_topic
@@ -131,8 +131,5 @@ def files_from_passwords(files: Mapping[str, str]) -> dict[str, str]:
     All passwords must exist.
     """
     passwords = {user: files[password_name(user)].strip() for user in USERS}
-    made: dict[str, Callable[[], str]] = {
-        STATE_FILE: lambda: initial_state(passwords),
-        OPTIONS_FILE: lambda: f"-u {MONITOR}\n-P {passwords[MONITOR]}\n",
-    }
-    return {name: content() for name, content in made.items() if name not in files}
+    made = {STATE_FILE: initial_state(passwords), OPTIONS_FILE: f"-u {MONITOR}\n-P {passwords[MONITOR]}\n"}
+    return {name: content for name, content in made.items() if name not in files}

@@ -116,12 +116,7 @@ def run(_arguments: Namespace) -> int:
 
 
 def make(root: Path) -> list[Path]:
-    """Create `.env` and the secrets below a folder where they are missing; return the new files.
-
-    Raises:
-        InvalidSettings: they cannot be written.
-
-    """
+    """Create `.env` and the secrets below a folder where they are missing; return the new files."""
     folder, tokens = root / "secrets", root / "secrets" / "api" / "tokens.jsonl"
     try:
         folder.mkdir(exist_ok=True)

@@ -90,12 +90,7 @@ def no_power_service(url: str, status: int, request: str) -> InvalidInput:
 
 
 def authorization() -> dict[str, str]:
-    """Return the header with the user's access token, if there is one.
-
-    Raises:
-        InvalidSettings: `POWER_API_TOKEN` is not a token.
-
-    """
+    """Return the header with the user's access token, if there is one; `InvalidSettings` if it is not a token."""
     token = SenderSettings.load(os.environ).api_token
     return {} if token is None else {"Authorization": f"Bearer {token}"}
 
@@ -154,10 +149,8 @@ class _Client:
 
     def _post_with_retries(self, name: str, body: bytes) -> None:
         deadline: float | None = None
-        while True:
-            trouble, pause_s = self._try(name, body)
-            if trouble is None:
-                return
+        while (retry := self._try(name, body)) is not None:
+            trouble, pause_s = retry
             if deadline is None:
                 deadline = time.monotonic() + RETRY_S
                 log.warning("%s: %s; retrying for %.0f s", self._url, trouble, RETRY_S)
@@ -169,8 +162,8 @@ class _Client:
             if self.stopped.wait(pause_s):
                 raise Unavailable("interrupted before everything was sent")
 
-    def _try(self, name: str, body: bytes) -> tuple[str | None, float]:
-        """Post a batch once; return the temporary error, or None, and how long to wait before the next try."""
+    def _try(self, name: str, body: bytes) -> tuple[str, float] | None:
+        """Post a batch once; return a temporary error, and how long to wait before the next try."""
         try:
             response = self.http.request(
                 "POST", f"{self._url}/data", body=body, headers=self._headers, timeout=TIMEOUT, redirect=False
@@ -184,7 +177,7 @@ class _Client:
             return f"status {response.status}", _retry_after_s(response)
         if response.status not in (200, 201, 202):
             raise _refusal(self._url, name, response)
-        return None, 0
+        return None
 
 
 def _retry_after_s(response: urllib3.BaseHTTPResponse) -> float:

@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -62,7 +61,7 @@ class Forecasts:
     ) -> None:
         """Start with an empty cache."""
         self._store, self._models, self._now_s, self._patience_s = store, models, now_s, patience_s
-        self._cache: OrderedDict[Key, _Cached] = OrderedDict()
+        self._cache: dict[Key, _Cached] = {}
         self._lock = threading.Lock()
         self._turns = {name: threading.BoundedSemaphore(AT_ONCE) for name in models}
         self._waiting = threading.BoundedSemaphore(WAITING)
@@ -103,10 +102,10 @@ class Forecasts:
 
     def _put(self, key: Key, cached: _Cached) -> None:
         with self._lock:
+            self._cache.pop(key, None)  # so that it becomes the newest
             self._cache[key] = cached
-            self._cache.move_to_end(key)
-            while len(self._cache) > CACHE_SIZE:
-                self._cache.popitem(last=False)
+            if len(self._cache) > CACHE_SIZE:
+                del self._cache[next(iter(self._cache))]
 
 
 @contextmanager

@@ -267,12 +267,7 @@ def _all_at_once(rows: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
 
 
 def _bounded(slots: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-    """Return at most `MAX_ROLLED_UP` slots.
-
-    Raises:
-        InvalidInput: there are more.
-
-    """
+    """Return the slots, or raise `InvalidInput` if there are more than `MAX_ROLLED_UP`."""
     n = 0
     for part in slots:
         n += len(part)
