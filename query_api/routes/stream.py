@@ -50,11 +50,6 @@ class StreamParameters(QueryParameters):
 
     spaceship_id: ShipId
 
-    @property
-    def window(self) -> Window:
-        """Everything from the slot that contains `start`."""
-        return Window.around(self.start, None)
-
 
 class LastEvent(BaseModel):
     """The header that a client sends when it connects again."""
@@ -122,8 +117,8 @@ class Streams:
         def stream() -> Response:
             query = parse(StreamParameters, request.args)
             start_s = _last_event_s(request.headers.get("Last-Event-ID"))
-            if start_s is None and query.start is not None:
-                start_s = query.window.start_s
+            if start_s is None:
+                start_s = Window.around(query.start, None).start_s
             return self._stream(_Changes(self._store, query.spaceship_id, start_s, self._now_us, self._max_ahead_us))
 
         return routes
