@@ -6,6 +6,7 @@ import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -168,12 +169,10 @@ def _value(text: str, *, allow_negative: bool) -> float:
 
 
 def _number(text: str) -> float | None:
-    if "_" in text or not text.isascii():  # float() accepts 1_000, and digits of every script
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        return None
+    if "_" not in text and text.isascii():  # float() accepts 1_000, and digits of every script
+        with suppress(ValueError):
+            return float(text)
+    return None
 
 
 def _shown(text: str) -> str:

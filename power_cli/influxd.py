@@ -3,9 +3,8 @@
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from urllib.error import URLError
 from urllib.request import urlopen
 
 from power_cli.programs import find
@@ -68,8 +67,6 @@ def running(folder: Path, host: str, port: int) -> Iterator[str]:
 
 
 def _answers(url: str) -> bool:
-    try:
-        with urlopen(f"{url}/ping", timeout=1):
-            return True
-    except (URLError, OSError):
-        return False
+    with suppress(OSError), urlopen(f"{url}/ping", timeout=1):
+        return True
+    return False

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 from uuid import UUID, uuid4
@@ -181,10 +182,9 @@ class _Client:
 
 
 def _retry_after_s(response: urllib3.BaseHTTPResponse) -> float:
-    try:
+    asked_s = None
+    with suppress(HTTPError):
         asked_s = urllib3.Retry().get_retry_after(response)
-    except HTTPError:
-        asked_s = None
     return PAUSE_S if asked_s is None else min(asked_s, RETRY_S / 2)
 
 

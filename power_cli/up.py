@@ -6,6 +6,7 @@ import socket
 import sys
 import time
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -117,8 +118,6 @@ def _check_free(port: int, option: str) -> None:
 
 
 def _answers(port: int) -> bool:
-    try:
-        socket.create_connection((HOST, port), timeout=0.2).close()
-    except OSError:
-        return False
-    return True
+    with suppress(OSError), socket.create_connection((HOST, port), timeout=0.2):
+        return True
+    return False
