@@ -11,11 +11,11 @@ from pathlib import Path
 import psutil
 
 from benchmarks.databases import Database
-from benchmarks.embedded import EmbeddedDatabase
+from benchmarks.embedded import embedded_database
 from benchmarks.influxdb import influx_database
 from benchmarks.rounds import Options
 from benchmarks.table import Row, as_json, as_text, machine
-from power_cli.up import ROOT
+from power_cli.argument_types import add_data, add_store
 from shared.domain.errors import PowerError
 from shared.runtime.process import on_stop
 
@@ -40,23 +40,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     what = "; ".join(f"{name}: {text}" for name, text in MEASUREMENTS.items())
     few = f"measure only these ({what}); only measured when named: {', '.join(sorted(WHEN_NAMED))}"
     parser.add_argument("--only", nargs="+", choices=MEASUREMENTS, metavar="NAME", help=few)
-    parser.add_argument(
-        "--store",
-        choices=("embedded", "influxdb"),
-        default="embedded",
-        help="the store (default embedded); influxdb uses the server at INFLUXDB_URL, or starts one",
-    )
+    add_store(parser, "the store (default embedded); influxdb uses the server at INFLUXDB_URL, or starts one")
     parser.add_argument("--quick", action="store_true", help="smaller sizes and fewer rounds, for a rough result")
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="also write the table and the result of every round to this file"
     )
-    parser.add_argument(
-        "--data",
-        type=Path,
-        default=ROOT / "data",
-        metavar="DIR",
-        help="folder for the measurements' files, which are removed afterwards",
-    )
+    add_data(parser, "folder for the measurements' files, which are removed afterwards")
 
 
 def run(arguments: Namespace) -> int:
@@ -85,7 +74,7 @@ def run(arguments: Namespace) -> int:
 
 def _database(store: str, folder: Path) -> AbstractContextManager[Database]:
     if store == "embedded":
-        return nullcontext(EmbeddedDatabase())
+        return nullcontext(embedded_database())
     return influx_database(Path(tempfile.mkdtemp(prefix="influxdb-", dir=folder)))
 
 

@@ -1,4 +1,4 @@
-"""What the measurements need from a database; `embedded` and `influxdb` implement it."""
+"""What the measurements need from a database; `embedded` and `influxdb` provide it."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -75,45 +75,32 @@ class BareClient(Protocol):
         ...
 
 
-class Place(Protocol):
-    """The storage of one service; empty at first."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The storage of one service; empty at first.
 
-    @property
-    def folder(self) -> Path:
-        """The data folder of the service."""
-        ...
+    Attributes:
+        folder: the data folder of the service.
+        environ: the settings of the store.
+        poller: connects to the store; a service must have been started.
+        bare_client: connects to the database without the service.
 
-    @property
-    def environ(self) -> Mapping[str, str]:
-        """The settings of the store."""
-        ...
+    """
 
-    def poller(self) -> Poller:
-        """Connect to the store; a service must have been started."""
-        ...
+    folder: Path
+    environ: Mapping[str, str]
+    poller: Callable[[], Poller]
+    bare_client: Callable[[], BareClient]
 
-    def bare_client(self) -> BareClient:
-        """Connect to the database without the service."""
-        ...
-
-
-def open_store_in(place: Place, *, cache_kib: int = 8192) -> SqliteStore | InfluxStore:
-    """Open the store of a place, as the service does."""
-    return open_store(StoreSettings.load({**os.environ, **place.environ}), cache_kib=cache_kib)
+    def open_store(self, *, cache_kib: int = 8192) -> SqliteStore | InfluxStore:
+        """Open the store as the service does."""
+        return open_store(StoreSettings.load({**os.environ, **self.environ}), cache_kib=cache_kib)
 
 
-class Database(Protocol):
-    """One database, which can hold several stores."""
+@dataclass(frozen=True, slots=True)
+class Database:
+    """One database, with its name and version. `new_place` creates an empty store, for a service's data folder."""
 
-    kind: str
-    """The store's name for `./power up --store`."""
+    name: str
     goals: Goals
-
-    @property
-    def name(self) -> str:
-        """Its name and version."""
-        ...
-
-    def new_place(self, folder: Path) -> Place:
-        """Create an empty store; the folder is for the service's own files."""
-        ...
+    new_place: Callable[[Path], Place]

@@ -59,12 +59,7 @@ class Direct:
         self._client.loop_stop()
 
     def accept(self, entry: Entry) -> tuple[BatchStatus, bool]:
-        """See `Acceptor`.
-
-        Raises:
-            Unavailable: the broker does not confirm it.
-
-        """
+        """See `Acceptor`."""
         info = self._client.publish(readings_topic(entry.ship), entry.payload, qos=1)
         if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS:
             info.wait_for_publish(CONFIRMED_WITHIN_S)  # returns also on a timeout

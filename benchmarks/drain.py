@@ -5,7 +5,7 @@ import itertools
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.client import HTTPConnection
@@ -16,7 +16,7 @@ import psutil
 from tqdm import tqdm
 
 from benchmarks.databases import Place
-from benchmarks.load import A_DAY, ACCEPTED, GIVE_UP_S, Batch, generator, post
+from benchmarks.load import A_DAY, ACCEPTED, GIVE_UP_S, Batch, post
 from benchmarks.rounds import Options
 from benchmarks.service import Service
 from benchmarks.table import Row
@@ -43,7 +43,7 @@ def measure(options: Options) -> list[Row]:
     with Service(options.new_place()) as service:
         ready_s = service.start_s
         normal = [
-            _normal(service, [Batch(ship, day * A_DAY) for ship in range(SHIPS)])
+            service.stored_per_s(post, service.port, [Batch(ship, day * A_DAY) for ship in range(SHIPS)])
             for day in tqdm(range(NORMAL_ROUNDS + 1), "the normal rate", unit="round", leave=False)
         ][1:]
     rate = median(normal)
@@ -88,14 +88,6 @@ def measure(options: Options) -> list[Row]:
     ]
 
 
-def _normal(service: Service, batches: Sequence[Batch]) -> float:
-    with generator(post, service.port, batches) as start:
-        began_s = time.perf_counter()
-        start()
-        service.await_stored(batches[::-1])
-        return len(batches) * A_DAY / (time.perf_counter() - began_s)
-
-
 def _filled(place: Place, fill_bytes: int) -> list[Batch]:
     """Fill the outbox of a place, as a gateway without a broker does; return its batches."""
     made: list[Batch] = []
@@ -122,12 +114,7 @@ def _entry(batch: Batch) -> Entry:
 
 @contextmanager
 def _posting(port: int, per_s: float) -> Iterator[list[float]]:
-    """POST batches of other ships at a fixed rate; yields the durations of the POSTs, in ms.
-
-    Raises:
-        Unavailable: a POST was not accepted.
-
-    """
+    """POST batches of other ships at a fixed rate, all of which must be accepted; yields their durations, in ms."""
     stop, took_ms, failed = threading.Event(), list[float](), list[str]()
 
     def send(sender: int) -> None:

@@ -3,12 +3,11 @@
 import itertools
 import json
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.databases import Goals
+from benchmarks.databases import Database, Goals, Place
 from benchmarks.load import A_DAY, Batch, readings_of
 from normalizer_worker.load import Limits
 from normalizer_worker.rule.normalize import normalize
@@ -20,10 +19,8 @@ PUT_SLOTS = "INSERT OR REPLACE INTO energy (ship, start_s, kwh, covered_s, provi
 Rows = list[tuple[Any, ...]]
 
 
-class EmbeddedDatabase:
-    """SQLite, with one file per store."""
-
-    kind = "embedded"
+def embedded_database() -> Database:
+    """Return SQLite, with one file per store."""
     goals = Goals(
         mqtt_per_s=100_000,
         http_per_s=60_000,
@@ -34,31 +31,12 @@ class EmbeddedDatabase:
         top_of_month=False,
         growth=1.5,
     )
-    name = f"SQLite {sqlite3.sqlite_version}"
-
-    def new_place(self, folder: Path) -> "EmbeddedPlace":
-        """See `Database`."""
-        return EmbeddedPlace(folder)
+    return Database(f"SQLite {sqlite3.sqlite_version}", goals, _new_place)
 
 
-@dataclass(frozen=True, slots=True)
-class EmbeddedPlace:
-    """One file."""
-
-    folder: Path
-
-    @property
-    def environ(self) -> Mapping[str, str]:
-        """See `Place`."""
-        return {"POWER_STORE": "embedded", "POWER_DATA_DIR": str(self.folder)}
-
-    def poller(self) -> "_Poller":
-        """See `Place`."""
-        return _Poller(self.folder)
-
-    def bare_client(self) -> "_BareClient":
-        """See `Place`."""
-        return _BareClient(self.folder)
+def _new_place(folder: Path) -> Place:
+    environ = {"POWER_STORE": "embedded", "POWER_DATA_DIR": str(folder)}
+    return Place(folder, environ, lambda: _Poller(folder), lambda: _BareClient(folder))
 
 
 class _Poller:

@@ -3,7 +3,7 @@
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.databases import Place, open_store_in
+from benchmarks.databases import Place
 from benchmarks.load import DAY_S
 from shared.domain.readings import Readings
 from shared.domain.slots import SLOT_S, Slots
@@ -14,7 +14,7 @@ SLOTS_PER_DAY = DAY_S // SLOT_S
 
 def fill(place: Place, ships: int, days: int, start_s: int) -> None:
     """Write every slot of a fleet, a day at a time, and the readings of the first day and the last two."""
-    store, rng = open_store_in(place), np.random.default_rng(ships)
+    store, rng = place.open_store(), np.random.default_rng(ships)
     n = ships * SLOTS_PER_DAY
     ship, zeros = np.repeat(np.arange(ships), SLOTS_PER_DAY), np.zeros(n, np.int64)
     kind, is_false = zeros.astype(np.int8), zeros.astype(np.bool_)

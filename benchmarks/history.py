@@ -8,7 +8,6 @@ from statistics import median
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.databases import open_store_in
 from benchmarks.load import START_S, STEP_S
 from benchmarks.rounds import Options, in_turn, milliseconds
 from benchmarks.table import Row
@@ -55,11 +54,11 @@ def measure(options: Options) -> list[Row]:
     """Measure milliseconds per batch of one reading, each in a transaction of its own, on a real disk."""
     cases: dict[str, Case] = {
         "in order, neighbours in the cache": _cached,
-        "in order, nothing in the cache": _uncached,
-        "late, between two others": _late,
+        "in order, nothing in the cache": lambda store, ship: _recorded_ms(store, ship.next()),
+        "late, between two others": lambda store, ship: _recorded_ms(store, ship.late()),
     }
     many, rounds = options.size(1_000_000, 100_000), options.size(200, 50)
-    store = open_store_in(options.new_place(), cache_kib=WORKER_CACHE_KIB)
+    store = options.new_place().open_store(cache_kib=WORKER_CACHE_KIB)
     large = _Ship(0, many)
     # A new ship for every round, so that its history stays small.
     small = [_Ship(number, FEW) for number in range(1, len(cases) * (rounds + 1) + 1)]
@@ -91,13 +90,8 @@ def _cached(store: ReadingStore, ship: _Ship) -> float:
     return milliseconds(lambda: recorder.record(reading))
 
 
-def _uncached(store: ReadingStore, ship: _Ship) -> float:
-    recorder, reading = Recorder(store, DEFAULT_MAX_GAP_US), ship.next()
-    return milliseconds(lambda: recorder.record(reading))
-
-
-def _late(store: ReadingStore, ship: _Ship) -> float:
-    recorder, reading = Recorder(store, DEFAULT_MAX_GAP_US), ship.late()
+def _recorded_ms(store: ReadingStore, reading: Readings) -> float:
+    recorder = Recorder(store, DEFAULT_MAX_GAP_US)
     return milliseconds(lambda: recorder.record(reading))
 
 

@@ -3,9 +3,8 @@
 import json
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import urllib3
 from influxdb_client.client.influxdb_client import InfluxDBClient
 from influxdb_client.rest import ApiException
 
-from benchmarks.databases import Goals
+from benchmarks.databases import Database, Goals, Place
 from benchmarks.load import STEP_S, Batch, readings_of
 from benchmarks.service import free_port
 from normalizer_worker.rule.normalize import normalize
@@ -33,21 +32,71 @@ FEW_S = 3600
 
 
 @contextmanager
-def influx_database(folder: Path) -> Iterator["InfluxDatabase"]:
+def influx_database(folder: Path) -> Iterator[Database]:
     """Use the server at INFLUXDB_URL, or start one in a folder; databases created here are dropped at the end.
+
+    A store is a database, or on 2.x a bucket, which the token must be allowed to create.
 
     Raises:
         Unavailable: the server does not answer, or does not start.
 
     """
+    goals = Goals(
+        mqtt_per_s=40_000,
+        http_per_s=40_000,
+        share=0.4,
+        year_ms=250,
+        fleet_ms=300,
+        ships_ms=700,
+        top_of_month=True,
+        growth=None,
+    )
     given = os.environ.get("INFLUXDB_URL")
-    with nullcontext(given) if given else influxd.running(folder, HOST, free_port()) as url:
-        environ = {**os.environ, "POWER_STORE": "influxdb", "INFLUXDB_URL": url}
-        database = InfluxDatabase(StoreSettings.load(environ))
-        try:
-            yield database
-        finally:
-            database.drop()
+    with nullcontext(given) if given else influxd.running(folder, HOST, free_port()) as url, ExitStack() as drops:
+        settings = StoreSettings.load({**os.environ, "POWER_STORE": "influxdb", "INFLUXDB_URL": url})
+        client = _Client(settings)
+        version = client.version()
+
+        def new_place(folder: Path) -> Place:
+            name = f"power_bench_{secrets.token_hex(4)}"
+            drops.callback(
+                _dropped, _made_database(client, name) if version.startswith("1.") else _made_bucket(settings, name)
+            )
+            return _place(folder, settings.model_copy(update={"influxdb_bucket": name}))
+
+        yield Database(f"InfluxDB {version}", goals, new_place)
+
+
+def _made_database(client: "_Client", name: str) -> Callable[[], object]:
+    """Create a database; return the function that drops it."""
+    client.ask(f"CREATE DATABASE {name}")
+    return lambda: client.ask(f"DROP DATABASE {name}")
+
+
+def _made_bucket(settings: StoreSettings, name: str) -> Callable[[], object]:
+    """Create a bucket; return the function that deletes it."""
+    url, token, org = settings.influxdb_url, settings.influxdb_token, settings.influxdb_org
+    api: Any = InfluxDBClient(url, token=token or "", org=org).buckets_api()
+    try:
+        bucket = api.create_bucket(bucket_name=name, org=org)
+    except ApiException as error:
+        raise Unavailable(f"InfluxDB at {url} refuses to create a bucket: {error.status} {error.body}") from error
+    return lambda: api.delete_bucket(bucket)
+
+
+def _dropped(drop: Callable[[], object]) -> None:
+    with suppress(Unavailable, ApiException, urllib3.exceptions.HTTPError):
+        drop()
+
+
+def _place(folder: Path, settings: StoreSettings) -> Place:
+    environ = {
+        "POWER_STORE": "influxdb",
+        "POWER_DATA_DIR": str(folder),
+        "INFLUXDB_URL": settings.influxdb_url,
+        "INFLUXDB_BUCKET": settings.influxdb_bucket,
+    }
+    return Place(folder, environ, lambda: _Poller(settings), lambda: _BareClient(settings))
 
 
 class _Client:
@@ -80,87 +129,6 @@ class _Client:
         if response.status // 100 * 100 != OK:
             raise Unavailable(f"InfluxDB at {self._url} answers {response.status}: {response.data[:200]!r}")
         return response
-
-
-class InfluxDatabase:
-    """A server with one database per store, or on 2.x one bucket, which the token must be allowed to create."""
-
-    kind = "influxdb"
-    goals = Goals(
-        mqtt_per_s=40_000,
-        http_per_s=40_000,
-        share=0.4,
-        year_ms=250,
-        fleet_ms=300,
-        ships_ms=700,
-        top_of_month=True,
-        growth=None,
-    )
-
-    def __init__(self, settings: StoreSettings) -> None:
-        """Connect to the server of the settings."""
-        self._settings = settings
-        client = _Client(settings)
-        self._version = client.version()
-        client.close()
-        self._drops: list[Callable[[], object]] = []
-
-    @property
-    def name(self) -> str:
-        """See `Database`."""
-        return f"InfluxDB {self._version}"
-
-    def new_place(self, folder: Path) -> "InfluxPlace":
-        """See `Database`."""
-        bucket = f"power_bench_{secrets.token_hex(4)}"
-        (self._make_database if self._version.startswith("1.") else self._make_bucket)(bucket)
-        return InfluxPlace(folder, self._settings.model_copy(update={"influxdb_bucket": bucket}))
-
-    def drop(self) -> None:
-        """Drop all databases that were created."""
-        for drop in self._drops:
-            with suppress(Unavailable, ApiException, urllib3.exceptions.HTTPError):
-                drop()
-
-    def _make_database(self, name: str) -> None:
-        client = _Client(self._settings)
-        client.ask(f"CREATE DATABASE {name}")
-        self._drops.append(lambda: client.ask(f"DROP DATABASE {name}"))
-
-    def _make_bucket(self, name: str) -> None:
-        url, token, org = self._settings.influxdb_url, self._settings.influxdb_token, self._settings.influxdb_org
-        api: Any = InfluxDBClient(url, token=token or "", org=org).buckets_api()
-        try:
-            bucket = api.create_bucket(bucket_name=name, org=org)
-        except ApiException as error:
-            raise Unavailable(f"InfluxDB at {url} refuses to create a bucket: {error.status} {error.body}") from error
-        self._drops.append(lambda: api.delete_bucket(bucket))
-
-
-@dataclass(frozen=True, slots=True)
-class InfluxPlace:
-    """One database of a server."""
-
-    folder: Path
-    settings: StoreSettings
-
-    @property
-    def environ(self) -> Mapping[str, str]:
-        """See `Place`."""
-        return {
-            "POWER_STORE": "influxdb",
-            "POWER_DATA_DIR": str(self.folder),
-            "INFLUXDB_URL": self.settings.influxdb_url,
-            "INFLUXDB_BUCKET": self.settings.influxdb_bucket,
-        }
-
-    def poller(self) -> "_Poller":
-        """See `Place`."""
-        return _Poller(self.settings)
-
-    def bare_client(self) -> "_BareClient":
-        """See `Place`."""
-        return _BareClient(self.settings)
 
 
 class _Poller:

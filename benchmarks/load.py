@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from http.client import HTTPConnection
 from multiprocessing import get_context
+from multiprocessing.context import SpawnProcess
 from multiprocessing.synchronize import Event, Semaphore
 from typing import TypeVar
 
@@ -36,6 +37,7 @@ IN_FLIGHT = 1000
 GIVE_UP_S = 120.0
 UNAVAILABLE = 503
 ACCEPTED = 202
+SPAWN = get_context("spawn")
 
 Seconds = TypeVar("Seconds", int, I64)
 Parts = Sequence[Sequence["Batch"]]
@@ -78,26 +80,13 @@ def readings_of(batches: Sequence[Batch]) -> Readings:
 
 @contextmanager
 def generator(send: Send, port: int, *parts: Sequence[Batch]) -> Iterator[Callable[[], None]]:
-    """Send parts of a load from a separate process.
+    """Send parts of a load to a port from a separate process, by `publish` or `post`; yields a function.
 
-    Args:
-        send: `publish` or `post`.
-        port: the port to send to.
-        parts: the batches of each part.
-
-    Yields:
-        A function that starts the next part. When it is yielded, the first part is encoded and the connections are
-        open; when the context ends, all started parts have been sent and confirmed.
-
-    Raises:
-        Unavailable: the process has failed.
-
+    It starts the next part. When it is yielded, the first part is encoded and the connections are open; when the
+    context ends, all started parts have been sent and confirmed. Raises `Unavailable` if the process has failed.
     """
-    context = get_context("spawn")
-    ready, turn = context.Event(), context.Semaphore(0)
-    process = context.Process(target=send, args=(port, parts, ready, turn), daemon=True)
-    process.start()
-    try:
+    ready, turn = SPAWN.Event(), SPAWN.Semaphore(0)
+    with spawned(send, port, parts, ready, turn) as process:
         while not ready.wait(0.1):
             if process.exitcode is not None:
                 raise Unavailable("the load generator failed to start")
@@ -105,6 +94,15 @@ def generator(send: Send, port: int, *parts: Sequence[Batch]) -> Iterator[Callab
         process.join(GIVE_UP_S)
         if process.exitcode != 0:
             raise Unavailable("the load generator failed")
+
+
+@contextmanager
+def spawned(target: Callable[..., None], *arguments: object) -> Iterator[SpawnProcess]:
+    """Run a function in a process of its own, which is killed at the end."""
+    process = SPAWN.Process(target=target, args=arguments, daemon=True)
+    process.start()
+    try:
+        yield process
     finally:
         process.kill()
         process.join()

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from multiprocessing import get_context
 from multiprocessing.synchronize import Event
 from statistics import median
 from typing import Any
@@ -17,7 +16,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from benchmarks.load import GIVE_UP_S, Batch, Send, generator, publish
+from benchmarks.load import GIVE_UP_S, SPAWN, Batch, Send, generator, publish, spawned
 from benchmarks.rounds import Options, in_turn
 from benchmarks.service import Service
 from benchmarks.table import Row
@@ -87,17 +86,11 @@ def _drained(
 @contextmanager
 def _bare_subscriber(port: int, expected: int) -> Iterator[tuple[psutil.Process, Event]]:
     """Run the subscriber; yields its process, and an event that it sets after every `expected` messages."""
-    context = get_context("spawn")
-    ready, done = context.Event(), context.Event()
-    process = context.Process(target=_subscribe, args=(port, expected, ready, done), daemon=True)
-    process.start()
-    try:
+    ready, done = SPAWN.Event(), SPAWN.Event()
+    with spawned(_subscribe, port, expected, ready, done) as process:
         if not ready.wait(GIVE_UP_S):
             raise Unavailable("the bare subscriber did not subscribe")
         yield psutil.Process(process.pid), done
-    finally:
-        process.kill()
-        process.join()
 
 
 def _subscribe(port: int, expected: int, ready: Event, done: Event) -> None:

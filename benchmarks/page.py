@@ -1,6 +1,5 @@
 """The page in a browser, with a year of a large fleet: the time to first paint, and until all figures are shown."""
 
-import shutil
 from collections.abc import Callable
 from statistics import median
 
@@ -11,10 +10,10 @@ from benchmarks.load import START_S
 from benchmarks.rounds import Options, in_turn
 from benchmarks.service import Service
 from benchmarks.table import Row
+from power_cli.programs import find
 from power_cli.up import HOST
 from shared.domain.errors import Unavailable
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync")
 WANTED_MS = 1000
 FIRST_PAINT_MS = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
@@ -23,7 +22,7 @@ NOW_MS = "performance.now()"
 
 def measure(options: Options) -> list[Row]:
     """Measure milliseconds until the first paint, with an empty browser cache."""
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    program = find("chromium", "chromium-browser", "google-chrome")
     if program is None:
         raise Unavailable("no Chromium is installed")
     ships, days = options.size(1000, 100), options.size(365, 30)

@@ -29,15 +29,9 @@ class Options:
 
 
 def in_turn(rounds: int, *measure: Callable[[], float]) -> list[list[float]]:
-    """Repeat several measurements in turn, so that disturbances of the machine affect all of them.
+    """Return the results of measurements taken in turn, so that disturbances of the machine affect all of them.
 
-    Args:
-        rounds: the number of rounds, after a warm-up round that does not count.
-        measure: the measurements; each returns its result.
-
-    Returns:
-        The results of each measurement, in the order of `measure`.
-
+    A warm-up round comes before the others and does not count.
     """
     taken = [[each() for each in measure] for _ in tqdm(range(rounds + 1), unit="round", leave=False)]
     return [list(figures) for figures in zip(*taken[1:], strict=True)]

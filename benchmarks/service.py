@@ -12,7 +12,7 @@ from typing import Self
 import psutil
 
 from benchmarks.databases import Place
-from benchmarks.load import Batch
+from benchmarks.load import Batch, Send, generator
 from power_cli.supervisor import stop
 from power_cli.up import HOST, ROOT
 from shared.domain.errors import Unavailable
@@ -75,12 +75,7 @@ class Service:
         return self._child("normalizer_worker")
 
     def gateway(self) -> psutil.Process:
-        """Return the process of the two APIs.
-
-        Raises:
-            Unavailable: it is not running.
-
-        """
+        """Return the process of the two APIs; it is `Unavailable` if it is not running."""
         return self._child("power_cli.http")
 
     def _child(self, name: str) -> psutil.Process:
@@ -90,12 +85,7 @@ class Service:
         raise Unavailable(f"{name} is not running")
 
     def get(self, path: str) -> bytes:
-        """Return the answer to a GET, over a persistent connection.
-
-        Raises:
-            Unavailable: the status is not 2xx.
-
-        """
+        """Return the answer to a GET, over a persistent connection; raises `Unavailable` if its status is not 2xx."""
         return self._request("GET", path, None)
 
     def post(self, body: bytes) -> bytes:
@@ -111,11 +101,9 @@ class Service:
         return answer
 
     def await_stored(self, batches: Sequence[Batch]) -> None:
-        """Wait until another process sees that batches are stored; they must follow all stored readings of their ships.
+        """Wait until another process sees that batches are stored, or raise `Unavailable`.
 
-        Raises:
-            Unavailable: they are not stored in time.
-
+        They must follow all stored readings of their ships.
         """
         deadline = time.monotonic() + STORED_LIMIT_S
         while batches := self._poller.missing(batches):
@@ -124,6 +112,18 @@ class Service:
                     f"after {STORED_LIMIT_S} s still not stored: {batches[0]}; the log ends {self._said()[-300:]}"
                 )
             time.sleep(self._poller.pause_s)
+
+    def stored_per_s(self, send: Send, port: int, batches: Sequence[Batch]) -> float:
+        """Send batches, and return readings per second from the first byte sent until the last batch is visible.
+
+        Each batch is stored atomically.
+        """
+        with generator(send, port, batches) as start:
+            began_s = time.perf_counter()
+            start()
+            self.await_stored(batches[::-1])
+            took_s = time.perf_counter() - began_s
+        return sum(batch.readings for batch in batches) / took_s
 
 
 def free_port() -> int:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from benchmarks.databases import BareClient
-from benchmarks.load import A_DAY, HTTP_CONNECTIONS, Batch, Send, generator, post, publish
+from benchmarks.load import A_DAY, HTTP_CONNECTIONS, Batch, Send, post, publish
 from benchmarks.rounds import Options, in_turn
 from benchmarks.service import Service
 from benchmarks.table import Row
@@ -20,7 +20,7 @@ def measure(options: Options) -> list[Row]:
     with Service(options.new_place()) as service:
 
         def sent(send: Send, port: int) -> float:
-            return _sent(service, send, port, _a_day(ships, next(days)))
+            return service.stored_per_s(send, port, _a_day(ships, next(days)))
 
         samples = in_turn(
             options.size(5, 2),
@@ -55,16 +55,6 @@ def measure(options: Options) -> list[Row]:
 
 def _a_day(ships: int, day: int) -> list[Batch]:
     return [Batch(ship, day * A_DAY) for ship in range(ships)]
-
-
-def _sent(service: Service, send: Send, port: int, batches: Sequence[Batch]) -> float:
-    """Return the rate from the first byte sent until the last batch is visible; each batch is stored atomically."""
-    with generator(send, port, batches) as start:
-        began_s = time.perf_counter()
-        start()
-        service.await_stored(batches[::-1])
-        took_s = time.perf_counter() - began_s
-    return sum(batch.readings for batch in batches) / took_s
 
 
 def _written(bare: BareClient, batches: Sequence[Batch]) -> float:

@@ -65,7 +65,8 @@ def _run(arguments: list[str]) -> int:
         child = commands.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.")
         if arguments[:1] == [name]:
             module = importlib.import_module(MODULES.get(name, f"power_cli.{name}"))
-            module.add_arguments(child)
+            if hasattr(module, "add_arguments"):
+                module.add_arguments(child)
             child.set_defaults(run=module.run)
     parsed = parser.parse_args(arguments)
     log_to_stderr("INFO")

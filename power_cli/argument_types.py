@@ -1,8 +1,9 @@
-"""Argument types that several commands share: each converts a text, or says what it should be."""
+"""Options and argument types that several commands share; a type converts a text, or says what it should be."""
 
 from argparse import ArgumentParser, ArgumentTypeError
+from pathlib import Path
 
-from power_cli.up import HOST
+from power_cli.up import HOST, ROOT
 from shared.domain.readings import MAX_SHIP
 from shared.domain.timestamps import moment_us
 
@@ -12,6 +13,16 @@ DEFAULT_URL = f"http://{HOST}:5000"
 def add_url(parser: ArgumentParser) -> None:
     """Add the option `--url`, the address of the service."""
     parser.add_argument("--url", type=_url, default=DEFAULT_URL, help=f"address of the service (default {DEFAULT_URL})")
+
+
+def add_data(parser: ArgumentParser, what: str, default: Path | str = ROOT / "data") -> None:
+    """Add the option `--data`, a folder."""
+    parser.add_argument("--data", type=Path, default=default, metavar="DIR", help=what)
+
+
+def add_store(parser: ArgumentParser, what: str) -> None:
+    """Add the option `--store`."""
+    parser.add_argument("--store", choices=("embedded", "influxdb"), default="embedded", help=what)
 
 
 def whole_number(text: str) -> int:

@@ -1,7 +1,5 @@
 """`./power backtest`: scores each model's forecasts of past windows against the stored energy."""
 
-import json
-import os
 import sys
 from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
@@ -27,7 +25,6 @@ from shared.domain.errors import InvalidInput
 from shared.domain.readings import F64, I64
 from shared.domain.slots import SLOT_S, Slots
 from shared.domain.timestamps import US_PER_S, iso
-from shared.runtime.settings import SenderSettings
 
 HORIZONS = {"1 hour": 4, "1 day": DAY, "7 days": 7 * DAY}
 STEP = DAY + 4
@@ -93,7 +90,8 @@ def run(arguments: Namespace) -> int:
                     scores[name, model.name] = found
     if not scores:
         raise InvalidInput("no window is complete and has a day of complete history before it")
-    sys.stdout.write(f"Ship {arguments.ship}, windows from {_text(start_s)} to {_text(end_s)}\n\n{as_text(scores)}\n")
+    start, end = (iso(at_s * US_PER_S) for at_s in (start_s, end_s))
+    sys.stdout.write(f"Ship {arguments.ship}, windows from {start} to {end}\n\n{as_text(scores)}\n")
     return 0
 
 
@@ -163,28 +161,23 @@ def as_text(scores: dict[tuple[str, str], Score]) -> str:
 
 def _slots(url: str, ship: int) -> Slots:
     """Fetch all slots of a ship."""
-    token = SenderSettings.load(os.environ).api_token
-    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-    path = f"/data?spaceship_id={ship}&detail=true"
+    address, headers = f"{url}/data?spaceship_id={ship}&detail=true", sending.authorization()
     try:
-        with urllib3.PoolManager(retries=False) as http:
-            response = http.request("GET", url + path, headers=headers, timeout=sending.TIMEOUT, redirect=False)
+        response = urllib3.request(
+            "GET", address, headers=headers, timeout=sending.TIMEOUT, retries=False, redirect=False
+        )
     except HTTPError:
         raise sending.no_service(url) from None
     if response.status == sending.UNAUTHORIZED:
         raise sending.no_token(url)
     try:
-        rows = json.loads(response.data)["data"]  # an error has no "data"
+        rows = response.json()["data"]  # an error has no "data"
         starts = np.array([row["datetime"][:-1] for row in rows], "datetime64[s]").astype(np.int64)
         kwh, covered_s = (np.array([row[name] for row in rows], np.float64) for name in ("value", "covered_seconds"))
         provisional = np.array([row["provisional"] for row in rows], np.bool_)
     except (ValueError, LookupError, TypeError):
-        raise InvalidInput(f"{url} answered {response.status} to GET /data; is it the power service?") from None
+        raise sending.no_power_service(url, response.status, "GET /data") from None
     return Slots(np.full(len(rows), ship, np.int64), starts, kwh, covered_s, provisional)
-
-
-def _text(at_s: int) -> str:
-    return iso(at_s * US_PER_S)
 
 
 def _slot_start_s(text: str) -> int:

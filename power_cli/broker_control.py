@@ -41,9 +41,8 @@ def carry_out(settings: BrokerAdminSettings, commands: Sequence[Command]) -> lis
     try:
         answers = outcome.get(timeout=ANSWER_S)
     except Empty:
-        raise Unavailable(
-            f"{where} does not answer; ./power ship needs a broker with the dynamic-security plugin"
-        ) from None
+        why = "./power ship needs a broker with the dynamic-security plugin"
+        raise Unavailable(f"{where} does not answer; {why}") from None
     finally:
         client.disconnect()
         client.loop_stop()
@@ -72,9 +71,8 @@ def _commander(commands: Sequence[Command], outcome: SimpleQueue[list[Answer] | 
         is_refused(code)
 
     def answered(_c: Client, _u: Any, message: MQTTMessage) -> None:
-        responses = json.loads(message.payload).get(
-            "responses", []
-        )  # Mosquitto 2.1 without the plugin sends another answer
+        # Mosquitto 2.1 without the plugin sends another answer.
+        responses = json.loads(message.payload).get("responses", [])
         if [each.get("correlationData") for each in responses] == [each["correlationData"] for each in commands]:
             outcome.put(responses)
 

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared.contract.topics import ALL_READINGS, ALL_RECEIPTS, CANARY, DROPPED, readings_topic, receipts_topic
@@ -82,12 +82,7 @@ FILES: tuple[str, ...] = (*map(password_name, USERS), STATE_FILE, OPTIONS_FILE)
 
 
 def initial_state(passwords: Mapping[str, str]) -> str:
-    """Return the plugin's initial state: the users that are not ships, and no rights for anyone else.
-
-    Args:
-        passwords: of each of `USERS`.
-
-    """
+    """Return the plugin's initial state: `USERS` with their passwords, and no rights for anyone else."""
     state = {
         "clients": [{"username": user, **_hashed(passwords[user]), "roles": [{"rolename": user}]} for user in USERS],
         "roles": _ROLES,
@@ -112,13 +107,7 @@ def _hashed(password: str) -> dict[str, str | int]:
 
 
 def missing_passwords(files: Mapping[str, str]) -> dict[str, str]:
-    """Generate a password for each of `USERS` that has none.
-
-    Args:
-        files: the contents of the existing `FILES`, by name.
-
-    Returns:
-        contents of new files, by name.
+    """Generate a password for each of `USERS` that has none; takes and returns the contents of files by name.
 
     Raises:
         InvalidSettings: a password is empty; or it is missing, but its hash is in the existing state.
@@ -137,18 +126,10 @@ def missing_passwords(files: Mapping[str, str]) -> dict[str, str]:
 
 
 def files_from_passwords(files: Mapping[str, str]) -> dict[str, str]:
-    """Generate the initial state and the options of the broker's health check, where they are missing.
+    """Generate the state and the options of the broker's health check where they are missing; see `missing_passwords`.
 
-    Args:
-        files: the contents of the existing `FILES`, by name; all passwords exist.
-
-    Returns:
-        contents of new files, by name.
-
+    All passwords must exist.
     """
     passwords = {user: files[password_name(user)].strip() for user in USERS}
-    made: dict[str, Callable[[], str]] = {
-        STATE_FILE: lambda: initial_state(passwords),
-        OPTIONS_FILE: lambda: f"-u {MONITOR}\n-P {passwords[MONITOR]}\n",
-    }
-    return {name: content() for name, content in made.items() if name not in files}
+    made = {STATE_FILE: initial_state(passwords), OPTIONS_FILE: f"-u {MONITOR}\n-P {passwords[MONITOR]}\n"}
+    return {name: content for name, content in made.items() if name not in files}

@@ -4,6 +4,7 @@ import importlib
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 
+from power_cli.argument_types import add_data, add_store
 from power_cli.up import ROOT
 from shared.domain.errors import InvalidSettings
 
@@ -15,21 +16,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument("--minutes", type=_minutes, default=1.0, metavar="M", help="duration in minutes (default 1)")
     parser.add_argument("--seed", type=int, metavar="S", help="random seed (default: a new one each time)")
-    parser.add_argument(
-        "--store",
-        choices=("embedded", "influxdb"),
-        default="embedded",
-        help="the store to test (default embedded); influxdb starts an InfluxDB 1.x, and kills it like the others",
+    add_store(
+        parser, "the store to test (default embedded); influxdb starts an InfluxDB 1.x, and kills it like the others"
     )
     parser.add_argument("--report", type=Path, metavar="FILE", help="also write the report to this file, as JSON")
     parser.add_argument("--plant", choices=FAULTS, help="plant a fault in a process; the run should find it")
-    parser.add_argument(
-        "--data",
-        type=Path,
-        default=ROOT / "data",
-        metavar="DIR",
-        help="folder for the run's data, which is kept if a difference is found",
-    )
+    add_data(parser, "folder for the run's data, which is kept if a difference is found")
 
 
 def _minutes(text: str) -> float:
@@ -46,7 +38,5 @@ def run(arguments: Namespace) -> int:
     """Run it; the status is 1 if there is any difference."""
     if not (ROOT / "tests").is_dir():
         raise InvalidSettings(f"./power chaos needs the folder tests, which is not in {ROOT}")
-    status: int = importlib.import_module(HARNESS).command(
-        arguments
-    )  # by name, so that power_cli does not depend on the tests
-    return status
+    harness = importlib.import_module(HARNESS)  # by name, so that power_cli does not depend on the tests
+    return int(harness.command(arguments))

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from pathlib import Path
 
 from power_cli.up import ROOT
@@ -17,11 +17,7 @@ CHECKS = (
 )
 
 
-def add_arguments(parser: ArgumentParser) -> None:
-    """Add no options."""
-
-
-def run(arguments: Namespace) -> int:  # noqa: ARG001  # the interface of all commands
+def run(_arguments: Namespace) -> int:
     """Run every check; the status is not 0 if one of them fails."""
     tools = Path(sys.executable).parent
     statuses = []

@@ -6,13 +6,12 @@ import os
 import sys
 from argparse import ArgumentParser, Namespace
 from contextlib import closing
-from pathlib import Path
 
 from normalizer_worker.ledger.dead_letter import DeadLetter
 from normalizer_worker.ledger.dead_letters import FILE_NAME, DeadLetters
 from normalizer_worker.routes import SHOWN_DIGITS
+from power_cli.argument_types import add_data
 from power_cli.publishing import Publisher
-from power_cli.up import ROOT
 from shared.domain.errors import InvalidInput, InvalidSettings
 from shared.domain.timestamps import iso
 from shared.runtime.mqtt_client import Login
@@ -21,11 +20,12 @@ from shared.runtime.settings import BrokerSettings
 SHOWN_BYTES = 60
 SHOWN_FAULTS = 3
 ALL_DIGITS = 64
+FOLDER_HELP = "data folder of the service"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("--data", type=Path, default=ROOT / "data", metavar="DIR", help="data folder of the service")
+    add_data(parser, FOLDER_HELP)
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object a line, with every error and the payload"
     )
@@ -46,9 +46,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     which.add_argument("ids", nargs="*", default=[], metavar="ID", help="its ID in the list, or the beginning of it")
     which.add_argument("--all", action="store_true", help="all of them, in the order of their last arrival")
     for each in (show, replay):
-        each.add_argument(
-            "--data", type=Path, default=argparse.SUPPRESS, metavar="DIR", help="data folder of the service"
-        )
+        add_data(each, FOLDER_HELP, default=argparse.SUPPRESS)
 
 
 def run(arguments: Namespace) -> int:
@@ -102,14 +100,12 @@ def _replay(letters: DeadLetters, arguments: Namespace) -> None:
         found = [_id(_whole(_find(letters, name)), ALL_DIGITS) for name in arguments.ids]
         left_out = 0
     settings = BrokerSettings.load(os.environ)
-    taken = 0
     with closing(Publisher(settings.mqtt_host, settings.mqtt_port, Login.of(settings))) as publisher:
         for name in found:
             letter = _find(letters, name)
             publisher.publish(letter.topic, letter.payload)
             letters.remove(letter)
-            taken += 1
-    sys.stdout.write(f"{_letters(taken)} replayed; those that still cannot be stored will be listed again\n")
+    sys.stdout.write(f"{_letters(len(found))} replayed; those that still cannot be stored will be listed again\n")
     if left_out:
         sys.stdout.write(f"{_letters(left_out)} not replayed: only the beginning of the payload is kept\n")
 

@@ -4,7 +4,7 @@ import json
 import re
 import subprocess
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from pathlib import Path
 
 from power_cli.up import ROOT
@@ -20,10 +20,6 @@ To use it with every `docker compose` command, add this line to .env:
 
   COMPOSE_FILE=docker-compose.yml:{FILE}
 """
-
-
-def add_arguments(_parser: ArgumentParser) -> None:
-    """Add no options."""
 
 
 def run(_arguments: Namespace) -> int:

@@ -6,6 +6,7 @@ import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -136,8 +137,7 @@ def _listed(header: Sequence[str]) -> str:
 def _reading(cells: Sequence[str], columns: tuple[int, int], table: Table) -> tuple[int, float]:
     """Convert the two cells of a row; a ValueError says which one is wrong, and why."""
     if len(cells) <= max(columns):
-        message = f"cells are missing: there are {len(cells)}, at least {max(columns) + 1} are needed"
-        raise ValueError(message)
+        raise ValueError(f"cells are missing: there are {len(cells)}, at least {max(columns) + 1} are needed")
     moment, value = (cells[at].strip() for at in columns)
     return _moment_us(moment, table.period), _value(value, allow_negative=table.allow_negative)
 
@@ -146,39 +146,33 @@ def _moment_us(text: str, period: Period) -> int:
     try:
         us = moment_us(text)
     except ValueError as error:
-        message = f"datetime {error}: {_shown(text)}" if text else "datetime is missing"
-        raise ValueError(message) from None
+        raise ValueError(f"datetime {error}: {_shown(text)}" if text else "datetime is missing") from None
     fault = period.fault(us)
     if fault is not None:
-        message = f"datetime {fault}: {_shown(text)}"
-        raise ValueError(message)
+        raise ValueError(f"datetime {fault}: {_shown(text)}")
     return us
 
 
 def _value(text: str, *, allow_negative: bool) -> float:
     number = _number(text)
-    if not text:
-        message = "value is missing"
-    elif number is None:
-        message = f"value is not a number: {_shown(text)}"
+    if number is None:
+        fault = "is not a number"
     elif not math.isfinite(number):
-        message = f"value is not a finite number: {_shown(text)}"
+        fault = "is not a finite number"
     elif abs(number) > MAX_VALUE:
-        message = f"value is beyond {MAX_VALUE:g}: {_shown(text)}"
+        fault = f"is beyond {MAX_VALUE:g}"
     elif number < 0 and not allow_negative:
-        message = f"value is negative, which only --allow-negative takes: {_shown(text)}"
+        fault = "is negative, which only --allow-negative takes"
     else:
         return number
-    raise ValueError(message)
+    raise ValueError(f"value {fault}: {_shown(text)}" if text else "value is missing")
 
 
 def _number(text: str) -> float | None:
-    if "_" in text or not text.isascii():  # float() accepts 1_000, and digits of every script
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        return None
+    if "_" not in text and text.isascii():  # float() accepts 1_000, and digits of every script
+        with suppress(ValueError):
+            return float(text)
+    return None
 
 
 def _shown(text: str) -> str:

@@ -1,21 +1,18 @@
 """Runs a local InfluxDB 1.x, such as Debian's package `influxdb`, for a benchmark or a test."""
 
-import os
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from urllib.error import URLError
 from urllib.request import urlopen
 
+from power_cli.programs import find
 from power_cli.supervisor import stop
 from shared.domain.errors import Unavailable
 
 START_LIMIT_S = 30
 STOP_LIMIT_S = 30
-_BEYOND_PATH = ("/usr/sbin", "/usr/local/sbin")
 _CONFIGURATION = """
 reporting-disabled = true
 bind-address = "{host}:0"  # for backups, on any free port
@@ -43,7 +40,7 @@ def running(folder: Path, host: str, port: int) -> Iterator[str]:
         Unavailable: InfluxDB is not installed, or does not start.
 
     """
-    program = shutil.which("influxd", path=os.pathsep.join([os.environ.get("PATH", os.defpath), *_BEYOND_PATH]))
+    program = find("influxd")
     if program is None:
         raise Unavailable(
             "InfluxDB is missing: set INFLUXDB_URL to a running one, or install 1.x (on Debian the package `influxdb`)"
@@ -70,8 +67,6 @@ def running(folder: Path, host: str, port: int) -> Iterator[str]:
 
 
 def _answers(url: str) -> bool:
-    try:
-        with urlopen(f"{url}/ping", timeout=1):
-            return True
-    except (URLError, OSError):
-        return False
+    with suppress(OSError), urlopen(f"{url}/ping", timeout=1):
+        return True
+    return False

@@ -3,7 +3,7 @@
 import os
 import secrets
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from pathlib import Path
 
 from power_cli.broker_users import FILES, files_from_passwords, missing_passwords
@@ -104,10 +104,6 @@ docs/deploy.md goes on from there.
 """
 
 
-def add_arguments(_parser: ArgumentParser) -> None:
-    """Add no options."""
-
-
 def run(_arguments: Namespace) -> int:
     """Create what is missing, and print what to do next."""
     made = make(ROOT)
@@ -120,12 +116,7 @@ def run(_arguments: Namespace) -> int:
 
 
 def make(root: Path) -> list[Path]:
-    """Create `.env` and the secrets below a folder where they are missing; return the new files.
-
-    Raises:
-        InvalidSettings: they cannot be written.
-
-    """
+    """Create `.env` and the secrets below a folder where they are missing; return the new files."""
     folder, tokens = root / "secrets", root / "secrets" / "api" / "tokens.jsonl"
     try:
         folder.mkdir(exist_ok=True)

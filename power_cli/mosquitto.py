@@ -7,13 +7,14 @@ import sys
 from pathlib import Path
 from string import Template
 
+from power_cli.programs import find
 from shared.domain.errors import InvalidSettings
 from shared.runtime.private_files import make_private, private_folder, tighten_file
 
 TEMPLATE = Path(__file__).parents[1] / "mosquitto" / "local.conf"
 MAX_BYTES = 400 * 2**20
 """The broker's memory limit; more than all messages that may be queued (see the limits in the template)."""
-_BEYOND_PATH = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
+_NAMES = ("mosquitto", "/opt/homebrew/sbin/mosquitto")
 _INSTALLERS = {
     "apt-get": (
         ["apt-get", "update", "-q"],
@@ -32,17 +33,13 @@ def find_or_install() -> str:
         InvalidSettings: it is missing and cannot be installed; the message says what to run.
 
     """
-    found = _find()
+    found = find(*_NAMES)
     if found is None:
         _install()
-        found = _find()
+        found = find(*_NAMES)
     if found is None:
         raise InvalidSettings("Mosquitto was installed, but there is no program `mosquitto` on the PATH")
     return found
-
-
-def _find() -> str | None:
-    return shutil.which("mosquitto", path=os.pathsep.join([os.environ.get("PATH", os.defpath), *_BEYOND_PATH]))
 
 
 def _install() -> None:

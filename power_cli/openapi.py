@@ -3,7 +3,7 @@
 import json
 import sys
 import tomllib
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 
 import ingest_api.http.schemas
 import normalizer_worker.routes
@@ -13,10 +13,6 @@ from shared.http import health, metrics
 from shared.http.openapi import Operation, document
 
 DESCRIPTION = "Power and energy readings in, exact 15-minute energy out."
-
-
-def add_arguments(_parser: ArgumentParser) -> None:
-    """Add no options."""
 
 
 def operations() -> list[Operation]:

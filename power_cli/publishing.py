@@ -1,7 +1,6 @@
 """Publishes messages one at a time over MQTT 5, and checks the reason code of each PUBACK."""
 
 import time
-from typing import Any
 
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
@@ -18,19 +17,10 @@ class Publisher:
     """A connection to the broker, for one thread."""
 
     def __init__(self, host: str, port: int, login: Login) -> None:
-        """Connect.
-
-        Raises:
-            Unavailable: the broker does not answer, or refuses the connection.
-
-        """
+        """Connect; the broker is `Unavailable` if it does not answer, or refuses the connection."""
         self._codes: list[ReasonCode] = []
         self._client = client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
-
-        def answered(_c: Client, _u: Any, _subject: Any, code: ReasonCode, _p: Any) -> None:
-            self._codes.append(code)
-
-        client.on_connect = client.on_publish = answered
+        client.on_connect = client.on_publish = lambda _c, _u, _subject, code, _p: self._codes.append(code)
         login.apply_to(client)
         try:
             client.connect(host, port)
@@ -42,12 +32,7 @@ class Publisher:
             raise Unavailable(f"the broker at {host}:{port} refuses the connection: {code}; {CHECK}")
 
     def publish(self, topic: str, payload: bytes) -> None:
-        """Publish with QoS 1, and wait for the PUBACK.
-
-        Raises:
-            Unavailable: there is no PUBACK in time, or it reports an error.
-
-        """
+        """Publish with QoS 1, and wait for the PUBACK; raises `Unavailable` if there is none, or if it is an error."""
         self._client.publish(topic, payload, qos=1)
         code = self._answer()
         if code.value == NO_SUBSCRIBER:

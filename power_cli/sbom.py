@@ -20,8 +20,7 @@ def run(arguments: Namespace) -> int:
         sys.stdout.write(text())
         return 0
     try:
-        with arguments.output.open("w", encoding="utf-8") as file:
-            file.write(text())
+        arguments.output.write_text(text(), "utf-8")
     except OSError as error:
         raise InvalidSettings(f"cannot write {arguments.output}: {error.strerror}") from None
     return 0

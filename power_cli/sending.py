@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 from uuid import UUID, uuid4
@@ -84,6 +85,17 @@ def no_token(url: str) -> InvalidInput:
     return InvalidInput(f"{url} requires a valid access token: set POWER_API_TOKEN")
 
 
+def no_power_service(url: str, status: int, request: str) -> InvalidInput:
+    """Return the error for an answer that the service does not give."""
+    return InvalidInput(f"{url} answered {status} to {request}; is it the power service?")
+
+
+def authorization() -> dict[str, str]:
+    """Return the header with the user's access token, if there is one; `InvalidSettings` if it is not a token."""
+    token = SenderSettings.load(os.environ).api_token
+    return {} if token is None else {"Authorization": f"Bearer {token}"}
+
+
 def deliver(url: str, parcels: Iterable[Sent], connections: int = CONNECTIONS) -> Iterator[Sent]:
     """Send batches, and yield each one once the service has accepted it.
 
@@ -96,7 +108,7 @@ def deliver(url: str, parcels: Iterable[Sent], connections: int = CONNECTIONS) -
         InvalidSettings: `POWER_API_TOKEN` is not a token.
 
     """
-    client = _Client(url, connections, SenderSettings.load(os.environ).api_token)
+    client = _Client(url, connections)
     lanes = [ThreadPoolExecutor(max_workers=1) for _ in range(connections)]
     in_flight: deque[Future[Sent]] = deque()
     try:
@@ -107,30 +119,22 @@ def deliver(url: str, parcels: Iterable[Sent], connections: int = CONNECTIONS) -
         while in_flight:
             yield in_flight.popleft().result()
     finally:
-        client.stop()
+        client.stopped.set()
         for lane in lanes:
             lane.shutdown(cancel_futures=True)
-        client.close()
+        client.http.clear()
 
 
 class _Client:
     """Posts batches from any thread; stops at the first failure."""
 
-    def __init__(self, url: str, connections: int, token: str | None) -> None:
+    def __init__(self, url: str, connections: int) -> None:
         self._url = url
-        self._headers = {"Content-Type": "application/json"}
-        if token is not None:
-            self._headers["Authorization"] = f"Bearer {token}"
-        self._http = urllib3.PoolManager(num_pools=1, maxsize=connections, retries=False)
-        self._stopped = threading.Event()
+        self._headers = {"Content-Type": "application/json", **authorization()}
+        self.http = urllib3.PoolManager(num_pools=1, maxsize=connections, retries=False)
+        self.stopped = threading.Event()
         self._failures: list[PowerError] = []
         self._answered = False
-
-    def stop(self) -> None:
-        self._stopped.set()
-
-    def close(self) -> None:
-        self._http.clear()
 
     def post(self, parcel: Sent) -> Sent:
         """Post a batch, with retries for up to `RETRY_S`."""
@@ -140,16 +144,14 @@ class _Client:
             self._post_with_retries(parcel.name, parcel.body())
         except PowerError as error:
             self._failures.append(error)
-            self.stop()
+            self.stopped.set()
             raise self._failures[0] from None
         return parcel
 
     def _post_with_retries(self, name: str, body: bytes) -> None:
         deadline: float | None = None
-        while True:
-            trouble, pause_s = self._try(name, body)
-            if trouble is None:
-                return
+        while (retry := self._try(name, body)) is not None:
+            trouble, pause_s = retry
             if deadline is None:
                 deadline = time.monotonic() + RETRY_S
                 log.warning("%s: %s; retrying for %.0f s", self._url, trouble, RETRY_S)
@@ -158,13 +160,13 @@ class _Client:
                     f"{self._url} did not accept a batch for {RETRY_S:.0f} s ({trouble}); run this again later:"
                     " readings that are sent twice count once"
                 )
-            if self._stopped.wait(pause_s):
+            if self.stopped.wait(pause_s):
                 raise Unavailable("interrupted before everything was sent")
 
-    def _try(self, name: str, body: bytes) -> tuple[str | None, float]:
-        """Post a batch once; return the temporary error, or None, and how long to wait before the next try."""
+    def _try(self, name: str, body: bytes) -> tuple[str, float] | None:
+        """Post a batch once; return a temporary error, and how long to wait before the next try."""
         try:
-            response = self._http.request(
+            response = self.http.request(
                 "POST", f"{self._url}/data", body=body, headers=self._headers, timeout=TIMEOUT, redirect=False
             )
         except HTTPError as error:
@@ -176,14 +178,13 @@ class _Client:
             return f"status {response.status}", _retry_after_s(response)
         if response.status not in (200, 201, 202):
             raise _refusal(self._url, name, response)
-        return None, 0
+        return None
 
 
 def _retry_after_s(response: urllib3.BaseHTTPResponse) -> float:
-    try:
+    asked_s = None
+    with suppress(HTTPError):
         asked_s = urllib3.Retry().get_retry_after(response)
-    except HTTPError:
-        asked_s = None
     return PAUSE_S if asked_s is None else min(asked_s, RETRY_S / 2)
 
 
@@ -196,7 +197,7 @@ def _refusal(url: str, name: str, response: urllib3.BaseHTTPResponse) -> Invalid
         detail = answer["detail"]
         problems = tuple(Problem(each["at"], each["problem"]) for each in answer.get("errors", []))
     except (ValueError, LookupError, TypeError, AttributeError):
-        return InvalidInput(f"{url} answered {response.status} to POST /data; is it the power service?")
+        return no_power_service(url, response.status, "POST /data")
     places = [f"{each.at} {each.problem}" for each in problems[:SHOWN_PROBLEMS]]
     if len(problems) > SHOWN_PROBLEMS:
         places.append(f"and {len(problems) - SHOWN_PROBLEMS} more")

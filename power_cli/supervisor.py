@@ -194,11 +194,8 @@ def supervise(processes: Sequence[Process], when_ready: Callable[[], None]) -> N
 def _ended(process: Process, status: int) -> None:
     if not process.ready:
         raise StartError(f"{process.name} did not start (status {status})")
-    log.error("%s died (%s); starting it again in %.1f s", process.name, _why(status), process.restart_later())
-
-
-def _why(status: int) -> str:
-    return signal.Signals(-status).name if status < 0 else f"status {status}"
+    why = signal.Signals(-status).name if status < 0 else f"status {status}"
+    log.error("%s died (%s); starting it again in %.1f s", process.name, why, process.restart_later())
 
 
 def _end_with_parent() -> None:

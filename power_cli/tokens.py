@@ -38,7 +38,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         each.add_argument(
             "--file",
             type=Path,
-            default=_default_file(),
+            default=Path(os.environ.get(SETTING) or ROOT / "data" / FILE_NAME),
             help=f"file of the tokens (default ${SETTING}, or data/{FILE_NAME})",
         )
 
@@ -128,10 +128,6 @@ def _write(path: Path, tokens: Sequence[Token]) -> None:
 
 def _free_name(role: Role, taken: set[str]) -> str:
     return next(name for number in range(1, len(taken) + 2) if (name := f"{role}-{number}") not in taken)
-
-
-def _default_file() -> Path:
-    return Path(os.environ.get(SETTING) or ROOT / "data" / FILE_NAME)
 
 
 def _ships(text: str) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ import socket
 import sys
 import time
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -45,10 +46,9 @@ def run(arguments: Namespace) -> int:
     began_s = time.monotonic()
     folder: Path = arguments.data.absolute()
     with _locked(folder):
-        for port, option in ((arguments.port, "--port"), (arguments.mqtt_port, "--mqtt-port")):
-            _check_free(port, option)
-        if arguments.worker_port:
-            _check_free(arguments.worker_port, "--worker-port")
+        for option in ("port", "mqtt_port", "worker_port"):
+            if port := getattr(arguments, option):
+                _check_free(port, f"--{option.replace('_', '-')}")
         broker = mosquitto.find_or_install()
         configuration = mosquitto.configure(folder / "mosquitto", arguments.mqtt_port)
 
@@ -118,8 +118,6 @@ def _check_free(port: int, option: str) -> None:
 
 
 def _answers(port: int) -> bool:
-    try:
-        socket.create_connection((HOST, port), timeout=0.2).close()
-    except OSError:
-        return False
-    return True
+    with suppress(OSError), socket.create_connection((HOST, port), timeout=0.2):
+        return True
+    return False

@@ -11,16 +11,16 @@ from typing import Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 import numpy as np
+import pandas as pd
 
-from query_api.answers.columns import utc_index
 from shared.domain.readings import I64
 from shared.domain.slots import SLOT_S
 
 Coarse = Literal["1h", "1d", "1mo"]
 DAY_S = 86_400
 HOUR_S = 3600
-MARGIN_S = 33 * DAY_S
-"""Longer than any bucket."""
+MARGIN_S: dict[Coarse, int] = {"1h": DAY_S, "1d": 3 * DAY_S, "1mo": 33 * DAY_S}
+"""Longer than any bucket of a resolution."""
 
 
 @cache
@@ -31,7 +31,7 @@ def zone_names() -> frozenset[str]:
 
 def offsets_s(zone: str | ZoneInfo, start_s: I64) -> I64:
     """Return the UTC offsets of a zone at timestamps (seconds since 1970), in seconds, int64[n]."""
-    local = utc_index(start_s).tz_convert(zone).tz_localize(None)
+    local = pd.DatetimeIndex(start_s.astype("datetime64[s]"), tz="UTC").tz_convert(zone).tz_localize(None)
     return local.to_numpy("datetime64[s]").astype(np.int64) - start_s
 
 
@@ -44,8 +44,9 @@ class Buckets:
 
     def edges_s(self, first_s: int, last_s: int) -> I64:
         """Return where buckets begin, from the one with the slot `first_s` to the one after that of `last_s`."""
-        begin_s = max(first_s - MARGIN_S, 0) // SLOT_S * SLOT_S
-        slots_s = np.arange(begin_s, last_s + MARGIN_S, SLOT_S, dtype=np.int64)
+        margin_s = MARGIN_S[self.resolution]
+        begin_s = max(first_s - margin_s, 0) // SLOT_S * SLOT_S
+        slots_s = np.arange(begin_s, last_s + margin_s, SLOT_S, dtype=np.int64)
         keys = _KEYS[self.resolution](slots_s, offsets_s(self.zone, slots_s))
         edges = slots_s[np.append(begin_s == 0, keys[1:] != keys[:-1])]
         low, high = np.searchsorted(edges, [first_s, last_s], side="right")

@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from query_api.answers import parquet
 from query_api.answers.calendar import offsets_s
-from query_api.answers.columns import WITH_UNITS, Heading, starts_s
+from query_api.answers.columns import WITH_UNITS, Heading
 from query_api.answers.rows import numbers
 
 Name = Literal["json", "csv", "parquet"]
@@ -68,9 +69,10 @@ def _texts(column: "pd.Series[Any]") -> list[Any]:
 
 
 def _timestamps(part: pd.DataFrame, tz: str) -> list[str]:
-    start_s = starts_s(part)
+    start_s = part.index.to_numpy()
     if tz == "UTC":
-        return [f"{each}Z" for each in start_s.astype("datetime64[s]").astype(str).tolist()]
+        utc: list[str] = np.datetime_as_string(start_s.astype("datetime64[s]"), timezone="UTC").tolist()
+        return utc
     offset_s = offsets_s(tz, start_s)
     local = (start_s + offset_s).astype("datetime64[s]").astype(str).tolist()
     offsets = offset_s.tolist()

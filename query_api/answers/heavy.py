@@ -7,7 +7,8 @@ turn while it is sent. Light answers need neither, so a thread and most of a cor
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import TypeVar
 
 from flask import Request, Response
@@ -30,15 +31,10 @@ class HeavyAnswers:
 
     def __init__(self, *, places: int = PLACES, at_once: int = AT_ONCE, patience_s: float = PATIENCE_S) -> None:
         """Start with all places free."""
-        self._places, self._turns, self._patience_s = places, _Turns(at_once), patience_s
-        self._lock = threading.Lock()
+        self._places, self._patience_s, self._lock = places, patience_s, threading.Lock()
+        self.turns = Turns(at_once)
         self.taken = 0
         """The number of places that are taken."""
-
-    @property
-    def waiting(self) -> int:
-        """The number of answers that wait for a turn."""
-        return self._turns.waiting
 
     def check(self) -> None:
         """Check that a place is free.
@@ -61,13 +57,10 @@ class HeavyAnswers:
         with self._lock:
             self.check()
             self.taken += 1
-        is_gone = request.environ.get("waitress.client_disconnected", bool)
-        place = Place(self._turns, self._patience_s, is_gone, self._leave)
-        try:
-            yield place
-        finally:
-            if not place.is_kept:
-                self._leave()
+        with ExitStack() as leaving:
+            leaving.callback(self._leave)
+            is_gone = request.environ.get("waitress.client_disconnected", bool)
+            yield Place(self.turns, self._patience_s, is_gone, leaving)
 
     def _leave(self) -> None:
         with self._lock:
@@ -75,45 +68,36 @@ class HeavyAnswers:
 
     @contextmanager
     def turn(self, request: Request) -> Iterator[None]:
-        """Take a place and a turn for an answer that is computed in one piece.
-
-        Raises:
-            Busy: there are too many heavy answers.
-            ClientDisconnected: the client has closed its connection.
-
-        """
+        """Take a place and a turn for an answer computed in one piece; raises what `place` and its `turn` do."""
         with self.place(request) as place, place.turn():
             yield
 
 
+@dataclass(slots=True)
 class Place:
-    """The place of one heavy answer."""
+    """The place of one heavy answer; only the wait for its first turn is limited."""
 
-    def __init__(
-        self, turns: "_Turns", patience_s: float, is_gone: Callable[[], bool], leave: Callable[[], None]
-    ) -> None:
-        """Start without a turn."""
-        self._turns, self._patience_s, self._is_gone, self._leave = turns, patience_s, is_gone, leave
-        self._has_begun = False
-        self.is_kept = False
+    _turns: "Turns"
+    _patience_s: float | None
+    _is_gone: Callable[[], bool]
+    _leaving: ExitStack
 
     def keep(self, response: Response) -> None:
         """Keep the place until a response, which is computed while it is sent, is closed."""
-        response.call_on_close(self._leave)
-        self.is_kept = True
+        response.call_on_close(self._leaving.pop_all().close)
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Wait for a turn, and release it at the end. Only the wait for the first turn is limited.
+        """Wait for a turn, and release it at the end.
 
         Raises:
             Busy: there are too many heavy answers.
             ClientDisconnected: the client has closed its connection.
 
         """
-        if not self._turns.take(None if self._has_begun else self._patience_s):
+        if not self._turns.take(self._patience_s):
             raise Busy("Too many long answers are being computed. Try again in a moment.")
-        self._has_begun = True
+        self._patience_s = None
         try:
             if self._is_gone():
                 raise ClientDisconnected
@@ -132,39 +116,34 @@ class Place:
             yield piece  # type: ignore[misc]  # it is not `end`
 
 
-class _Turns:
+class Turns:
     """A fair semaphore: a turn that is released goes to the thread that has waited longest."""
 
     def __init__(self, count: int) -> None:
-        self._lock = threading.Lock()
-        self._free = count
-        self._waiting: deque[threading.Event] = deque()
-
-    @property
-    def waiting(self) -> int:
-        """The number of threads that wait."""
-        return len(self._waiting)
+        """Start with all turns free."""
+        self._lock, self._free = threading.Lock(), count
+        self.waiting = deque[threading.Event]()
+        """The threads that wait, longest first; the event of each is set when it has a turn."""
 
     def take(self, patience_s: float | None) -> bool:
         """Wait for a turn; return whether there was one in time."""
+        mine = threading.Event()
         with self._lock:
-            if self._free:
-                self._free -= 1
-                return True
-            mine = threading.Event()
-            self._waiting.append(mine)
-        if mine.wait(patience_s):
-            return True
+            self.waiting.append(mine)
+            self._serve()
+        mine.wait(patience_s)
         with self._lock:
-            if mine.is_set():  # since the timeout
-                return True
-            self._waiting.remove(mine)
-        return False
+            if not mine.is_set():
+                self.waiting.remove(mine)
+        return mine.is_set()
 
     def release(self) -> None:
         """Pass the turn to the next thread."""
         with self._lock:
-            if self._waiting:
-                self._waiting.popleft().set()
-            else:
-                self._free += 1
+            self._free += 1
+            self._serve()
+
+    def _serve(self) -> None:
+        while self._free and self.waiting:
+            self._free -= 1
+            self.waiting.popleft().set()

@@ -5,12 +5,11 @@ import logging
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from itertools import chain
 from tempfile import TemporaryFile
 from typing import IO
 
-from flask import Request, Response
+from flask import Response, request
 from prometheus_client import Counter
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.exceptions import NotAcceptable
@@ -33,7 +32,7 @@ LEVEL = 5
 _GZIP_WBITS = 31
 
 
-def choose_format(request: Request, name: Name | None) -> Format:
+def choose_format(name: Name | None) -> Format:
     """Return the format with this name, or without a name the one that `Accept` prefers.
 
     Raises:
@@ -62,71 +61,58 @@ def entity_tag(*parts: object) -> str:
     return digest.hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """One request and its response.
+def answer(  # noqa: PLR0913  # what an answer is made of, and what it may need while it is streamed
+    form: Format, tag: str | None, pieces: Iterator[bytes], name: str, *, errors: Counter, place: Place | None = None
+) -> Response:
+    """Return the answer to the current request, or 304 if the client already has it.
 
-    Attributes:
-        request: from the client.
-        format: of the answer.
+    Args:
+        form: its format.
+        tag: the entity tag; None where the version of the slots is unknown.
+        pieces: the answer; not read for a 304. Errors of the pieces read here are raised.
+        name: the file name under which a browser saves it, without extension.
         errors: counts failures of the store while the answer is streamed.
         place: of a heavy answer.
 
     """
+    headers = {"Cache-Control": "private, no-cache" if "Authorization" in request.headers else "no-cache"}
+    if tag is not None:
+        headers["ETag"] = f'W/"{tag}"'
+        if request.if_none_match.contains_weak(tag) or request.if_none_match.star_tag:
+            return Response(status=304, headers=headers)
+    headers["Content-Type"] = form.content_type
+    if form is not FORMATS[0]:
+        headers["Content-Disposition"] = f'attachment; filename="{name}.{form.name}"'
+    first, is_all = _read_start(pieces)
+    if not form.is_compressed and _accepts_gzip() and not (is_all and len(first) < MIN_GZIP_BYTES):
+        headers["Content-Encoding"] = "gzip"
+        first, rest = _gzipped(first, pieces)
+    else:
+        rest = pieces
+    if is_all:
+        return Response(first + b"".join(rest), headers=headers)
+    stream = chain([first], rest)
+    if request.environ.get("SERVER_PROTOCOL") == "HTTP/1.0":  # it cannot see truncation
+        return _from_file(stream, headers)
+    response = Response(_close_on_error(stream, errors), headers=headers)
+    if place is not None:
+        place.keep(response)
+    return response
 
-    request: Request
-    format: Format
-    errors: Counter
-    place: Place | None = None
 
-    def answer(self, tag: str | None, pieces: Iterator[bytes], file_name: str) -> Response:
-        """Return the answer, or 304 if the client already has it.
+def _accepts_gzip() -> bool:
+    accepted = request.accept_encodings
+    return accepted["gzip"] > 0 and accepted["gzip"] >= accepted["identity"]
 
-        Args:
-            tag: the entity tag; None where the version of the slots is unknown.
-            pieces: the answer; not read for a 304. Errors of the pieces read here are raised.
-            file_name: the name under which a browser saves it, without extension.
 
-        """
-        headers = {"Cache-Control": self._cache_control()}
-        if tag is not None:
-            headers["ETag"] = f'W/"{tag}"'
-            if self.request.if_none_match.contains_weak(tag) or self.request.if_none_match.star_tag:
-                return Response(status=304, headers=headers)
-        headers["Content-Type"] = self.format.content_type
-        if self.format is not FORMATS[0]:
-            headers["Content-Disposition"] = f'attachment; filename="{file_name}.{self.format.name}"'
-        first, is_all = _read_start(pieces)
-        if self._accepts_gzip() and not (is_all and len(first) < MIN_GZIP_BYTES):
-            headers["Content-Encoding"] = "gzip"
-            first, rest = _gzipped(first, pieces)
-        else:
-            rest = pieces
-        if is_all:
-            return Response(first + b"".join(rest), headers=headers)
-        stream = chain([first], rest)
-        if self.request.environ.get("SERVER_PROTOCOL") == "HTTP/1.0":  # it cannot see truncation
-            return _from_file(self.request, stream, headers)
-        response = Response(self._close_on_error(stream), headers=headers)
-        if self.place is not None:
-            self.place.keep(response)
-        return response
-
-    def _cache_control(self) -> str:
-        return "private, no-cache" if "Authorization" in self.request.headers else "no-cache"
-
-    def _accepts_gzip(self) -> bool:
-        accepted = self.request.accept_encodings
-        return not self.format.is_compressed and accepted["gzip"] > 0 and accepted["gzip"] >= accepted["identity"]
-
-    def _close_on_error(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
-        """Close the connection if the store fails, so that the client does not take the answer for a whole one."""
-        try:
-            with self.errors.count_exceptions(Unavailable):
-                yield from pieces
-        except Unavailable as error:
-            log.warning("an answer was cut off: %s", error)
-            raise Cut from error
+def _close_on_error(pieces: Iterator[bytes], errors: Counter) -> Iterator[bytes]:
+    """Close the connection if the store fails, so that the client does not take the answer for a whole one."""
+    try:
+        with errors.count_exceptions(Unavailable):
+            yield from pieces
+    except Unavailable as error:
+        log.warning("an answer was cut off: %s", error)
+        raise Cut from error
 
 
 def _read_start(pieces: Iterator[bytes]) -> tuple[bytes, bool]:
@@ -152,7 +138,7 @@ def _gzipped(first: bytes, rest: Iterator[bytes]) -> tuple[bytes, Iterator[bytes
     return compressor.compress(first), gzip_rest()
 
 
-def _from_file(request: Request, pieces: Iterator[bytes], headers: dict[str, str]) -> Response:
+def _from_file(pieces: Iterator[bytes], headers: dict[str, str]) -> Response:
     with ExitStack() as on_error:
         file: IO[bytes] = on_error.enter_context(TemporaryFile())
         for piece in pieces:

@@ -1,13 +1,13 @@
 """Writes rows as Parquet, one row group at a time. The only module that uses pyarrow."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from io import BytesIO
 
 import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet as pq
 
-from query_api.answers.columns import WITH_UNITS, Heading, starts_s
+from query_api.answers.columns import WITH_UNITS, Heading
 from query_api.answers.rows import DECIMALS
 
 ROWS = 30_000
@@ -34,7 +34,7 @@ def pieces(parts: Iterable[pd.DataFrame], heading: Heading) -> Iterator[bytes]:
     with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
         for group in _groups(parts):
             rounded = group.round(DECIMALS)
-            arrays = [pa.array(starts_s(group) * _MS, timestamp)]
+            arrays = [pa.array(group.index.to_numpy() * _MS, timestamp)]
             arrays += [pa.array(rounded[name].to_numpy()) for name in heading.names]
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema), row_group_size=ROWS)
             yield sink.take()
@@ -54,24 +54,14 @@ def _groups(parts: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         yield pd.concat(group)
 
 
-class _Sink:
+class _Sink(BytesIO):
     """A file that keeps what is written until it is taken."""
-
-    closed = False
-
-    def __init__(self) -> None:
-        self._parts: list[bytes] = []
-
-    def write(self, data: Any) -> int:
-        self._parts.append(bytes(data))
-        return len(self._parts[-1])
-
-    def flush(self) -> None:
-        """Do nothing: nothing is buffered."""
 
     def close(self) -> None:
         """Do nothing: the end of the file is taken after this."""
 
     def take(self) -> bytes:
-        parts, self._parts = self._parts, []
-        return b"".join(parts)
+        taken = self.getvalue()
+        self.seek(0)
+        self.truncate()
+        return taken

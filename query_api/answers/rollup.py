@@ -12,7 +12,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from query_api.answers.calendar import Buckets
-from query_api.answers.columns import starts_s, utc_index
 from shared.domain.readings import I64
 from shared.domain.slots import SLOT_S, Window
 
@@ -36,11 +35,11 @@ def _whole_buckets(parts: Iterable[pd.DataFrame], buckets: Buckets) -> Iterator[
     rest: pd.DataFrame | None = None
     end_s = 0
     for part in parts:
-        if rest is not None and starts_s(part)[0] >= end_s:
+        if rest is not None and part.index[0] >= end_s:
             yield rest
             rest = None
         joined = part if rest is None else pd.concat([rest, part])
-        start_s = starts_s(joined)
+        start_s = joined.index.to_numpy()
         begin_s, end_s = buckets.edges_s(int(start_s[-1]), int(start_s[-1])).tolist()
         cut = int(np.searchsorted(start_s, begin_s))
         if cut:
@@ -51,7 +50,7 @@ def _whole_buckets(parts: Iterable[pd.DataFrame], buckets: Buckets) -> Iterator[
 
 
 def _rolled_up(slots: pd.DataFrame, buckets: Buckets, window: Window) -> pd.DataFrame:
-    slot_s = starts_s(slots)
+    slot_s = slots.index.to_numpy()
     edges_s = buckets.edges_s(int(slot_s[0]), int(slot_s[-1]))
     bucket, first, n = np.unique(np.searchsorted(edges_s, slot_s, side="right"), return_index=True, return_counts=True)
     start_s = edges_s[bucket - 1]
@@ -59,7 +58,7 @@ def _rolled_up(slots: pd.DataFrame, buckets: Buckets, window: Window) -> pd.Data
     columns["seconds"] = _seconds_inside(start_s, edges_s[bucket], window)
     if "whole_ships" in columns:
         columns["whole_ships"] = np.where(n * SLOT_S == columns["seconds"], columns["whole_ships"], 0)
-    return pd.DataFrame(columns, utc_index(start_s))
+    return pd.DataFrame(columns, start_s)
 
 
 def _aggregated(name: str, values: Column, first: I64) -> Column:

@@ -7,7 +7,7 @@ import numpy as np
 from query_api.forecast.fit import Fit, Model
 from query_api.forecast.history import History, history_of
 from query_api.forecast.intervals import slots_off, total_off
-from query_api.forecast.steps import days_of, modelled
+from query_api.forecast.steps import DAY, modelled
 from shared.domain.readings import F64, I64
 from shared.domain.slots import SLOT_S, Slots
 
@@ -69,7 +69,8 @@ def forecast(model: Model, slots: Slots, start_s: int, end_s: int) -> Forecast:
     history = history_of(slots, start_s)
     steps = np.arange(start_s - history.end_s, end_s - history.end_s, SLOT_S, dtype=np.int64) // SLOT_S
     unique = np.unique(modelled(steps))
-    fit = _within(model.fit(int(slots.ship[0]), history, days_of(steps)), history)
+    fit = model.fit(int(slots.ship[0]), history, np.unique(unique // DAY).tolist())
+    fit = Fit(np.clip(fit.path, *history.bounds()), fit.origins, np.clip(fit.past, *history.bounds()))
     below, above = slots_off(history, fit, unique)
     slot_kwh = fit.path[unique]
     path = Path(unique, slot_kwh, *_interval(history, slot_kwh, below, above, 1))
@@ -77,11 +78,6 @@ def forecast(model: Model, slots: Slots, start_s: int, end_s: int) -> Forecast:
     lower, upper = map(float, _interval(history, kwh, *total_off(history, fit, steps), len(steps)))
     known = history.start_s, history.end_s, history.slots
     return Forecast(start_s, end_s, float(kwh), lower, upper, *known, unique, path)
-
-
-def _within(fit: Fit, history: History) -> Fit:
-    """Limit paths to the bounds of the history."""
-    return Fit(np.clip(fit.path, *history.bounds()), fit.origins, np.clip(fit.past, *history.bounds()))
 
 
 def _interval(history: History, kwh: F64, below: F64 | float, above: F64 | float, slots: int) -> tuple[F64, F64]:

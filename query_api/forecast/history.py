@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from query_api.forecast.steps import DAY, DAY_S, WEEK
 from shared.domain.errors import InvalidInput, Problem
@@ -126,9 +127,6 @@ def _moved(kwh: F64, usual: F64) -> F64:
 
 def _carried(kwh: F64, period: int) -> F64:
     """Replace each NaN by the last number before it at the same position of a period."""
-    rows = -(-len(kwh) // period)
-    padded = np.full(rows * period, np.nan)
-    padded[: len(kwh)] = kwh
-    table = padded.reshape(rows, period)
-    last = np.maximum.accumulate(np.where(np.isnan(table), 0, np.arange(rows)[:, None]), axis=0)
-    return np.take_along_axis(table, last, axis=0).ravel()[: len(kwh)]
+    table = np.pad(kwh, (0, -len(kwh) % period), constant_values=np.nan).reshape(-1, period)
+    filled: F64 = pd.DataFrame(table).ffill().to_numpy().ravel()[: len(kwh)]
+    return filled

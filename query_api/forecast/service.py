@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -62,7 +61,7 @@ class Forecasts:
     ) -> None:
         """Start with an empty cache."""
         self._store, self._models, self._now_s, self._patience_s = store, models, now_s, patience_s
-        self._cache: OrderedDict[Key, _Cached] = OrderedDict()
+        self._cache: dict[Key, _Cached] = {}
         self._lock = threading.Lock()
         self._turns = {name: threading.BoundedSemaphore(AT_ONCE) for name in models}
         self._waiting = threading.BoundedSemaphore(WAITING)
@@ -81,7 +80,8 @@ class Forecasts:
         cached = self._find(key)
         if cached is not None:
             return cached
-        with self._in_turn(self._turns[model]):
+        # Each fit takes a core and some MB. A slow model does not delay the others.
+        with _taken(self._waiting, 0), _taken(self._turns[model], self._patience_s):
             cached = self._find(key)  # an equal query may have been answered since
             if cached is not None:
                 return cached
@@ -102,25 +102,20 @@ class Forecasts:
 
     def _put(self, key: Key, cached: _Cached) -> None:
         with self._lock:
+            self._cache.pop(key, None)  # so that it becomes the newest
             self._cache[key] = cached
-            self._cache.move_to_end(key)
-            while len(self._cache) > CACHE_SIZE:
-                self._cache.popitem(last=False)
+            if len(self._cache) > CACHE_SIZE:
+                del self._cache[next(iter(self._cache))]
 
-    @contextmanager
-    def _in_turn(self, turn: threading.BoundedSemaphore) -> Iterator[None]:
-        """Limit the fits at a time: each takes a core and some MB. A slow model does not delay the others."""
-        if not self._waiting.acquire(blocking=False):
-            raise Busy("Too many forecasts are requested at once. Try again in a moment.")
-        try:
-            if not turn.acquire(timeout=self._patience_s):
-                raise Busy("Too many forecasts are requested at once. Try again in a moment.")
-            try:
-                yield
-            finally:
-                turn.release()
-        finally:
-            self._waiting.release()
+
+@contextmanager
+def _taken(semaphore: threading.BoundedSemaphore, patience_s: float) -> Iterator[None]:
+    if not semaphore.acquire(timeout=patience_s):
+        raise Busy("Too many forecasts are requested at once. Try again in a moment.")
+    try:
+        yield
+    finally:
+        semaphore.release()
 
 
 def _are_same(some: Slots, others: Slots) -> bool:

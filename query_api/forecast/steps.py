@@ -16,9 +16,3 @@ STEPS = DAYS * DAY
 def modelled(step: I64) -> I64:
     """Return for each step the modelled step whose forecast is used for it."""
     return np.where(step < STEPS, step, WEEK + (step - WEEK) % WEEK)
-
-
-def days_of(step: I64) -> list[int]:
-    """Return the days, counted from 0, that models have to predict for these steps."""
-    days: list[int] = np.unique(modelled(step) // DAY).tolist()
-    return days

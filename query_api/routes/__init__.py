@@ -2,11 +2,5 @@
 
 from query_api.routes import energy, forecast, ships, stream, top_users
 
-OPERATIONS = (
-    *energy.OPERATIONS,
-    *stream.OPERATIONS,
-    *top_users.OPERATIONS,
-    *ships.OPERATIONS,
-    *forecast.OPERATIONS,
-)
+OPERATIONS = [each for module in (energy, stream, top_users, ships, forecast) for each in module.OPERATIONS]
 """What the query service can do, for its OpenAPI document."""

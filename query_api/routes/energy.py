@@ -4,7 +4,7 @@ An answer is light if its window, cut to what is stored, is read in one part. Ot
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, Literal, NotRequired
 from zoneinfo import ZoneInfo
 
@@ -16,10 +16,10 @@ from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict  # pydantic requires it before Python 3.12
 
 from query_api.answers.calendar import Buckets, Coarse, zone_names
-from query_api.answers.columns import Heading, fleet_rows, is_short, ship_rows, starts_s
+from query_api.answers.columns import Heading, frame, is_short, read
 from query_api.answers.formats import FORMATS, Format, Name
 from query_api.answers.heavy import HeavyAnswers
-from query_api.answers.negotiation import Exchange, choose_format, entity_tag
+from query_api.answers.negotiation import answer, choose_format, entity_tag
 from query_api.answers.rollup import roll_up
 from query_api.routes.parameters import ShipId, WindowParameters
 from shared.domain.errors import InvalidInput, Problem, Unavailable
@@ -172,15 +172,46 @@ OPERATIONS = (SHIP, FLEET)
 
 @dataclass(frozen=True, slots=True)
 class _Query:
-    """A query about a ship, or about the fleet where `ship` is None."""
+    """A query about a ship, or about the fleet where `ship` is None; for the last three attributes see `routes`."""
 
     parameters: SlotParameters
     ship: int | None
     store: EnergyReader
+    errors: Counter
+    heavy: HeavyAnswers
 
-    @property
-    def heading(self) -> Heading:
-        """The parts of the answer that are not rows."""
+    def answer(self) -> Response:
+        """Answer it."""
+        form = choose_format(self.parameters.format)
+        window = self.parameters.window
+        if not is_short(window):
+            self.heavy.check()  # a query that is refused must not cost a read of the store
+            window = window.cut_to(self.store.reach(self.ship))
+        return self._light(form, window) if is_short(window) else self._heavy(form)
+
+    def _light(self, form: Format, window: Window) -> Response:
+        """Read all slots at once; their version is a digest of them."""
+        slots = list(read(self.store, self.ship, window))
+        columns = (getattr(part, column.name) for part in slots for column in fields(part))
+        tag = self._tag(form, entity_tag(*(column.tobytes() for column in columns)))
+        pieces = form.write(self._rows(map(frame, slots)), self._heading())
+        return answer(form, tag, pieces, self._file_name(), errors=self.errors)
+
+    def _heavy(self, form: Format) -> Response:
+        """Read the requested window part by part; not the cut one, because slots may have been stored since."""
+        window = self.parameters.window
+        with self.heavy.place(request) as place:
+            with place.turn():
+                version = self.store.version(self.ship, window)  # before the slots, so that it is never newer
+            tag = None if version is None else self._tag(form, version)
+            slots = map(frame, read(self.store, self.ship, window))
+            if self.parameters.coarse in ROLLED_UP_FIRST:
+                pieces = form.write(_all_at_once(place.in_turns(self._rows(_bounded(slots)))), self._heading())
+            else:
+                pieces = place.in_turns(form.write(self._rows(slots), self._heading()))
+            return answer(form, tag, pieces, self._file_name(), errors=self.errors, place=place)
+
+    def _heading(self) -> Heading:
         is_fleet = self.ship is None
         members = {} if self.ship is None else {"spaceship_id": self.ship}
         names: tuple[str, ...] = ("sum", "avg") if is_fleet else ("value",)
@@ -190,76 +221,26 @@ class _Query:
             names += ("seconds",) if self.parameters.coarse else ()
         return Heading({**members, "units": "kWh"}, names, self.parameters.tz)
 
-    def slots(self, window: Window) -> Iterator[pd.DataFrame]:
-        """Read the slots of a window."""
-        return fleet_rows(self.store, window) if self.ship is None else ship_rows(self.store, self.ship, window)
-
-    def rows(self, slots: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    def _rows(self, slots: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         """Return the rows at the requested resolution."""
         coarse = self.parameters.coarse
         if coarse is None:
             return slots
         return roll_up(slots, Buckets(coarse, ZoneInfo(self.parameters.tz)), self.parameters.window)
 
-    def tag(self, form: Format, version: str) -> str:
+    def _tag(self, form: Format, version: str) -> str:
         """Return the entity tag of the answer from slots of this version."""
         return entity_tag(VERSION, form.name, self.ship, self.parameters, version)
 
-
-@dataclass(frozen=True, slots=True)
-class _Answers:
-    """Answers queries; for the attributes see `routes`."""
-
-    store: EnergyReader
-    errors: Counter
-    heavy: HeavyAnswers
-
-    def to(self, query: _Query, file_name: str) -> Response:
-        """Answer a query."""
-        form = choose_format(request, query.parameters.format)
-        window = query.parameters.window
-        if not is_short(window):
-            self.heavy.check()  # a query that is refused must not cost a read of the store
-            window = window.cut_to(self.store.reach(query.ship))
-        if is_short(window):
-            return self._light(query, form, window, file_name)
-        return self._heavy(query, form, file_name)
-
-    def _light(self, query: _Query, form: Format, window: Window, file_name: str) -> Response:
-        """Read all slots at once; their version is a digest of them."""
-        slots = list(query.slots(window))
-        columns = (column for part in slots for column in (starts_s(part), *(part[name].to_numpy() for name in part)))
-        tag = query.tag(form, entity_tag(*(column.tobytes() for column in columns)))
-        pieces = form.write(query.rows(iter(slots)), query.heading)
-        return Exchange(request, form, self.errors).answer(tag, pieces, file_name)
-
-    def _heavy(self, query: _Query, form: Format, file_name: str) -> Response:
-        """Read the requested window part by part; not the cut one, because slots may have been stored since."""
-        window = query.parameters.window
-        with self.heavy.place(request) as place:
-            with place.turn():
-                version = self.store.version(query.ship, window)  # before the slots, so that it is never newer
-            tag = None if version is None else query.tag(form, version)
-            slots = query.slots(window)
-            if query.parameters.coarse in ROLLED_UP_FIRST:
-                pieces = form.write(_all_at_once(place.in_turns(query.rows(_bounded(slots)))), query.heading)
-            else:
-                pieces = place.in_turns(form.write(query.rows(slots), query.heading))
-            return Exchange(request, form, self.errors, place).answer(tag, pieces, file_name)
+    def _file_name(self) -> str:
+        return "fleet" if self.ship is None else f"ship-{self.ship}"
 
 
 def routes(store: EnergyReader, errors: Counter, heavy: HeavyAnswers | None = None) -> Routes:
-    """Build the routes.
-
-    Args:
-        store: what is read.
-        errors: counts queries for which the store is `Unavailable`.
-        heavy: limits heavy answers.
-
-    """
+    """Build the routes; `errors` counts queries for which the store is `Unavailable`, `heavy` limits heavy answers."""
     routes = Routes("slots", __name__, needs="read")
     counted = errors.count_exceptions(Unavailable)
-    answers = _Answers(store, errors, heavy or HeavyAnswers())
+    heavy = heavy or HeavyAnswers()
 
     @routes.after_request
     def vary(response: Response) -> Response:
@@ -270,12 +251,12 @@ def routes(store: EnergyReader, errors: Counter, heavy: HeavyAnswers | None = No
     @counted
     def ship() -> Response:
         parameters = parse(ShipParameters, request.args)
-        return answers.to(_Query(parameters, parameters.spaceship_id, store), f"ship-{parameters.spaceship_id}")
+        return _Query(parameters, parameters.spaceship_id, store, errors, heavy).answer()
 
     @routes.serves(FLEET)
     @counted
     def fleet() -> Response:
-        return answers.to(_Query(parse(SlotParameters, request.args), None, store), "fleet")
+        return _Query(parse(SlotParameters, request.args), None, store, errors, heavy).answer()
 
     return routes
 
@@ -286,12 +267,7 @@ def _all_at_once(rows: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
 
 
 def _bounded(slots: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-    """Return at most `MAX_ROLLED_UP` slots.
-
-    Raises:
-        InvalidInput: there are more.
-
-    """
+    """Return the slots, or raise `InvalidInput` if there are more than `MAX_ROLLED_UP`."""
     n = 0
     for part in slots:
         n += len(part)

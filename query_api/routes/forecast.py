@@ -108,23 +108,17 @@ OPERATIONS = (FORECAST,)
 
 
 def routes(store: EnergyReader, errors: Counter, folder: Path | None, heavy: HeavyAnswers | None = None) -> Routes:
-    """Build the route.
+    """Build the route; `errors` counts queries for which the store is `Unavailable`.
 
-    Args:
-        store: what is read.
-        errors: counts queries for which the store is `Unavailable`.
-        folder: where trained models are kept; None keeps them in memory only.
-        heavy: limits heavy answers, which are long windows with `detail`.
-
+    Trained models are kept in `folder`, or for None in memory only. Long windows with `detail` are `heavy` answers.
     """
     heavy = heavy or HeavyAnswers()
     routes = Routes("forecast", __name__, needs="read")
-    counted = errors.count_exceptions(Unavailable)
     models = (Linear(), SeasonalNaive(), Lstm(folder))
     forecasts = Forecasts(store, {each.name: each for each in models})
 
     @routes.serves(FORECAST)
-    @counted
+    @errors.count_exceptions(Unavailable)
     def of_ship() -> Response:
         query = parse(ForecastParameters, request.args)
         start_s, end_s = query.window.start_s or 0, query.window.end_s or 0

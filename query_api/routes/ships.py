@@ -133,15 +133,9 @@ def routes(
     now_us: Callable[[], int] = wall_clock_us,
     max_ahead_us: int = MAX_AHEAD_US,
 ) -> Routes:
-    """Build the routes.
+    """Build the routes; `errors` counts queries for which the store is `Unavailable`, `heavy` limits long pages.
 
-    Args:
-        store: what is read.
-        errors: counts queries for which the store is `Unavailable`.
-        heavy: limits heavy answers, which are long pages.
-        now_us: the clock, microseconds since 1970.
-        max_ahead_us: how far readings may be ahead of the clock.
-
+    Readings may be `max_ahead_us` ahead of the clock, `now_us` (microseconds since 1970).
     """
     heavy = heavy or HeavyAnswers()
     routes = Routes("ships", __name__, needs="read")

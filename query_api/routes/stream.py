@@ -2,8 +2,8 @@
 
 import json
 import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from threading import Event
@@ -50,11 +50,6 @@ class StreamParameters(QueryParameters):
 
     spaceship_id: ShipId
 
-    @property
-    def window(self) -> Window:
-        """Everything from the slot that contains `start`."""
-        return Window.around(self.start, None)
-
 
 class LastEvent(BaseModel):
     """The header that a client sends when it connects again."""
@@ -89,45 +84,24 @@ STREAM = Operation(
 OPERATIONS = (STREAM,)
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How many streams there may be, and the intervals of each in seconds."""
-
-    max_streams: int = MAX_STREAMS
-    max_client_streams: int = MAX_CLIENT_STREAMS
-    poll_s: float = POLL_S
-    retry_store_s: float = RETRY_STORE_S
-    heartbeat_s: float = HEARTBEAT_S
-    max_age_s: float = MAX_AGE_S
-
-
 class Streams:
     """All open streams. Each polls the store by itself: comparing versions costs little."""
 
-    def __init__(  # noqa: PLR0913  # a clock and its tolerance besides the parts
+    def __init__(
         self,
         store: EnergyReader,
         errors: Counter,
         registry: CollectorRegistry,
         *,
-        pace: Pace | None = None,
         now_us: Callable[[], int] = wall_clock_us,
         max_ahead_us: int = MAX_AHEAD_US,
     ) -> None:
-        """Start without streams.
+        """Start without streams; `errors` counts polls for which the store is `Unavailable`.
 
-        Args:
-            store: what is polled.
-            errors: counts polls for which the store is `Unavailable`.
-            registry: gets the number of open streams.
-            pace: limits and intervals.
-            now_us: the clock, microseconds since 1970.
-            max_ahead_us: how far readings may be ahead of the clock.
-
+        Readings may be `max_ahead_us` ahead of the clock, `now_us` (microseconds since 1970).
         """
-        self._store, self._errors, self._pace = store, errors, pace or Pace()
-        self._now_us, self._max_ahead_us = now_us, max_ahead_us
-        self._places, self._ending = Places(self._pace.max_streams, self._pace.max_client_streams), Event()
+        self._store, self._errors, self._now_us, self._max_ahead_us = store, errors, now_us, max_ahead_us
+        self._places, self._ending = Places(MAX_STREAMS, MAX_CLIENT_STREAMS), Event()
         self._open = Gauge("power_query_streams", "Open streams of /data/stream.", registry=registry)
 
     def end(self) -> None:
@@ -143,8 +117,8 @@ class Streams:
         def stream() -> Response:
             query = parse(StreamParameters, request.args)
             start_s = _last_event_s(request.headers.get("Last-Event-ID"))
-            if start_s is None and query.start is not None:
-                start_s = query.window.start_s
+            if start_s is None:
+                start_s = Window.around(query.start, None).start_s
             return self._stream(_Changes(self._store, query.spaceship_id, start_s, self._now_us, self._max_ahead_us))
 
         return routes
@@ -157,47 +131,37 @@ class Streams:
         if not self._places.take(client):
             detail = "Too many streams are open, of this client or of all clients; close one, or try again later."
             return problem(503, detail, headers={"Retry-After": str(RETRY_AFTER_S)})
-        is_gone = request.environ.get("waitress.client_disconnected", bool)
-        events = self._events(changes, client, is_gone, access_check())
-        next(events)  # from here on it releases its place when it ends
-        try:
-            first = next(events)
-        except BaseException:
-            events.close()
-            raise
-        response = Response(chain([first], events), mimetype="text/event-stream", headers=headers)
-        response.call_on_close(events.close)
+        with ExitStack() as leaving:
+            leaving.callback(self._places.give_back, client)
+            leaving.enter_context(self._open.track_inprogress())
+            first = "retry: 2000\n\n" + changes.since()
+            is_gone = request.environ.get("waitress.client_disconnected", bool)
+            events = chain([first], self._events(changes, is_gone, access_check()))
+            response = Response(events, mimetype="text/event-stream", headers=headers)
+            response.call_on_close(leaving.pop_all().close)
         return response
 
     def _events(
-        self, changes: "_Changes", client: str, is_gone: Callable[[], bool], check_access: Callable[[], None]
-    ) -> Generator[str]:
-        pace, began_s = self._pace, time.monotonic()
-        try:
-            self._open.inc()
-            yield ""
-            yield "retry: 2000\n\n" + changes.since()
-            sent_s = time.monotonic()
-            wait_s = pace.poll_s
-            while not self._ending.wait(wait_s) and not is_gone() and time.monotonic() - began_s < pace.max_age_s:
-                events, wait_s = "", pace.poll_s
-                try:
-                    check_access()
-                except (Unauthenticated, Forbidden):  # the token was removed or has another role now
-                    return
-                try:
-                    with self._errors.count_exceptions(Unavailable):
-                        events = changes.since()
-                except Unavailable:  # do not end: a browser that connects again and gets a 503 gives up
-                    wait_s = pace.retry_store_s
-                if not events and time.monotonic() - sent_s >= pace.heartbeat_s:
-                    events = ":\n\n"
-                if events:
-                    sent_s = time.monotonic()
-                    yield events
-        finally:
-            self._open.dec()
-            self._places.give_back(client)
+        self, changes: "_Changes", is_gone: Callable[[], bool], check_access: Callable[[], None]
+    ) -> Iterator[str]:
+        began_s = sent_s = time.monotonic()
+        wait_s = POLL_S
+        while not self._ending.wait(wait_s) and not is_gone() and time.monotonic() - began_s < MAX_AGE_S:
+            events, wait_s = "", POLL_S
+            try:
+                check_access()
+            except (Unauthenticated, Forbidden):  # the token was removed or has another role now
+                return
+            try:
+                with self._errors.count_exceptions(Unavailable):
+                    events = changes.since()
+            except Unavailable:  # do not end: a browser that connects again and gets a 503 gives up
+                wait_s = RETRY_STORE_S
+            if not events and time.monotonic() - sent_s >= HEARTBEAT_S:
+                events = ":\n\n"
+            if events:
+                sent_s = time.monotonic()
+                yield events
 
 
 def _client() -> str:
@@ -207,26 +171,21 @@ def _client() -> str:
 
 @dataclass(slots=True)
 class _Changes:
-    """The slots of a ship that a client knows, and their changes.
-
-    Attributes:
-        start_s: start of the slots that are sent; None for the last day of data, once there is any.
-        now_us: the clock. The last slot is the last one up to now, so that a reading from the future moves nothing.
-        max_ahead_us: how far readings may be ahead of the clock.
-
-    """
+    """The slots of a ship that a client knows, and their changes."""
 
     store: EnergyReader
     ship: int
     start_s: int | None
+    """Start of the slots that are sent; None for the last day of data, once there is any."""
     now_us: Callable[[], int]
+    """The clock. The last slot is the last one up to now, so that a reading from the future moves nothing."""
     max_ahead_us: int
     version: str | None = None
     known: Known = field(default_factory=dict)
 
     def since(self) -> str:
         """Return events for all changes since the last call."""
-        if self._is_unchanged():
+        if self.version is not None and self.version == self.store.version(self.ship, self._window(self.start_s or 0)):
             return ""
         last_s = self.store.last_slot_s(self.ship, Window(None, (self.now_us() + self.max_ahead_us) // US_PER_S))
         if last_s is None:
@@ -239,11 +198,6 @@ class _Changes:
         before = {start_s: each for start_s, each in self.known.items() if start_s >= self.start_s}
         self.version, self.known = version, now
         return "".join(self._differences(before, now))
-
-    def _is_unchanged(self) -> bool:
-        if self.version is None or self.start_s is None:
-            return False
-        return self.store.version(self.ship, self._window(self.start_s)) == self.version
 
     def _window(self, start_s: int) -> Window:
         end_s = slot_ceil_us(self.now_us()) // US_PER_S + REACH_S

@@ -60,20 +60,12 @@ OPERATIONS = (TOP,)
 
 
 def routes(store: EnergyReader, errors: Counter, heavy: HeavyAnswers | None = None) -> Routes:
-    """Build the route.
-
-    Args:
-        store: what is read.
-        errors: counts queries for which the store is `Unavailable`.
-        heavy: limits heavy answers.
-
-    """
+    """Build the route; `errors` counts queries for which the store is `Unavailable`, `heavy` limits heavy answers."""
     heavy = heavy or HeavyAnswers()
     routes = Routes("query_api", __name__, needs="read")
-    counted = errors.count_exceptions(Unavailable)
 
     @routes.serves(TOP)
-    @counted
+    @errors.count_exceptions(Unavailable)
     def top_users() -> Response:
         query = parse(TopParameters, request.args)
         with heavy.turn(request):  # its work grows with the number of ships

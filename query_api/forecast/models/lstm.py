@@ -60,17 +60,12 @@ class Lstm:
         good_for_s: int = DAY_S,
         wait_s: float | None = 5.0,
         files: int = FILES,
-        trainer: Callable[[int, History], "Trained"] | None = None,
+        trainer: Callable[[int, History], Trained] | None = None,
     ) -> None:
-        """Start without networks.
+        """Start without networks; they are saved in `folder`, or for None kept in memory only.
 
-        Args:
-            folder: where networks are saved; None keeps them in memory only.
-            good_for_s: how much newer data makes a network outdated.
-            wait_s: how long a query waits for training; None waits until it ends.
-            files: how many networks are kept on disk and in memory.
-            trainer: trains a network on a ship's history; `train` by default.
-
+        Data newer by `good_for_s` makes a network outdated. A query waits `wait_s` for training, or for None until it
+        ends. At most `files` networks are kept, on disk and in memory.
         """
         self._folder, self._good_for_s, self._wait_s, self._files = folder, good_for_s, wait_s, files
         self._trainer = trainer or train

@@ -116,7 +116,7 @@ def test_a_light_question_is_answered_beside_as_many_heavy_ones_as_one_likes(
             asked = [pool.submit(ask, path) for path in HEAVY[:3] * 8]
             until(lambda: sum(each.done() for each in asked) == 24 - 4, "those without a place are refused")
             assert [ask(path) for path in LIGHT] == [200] * len(LIGHT)
-            assert heavy.waiting == 2
+            assert len(heavy.turns.waiting) == 2
             assert [computing.acquire(timeout=20) for _ in range(2)] == [True, True]
             assert not computing.acquire(blocking=False)
         finally:
@@ -177,7 +177,7 @@ def test_turns_go_round() -> None:
     threads = [threading.Thread(target=compute, args=(name,)) for name in "ab"]
     for each in threads:
         each.start()
-    until(lambda: heavy.waiting == 1, "one waits while the other one computes")
+    until(lambda: len(heavy.turns.waiting) == 1, "one waits while the other one computes")
     may_begin.set()
     for each in threads:
         each.join()

@@ -11,7 +11,8 @@ from flask import Flask
 from prometheus_client import CollectorRegistry
 
 from query_api.metrics import store_errors
-from query_api.routes.stream import REACH_S, Pace, Streams
+from query_api.routes import stream
+from query_api.routes.stream import REACH_S, Streams
 from shared.domain.errors import Unavailable
 from shared.domain.slots import SLOT_S
 from shared.domain.timestamps import LAST_US, US_PER_S, iso
@@ -35,10 +36,8 @@ class Hearing:
 
     def __init__(self) -> None:
         self.store, self.registry = MemoryStore(), CollectorRegistry()
-        pace = Pace(max_streams=3, max_client_streams=2, poll_s=0.01, retry_store_s=0.01, heartbeat_s=600)
-        self.streams = Streams(
-            self.store, store_errors(self.registry), self.registry, pace=pace, now_us=lambda: self.now_us
-        )
+        errors = store_errors(self.registry)
+        self.streams = Streams(self.store, errors, self.registry, now_us=lambda: self.now_us)
         self.app: Flask = make_app(self.streams.routes(), access=self._access)
         self.port = 0
         self.tokens: list[Token] = []
@@ -66,7 +65,10 @@ class Hearing:
 
 
 @pytest.fixture
-def hearing() -> Iterator[Hearing]:
+def hearing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hearing]:
+    limits = {"MAX_STREAMS": 3, "MAX_CLIENT_STREAMS": 2, "POLL_S": 0.01, "RETRY_STORE_S": 0.01, "HEARTBEAT_S": 600}
+    for name, value in limits.items():
+        monkeypatch.setattr(stream, name, value)
     hearing = Hearing()
     with serving(hearing.app) as hearing.port:
         yield hearing
@@ -156,8 +158,8 @@ def test_a_ship_that_has_sent_nothing_yet_is_waited_for(hearing: Hearing) -> Non
     response.close()
 
 
-def test_while_nothing_changes_there_is_a_word_now_and_then(hearing: Hearing) -> None:
-    hearing.streams._pace = Pace(poll_s=0.01, heartbeat_s=0.05)
+def test_while_nothing_changes_there_is_a_word_now_and_then(hearing: Hearing, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "HEARTBEAT_S", 0.05)
     response = hearing.open()
     assert [response.readline() for _ in range(6)] == [b"retry: 2000\n", b"\n", b":\n", b"\n", b":\n", b"\n"]
     response.close()

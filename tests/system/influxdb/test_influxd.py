@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from power_cli import influxd
+from power_cli import influxd, programs
 from shared.domain.errors import Unavailable
 from tests.support.influxdb import influxd_program
 from tests.support.servers import HOST, free_port
@@ -21,7 +21,7 @@ def test_it_runs_as_long_as_it_is_needed(tmp_path: Path) -> None:
 
 
 def test_without_the_program_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(influxd, "_BEYOND_PATH", ())
+    monkeypatch.setattr(programs, "_BEYOND_PATH", ())
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(Unavailable, match="set INFLUXDB_URL"), influxd.running(tmp_path, HOST, free_port()):
         pass

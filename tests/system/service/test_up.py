@@ -102,16 +102,16 @@ def test_a_folder_in_use_is_one_clear_line(own: Service, tmp_path: Path) -> None
 
 def test_a_missing_mosquitto_that_cannot_be_installed_is_one_clear_line(own: Service, tmp_path: Path) -> None:
     """With neither Mosquitto nor any installer in sight, there is only one thing left to say."""
-    if any(Path(folder, "mosquitto").exists() for folder in ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")):
-        hidden = tmp_path / "hide.py"
-        hidden.write_text(
-            "import sys, power_cli.mosquitto as m\n"
-            "m._BEYOND_PATH = ()\n"
-            "from power_cli.__main__ import main\n"
-            "sys.exit(main(sys.argv[1:]))\n"
-        )
+    hidden = tmp_path / "hide.py"
+    hidden.write_text(
+        "import sys, power_cli.mosquitto, power_cli.programs\n"
+        "power_cli.programs._BEYOND_PATH = ()\n"
+        "power_cli.mosquitto._NAMES = ('mosquitto',)\n"
+        "from power_cli.__main__ import main\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
     command = own.command()
-    command[command.index("-m") : command.index("up")] = [str(tmp_path / "hide.py")]
+    command[command.index("-m") : command.index("up")] = [str(hidden)]
     environ = {**own._environ, "PATH": str(tmp_path)}
     ended = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode != 0
