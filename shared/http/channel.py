@@ -203,6 +203,11 @@ class Channel(HTTPChannel):
                 self.server.pull_trigger()
                 self.outbuf_lock.wait(STALLED_S / 10)
 
+    def _flush_some(self, do_close: bool = True) -> bool:  # noqa: FBT001, FBT002  # waitress's
+        """Send what the client takes, as waitress does, but always under the lock: `drop_answer` may run meanwhile."""
+        with self.outbuf_lock:
+            return bool(super()._flush_some(do_close))
+
     def give_up(self) -> None:
         """Make the main thread close the connection; callable from any thread."""
         connection: Any = self.socket
