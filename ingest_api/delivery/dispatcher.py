@@ -70,7 +70,7 @@ class Dispatcher:
             self._stopping.set()
             publisher, link = self._publisher, self._link
         if publisher is not None:
-            publisher.stop()
+            publisher.lost()
         if link is not None:
             link.abandon()
         if self._thread.ident is not None:

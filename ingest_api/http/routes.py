@@ -37,15 +37,12 @@ class Acceptor(Protocol):
 
     def accept(self, entry: Entry) -> tuple[BatchStatus, bool]:
         """Accept a batch; return its status, and whether it is new."""
-        ...
 
     def status(self, batch_id: UUID, access: Access) -> BatchStatus | None:
         """Return the status of a batch; None where it is unknown, or of a ship that `access` does not include."""
-        ...
 
     def await_decision(self, key: BatchKey, wait_s: float) -> BatchStatus | None:
         """Wait until a batch is stored or rejected, for at most `wait_s`; return its status."""
-        ...
 
 
 def routes(outbox: Acceptor, metrics: IngestMetrics, rules: Rules | None = None) -> Routes:

@@ -105,7 +105,7 @@ def has_disk_for(file: SqliteFile, folder: Path, size: int) -> bool:
     free, longest = found.f_bavail * found.f_frsize, resource.getrlimit(resource.RLIMIT_FSIZE)[0]
     if free >= 2 * size + PLENTY_BYTES and longest == resource.RLIM_INFINITY:
         return True
-    with file.errors(), file.reading() as connection:
+    with file.reading() as connection:
         page, pages, unused = (
             int(connection.execute(f"PRAGMA {name}").fetchone()[0])
             for name in ("page_size", "page_count", "freelist_count")

@@ -206,7 +206,7 @@ class Channel(HTTPChannel):
     def _flush_some(self, do_close: bool = True) -> bool:  # noqa: FBT001, FBT002  # waitress's
         """Send what the client takes, as waitress does, but always under the lock: `drop_answer` may run meanwhile."""
         with self.outbuf_lock:
-            return bool(super()._flush_some(do_close))
+            return bool(super()._flush_some(do_close))  # type: ignore[misc]  # its types lack it
 
     def give_up(self) -> None:
         """Make the main thread close the connection; callable from any thread."""

@@ -222,7 +222,7 @@ def test_the_disk_has_to_have_room_for_all_that_is_written_with_a_commit(
         asked.append(size)
         return answers.pop(0)
 
-    monkeypatch.setattr("ingest_api.outbox.entry_writer.has_disk_for", has_disk_for)
+    monkeypatch.setattr("ingest_api.outbox.writers.has_disk_for", has_disk_for)
     old, new, another = entry(payload=b"x" * 1000), entry(payload=b"x" * 1000), entry(payload=b"x" * 500)
     outbox.accept(old)
     with ThreadPoolExecutor(4) as senders:
