@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 from pydantic import ValidationError
 
-from ingest_api.delivery.backlog import Backlog
 from ingest_api.delivery.in_flight import InFlight
 from ingest_api.delivery.mqtt_link import Link
 from ingest_api.outbox.entry import WaitingEntry
@@ -47,7 +46,10 @@ class Publisher:
         self._changed = threading.Condition(threading.RLock())
         """Guards what follows. Never held around a call to paho or the outbox: their callbacks need it."""
         self._in_flight = InFlight(now_s)
-        self._backlog = Backlog()
+        self._backlog: dict[int, int] = {}
+        """Ships with more waiting than they may have in flight; by ship, the number up to which all is published."""
+        self._ready: dict[int, None] = {}
+        """Those of them that have room again, in the order in which they got it."""
         self._is_new = self._is_full = self._is_ended = False
         self._last_refusal = ""
         self._dropped = math.nan
@@ -104,7 +106,9 @@ class Publisher:
             self.had_receipt, self._last_refusal = True, ""
             if not self._in_flight.remove(key):
                 return
-            is_ready = self._in_flight.of(key.ship).has_much_room and self._backlog.make_ready(key.ship)
+            is_ready = key.ship in self._backlog and self._in_flight.of(key.ship).has_much_room
+            if is_ready:
+                self._ready[key.ship] = None
             if self._in_flight.all.has_much_room if self._is_full else is_ready:
                 self._changed.notify_all()
 
@@ -139,7 +143,7 @@ class Publisher:
         """Return whether it is worth while to go on, or `run` is to end."""
         if self._is_full:
             return self._is_ended or self._in_flight.all.has_much_room
-        return self._is_ended or self._is_new or self._backlog.has_ready()
+        return self._is_ended or self._is_new or bool(self._ready)
 
     def publish_some(self) -> bool:
         """Publish some entries; return whether there may be more, and room for them."""
@@ -150,7 +154,7 @@ class Publisher:
     def _publish_in_order(self) -> bool:
         """Publish the next entries, but for those of ships that have used their share."""
         newest = self._outbox.newest  # before the outbox is read
-        found = self._outbox.waiting(self._last, READ_ENTRIES, READ_BYTES, self._backlog.ships())
+        found = self._outbox.waiting(self._last, READ_ENTRIES, READ_BYTES, self._backlog)
         for entry in found:
             with self._changed:
                 if not self._can_go_on():
@@ -167,38 +171,39 @@ class Publisher:
 
     def _is_in_turn(self, entry: WaitingEntry) -> bool:
         """Return whether an entry may be published now; if not, its ship is in the backlog."""
-        if entry.ship in self._backlog.ships():
+        if entry.ship in self._backlog:
             return False
         if not self._in_flight.of(entry.ship).has_room:
-            self._backlog.add(entry.ship, entry.number - 1)
+            self._backlog[entry.ship] = entry.number - 1
             return False
         return True
 
     def _publish_of_ship(self) -> bool:
         """Publish some entries of a ship in the backlog that has room again; return whether there was such a ship."""
         with self._changed:
-            turn = self._backlog.next_ready()
-            if turn is None:
+            ship = next(iter(self._ready), None)
+            if ship is None:
                 return False
-            ship, published_up_to = turn
+            del self._ready[ship]
             share = self._in_flight.of(ship)
             if not share.has_room:
                 return True  # its next receipts make it ready again
             batches, size = share.max_batches - share.batches, share.max_bytes - share.size
-        found = self._outbox.waiting_of(ship, published_up_to, self._last, batches, size)
+        found = self._outbox.waiting_of(ship, self._backlog[ship], self._last, batches, size)
         for entry in found:
             with self._changed:
                 if not self._can_go_on():
-                    self._backlog.make_ready(ship)
+                    self._ready[ship] = None
                     return False
                 self._in_flight.add(entry.key, entry.number, len(entry.payload))
-                self._backlog.add(ship, entry.number)
+                self._backlog[ship] = entry.number
             self._publish(entry)
         with self._changed:
             if found:
-                self._backlog.make_ready(ship)
+                self._ready[ship] = None
             else:
-                self._backlog.remove(ship)
+                del self._backlog[ship]
+                self._ready.pop(ship, None)
         return True
 
     def _can_go_on(self) -> bool:
@@ -211,9 +216,7 @@ class Publisher:
     def resume_ships(self) -> None:
         """Resume ships of the backlog that have only little room: their other batches may get no receipt for long."""
         with self._changed:
-            for ship in self._backlog.ships():
-                if self._in_flight.of(ship).has_room:
-                    self._backlog.make_ready(ship)
+            self._ready.update({ship: None for ship in self._backlog if self._in_flight.of(ship).has_room})
 
     def publish_again(self) -> None:
         """Publish again what has had no receipt for long: a queue may have been full somewhere."""

@@ -4,6 +4,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Collection
 from pathlib import Path
+from queue import Empty
 from uuid import UUID
 
 from ingest_api.outbox import batch_status
@@ -127,7 +128,7 @@ class Outbox:
             if not (self._usage.has_room(MAX_ENTRY_BYTES) and has_disk_for(self._file, self._folder, MAX_ENTRY_BYTES)):
                 return False
             self._queue.call(rewrite_version).result(WRITE_TEST_S)
-        except (Unavailable, sqlite3.Error, TimeoutError):
+        except (Unavailable, sqlite3.Error, Empty):
             return False
         return True
 

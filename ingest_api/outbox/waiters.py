@@ -15,10 +15,6 @@ class Waiters:
         self._waiting: list[tuple[BatchKey, threading.Event]] = []
         self._is_stopped = False
 
-    def __len__(self) -> int:
-        """Return how many threads wait."""
-        return len(self._waiting)
-
     @contextmanager
     def waiting_for(self, key: BatchKey) -> Iterator[threading.Event]:
         """Yield an event that `wake` sets."""

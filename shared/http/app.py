@@ -115,16 +115,12 @@ def since_arrival_s() -> float:
     return time.perf_counter() - arrived_s
 
 
+_SOURCE = ("HTTP_HOST", "HTTP_ORIGIN", "HTTP_SEC_FETCH_SITE", "HTTP_SEC_FETCH_MODE", "HTTP_SEC_FETCH_DEST")
+
+
 def request_source(request: Request) -> RequestSource:
     """Return the headers of a request that say where it comes from."""
-    header = request.environ.get
-    return RequestSource(
-        header("HTTP_HOST"),
-        header("HTTP_ORIGIN"),
-        header("HTTP_SEC_FETCH_SITE"),
-        header("HTTP_SEC_FETCH_MODE"),
-        header("HTTP_SEC_FETCH_DEST"),
-    )
+    return RequestSource(*map(request.environ.get, _SOURCE))
 
 
 def _check_browsers(app: Flask, browsers: Browsers) -> None:

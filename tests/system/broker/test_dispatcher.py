@@ -243,7 +243,7 @@ def test_another_ships_batch_is_published_and_stored_before_thousands_of_one_shi
             worker.answer(message, name)
         await_empty(outbox)
         assert [name for name in worker.names if name != response.json["batch_id"]] == [str(each) for each in many]  # type: ignore[index]
-        assert publisher_of(dispatcher)._backlog.ships() == set()
+        assert not publisher_of(dispatcher)._backlog
     worker.close()
 
 
