@@ -34,15 +34,7 @@ class Dispatcher:
         on_dropped: Callable[[float], None] = lambda _: None,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Prepare.
-
-        Args:
-            outbox: what to publish.
-            make_link: makes a connection that is not open yet.
-            on_dropped: called with the number of messages that the broker has dropped.
-            now_s: a monotonic clock.
-
-        """
+        """Prepare; `make_link` makes a connection that is not open yet, for `on_dropped` see `Publisher`."""
         self._outbox = outbox
         self._make_link = make_link
         self._on_dropped = on_dropped

@@ -63,13 +63,7 @@ class InFlight:
     """Counts the batches in flight over one connection; the caller holds the lock."""
 
     def __init__(self, now_s: Callable[[], float], receive_maximum: int = MAX_BATCHES) -> None:
-        """Start empty.
-
-        Args:
-            now_s: a monotonic clock.
-            receive_maximum: how many messages the broker accepts before it has confirmed the first.
-
-        """
+        """Start empty; `receive_maximum` is how many messages the broker accepts before it confirms the first."""
         self._now_s = now_s
         self._batches: dict[BatchKey, _Batch] = {}
         self._shares: dict[int, Share] = {}

@@ -48,7 +48,7 @@ class Outbox:
         """Open the file in a folder, or create it.
 
         Args:
-            folder: the folder.
+            folder: where the file is.
             max_bytes: how much may wait; each batch counts with its payload and 300 bytes.
             max_sender_bytes: how much may wait of one sender, by default half of `max_bytes`; at least one batch of
                 the largest size.
@@ -154,14 +154,9 @@ class Outbox:
     def waiting(
         self, after: int, limit: int, limit_bytes: int, without_ships: Collection[int] = ()
     ) -> list[WaitingEntry]:
-        """Return the first entries with a number above `after`.
+        """Return the first entries with a number above `after`, as `first_within` limits them.
 
-        Args:
-            after: the number.
-            limit: how many at most.
-            limit_bytes: how many bytes their payloads have at most, if they are more than one.
-            without_ships: ships to leave out; their payloads are not read.
-
+        Those of `without_ships` are left out; their payloads are not read.
         """
         found = self._recent.after(after, limit, limit_bytes, without_ships)
         if found is None:

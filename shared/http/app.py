@@ -2,7 +2,6 @@
 
 import json
 import logging
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
@@ -93,26 +92,11 @@ def make_app(*services: Routes, access: Callable[[str | None], Access], browsers
     """
     app = Flask("power", static_folder=None)
     _answer_errors(app)
-    _record_arrival(app)
+    for each in services:  # before the checks, so that the metrics time refused requests, too
+        app.register_blueprint(each)
     _check_browsers(app, browsers or Browsers())
     _check_access(app, {each.name: each.needs for each in services}, access)
-    for each in services:
-        app.register_blueprint(each)
     return app
-
-
-def _record_arrival(app: Flask) -> None:
-    """Record the arrival time before any check, so that refused requests are timed, too."""
-
-    @app.before_request
-    def arrive() -> None:
-        g.arrived_s = time.perf_counter()
-
-
-def since_arrival_s() -> float:
-    """Return the seconds since the current request arrived."""
-    arrived_s: float = g.arrived_s
-    return time.perf_counter() - arrived_s
 
 
 _SOURCE = ("HTTP_HOST", "HTTP_ORIGIN", "HTTP_SEC_FETCH_SITE", "HTTP_SEC_FETCH_MODE", "HTTP_SEC_FETCH_DEST")
