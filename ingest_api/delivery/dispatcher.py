@@ -46,7 +46,6 @@ class Dispatcher:
         self._stopping = threading.Event()
         self._was_connected = threading.Event()
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
-        outbox.watch(self.accepted)
 
     def start(self) -> None:
         """Start the thread."""
@@ -72,12 +71,6 @@ class Dispatcher:
         """Return whether there is a connection to the broker."""
         link = self._link
         return link is not None and link.is_connected()
-
-    def accepted(self) -> None:
-        """Have new entries of the outbox published."""
-        publisher = self._publisher
-        if publisher is not None:
-            publisher.accepted()
 
     def _run(self) -> None:
         pause_s = FIRST_PAUSE_S

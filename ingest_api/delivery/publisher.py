@@ -59,6 +59,7 @@ class Publisher:
         self._link: Link
         self._last = 0
         """All entries up to this number have been published, or belong to ships in the backlog."""
+        outbox.watch(self.accepted)
 
     def accepted(self) -> None:
         """Note that there are new entries."""

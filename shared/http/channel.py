@@ -148,10 +148,9 @@ class Channel(HTTPChannel):
     def service(self) -> None:
         """See waitress; runs in a thread."""
         self.answering_s = time.time()
-        if self._fileno is not None:  # it is still open
-            self.server.note_answering(self._fileno)
         super().service()
         self.served_s = time.time()
+        self._note_change()
 
     def check_client_disconnected(self) -> bool:  # type: ignore[override]  # its types say None, and are wrong
         """Return whether the client has disconnected (`waitress.client_disconnected`); runs in a thread.
@@ -175,8 +174,15 @@ class Channel(HTTPChannel):
             data = _Whole(data)
         written: int = super().write_soon(data)
         if self.total_outbufs_len:
+            self._note_change()
             self.server.has_kept(written)
         return written
+
+    def _note_change(self) -> None:
+        """Make the main thread check whether it is readable or writable; callable from any thread."""
+        number = self._fileno
+        if number is not None:  # it is still open
+            self.server.note_change(number)
 
     @property
     def answer_bytes(self) -> int:
@@ -200,7 +206,7 @@ class Channel(HTTPChannel):
             while self.connected and self.total_outbufs_len > self.adj.outbuf_high_watermark:
                 if time.time() - self.took_s > STALLED_S:
                     self.give_up()
-                self.server.pull_trigger()
+                self._note_change()
                 self.outbuf_lock.wait(STALLED_S / 10)
 
     def _flush_some(self, do_close: bool = True) -> bool:  # noqa: FBT001, FBT002  # waitress's
@@ -215,8 +221,7 @@ class Channel(HTTPChannel):
         with suppress(OSError, AttributeError):  # already closed
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DROP_UNSENT)
             connection.shutdown(socket.SHUT_RDWR)
-        if self._fileno is not None:
-            self.server.note_change(self._fileno)
+        self._note_change()
 
     def cut(self) -> None:
         """Close the connection at once, and discard what is in its send buffer."""

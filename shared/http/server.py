@@ -61,8 +61,6 @@ class Listener(TcpWSGIServer):
         self._answers_lock = threading.Lock()
         self._answers_bytes = 0
         """Upper estimate of the bytes kept of answers; counted exactly only when it exceeds the limit."""
-        self._answered: dict[int, int] = {}
-        """The file descriptor of the connection that each thread answers, by thread identifier."""
         self._blocked_lock = threading.Lock()
         self._blocked: set[Channel] = set()
         self._most_blocked = max(1, len(threads.threads) // BLOCKED_SHARE)
@@ -115,21 +113,13 @@ class Listener(TcpWSGIServer):
             if each.is_late(now_s):
                 each.cut()
 
-    def note_answering(self, number: int) -> None:
-        """Record which connection the current thread answers."""
-        self._answered[threading.get_ident()] = number
-
     def note_change(self, number: int) -> None:
         """Make the event loop check whether a connection is readable or writable; callable from any thread."""
         self._map.note_change(number)
         super().pull_trigger()
 
     def pull_trigger(self) -> None:
-        """Wake the event loop, which then checks the connection that the current thread answers."""
-        number = self._answered.get(threading.get_ident())
-        if number is not None:
-            self._map.note_change(number)
-        super().pull_trigger()
+        """Do nothing: waitress does not say which connection has changed, and `Channel` calls `note_change`."""
 
     def has_taken_in(self, channel: Channel, size: int) -> None:
         """Count received bytes; above the limit of all bodies, close the slowest senders."""
