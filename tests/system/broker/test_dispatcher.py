@@ -188,7 +188,7 @@ def test_a_receipt_for_other_content_removes_nothing(outbox: Outbox, broker: Bro
 def test_a_receipt_of_another_ship_removes_nothing(outbox: Outbox, broker: Broker) -> None:
     """It has had the same batch stored as its own, and named the gateway's topic for the receipt."""
     worker = Worker(broker.port, lambda _: None)
-    with dispatching(outbox, broker.port) as dispatcher:
+    with dispatching(outbox, broker.port):
         name = accept(outbox)
         worker.await_messages(1)
         (message,) = worker.came
