@@ -60,16 +60,15 @@ def open_file(folder: Path) -> SqliteFile:
     file = SqliteFile(path, _SCHEMA.read_text("utf-8"), _VERSION, upgrades=upgrades, cache_kib=CACHE_KIB)
     try:
         _check(file)
-    except sqlite3.DatabaseError as error:
+    except BaseException as error:
         file.close()
+        if not isinstance(error, sqlite3.DatabaseError):
+            raise
         why = " ".join(str(error).split())
         raise InvalidSettings(
             f"{path} is damaged ({why}), and accepted batches may be in it: to start without them,"
             " move it away together with its -wal and -shm"
         ) from None
-    except BaseException:
-        file.close()
-        raise
     return file
 
 

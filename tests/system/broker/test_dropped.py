@@ -65,14 +65,12 @@ def test_until_the_broker_tells_it_is_not_known_which_is_not_0() -> None:
     assert math.isnan(dropped(registry) or 0)
 
 
-def test_what_a_full_queue_drops_is_told(
-    broker: Broker, gateway: Dispatcher, outbox: Outbox, registry: CollectorRegistry
-) -> None:
+@pytest.mark.usefixtures("gateway")
+def test_what_a_full_queue_drops_is_told(broker: Broker, outbox: Outbox, registry: CollectorRegistry) -> None:
     until(lambda: dropped(registry) == 0, "the broker tells that it dropped none")
     Connection(HOST, broker.port, "test-worker", ALL_READINGS, 100).close()
     for _ in range(QUEUED + 3):
         outbox.accept(entry())
-        gateway.accepted()  # confirmed, all of them
     until(lambda: dropped(registry) == 3, "the broker tells that it dropped three")
     assert outbox.depth == QUEUED + 3, "and they wait, nevertheless"
 
