@@ -12,7 +12,7 @@ from waitress.task import ErrorTask
 from waitress.utilities import Error
 
 from shared.domain.errors import Problem
-from shared.http.app import RETRY_AFTER_S, problem
+from shared.http.app import RETRY_AFTER, problem
 from shared.http.request import Request, TooBusy
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class ProblemTask(ErrorTask):
         """Write the problem document."""
         request: Any = self.request
         error = request.error
-        headers = {"Retry-After": str(RETRY_AFTER_S)} if isinstance(error, TooBusy) else None
+        headers = RETRY_AFTER if isinstance(error, TooBusy) else None
         response = problem(error.code, str(error.body), (Problem("body", str(error.body)),), headers)
         body = response.get_data()
         self.status = response.status
