@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry
 
 from ingest_api.delivery.dispatcher import Dispatcher
 from ingest_api.delivery.mqtt_link import Link, Listener
+from ingest_api.delivery.publisher import Publisher
 from ingest_api.http.routes import routes
 from ingest_api.metrics import IngestMetrics
 from ingest_api.outbox.outbox import Outbox
@@ -46,7 +47,7 @@ class Gateway:
         def make_link(listener: Listener) -> Link:
             return Link(settings.mqtt_host, settings.mqtt_port, receipts_topic, listener, login)
 
-        self._dispatcher = Dispatcher(self._outbox, make_link, metrics.dropped.set)
+        self._dispatcher = Dispatcher(lambda: Publisher(self._outbox, metrics.dropped.set), make_link)
         self._dispatcher.start()
         self.routes = routes(self._outbox, metrics, settings.rules)
         self.checks: Mapping[str, Check] = {

@@ -1,6 +1,7 @@
 """The gateway's metrics."""
 
 import math
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
@@ -23,34 +24,24 @@ class IngestMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         """Register them, at 0."""
-        self.batches = Counter("power_ingest_batches", "Batches accepted.", registry=registry)
-        self.readings = Counter("power_ingest_readings", "Readings in accepted batches.", registry=registry)
-        self.refused = Counter(
-            "power_ingest_batches_refused", "Batches not accepted, by status.", ["status"], registry=registry
-        )
-        self.outbox_failures = Counter(
-            "power_ingest_outbox_failures", "Batches that the outbox did not accept.", registry=registry
-        )
-        self.quota_refusals = Counter(
+        counter, gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)
+        self.batches = counter("power_ingest_batches", "Batches accepted.")
+        self.readings = counter("power_ingest_readings", "Readings in accepted batches.")
+        self.refused = counter("power_ingest_batches_refused", "Batches not accepted, by status.", ["status"])
+        self.outbox_failures = counter("power_ingest_outbox_failures", "Batches that the outbox did not accept.")
+        self.quota_refusals = counter(
             "power_ingest_quota_refusals",
             "Batches that the outbox did not accept because the sender's quota was full.",
-            registry=registry,
         )
-        self.dropped = Gauge(
-            "power_broker_dropped_messages", "Messages that the broker has dropped since its start.", registry=registry
-        )
+        self.dropped = gauge("power_broker_dropped_messages", "Messages that the broker has dropped since its start.")
         self.dropped.set(math.nan)  # unknown, not 0
-        self._waiting = Gauge("power_outbox_batches", "Accepted batches without a receipt.", registry=registry)
-        self._bytes = Gauge("power_outbox_bytes", "Size of the accepted batches without a receipt.", registry=registry)
-        self._max_bytes = Gauge(
-            "power_outbox_max_bytes",
-            "Largest allowed size of the accepted batches without a receipt.",
-            registry=registry,
+        self._waiting = gauge("power_outbox_batches", "Accepted batches without a receipt.")
+        self._bytes = gauge("power_outbox_bytes", "Size of the accepted batches without a receipt.")
+        self._max_bytes = gauge(
+            "power_outbox_max_bytes", "Largest allowed size of the accepted batches without a receipt."
         )
-        self._oldest_s = Gauge(
-            "power_outbox_oldest_seconds",
-            "How long the oldest batch has been waiting for its receipt.",
-            registry=registry,
+        self._oldest_s = gauge(
+            "power_outbox_oldest_seconds", "How long the oldest batch has been waiting for its receipt."
         )
 
     def watch(self, outbox: Outbox) -> None:

@@ -3,12 +3,10 @@
 import logging
 import random
 import threading
-import time
 from collections.abc import Callable
 
 from ingest_api.delivery.mqtt_link import Link, LinkRefused, Listener
 from ingest_api.delivery.publisher import Publisher
-from ingest_api.outbox.outbox import Outbox
 from shared.domain.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -27,26 +25,10 @@ class Dispatcher:
     changes nothing.
     """
 
-    def __init__(
-        self,
-        outbox: Outbox,
-        make_link: Callable[[Listener], Link],
-        on_dropped: Callable[[float], None] = lambda _: None,
-        now_s: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """Prepare.
-
-        Args:
-            outbox: what to publish.
-            make_link: makes a connection that is not open yet.
-            on_dropped: called with the number of messages that the broker has dropped.
-            now_s: a monotonic clock.
-
-        """
-        self._outbox = outbox
+    def __init__(self, make_publisher: Callable[[], Publisher], make_link: Callable[[Listener], Link]) -> None:
+        """Prepare; `make_link` makes a connection that is not open yet."""
+        self._make_publisher = make_publisher
         self._make_link = make_link
-        self._on_dropped = on_dropped
-        self._now_s = now_s
         self._lock = threading.Lock()
         """Guards the next two together with `_stopping`."""
         self._publisher: Publisher | None = None
@@ -54,7 +36,6 @@ class Dispatcher:
         self._stopping = threading.Event()
         self._was_connected = threading.Event()
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
-        outbox.watch(self.accepted)
 
     def start(self) -> None:
         """Start the thread."""
@@ -70,7 +51,7 @@ class Dispatcher:
             self._stopping.set()
             publisher, link = self._publisher, self._link
         if publisher is not None:
-            publisher.stop()
+            publisher.lost()
         if link is not None:
             link.abandon()
         if self._thread.ident is not None:
@@ -80,12 +61,6 @@ class Dispatcher:
         """Return whether there is a connection to the broker."""
         link = self._link
         return link is not None and link.is_connected()
-
-    def accepted(self) -> None:
-        """Have new entries of the outbox published."""
-        publisher = self._publisher
-        if publisher is not None:
-            publisher.accepted()
 
     def _run(self) -> None:
         pause_s = FIRST_PAUSE_S
@@ -112,6 +87,6 @@ class Dispatcher:
         with self._lock:
             if self._stopping.is_set():
                 return None
-            self._publisher = Publisher(self._outbox, self._on_dropped, self._now_s)
+            self._publisher = self._make_publisher()
             self._link = self._make_link(self._publisher)
             return self._publisher, self._link

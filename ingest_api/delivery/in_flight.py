@@ -35,79 +35,64 @@ class _Batch:
 
 
 @dataclass(slots=True)
-class _Share:
-    """What is in flight of one ship."""
+class Share:
+    """What is in flight, and what may be, in all or of one ship; one batch always may."""
 
+    max_batches: int
+    max_bytes: int
     batches: int = 0
     size: int = 0
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another batch may be published."""
+        return not self.batches or (self.batches < self.max_batches and self.size < self.max_bytes)
+
+    @property
+    def has_much_room(self) -> bool:
+        """Whether at least a quarter is free: it is cheaper to publish several batches at a time."""
+        return not self.batches or (self.batches * 4 <= self.max_batches * 3 and self.size * 4 <= self.max_bytes * 3)
+
+    def count(self, batches: int, size: int) -> None:
+        """Add batches, or remove them."""
+        self.batches += batches
+        self.size += size
 
 
 class InFlight:
     """Counts the batches in flight over one connection; the caller holds the lock."""
 
     def __init__(self, now_s: Callable[[], float], receive_maximum: int = MAX_BATCHES) -> None:
-        """Start empty.
-
-        Args:
-            now_s: a monotonic clock.
-            receive_maximum: how many messages the broker accepts before it has confirmed the first.
-
-        """
+        """Start empty; `receive_maximum` is how many messages the broker accepts before it confirms the first."""
         self._now_s = now_s
         self._batches: dict[BatchKey, _Batch] = {}
-        self._shares: dict[int, _Share] = {}
-        self._bytes = 0
-        self._max_batches = min(receive_maximum, MAX_BATCHES)
-        self._max_share = min(max(self._max_batches // 2, 1), SHIP_BATCHES)
+        self._shares: dict[int, Share] = {}
+        self.all = Share(min(receive_maximum, MAX_BATCHES), MAX_BYTES)
 
     def __len__(self) -> int:
         """Return the number of batches."""
         return len(self._batches)
 
-    def has_room(self) -> bool:
-        """Return whether another batch may be published."""
-        return not self._batches or (len(self._batches) < self._max_batches and self._bytes < MAX_BYTES)
-
-    def has_much_room(self) -> bool:
-        """Return whether at least a quarter is free: it is cheaper to publish several batches at a time."""
-        return not self._batches or (
-            len(self._batches) * 4 <= self._max_batches * 3 and self._bytes * 4 <= MAX_BYTES * 3
-        )
-
-    def has_room_for(self, ship: int) -> bool:
-        """Return whether another batch of a ship is within its share."""
+    def of(self, ship: int) -> Share:
+        """Return what is in flight of one ship."""
         share = self._shares.get(ship)
-        return share is None or (share.batches < self._max_share and share.size < SHIP_BYTES)
-
-    def room_for(self, ship: int) -> tuple[int, int]:
-        """Return how many batches, and how many bytes, of a ship's share are free."""
-        share = self._shares.get(ship, _Share())
-        return self._max_share - share.batches, SHIP_BYTES - share.size
-
-    def has_much_room_for(self, ship: int) -> bool:
-        """Return whether at least a quarter of a ship's share is free."""
-        share = self._shares.get(ship)
-        return share is None or (share.batches * 4 <= self._max_share * 3 and share.size * 4 <= SHIP_BYTES * 3)
+        return share or Share(min(max(self.all.max_batches // 2, 1), SHIP_BATCHES), SHIP_BYTES)
 
     def add(self, key: BatchKey, number: int, size: int) -> None:
         """Add a batch that is about to be published."""
         self._batches[key] = _Batch(number, size, AGAIN_S, self._now_s() + _with_jitter(AGAIN_S))
-        self._bytes += size
-        share = self._shares.get(key.ship)
-        if share is None:
-            share = self._shares[key.ship] = _Share()
-        share.batches += 1
-        share.size += size
+        self.all.count(1, size)
+        share = self._shares[key.ship] = self.of(key.ship)
+        share.count(1, size)
 
     def remove(self, key: BatchKey) -> bool:
         """Remove a batch; return whether it was in flight."""
         batch = self._batches.pop(key, None)
         if batch is None:
             return False
-        self._bytes -= batch.size
+        self.all.count(-1, -batch.size)
         share = self._shares[key.ship]
-        share.batches -= 1
-        share.size -= batch.size
+        share.count(-1, -batch.size)
         if not share.batches:
             del self._shares[key.ship]
         return True

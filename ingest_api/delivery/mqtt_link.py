@@ -8,7 +8,7 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
+from paho.mqtt.client import Client, ConnectFlags, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.properties import Properties, VariableByteIntegers
 from paho.mqtt.reasoncodes import ReasonCode
@@ -38,19 +38,15 @@ class Listener(Protocol):
 
     def refused(self, key: BatchKey, why: str) -> None:
         """Handle that the broker refused a batch, or had no subscriber for it."""
-        ...
 
     def receipt(self, payload: bytes, correlation: bytes) -> None:
         """Handle a receipt."""
-        ...
 
     def dropped(self, count: float) -> None:
         """Handle the number of messages that the broker has dropped."""
-        ...
 
     def lost(self) -> None:
         """Handle the end of the connection."""
-        ...
 
 
 class _Client(Client):
@@ -122,26 +118,17 @@ class Link:
         client.connect_timeout = CONNECT_S
         client.max_inflight_messages_set(0)  # the publisher limits them
 
-        def connected(_c: Client, _u: Any, _f: ConnectFlags, code: ReasonCode, properties: Properties | None) -> None:
-            self.receive_maximum = getattr(properties, "ReceiveMaximum", NO_MAXIMUM)
-            self._max_packet = getattr(properties, "MaximumPacketSize", 0)
-            self._reason_codes.put(code)
-
-        def subscribed(_c: Client, _u: Any, _mid: int, codes: list[ReasonCode], _p: Properties | None) -> None:
-            self._reason_codes.put(codes[0])
-
-        def published(_c: Client, _u: Any, mid: int, code: ReasonCode, _p: Properties | None) -> None:
-            self._confirmed(mid, code)
-
-        def received(_c: Client, _u: Any, message: MQTTMessage) -> None:
-            self._received(message)
-
-        def disconnected(_c: Client, _u: Any, _f: DisconnectFlags, code: ReasonCode, _p: Properties | None) -> None:
-            self._reason_codes.put(code)
-
-        client.on_connect, client.on_subscribe, client.on_publish = connected, subscribed, published
-        client.on_message, client.on_disconnect = received, disconnected
+        client.on_connect = self._connected
+        client.on_subscribe = lambda _c, _u, _mid, codes, _p: self._reason_codes.put(codes[0])
+        client.on_publish = lambda _c, _u, mid, code, _p: self._confirmed(mid, code)
+        client.on_message = lambda _c, _u, message: self._received(message)
+        client.on_disconnect = lambda _c, _u, _f, code, _p: self._reason_codes.put(code)
         return client
+
+    def _connected(self, _c: Client, _u: Any, _f: ConnectFlags, code: ReasonCode, granted: Properties | None) -> None:
+        self.receive_maximum = getattr(granted, "ReceiveMaximum", NO_MAXIMUM)
+        self._max_packet = getattr(granted, "MaximumPacketSize", 0)
+        self._reason_codes.put(code)
 
     def open(self) -> None:
         """Connect and subscribe.

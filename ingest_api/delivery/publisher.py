@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 from pydantic import ValidationError
 
-from ingest_api.delivery.backlog import Backlog
 from ingest_api.delivery.in_flight import InFlight
 from ingest_api.delivery.mqtt_link import Link
 from ingest_api.outbox.entry import WaitingEntry
@@ -40,21 +39,17 @@ class Publisher:
         on_dropped: Callable[[float], None] = lambda _: None,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Prepare.
-
-        Args:
-            outbox: what to publish.
-            on_dropped: called with the number of messages that the broker has dropped.
-            now_s: a monotonic clock.
-
-        """
+        """Prepare; `on_dropped` is called with the number of messages that the broker has dropped."""
         self._outbox = outbox
         self._on_dropped = on_dropped
         self._now_s = now_s
         self._changed = threading.Condition(threading.RLock())
         """Guards what follows. Never held around a call to paho or the outbox: their callbacks need it."""
         self._in_flight = InFlight(now_s)
-        self._backlog = Backlog()
+        self._backlog: dict[int, int] = {}
+        """Ships with more waiting than they may have in flight; by ship, the number up to which all is published."""
+        self._ready: dict[int, None] = {}
+        """Those of them that have room again, in the order in which they got it."""
         self._is_new = self._is_full = self._is_ended = False
         self._last_refusal = ""
         self._dropped = math.nan
@@ -64,6 +59,7 @@ class Publisher:
         self._link: Link
         self._last = 0
         """All entries up to this number have been published, or belong to ships in the backlog."""
+        outbox.watch(self.accepted)
 
     def accepted(self) -> None:
         """Note that there are new entries."""
@@ -71,17 +67,13 @@ class Publisher:
             self._is_new = True
             self._changed.notify_all()
 
-    def stop(self) -> None:
+    # --- as Listener
+
+    def lost(self) -> None:
         """End `run`."""
         with self._changed:
             self._is_ended = True
             self._changed.notify_all()
-
-    # --- as Listener
-
-    def lost(self) -> None:
-        """See `Listener`."""
-        self.stop()
 
     def refused(self, key: BatchKey, why: str) -> None:
         """See `Listener`."""
@@ -115,8 +107,10 @@ class Publisher:
             self.had_receipt, self._last_refusal = True, ""
             if not self._in_flight.remove(key):
                 return
-            is_ready = self._in_flight.has_much_room_for(key.ship) and self._backlog.make_ready(key.ship)
-            if self._in_flight.has_much_room() if self._is_full else is_ready:
+            is_ready = key.ship in self._backlog and self._in_flight.of(key.ship).has_much_room
+            if is_ready:
+                self._ready[key.ship] = None
+            if self._in_flight.all.has_much_room if self._is_full else is_ready:
                 self._changed.notify_all()
 
     # --- the dispatcher's thread
@@ -128,7 +122,7 @@ class Publisher:
             self._in_flight = InFlight(self._now_s, link.receive_maximum)
 
     def run(self) -> None:
-        """Publish until the connection is lost or `stop` is called.
+        """Publish until `lost` is called.
 
         Raises:
             Unavailable: always, at the end.
@@ -142,18 +136,15 @@ class Publisher:
                 next_check_s = self._now_s() + CHECK_S
             self._is_new = False  # before the outbox is read
             if not self.publish_some():
-                self._await(self._has_much_room if self._is_full else self._has_work)
+                with self._changed:
+                    self._changed.wait_for(self._can_publish, CHECK_S)
         raise Unavailable("the connection to the broker is lost")
 
-    def _await(self, event: Callable[[], bool]) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._is_ended or event(), CHECK_S)
-
-    def _has_work(self) -> bool:
-        return self._is_new or self._backlog.has_ready()
-
-    def _has_much_room(self) -> bool:
-        return self._in_flight.has_much_room()
+    def _can_publish(self) -> bool:
+        """Return whether it is worth while to go on, or `run` is to end."""
+        if self._is_full:
+            return self._is_ended or self._in_flight.all.has_much_room
+        return self._is_ended or self._is_new or bool(self._ready)
 
     def publish_some(self) -> bool:
         """Publish some entries; return whether there may be more, and room for them."""
@@ -164,14 +155,14 @@ class Publisher:
     def _publish_in_order(self) -> bool:
         """Publish the next entries, but for those of ships that have used their share."""
         newest = self._outbox.newest  # before the outbox is read
-        found = self._outbox.waiting(self._last, READ_ENTRIES, READ_BYTES, self._backlog.ships())
+        found = self._outbox.waiting(self._last, READ_ENTRIES, READ_BYTES, self._backlog)
         for entry in found:
             with self._changed:
                 if not self._can_go_on():
                     return False
                 is_in_turn = self._is_in_turn(entry)
                 if is_in_turn:
-                    self._add(entry)
+                    self._in_flight.add(entry.key, entry.number, len(entry.payload))
             self._last = entry.number
             if is_in_turn:
                 self._publish(entry)
@@ -181,45 +172,44 @@ class Publisher:
 
     def _is_in_turn(self, entry: WaitingEntry) -> bool:
         """Return whether an entry may be published now; if not, its ship is in the backlog."""
-        if entry.ship in self._backlog.ships():
+        if entry.ship in self._backlog:
             return False
-        if not self._in_flight.has_room_for(entry.ship):
-            self._backlog.add(entry.ship, entry.number - 1)
+        if not self._in_flight.of(entry.ship).has_room:
+            self._backlog[entry.ship] = entry.number - 1
             return False
         return True
 
     def _publish_of_ship(self) -> bool:
         """Publish some entries of a ship in the backlog that has room again; return whether there was such a ship."""
         with self._changed:
-            turn = self._backlog.next_ready()
-            if turn is None:
+            ship = next(iter(self._ready), None)
+            if ship is None:
                 return False
-            ship, published_up_to = turn
-            if not self._in_flight.has_room_for(ship):
+            del self._ready[ship]
+            share = self._in_flight.of(ship)
+            if not share.has_room:
                 return True  # its next receipts make it ready again
-            limits = self._in_flight.room_for(ship)
-        found = self._outbox.waiting_of(ship, published_up_to, self._last, *limits)
+            batches, size = share.max_batches - share.batches, share.max_bytes - share.size
+        found = self._outbox.waiting_of(ship, self._backlog[ship], self._last, batches, size)
         for entry in found:
             with self._changed:
                 if not self._can_go_on():
-                    self._backlog.make_ready(ship)
+                    self._ready[ship] = None
                     return False
-                self._add(entry)
-                self._backlog.add(ship, entry.number)
+                self._in_flight.add(entry.key, entry.number, len(entry.payload))
+                self._backlog[ship] = entry.number
             self._publish(entry)
         with self._changed:
             if found:
-                self._backlog.make_ready(ship)
+                self._ready[ship] = None
             else:
-                self._backlog.remove(ship)
+                del self._backlog[ship]
+                self._ready.pop(ship, None)
         return True
 
     def _can_go_on(self) -> bool:
-        self._is_full = not self._in_flight.has_room()
+        self._is_full = not self._in_flight.all.has_room
         return not (self._is_full or self._is_ended)
-
-    def _add(self, entry: WaitingEntry) -> None:
-        self._in_flight.add(entry.key, entry.number, len(entry.payload))
 
     def _publish(self, entry: WaitingEntry) -> None:
         self._link.publish(entry.key, readings_topic(entry.ship), entry.payload, entry.digest)
@@ -227,9 +217,7 @@ class Publisher:
     def resume_ships(self) -> None:
         """Resume ships of the backlog that have only little room: their other batches may get no receipt for long."""
         with self._changed:
-            for ship in self._backlog.ships():
-                if self._in_flight.has_room_for(ship):
-                    self._backlog.make_ready(ship)
+            self._ready.update({ship: None for ship in self._backlog if self._in_flight.of(ship).has_room})
 
     def publish_again(self) -> None:
         """Publish again what has had no receipt for long: a queue may have been full somewhere."""

@@ -65,24 +65,17 @@ class Room:
             if not self._places:
                 raise Unavailable("too many large bodies at a time")
             self._places -= 1
+            is_free = self._changed.wait_for(lambda: self._free >= size, TURN_S)
+            held = size if is_free else 0
+            self._free -= held
         try:
-            with self._held(size):
-                yield
-        finally:
-            with self._changed:
-                self._places += 1
-
-    @contextmanager
-    def _held(self, size: int) -> Iterator[None]:
-        with self._changed:
-            if not self._changed.wait_for(lambda: self._free >= size, TURN_S):
+            if not is_free:
                 raise Unavailable("too many bytes in large bodies at a time")
-            self._free -= size
-        try:
             yield
         finally:
             with self._changed:
-                self._free += size
+                self._places += 1
+                self._free += held
                 self._changed.notify_all()
 
 

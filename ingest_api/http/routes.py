@@ -37,46 +37,33 @@ class Acceptor(Protocol):
 
     def accept(self, entry: Entry) -> tuple[BatchStatus, bool]:
         """Accept a batch; return its status, and whether it is new."""
-        ...
 
     def status(self, batch_id: UUID, access: Access) -> BatchStatus | None:
         """Return the status of a batch; None where it is unknown, or of a ship that `access` does not include."""
-        ...
 
     def await_decision(self, key: BatchKey, wait_s: float) -> BatchStatus | None:
         """Wait until a batch is stored or rejected, for at most `wait_s`; return its status."""
-        ...
 
 
 def routes(outbox: Acceptor, metrics: IngestMetrics, rules: Rules | None = None) -> Routes:
-    """Build the routes.
-
-    Args:
-        outbox: where accepted batches go.
-        metrics: where they are counted.
-        rules: which readings are accepted; by default the usual ones.
-
-    """
+    """Build the routes; `rules` say which readings are accepted, by default the usual ones."""
     routes = Routes("ingest_api", __name__, needs="ingest")
-    room, intake, waiters = Room(), Intake(rules or Rules()), _Waiters(outbox)
+    room, intake, waiters = Room(), Intake(rules or Rules()), Places(WAITERS, SENDER_WAITERS)
 
     @routes.serves(ACCEPT)
     def accept() -> Response:
-        batch = _read_and_accept()
-        return waiters.answer(batch)  # the body is no longer in memory
+        batch = read_and_accept()
+        return _answer_in_time(outbox, waiters, batch)  # the body is no longer in memory
 
-    def _read_and_accept() -> BatchStatus:
+    def read_and_accept() -> BatchStatus:
         with room.body(request) as payload:
             entry = intake.entry(payload, caller())
             del payload
-            return _accept(entry)
-
-    def _accept(entry: Entry) -> BatchStatus:
-        with (
-            metrics.outbox_failures.count_exceptions(Unavailable),
-            metrics.quota_refusals.count_exceptions(QuotaFull),
-        ):
-            batch, is_new = outbox.accept(entry)
+            with (
+                metrics.outbox_failures.count_exceptions(Unavailable),
+                metrics.quota_refusals.count_exceptions(QuotaFull),
+            ):
+                batch, is_new = outbox.accept(entry)
         if is_new:
             metrics.batches.inc()
             metrics.readings.inc(entry.readings)
@@ -103,29 +90,21 @@ def routes(outbox: Acceptor, metrics: IngestMetrics, rules: Rules | None = None)
     return routes
 
 
-class _Waiters:
-    """Limits how many requests wait for a receipt, in all and of one sender."""
-
-    def __init__(self, outbox: Acceptor) -> None:
-        self._outbox = outbox
-        self._places = Places(WAITERS, SENDER_WAITERS)
-
-    def answer(self, batch: BatchStatus) -> Response:
-        """Answer a POST, at once or when the batch is stored or rejected."""
-        wait_s = _preferred_wait_s()
-        if wait_s is None or batch.status != "accepted":
-            return _answer(batch, wait_s)
-        sender = caller().sender(batch.ship)
-        if not self._places.take(sender):
-            return _answer(batch, None)
-        try:
-            found = self._outbox.await_decision(batch.key, wait_s)
-        except Unavailable as error:  # not a 503: the batch is accepted
-            log.warning("the status of batch %s cannot be read now: %s", batch.batch_id, error)
-            found = None
-        finally:
-            self._places.give_back(sender)
-        return _answer(found or batch, wait_s)
+def _answer_in_time(outbox: Acceptor, waiters: Places, batch: BatchStatus) -> Response:
+    """Answer a POST, at once or when the batch is stored or rejected."""
+    wait_s, sender = _preferred_wait_s(), caller().sender(batch.ship)
+    if wait_s is None or batch.status != "accepted":
+        return _answer(batch, wait_s)
+    if not waiters.take(sender):
+        return _answer(batch, None)
+    try:
+        found = outbox.await_decision(batch.key, wait_s)
+    except Unavailable as error:  # not a 503: the batch is accepted
+        log.warning("the status of batch %s cannot be read now: %s", batch.batch_id, error)
+        found = None
+    finally:
+        waiters.give_back(sender)
+    return _answer(found or batch, wait_s)
 
 
 def _preferred_wait_s() -> int | None:

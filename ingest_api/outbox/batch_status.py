@@ -15,14 +15,11 @@ KEPT_US = 2 * 86_400 * US_PER_S
 DELETED_BESIDES = 100
 """Old rows that a commit deletes at most, beyond one for each new row: a full table must not slow down one commit."""
 _FIND = "SELECT ship, digest, readings, status, errors FROM fates WHERE batch_id = ? ORDER BY ship"
-_INSERT_IF_UNUSED = (
+_INSERT = (
     "INSERT INTO fates (batch_id, ship, digest, readings, status, errors, since_us)"
-    " SELECT ?1, ?2, ?3, ?4, 'accepted', '[]', ?5 WHERE NOT EXISTS (SELECT 1 FROM fates WHERE batch_id = ?1)"
+    " SELECT ?1, ?2, ?3, ?4, 'accepted', '[]', ?5"
 )
-_INSERT_BESIDE_OTHERS = (
-    "INSERT INTO fates (batch_id, ship, digest, readings, status, errors, since_us)"
-    " VALUES (?, ?, ?, ?, 'accepted', '[]', ?)"
-)
+_IF_UNUSED = " WHERE NOT EXISTS (SELECT 1 FROM fates WHERE batch_id = ?1)"
 _DECIDE = (
     "UPDATE fates SET status = json_extract(receipt.value, '$[2]'), errors = json_extract(receipt.value, '$[3]'),"
     " since_us = ? FROM json_each(?) AS receipt"
@@ -78,11 +75,11 @@ def insert(
 ) -> KnownBatch | None:
     """Insert an accepted batch and return None; where `find_duplicate` finds one, return that and insert nothing."""
     values = (str(batch.batch_id), batch.ship, digest, batch.readings, now_us)
-    if connection.execute(_INSERT_IF_UNUSED, values).rowcount:
+    if connection.execute(_INSERT + _IF_UNUSED, values).rowcount:
         return None
     known = find_duplicate(connection, batch.key, may_see)
     if known is None:
-        connection.execute(_INSERT_BESIDE_OTHERS, values)
+        connection.execute(_INSERT, values)
     return known
 
 

@@ -3,9 +3,10 @@
 import logging
 import sqlite3
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple
 
 from shared.domain.errors import Unavailable
 from shared.runtime.sqlite_files import SqliteFile
@@ -15,13 +16,33 @@ log = logging.getLogger(__name__)
 MAX_ITEMS = 1000
 """Items in one commit."""
 
-T = TypeVar("T")
-T_contra = TypeVar("T_contra", contravariant=True)
-R = TypeVar("R")
 Work = Callable[[sqlite3.Connection], Any]
 
 
-class Writer(Protocol[T_contra, R]):
+class Answer(SimpleQueue[Any]):
+    """The result that one thread waits for. It costs a third of what a `Future` costs."""
+
+    def result(self, timeout_s: float | None = None) -> Any:
+        """Wait for the result and return it; raise it if it is an error.
+
+        Raises:
+            Empty: it takes too long.
+
+        """
+        found = self.get(timeout=timeout_s)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+class Request(NamedTuple):
+    """An item whose result a thread waits for."""
+
+    what: Any
+    answer: Answer
+
+
+class Writer(ABC):
     """Writes items of one kind. Only the queue's thread calls it.
 
     Attributes:
@@ -29,72 +50,31 @@ class Writer(Protocol[T_contra, R]):
 
     """
 
-    makes_room: bool
-
-    def write(self, connection: sqlite3.Connection, items: Sequence[T_contra]) -> Sequence[R]:
-        """Write all items of one commit, with few statements; return a result for each."""
-        ...
-
-    def committed(self, items: Sequence[T_contra], results: Sequence[R]) -> None:
-        """Handle that the items are durable."""
-        ...
-
-    def failed(self, items: Sequence[T_contra], error: Exception) -> None:
-        """Handle that none of the items was written."""
-        ...
-
-
-class Answer:
-    """The result that one thread waits for. A bare lock costs a third of what a `Future` costs."""
-
-    __slots__ = ("_error", "_is_set", "_result")
-
-    def __init__(self) -> None:
-        """Start without a result."""
-        self._result: Any = None
-        self._error: Exception | None = None
-        self._is_set = threading.Lock()
-        self._is_set.acquire()
-
-    def result(self, timeout_s: float = -1) -> Any:
-        """Wait for the result and return it.
-
-        Raises:
-            TimeoutError: it takes too long.
-            Exception: the error that was set.
-
-        """
-        if not self._is_set.acquire(timeout=timeout_s):
-            raise TimeoutError
-        self._is_set.release()
-        if self._error is not None:
-            raise self._error
-        return self._result
-
-    def set(self, result: Any, error: Exception | None = None) -> None:
-        """Set the result, or an error, and wake the thread that waits."""
-        self._result, self._error = result, error
-        self._is_set.release()
-
-
-class _CallWriter:
-    """Calls functions within a commit."""
-
     makes_room = False
 
-    def write(self, connection: sqlite3.Connection, items: Sequence[tuple[Work, Answer]]) -> list[Any]:
-        return [work(connection) for work, _ in items]
+    @abstractmethod
+    def write(self, connection: sqlite3.Connection, items: Sequence[Any]) -> Sequence[Any]:
+        """Write all items of one commit, with few statements; return a result for each."""
 
-    def committed(self, items: Sequence[tuple[Work, Answer]], results: Sequence[Any]) -> None:
-        for (_, answer), result in zip(items, results, strict=True):
-            answer.set(result)
+    def committed(self, items: Sequence[Any], results: Sequence[Any]) -> None:
+        """Handle that the items are durable; by default they are requests."""
+        for request, result in zip(items, results, strict=True):
+            request.answer.put(result)
 
-    def failed(self, items: Sequence[tuple[Work, Answer]], error: Exception) -> None:
-        for _, answer in items:
-            answer.set(None, error)
+    def failed(self, items: Sequence[Any], error: Exception) -> None:
+        """Handle that none of the items was written; by default they are requests."""
+        for request in items:
+            request.answer.put(error)
 
 
-_Batch = dict[Writer[Any, Any], list[Any]]
+class _CallWriter(Writer):
+    """Calls functions within a commit."""
+
+    def write(self, connection: sqlite3.Connection, items: Sequence[Request]) -> list[Any]:
+        return [each.what(connection) for each in items]
+
+
+_Batch = dict[Writer, list[Any]]
 """The items of one commit by their writer; writers in the order of their first items."""
 
 
@@ -103,21 +83,15 @@ class CommitQueue:
 
     def __init__(self, file: SqliteFile) -> None:
         """Start the thread; `file` is the file that it writes."""
-        self.commits = 0
-        """Number of transactions so far."""
         self._file = file
-        self._items: SimpleQueue[tuple[Writer[Any, Any], Any] | None] = SimpleQueue()
+        self._items: SimpleQueue[tuple[Writer, Any] | None] = SimpleQueue()
         self._calls = _CallWriter()
         self._lock = threading.Lock()
         self._is_closed = False
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
         self._thread.start()
 
-    def __len__(self) -> int:
-        """Return the number of queued items."""
-        return self._items.qsize()
-
-    def put(self, writer: Writer[T, R], item: T) -> None:
+    def put(self, writer: Writer, item: Any) -> None:
         """Queue an item; its writer is told when it is durable, or that it failed."""
         with self._lock:
             if not self._is_closed:
@@ -125,11 +99,15 @@ class CommitQueue:
                 return
         writer.failed([item], Unavailable("the outbox is closed"))
 
+    def ask(self, writer: Writer, what: Any) -> Answer:
+        """Queue a request; its result is set once it is durable."""
+        answer = Answer()
+        self.put(writer, Request(what, answer))
+        return answer
+
     def call(self, work: Work) -> Answer:
         """Queue a function; its result is set once what it wrote is durable."""
-        answer = Answer()
-        self.put(self._calls, (work, answer))
-        return answer
+        return self.ask(self._calls, work)
 
     def close(self) -> None:
         """Commit what is queued, and end the thread."""
@@ -171,7 +149,6 @@ class CommitQueue:
                 self._checkpoint()
                 self._commit(retried, is_retry=True)
             return
-        self.commits += 1
         for (writer, items), result in zip(batch.items(), results, strict=True):
             _tell(writer.committed, items, result)
 

@@ -60,16 +60,15 @@ def open_file(folder: Path) -> SqliteFile:
     file = SqliteFile(path, _SCHEMA.read_text("utf-8"), _VERSION, upgrades=upgrades, cache_kib=CACHE_KIB)
     try:
         _check(file)
-    except sqlite3.DatabaseError as error:
+    except BaseException as error:
         file.close()
+        if not isinstance(error, sqlite3.DatabaseError):
+            raise
         why = " ".join(str(error).split())
         raise InvalidSettings(
             f"{path} is damaged ({why}), and accepted batches may be in it: to start without them,"
             " move it away together with its -wal and -shm"
         ) from None
-    except BaseException:
-        file.close()
-        raise
     return file
 
 
@@ -105,7 +104,7 @@ def has_disk_for(file: SqliteFile, folder: Path, size: int) -> bool:
     free, longest = found.f_bavail * found.f_frsize, resource.getrlimit(resource.RLIMIT_FSIZE)[0]
     if free >= 2 * size + PLENTY_BYTES and longest == resource.RLIM_INFINITY:
         return True
-    with file.errors(), file.reading() as connection:
+    with file.reading() as connection:
         page, pages, unused = (
             int(connection.execute(f"PRAGMA {name}").fetchone()[0])
             for name in ("page_size", "page_count", "freelist_count")

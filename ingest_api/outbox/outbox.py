@@ -3,21 +3,19 @@
 import json
 import sqlite3
 from collections.abc import Callable, Collection
-from functools import partial
 from pathlib import Path
-from typing import Any
+from queue import Empty
 from uuid import UUID
 
 from ingest_api.outbox import batch_status
 from ingest_api.outbox.batch_status import KnownBatch
 from ingest_api.outbox.capacity import Usage
-from ingest_api.outbox.commit_queue import Answer, CommitQueue
+from ingest_api.outbox.commit_queue import CommitQueue
 from ingest_api.outbox.entry import ENTRY_BYTES, MAX_ENTRY_BYTES, Entry, WaitingEntry, first_within
-from ingest_api.outbox.entry_writer import AcceptRequest, EntryWriter
 from ingest_api.outbox.file import CHECKPOINT_PAGES, has_disk_for, lock_folder, open_file, rewrite_version
-from ingest_api.outbox.receipt_writer import BatchReceipt, ReceiptWriter
 from ingest_api.outbox.recent_entries import RecentEntries
 from ingest_api.outbox.waiters import Waiters
+from ingest_api.outbox.writers import BatchReceipt, EntryWriter, Inserted, ReceiptWriter
 from shared.contract.status import BatchKey, BatchStatus, FinalStatus
 from shared.domain.clock import StrictClock
 from shared.domain.errors import Problem, Unavailable
@@ -25,8 +23,7 @@ from shared.domain.timestamps import US_PER_S
 from shared.http.tokens import EVERYTHING, Access
 
 WRITE_TEST_S = 3.0
-_BY_SENDER = "SELECT sender, count(*), sum(length(payload)) FROM outbox GROUP BY sender"
-_OF_ALL = "SELECT number, batch_id, ship, digest, payload FROM outbox WHERE number > ? ORDER BY number"
+_BY_SENDER = "SELECT sender, count(*), sum(length(payload) + ?) FROM outbox GROUP BY sender"
 _OF_OTHERS = (
     "SELECT number, batch_id, ship, digest, payload FROM outbox"
     " WHERE number > ? AND ship NOT IN (SELECT value FROM json_each(?)) ORDER BY number"
@@ -51,7 +48,7 @@ class Outbox:
         """Open the file in a folder, or create it.
 
         Args:
-            folder: the folder.
+            folder: where the file is.
             max_bytes: how much may wait; each batch counts with its payload and 300 bytes.
             max_sender_bytes: how much may wait of one sender, by default half of `max_bytes`; at least one batch of
                 the largest size.
@@ -68,19 +65,18 @@ class Outbox:
         try:
             self._file = open_file(folder)
             quota = max(max_bytes // 2 if max_sender_bytes is None else max_sender_bytes, MAX_ENTRY_BYTES)
-            self._usage = Usage(max_bytes, quota, self._by_sender())
-            (last,) = self._one("SELECT max(number) FROM outbox", ()) or (None,)
+            with self._file.reading() as connection:
+                self._usage = Usage(max_bytes, quota, connection.execute(_BY_SENDER, (ENTRY_BYTES,)))
+                (last,) = connection.execute("SELECT ifnull(max(number), 0) FROM outbox").fetchone()
         except BaseException:
             self._process_lock.close()
             raise
         self._waiters = Waiters()
-        self._recent = RecentEntries(last or 0)
+        self._recent = RecentEntries(last)
         self._queue = CommitQueue(self._file)
         self._entries = EntryWriter(self._file, folder, self._recent, self._now_us)
         self._receipts = ReceiptWriter(self._recent, self._usage, self._waiters, self._now_us)
-        # Some builds of SQLite overwrite deleted rows by default: that doubles what a receipt writes.
-        for setting in (f"wal_autocheckpoint={CHECKPOINT_PAGES}", "secure_delete=OFF"):
-            self._queue.call(partial(_set, setting))
+        self._queue.call(_configure)
 
     def watch(self, on_new: Callable[[], None]) -> None:
         """Have a function called, by another thread, whenever there are new entries."""
@@ -122,7 +118,8 @@ class Outbox:
             Unavailable: the file cannot be read now.
 
         """
-        row = self._one("SELECT accepted_us FROM outbox ORDER BY number LIMIT 1", ())
+        with self._file.reading() as connection:
+            row = connection.execute("SELECT accepted_us FROM outbox ORDER BY number LIMIT 1").fetchone()
         return 0.0 if row is None else max((self._now_us() - row[0]) / US_PER_S, 0.0)
 
     def can_accept(self) -> bool:
@@ -131,7 +128,7 @@ class Outbox:
             if not (self._usage.has_room(MAX_ENTRY_BYTES) and has_disk_for(self._file, self._folder, MAX_ENTRY_BYTES)):
                 return False
             self._queue.call(rewrite_version).result(WRITE_TEST_S)
-        except (Unavailable, sqlite3.Error, TimeoutError):
+        except (Unavailable, sqlite3.Error, Empty):
             return False
         return True
 
@@ -157,21 +154,14 @@ class Outbox:
     def waiting(
         self, after: int, limit: int, limit_bytes: int, without_ships: Collection[int] = ()
     ) -> list[WaitingEntry]:
-        """Return the first entries with a number above `after`.
+        """Return the first entries with a number above `after`, as `first_within` limits them.
 
-        Args:
-            after: the number.
-            limit: how many at most.
-            limit_bytes: how many bytes their payloads have at most, if they are more than one.
-            without_ships: ships to leave out; their payloads are not read.
-
+        Those of `without_ships` are left out; their payloads are not read.
         """
         found = self._recent.after(after, limit, limit_bytes, without_ships)
-        if found is not None:
-            return found
-        if without_ships:
-            return self._read(_OF_OTHERS, (after, json.dumps(list(without_ships))), limit, limit_bytes)
-        return self._read(_OF_ALL, (after,), limit, limit_bytes)
+        if found is None:
+            found = self._read(_OF_OTHERS, (after, json.dumps(list(without_ships))), limit, limit_bytes)
+        return found
 
     def waiting_of(self, ship: int, after: int, until: int, limit: int, limit_bytes: int) -> list[WaitingEntry]:
         """Return a ship's first entries with numbers above `after` and up to `until`; limits as in `waiting`."""
@@ -185,24 +175,9 @@ class Outbox:
             return found
 
     def _status(self, batch_id: str, may_see: Callable[[int], bool]) -> BatchStatus | None:
-        with self._file.errors(), self._file.reading() as connection:
+        with self._file.reading() as connection:
             found = batch_status.find(connection, batch_id, may_see)
         return found[0].batch if found else None
-
-    def _duplicate(self, entry: Entry) -> KnownBatch | None:
-        with self._file.errors(), self._file.reading() as connection:
-            return batch_status.find_duplicate(connection, entry.key, entry.access.may_send)
-
-    def _by_sender(self) -> list[tuple[str, int, int]]:
-        with self._file.errors(), self._file.reading() as connection:
-            return [
-                (sender, count, size + count * ENTRY_BYTES) for sender, count, size in connection.execute(_BY_SENDER)
-            ]
-
-    def _one(self, query: str, values: tuple[object, ...]) -> tuple[Any, ...] | None:
-        with self._file.errors(), self._file.reading() as connection:
-            row: tuple[Any, ...] | None = connection.execute(query, values).fetchone()
-            return row
 
     # --- writing
 
@@ -218,14 +193,14 @@ class Outbox:
         try:
             self._usage.reserve(entry.sender, entry.size_bytes)
         except Unavailable:
-            known = self._duplicate(entry)
+            with self._file.reading() as connection:
+                known = batch_status.find_duplicate(connection, entry.key, entry.access.may_send)
             if known is None:
                 raise
             return known.status_for(entry.ship, entry.digest), False
-        is_new, request = False, AcceptRequest(entry, Answer())
+        is_new = False
         try:
-            self._queue.put(self._entries, request)
-            found: WaitingEntry | KnownBatch = request.answer.result()
+            found: Inserted = self._queue.ask(self._entries, entry).result()
             is_new = isinstance(found, WaitingEntry)
         finally:
             if not is_new:
@@ -244,5 +219,7 @@ class Outbox:
         self._queue.put(self._receipts, BatchReceipt(key, digest, status, problems, then))
 
 
-def _set(setting: str, connection: sqlite3.Connection) -> None:
-    connection.execute(f"PRAGMA {setting}")
+def _configure(connection: sqlite3.Connection) -> None:
+    connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
+    # Some builds of SQLite overwrite deleted rows by default: that doubles what a receipt writes.
+    connection.execute("PRAGMA secure_delete=OFF")

@@ -53,11 +53,8 @@ class RecentEntries:
                 return None
             while self._entries and next(iter(self._entries)) <= number:
                 self._remove_first()
-            if not without_ships:
-                return first_within(self._entries.values(), limit, limit_bytes)
-            return first_within(
-                (each for each in self._entries.values() if each.ship not in without_ships), limit, limit_bytes
-            )
+            wanted = (each for each in self._entries.values() if each.ship not in without_ships)
+            return first_within(wanted, limit, limit_bytes)
 
     def _remove_first(self) -> None:
         self._removed_up_to, first = self._entries.popitem(last=False)

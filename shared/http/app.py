@@ -2,7 +2,6 @@
 
 import json
 import logging
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
@@ -31,7 +30,14 @@ from shared.http.tokens import Access, Right
 
 log = logging.getLogger(__name__)
 
-RETRY_AFTER_S = 2
+RETRY_AFTER = {"Retry-After": "2"}
+INVALID: Mapping[type[InvalidInput], int] = {
+    UnreadableInput: 400,
+    Conflict: 409,
+    TooLargeInput: 413,
+    UnsupportedInput: 415,
+}
+"""The status for errors in the input; for others it is 422."""
 GONE = 499
 """nginx's status for a request whose client has disconnected; it only shows in metrics."""
 OPEN: Final = "open"
@@ -93,38 +99,19 @@ def make_app(*services: Routes, access: Callable[[str | None], Access], browsers
     """
     app = Flask("power", static_folder=None)
     _answer_errors(app)
-    _record_arrival(app)
+    for each in services:  # before the checks, so that the metrics time refused requests, too
+        app.register_blueprint(each)
     _check_browsers(app, browsers or Browsers())
     _check_access(app, {each.name: each.needs for each in services}, access)
-    for each in services:
-        app.register_blueprint(each)
     return app
 
 
-def _record_arrival(app: Flask) -> None:
-    """Record the arrival time before any check, so that refused requests are timed, too."""
-
-    @app.before_request
-    def arrive() -> None:
-        g.arrived_s = time.perf_counter()
-
-
-def since_arrival_s() -> float:
-    """Return the seconds since the current request arrived."""
-    arrived_s: float = g.arrived_s
-    return time.perf_counter() - arrived_s
+_SOURCE = ("HTTP_HOST", "HTTP_ORIGIN", "HTTP_SEC_FETCH_SITE", "HTTP_SEC_FETCH_MODE", "HTTP_SEC_FETCH_DEST")
 
 
 def request_source(request: Request) -> RequestSource:
     """Return the headers of a request that say where it comes from."""
-    header = request.environ.get
-    return RequestSource(
-        header("HTTP_HOST"),
-        header("HTTP_ORIGIN"),
-        header("HTTP_SEC_FETCH_SITE"),
-        header("HTTP_SEC_FETCH_MODE"),
-        header("HTTP_SEC_FETCH_DEST"),
-    )
+    return RequestSource(*map(request.environ.get, _SOURCE))
 
 
 def _check_browsers(app: Flask, browsers: Browsers) -> None:
@@ -187,29 +174,23 @@ def caller() -> Access:
 def _answer_errors(app: Flask) -> None:
     """Answer every error as a problem, without internal details."""
 
-    @app.errorhandler(InvalidInput)
-    def invalid(error: InvalidInput) -> Response:
-        status = {UnreadableInput: 400, Conflict: 409, TooLargeInput: 413, UnsupportedInput: 415}.get(type(error), 422)
-        headers = {"Accept-Encoding": "gzip"} if isinstance(error, UnsupportedInput) else None
-        return problem(status, error.summary, error.problems, headers)
-
-    @app.errorhandler(Unauthenticated)
-    def unauthenticated(error: Unauthenticated) -> Response:
-        return problem(401, str(error), headers={"WWW-Authenticate": "Bearer"})
-
-    @app.errorhandler(Forbidden)
-    def forbidden(error: Forbidden) -> Response:
-        return problem(403, str(error))
-
-    @app.errorhandler(InvalidSettings)
-    @app.errorhandler(Unavailable)
-    def unavailable(error: PowerError) -> Response:
-        log.log(logging.WARNING if isinstance(error, Unavailable) else logging.ERROR, "%s", error)
-        return problem(503, "Try again in a moment.", headers={"Retry-After": str(RETRY_AFTER_S)})
-
-    @app.errorhandler(Busy)
-    def busy(error: Busy) -> Response:
-        return problem(503, str(error), headers={"Retry-After": str(RETRY_AFTER_S)})
+    @app.errorhandler(PowerError)
+    def ours(error: PowerError) -> Response:
+        match error:
+            case Unauthenticated():
+                return problem(401, str(error), headers={"WWW-Authenticate": "Bearer"})
+            case Forbidden():
+                return problem(403, str(error))
+            case Busy():
+                return problem(503, str(error), headers=RETRY_AFTER)
+            case InvalidSettings() | Unavailable():
+                log.log(logging.WARNING if isinstance(error, Unavailable) else logging.ERROR, "%s", error)
+                return problem(503, "Try again in a moment.", headers=RETRY_AFTER)
+            case InvalidInput():
+                headers = {"Accept-Encoding": "gzip"} if isinstance(error, UnsupportedInput) else None
+                return problem(INVALID.get(type(error), 422), error.summary, error.problems, headers)
+            case _:
+                return broken(error)
 
     @app.errorhandler(HTTPException)
     def refused(error: HTTPException) -> Response:

@@ -9,15 +9,9 @@ SAFE_METHODS = frozenset({"GET", "HEAD"})
 
 @dataclass(frozen=True, slots=True)
 class RequestSource:
-    """The headers that say where a request comes from; None for a missing header.
+    """The headers `Host`, `Origin`, `Sec-Fetch-Site`, `-Mode` and `-Dest`; None for a missing one.
 
-    Attributes:
-        host: `Host`.
-        origin: `Origin`; browsers send it with every POST.
-        site: `Sec-Fetch-Site`; browsers send the Sec-Fetch headers only over https and to this machine.
-        mode: `Sec-Fetch-Mode`.
-        destination: `Sec-Fetch-Dest`.
-
+    Browsers send `Origin` with every POST, and the Sec-Fetch headers only over https and to this machine.
     """
 
     host: str | None = None

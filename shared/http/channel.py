@@ -12,7 +12,7 @@ from waitress.task import ErrorTask
 from waitress.utilities import Error
 
 from shared.domain.errors import Problem
-from shared.http.app import RETRY_AFTER_S, problem
+from shared.http.app import RETRY_AFTER, problem
 from shared.http.request import Request, TooBusy
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class ProblemTask(ErrorTask):
         """Write the problem document."""
         request: Any = self.request
         error = request.error
-        headers = {"Retry-After": str(RETRY_AFTER_S)} if isinstance(error, TooBusy) else None
+        headers = RETRY_AFTER if isinstance(error, TooBusy) else None
         response = problem(error.code, str(error.body), (Problem("body", str(error.body)),), headers)
         body = response.get_data()
         self.status = response.status
@@ -148,10 +148,9 @@ class Channel(HTTPChannel):
     def service(self) -> None:
         """See waitress; runs in a thread."""
         self.answering_s = time.time()
-        if self._fileno is not None:  # it is still open
-            self.server.note_answering(self._fileno)
         super().service()
         self.served_s = time.time()
+        self._note_change()
 
     def check_client_disconnected(self) -> bool:  # type: ignore[override]  # its types say None, and are wrong
         """Return whether the client has disconnected (`waitress.client_disconnected`); runs in a thread.
@@ -175,8 +174,15 @@ class Channel(HTTPChannel):
             data = _Whole(data)
         written: int = super().write_soon(data)
         if self.total_outbufs_len:
+            self._note_change()
             self.server.has_kept(written)
         return written
+
+    def _note_change(self) -> None:
+        """Make the main thread check whether it is readable or writable; callable from any thread."""
+        number = self._fileno
+        if number is not None:  # it is still open
+            self.server.note_change(number)
 
     @property
     def answer_bytes(self) -> int:
@@ -200,8 +206,13 @@ class Channel(HTTPChannel):
             while self.connected and self.total_outbufs_len > self.adj.outbuf_high_watermark:
                 if time.time() - self.took_s > STALLED_S:
                     self.give_up()
-                self.server.pull_trigger()
+                self._note_change()
                 self.outbuf_lock.wait(STALLED_S / 10)
+
+    def _flush_some(self, do_close: bool = True) -> bool:  # noqa: FBT001, FBT002  # waitress's
+        """Send what the client takes, as waitress does, but always under the lock: `drop_answer` may run meanwhile."""
+        with self.outbuf_lock:
+            return bool(super()._flush_some(do_close))  # type: ignore[misc]  # its types lack it
 
     def give_up(self) -> None:
         """Make the main thread close the connection; callable from any thread."""
@@ -210,8 +221,7 @@ class Channel(HTTPChannel):
         with suppress(OSError, AttributeError):  # already closed
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DROP_UNSENT)
             connection.shutdown(socket.SHUT_RDWR)
-        if self._fileno is not None:
-            self.server.note_change(self._fileno)
+        self._note_change()
 
     def cut(self) -> None:
         """Close the connection at once, and discard what is in its send buffer."""

@@ -3,22 +3,12 @@
 import heapq
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import NamedTuple
+
+from shared.http.channel import Channel
 
 
-class Connection(Protocol):
-    """A connection that may be closed."""
-
-    @property
-    def address(self) -> str:
-        """Return the client's address."""
-        ...
-
-
-C = TypeVar("C", bound=Connection)
-
-
-class Waiting(NamedTuple, Generic[C]):
+class Waiting(NamedTuple):
     """A connection waiting for its client.
 
     Attributes:
@@ -27,18 +17,18 @@ class Waiting(NamedTuple, Generic[C]):
 
     """
 
-    connection: C
+    connection: Channel
     since_s: float
     weight: int = 1
 
 
-def closing_order(waiting: Iterable[Waiting[C]]) -> Iterator[C]:
+def closing_order(waiting: Iterable[Waiting]) -> Iterator[Channel]:
     """Yield connections in the order in which to close them.
 
     The next one belongs to the address with the greatest remaining total weight, compared as powers of two. Within an
     address, and among addresses of equal weight, the connection that has waited longest comes first.
     """
-    groups: dict[str, list[Waiting[C]]] = defaultdict(list)
+    groups: dict[str, list[Waiting]] = defaultdict(list)
     for each in sorted(waiting, key=lambda each: each.since_s, reverse=True):
         groups[each.connection.address].append(each)
     weights = {address: sum(each.weight for each in group) for address, group in groups.items()}

@@ -49,10 +49,8 @@ OPERATIONS = (HEALTHZ, READYZ)
 def routes(checks: Callable[[], Mapping[str, Check]] | Mapping[str, Check]) -> Routes:
     """Return the routes, which need no access token: orchestrators have none.
 
-    Args:
-        checks: the conditions for the process to be ready, by name; or a function that returns them. Every request
-            calls all of them, from any thread.
-
+    `checks` are the conditions to be ready, by name, or a function that returns them. Every request calls all of them,
+    from any thread.
     """
     routes = Routes("health", __name__, needs=OPEN)
 

@@ -1,10 +1,12 @@
 """GET /metrics, and the request metrics of every HTTP service."""
 
-from flask import Response, request
+import time
+
+from flask import Response, g, request
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
-from shared.http.app import Routes, since_arrival_s
+from shared.http.app import Routes
 from shared.http.openapi import Answer, Operation
 
 METRICS = Operation(
@@ -43,12 +45,16 @@ def routes(registry: CollectorRegistry) -> Routes:
         buckets=REQUEST_BUCKETS_S,
     )
 
+    @routes.before_app_request
+    def arrive() -> None:
+        g.arrived_s = time.perf_counter()
+
     @routes.after_app_request
     def count(response: Response) -> Response:
         route = request.url_rule.rule if request.url_rule else OTHER
         method = request.method if request.method in METHODS else OTHER
         requests.labels(route, method, str(response.status_code)).inc()
-        seconds.labels(route, method).observe(since_arrival_s())
+        seconds.labels(route, method).observe(time.perf_counter() - g.arrived_s)
         return response
 
     @routes.serves(METRICS)

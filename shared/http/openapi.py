@@ -115,13 +115,7 @@ _COMMON = {
 
 
 def document(operations: Iterable[Operation], info: Schema) -> Schema:
-    """Return an OpenAPI 3.1 document.
-
-    Args:
-        operations: all operations.
-        info: the member `info`.
-
-    """
+    """Return an OpenAPI 3.1 document with the member `info`."""
     schemas, paths = _Schemas(), dict[str, Schema]()
     for each in operations:
         paths.setdefault(_PATH_PARAMETER.sub(r"{\1}", each.path), {})[each.method.lower()] = _operation(each, schemas)

@@ -52,20 +52,19 @@ class Listener(TcpWSGIServer):
     _map: Loop
 
     def __init__(
-        self, app: Callable[..., Any], loop: Loop, listener: socket.socket, threads: Threads, adj: Adjustments
+        self, app: Callable[..., Any], loop: Loop, threads: Threads, adj: Adjustments, most_bodies_bytes: int
     ) -> None:
-        """Listen on a bound socket."""
+        """Listen on the bound socket of `adj`."""
+        (listener,) = adj.sockets
         self._bodies_bytes = 0
         """Upper estimate of the bytes kept of bodies; counted exactly only when it exceeds the limit."""
         self._answers_lock = threading.Lock()
         self._answers_bytes = 0
         """Upper estimate of the bytes kept of answers; counted exactly only when it exceeds the limit."""
-        self._answered: dict[int, int] = {}
-        """The file descriptor of the connection that each thread answers, by thread identifier."""
         self._blocked_lock = threading.Lock()
         self._blocked: set[Channel] = set()
-        self.most_blocked = 1
-        self.most_bodies_bytes = BODIES_BYTES
+        self._most_blocked = max(1, len(threads.threads) // BLOCKED_SHARE)
+        self._most_bodies_bytes = most_bodies_bytes
         sockinfo = (listener.family, listener.type, listener.proto, listener.getsockname())
         super().__init__(app, loop, _sock=listener, dispatcher=threads, adj=adj, bind_socket=False, sockinfo=sockinfo)
 
@@ -114,38 +113,30 @@ class Listener(TcpWSGIServer):
             if each.is_late(now_s):
                 each.cut()
 
-    def note_answering(self, number: int) -> None:
-        """Record which connection the current thread answers."""
-        self._answered[threading.get_ident()] = number
-
     def note_change(self, number: int) -> None:
         """Make the event loop check whether a connection is readable or writable; callable from any thread."""
         self._map.note_change(number)
         super().pull_trigger()
 
     def pull_trigger(self) -> None:
-        """Wake the event loop, which then checks the connection that the current thread answers."""
-        number = self._answered.get(threading.get_ident())
-        if number is not None:
-            self._map.note_change(number)
-        super().pull_trigger()
+        """Do nothing: waitress does not say which connection has changed, and `Channel` calls `note_change`."""
 
     def has_taken_in(self, channel: Channel, size: int) -> None:
         """Count received bytes; above the limit of all bodies, close the slowest senders."""
         self._bodies_bytes += size
-        if self._bodies_bytes <= self.most_bodies_bytes:
+        if self._bodies_bytes <= self._most_bodies_bytes:
             return
         channels = self._channels()
         self._bodies_bytes = sum(each.body_bytes for each in channels)
-        if self._bodies_bytes <= self.most_bodies_bytes:
+        if self._bodies_bytes <= self._most_bodies_bytes:
             return
         others = (each for each in channels if each is not channel and not each.requests and each.body_bytes)
         for each in closing_order(Waiting(each, each.served_s, each.body_bytes) for each in others):
-            if self._bodies_bytes <= self.most_bodies_bytes * 3 // 4:
+            if self._bodies_bytes <= self._most_bodies_bytes * 3 // 4:
                 return
             self._bodies_bytes -= each.body_bytes
             each.cut()
-        if self._bodies_bytes > self.most_bodies_bytes:
+        if self._bodies_bytes > self._most_bodies_bytes:
             channel.refuse(TooBusy("too much is being taken in at a time"))
 
     def has_kept(self, size: int) -> None:
@@ -173,7 +164,7 @@ class Listener(TcpWSGIServer):
         with self._blocked_lock:
             self._blocked.add(channel)
             waiting = [Waiting(each, each.took_s) for each in self._blocked]
-        if len(waiting) > self.most_blocked:
+        if len(waiting) > self._most_blocked:
             next(closing_order(waiting)).give_up()
         try:
             yield
@@ -226,9 +217,7 @@ class Server:
         )
         self._loop = Loop()
         self._threads = Threads(threads)
-        self._server = Listener(app, self._loop, listener, self._threads, adj)
-        self._server.most_blocked = max(1, threads // BLOCKED_SHARE)
-        self._server.most_bodies_bytes = bodies_bytes or BODIES_BYTES
+        self._server = Listener(app, self._loop, self._threads, adj, bodies_bytes or BODIES_BYTES)
 
     def run(self) -> None:
         """Serve until `stop`, then answer the requests that have been read, within a time limit."""

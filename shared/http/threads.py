@@ -2,43 +2,27 @@
 
 import time
 from collections import OrderedDict, deque
-from typing import Any, Protocol
+from typing import Any
 
 from waitress.task import ThreadedTaskDispatcher
 
+from shared.http.channel import Channel
 from shared.runtime.process import FINISH_S
 
 
-class Task(Protocol):
-    """A connection with a request that has been read."""
-
-    @property
-    def clients(self) -> tuple[str, ...]:
-        """Return the client's address, and after it the client that a proxy names."""
-        ...
-
-    def service(self) -> None:
-        """Answer the request."""
-        ...
-
-    def cancel(self) -> None:
-        """Drop the request."""
-        ...
-
-
 class FairQueue:
-    """Tasks waiting for a thread, taken from each client in turn."""
+    """Tasks, which are connections with a request, waiting for a thread; taken from each client in turn."""
 
     def __init__(self) -> None:
         """Create an empty queue."""
-        self._tasks: deque[Task] = deque()
+        self._tasks: deque[Channel] = deque()
         self._of_clients: OrderedDict[str, FairQueue] = OrderedDict()
 
-    def append(self, task: Task) -> None:
+    def append(self, task: Channel) -> None:
         """Add a task."""
         self.add(task, task.clients)
 
-    def add(self, task: Task, clients: tuple[str, ...]) -> None:
+    def add(self, task: Channel, clients: tuple[str, ...]) -> None:
         """Add a task to the queue of its clients."""
         if not clients:
             self._tasks.append(task)
@@ -47,7 +31,7 @@ class FairQueue:
         queue.add(task, clients[1:])
         self._of_clients[clients[0]] = queue  # last: a signal may interrupt this, and no queue in here may be empty
 
-    def popleft(self) -> Task:
+    def popleft(self) -> Channel:
         """Remove and return the first task of the client whose turn it is."""
         if self._tasks:
             return self._tasks.popleft()

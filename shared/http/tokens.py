@@ -124,11 +124,7 @@ def anybody(_authorization: str | None) -> Access:
 
 
 def parse(text: str, source: str) -> tuple[Token, ...]:
-    """Return the tokens in a text with one JSON object per line; blank lines are skipped.
-
-    Args:
-        text: the lines.
-        source: the file's name in error messages.
+    """Return the tokens in a text with one JSON object per line; errors name the file `source`.
 
     Raises:
         InvalidSettings: names the first invalid line, without its content.

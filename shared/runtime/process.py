@@ -26,12 +26,9 @@ def run(main: Callable[[], None]) -> None:
     try:
         log_to_stderr(LogSettings.load(os.environ).log_level)
         main()
-    except InvalidSettings as error:
+    except (InvalidSettings, Unavailable) as error:
         sys.stderr.write(f"{error}\n")
-        sys.exit(WRONG_SETTINGS)
-    except Unavailable as error:
-        sys.stderr.write(f"{error}\n")
-        sys.exit(1)
+        sys.exit(WRONG_SETTINGS if isinstance(error, InvalidSettings) else 1)
 
 
 def on_stop(*stops: Callable[[], None]) -> None:

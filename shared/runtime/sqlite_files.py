@@ -110,11 +110,9 @@ class SqliteFile:
 
     def connection(self) -> sqlite3.Connection:
         """Return this thread's connection."""
-        try:
-            return self._local.connection  # type: ignore[no-any-return]  # threading.local has no types
-        except AttributeError:
+        if not hasattr(self._local, "connection"):
             self._local.connection = self._open()
-            return self._local.connection  # type: ignore[no-any-return]  # the same
+        return self._local.connection  # type: ignore[no-any-return]  # threading.local has no types
 
     def is_in_place(self) -> bool:
         """Tell whether the path still names the open file; SQLite would go on writing to a deleted or moved one.
@@ -142,20 +140,25 @@ class SqliteFile:
 
         With a connection per thread, most would have a cold cache, because a server spreads requests over its threads.
         A thread that writes reads over its own connection, and so sees its uncommitted changes.
+
+        Raises:
+            Unavailable: the file is locked or inaccessible.
+
         """
-        own = getattr(self._local, "connection", None)
-        if own is not None:
-            yield own
-            return
-        idle = self._idle  # `close` replaces the list
-        try:
-            connection = idle.pop()
-        except IndexError:
-            connection = self._open()
-        try:
-            yield connection
-        finally:
-            idle.append(connection)
+        with self.errors():
+            own = getattr(self._local, "connection", None)
+            if own is not None:
+                yield own
+                return
+            idle = self._idle  # `close` replaces the list
+            try:
+                connection = idle.pop()
+            except IndexError:
+                connection = self._open()
+            try:
+                yield connection
+            finally:
+                idle.append(connection)
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:

@@ -24,9 +24,8 @@ from ingest_api.delivery.dispatcher import Dispatcher
 from ingest_api.delivery.mqtt_link import Link
 from ingest_api.delivery.publisher import Publisher
 from ingest_api.outbox import file
-from ingest_api.outbox.entry_writer import EntryWriter
 from ingest_api.outbox.outbox import Outbox
-from ingest_api.outbox.receipt_writer import ReceiptWriter
+from ingest_api.outbox.writers import EntryWriter, ReceiptWriter
 from normalizer_worker import __main__ as worker_main
 from normalizer_worker.mqtt.acknowledgements import Acknowledgements
 from normalizer_worker.mqtt.canary import Canary

@@ -15,6 +15,7 @@ from paho.mqtt.properties import Properties
 
 from ingest_api.delivery.dispatcher import Dispatcher
 from ingest_api.delivery.mqtt_link import Link, Listener
+from ingest_api.delivery.publisher import Publisher
 from ingest_api.gateway import new_receipts_topic
 from ingest_api.outbox.entry import Entry
 from ingest_api.outbox.outbox import Outbox
@@ -80,7 +81,7 @@ def dispatching(outbox: Outbox, port: int, login: Login = ANONYMOUS, **more: Any
     def make_link(listener: Listener) -> Link:
         return Link(HOST, port, receipts_topic, listener, login)
 
-    dispatcher = Dispatcher(outbox, make_link, **more)
+    dispatcher = Dispatcher(lambda: Publisher(outbox, **more), make_link)
     dispatcher.start()
     try:
         yield dispatcher

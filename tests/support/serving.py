@@ -23,7 +23,7 @@ def serving(app: Flask, *, threads: int = 4) -> Iterator[int]:
         # The way out of its loop is a signal, which no thread but the main one gets: so its next turn raises.
         waitress = server._server
         waitress._map.turn = _end  # type: ignore[method-assign]
-        waitress.pull_trigger()
+        waitress.note_change(-1)
         thread.join()
         for each in list(waitress._map.values()):
             getattr(each, "cut", each.close)()

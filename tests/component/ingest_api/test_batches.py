@@ -56,7 +56,7 @@ def worker(outbox: Outbox) -> Iterator[list[str]]:
 
     def run() -> None:
         while not ends.wait(0.005):
-            if outbox._waiters:
+            if outbox._waiters._waiting:
                 decide(outbox, statuses[0], *([Problem("units", "are odd")] if statuses[0] == "rejected" else []))
 
     thread = threading.Thread(target=run)
@@ -199,7 +199,7 @@ def test_more_than_there_is_room_for_do_not_wait(app: Flask, outbox: Outbox) -> 
     with ThreadPoolExecutor(WAITERS) as senders:
         batches = [text(batch_id=f'"{uuid4()}"', spaceship_id=str(SHIP + 1 + i)) for i in range(WAITERS)]
         waiting = [senders.submit(post, app, each, Prefer="wait=20") for each in batches]
-        until(lambda: len(outbox._waiters) == WAITERS, "all of them wait")
+        until(lambda: len(outbox._waiters._waiting) == WAITERS, "all of them wait")
         response = post(app, named(), Prefer="wait=20")
         assert response.status_code == 202
         assert "Preference-Applied" not in response.headers
@@ -213,10 +213,10 @@ def test_one_sender_leaves_others_room_to_wait(app: Flask, outbox: Outbox) -> No
     with ThreadPoolExecutor(WAITERS) as senders:
         batches = [text(batch_id=f'"{uuid4()}"') for _ in range(SENDER_WAITERS)]
         waiting = [senders.submit(post, app, each, Prefer="wait=20") for each in batches]
-        until(lambda: len(outbox._waiters) == SENDER_WAITERS, "they wait")
+        until(lambda: len(outbox._waiters._waiting) == SENDER_WAITERS, "they wait")
         assert "Preference-Applied" not in post(app, text(), Prefer="wait=20").headers
         waiting.append(senders.submit(post, app, named(spaceship_id=str(SHIP + 1)), Prefer="wait=20"))
-        until(lambda: len(outbox._waiters) == SENDER_WAITERS + 1, "another sender waits, too")
+        until(lambda: len(outbox._waiters._waiting) == SENDER_WAITERS + 1, "another sender waits, too")
         decide(outbox)
         assert {each.result(20).status_code for each in waiting} == {201}
     assert post(app, text(), Prefer="wait=0").headers["Preference-Applied"] == "wait=0", "there is room again"
@@ -231,7 +231,7 @@ def test_who_waits_for_a_receipt_keeps_no_other_body_waiting(
     monkeypatch.setattr("ingest_api.http.body.Room.of", Room(len(large)).of)
     with ThreadPoolExecutor(1) as sender:
         waiting = sender.submit(post, app, large, Prefer="wait=20")
-        until(lambda: outbox._waiters, "it waits")
+        until(lambda: outbox._waiters._waiting, "it waits")
         assert post(app, text(note=f'"{"x" * SMALL_BYTES}"')).status_code == 202
         decide(outbox)
         assert waiting.result(20).status_code == 201

@@ -61,7 +61,7 @@ def over(link: Callable[[Listener], FakeLink], outbox: Outbox, clock: Clock) -> 
         made[-1].publisher = cast("Publisher", listener)
         return cast("Link", made[-1])
 
-    return Dispatcher(outbox, make, now_s=clock.now_s), made
+    return Dispatcher(lambda: Publisher(outbox, now_s=clock.now_s), make), made
 
 
 class BusyLink(FakeLink):

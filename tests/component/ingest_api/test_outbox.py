@@ -1,8 +1,10 @@
 """The outbox: accepted is durable, and stays until a worker has spoken."""
 
+import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 from uuid import uuid4
 
@@ -75,15 +77,21 @@ def test_every_commit_reaches_the_disk(outbox: Outbox, monkeypatch: pytest.Monke
     assert found == [2, "wal"]
 
 
-def test_requests_at_a_time_share_a_commit(outbox: Outbox) -> None:
+def test_requests_at_a_time_share_a_commit(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """While one commits, the others gather."""
+    transaction, commits = SqliteFile.transaction, list[int]()
+
+    def counted(file: SqliteFile) -> AbstractContextManager[sqlite3.Connection]:
+        commits.append(1)
+        return transaction(file)
+
+    monkeypatch.setattr(SqliteFile, "transaction", counted)
     with ThreadPoolExecutor(32) as senders:
         with held(outbox):
-            before = outbox._queue.commits
             answers = [senders.submit(outbox.accept, entry()) for _ in range(32)]
-            until(lambda: len(outbox._queue) == 32, "all of them wait")
+            until(lambda: outbox._queue._items.qsize() == 32, "all of them wait")
         assert all(each.result(20)[1] for each in answers)
-    assert outbox._queue.commits == before + 2
+    assert len(commits) == 2
     assert outbox.depth == 32
 
 
@@ -222,13 +230,13 @@ def test_the_disk_has_to_have_room_for_all_that_is_written_with_a_commit(
         asked.append(size)
         return answers.pop(0)
 
-    monkeypatch.setattr("ingest_api.outbox.entry_writer.has_disk_for", has_disk_for)
+    monkeypatch.setattr("ingest_api.outbox.writers.has_disk_for", has_disk_for)
     old, new, another = entry(payload=b"x" * 1000), entry(payload=b"x" * 1000), entry(payload=b"x" * 500)
     outbox.accept(old)
     with ThreadPoolExecutor(4) as senders:
         with held(outbox):
             sent = [senders.submit(outbox.accept, each) for each in (new, new, old, another)]
-            until(lambda: len(outbox._queue) == 4, "all of them wait")
+            until(lambda: outbox._queue._items.qsize() == 4, "all of them wait")
         for each in (sent[0], sent[1], sent[3]):
             with pytest.raises(Unavailable, match=r"disk of .* is full"):
                 each.result(20)
@@ -249,7 +257,7 @@ def test_of_those_that_come_at_once_under_one_name_the_first_is_kept(outbox: Out
         with held(outbox):
             for each in (made, same, other, *besides):
                 sent.append(senders.submit(outbox.accept, each))
-                until(lambda: len(outbox._queue) == len(sent), "it waits")
+                until(lambda: outbox._queue._items.qsize() == len(sent), "it waits")
         assert sent[0].result(20) == (made.accepted, True)
         assert sent[1].result(20) == (made.accepted, False)
         with pytest.raises(Conflict):
@@ -287,7 +295,7 @@ def test_of_the_receipts_that_are_noted_together_for_one_batch_the_first_counts(
     with held(outbox):
         for status, digest in (("rejected", b"other"), ("stored", made.digest), ("rejected", made.digest)):
             outbox.decide(made.key, digest, status, (), lambda told=f"{status} {digest!r}": done.append(told))  # type: ignore[arg-type, misc]  # a literal
-        assert len(outbox._queue) == 3
+        assert outbox._queue._items.qsize() == 3
     until(lambda: len(done) == 2, "both are noted")
     assert done == [f"stored {made.digest!r}", f"rejected {made.digest!r}"]
     assert outbox.status(made.batch_id) == BatchStatus(made.batch_id, SHIP, 3, "stored")
@@ -302,7 +310,7 @@ def test_numbers_are_those_of_the_file(tmp_path: Path) -> None:
         with ThreadPoolExecutor(70) as senders:
             with held(outbox):
                 sent = [senders.submit(outbox.accept, each) for each in made]
-                until(lambda: len(outbox._queue) == 70, "all of them wait")
+                until(lambda: outbox._queue._items.qsize() == 70, "all of them wait")
             assert all(each.result(20)[1] for each in sent)
         told = outbox.waiting(0, 1000, 1 << 30)
     with an_outbox(tmp_path) as outbox:
@@ -329,14 +337,14 @@ def test_all_who_wait_for_a_batch_are_told(outbox: Outbox) -> None:
     with ThreadPoolExecutor(32) as waiters:
         found = [waiters.submit(outbox.await_decision, made.key, 20) for _ in range(16)]
         still = [waiters.submit(outbox.await_decision, others.key, 20) for _ in range(16)]
-        until(lambda: len(outbox._waiters) == 32, "all of them wait")
+        until(lambda: len(outbox._waiters._waiting) == 32, "all of them wait")
         decide(outbox, made)
         assert {each.result(20) for each in found} == {BatchStatus(made.batch_id, SHIP, 3, "stored")}
         assert not any(each.done() for each in still)
         outbox.stop_waiting()
         late = waiters.submit(outbox.await_decision, others.key, 40)
         assert {each.result(20) for each in (*still, late)} == {BatchStatus(others.batch_id, SHIP, 3, "accepted")}
-    assert len(outbox._waiters) == 0
+    assert len(outbox._waiters._waiting) == 0
 
 
 def test_waiting_ends_in_time_and_needs_none_where_it_is_decided(outbox: Outbox) -> None:
@@ -404,7 +412,7 @@ def test_what_finds_no_room_keeps_no_receipt_from_being_noted(outbox: Outbox, mo
     with ThreadPoolExecutor(1) as sender:
         with held(outbox):
             sent = sender.submit(outbox.accept, new)
-            until(lambda: len(outbox._queue) == 1, "it is on its way")
+            until(lambda: outbox._queue._items.qsize() == 1, "it is on its way")
             outbox.decide(made.key, made.digest, "stored", (), noted.set)
         with pytest.raises(Unavailable, match="disk is full"):
             sent.result(20)

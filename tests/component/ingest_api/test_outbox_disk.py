@@ -151,7 +151,7 @@ def test_a_disk_that_is_full_in_the_midst_of_a_commit_keeps_nothing_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where looking beforehand was not enough: SQLite's own error, and not half of a batch."""
-    monkeypatch.setattr("ingest_api.outbox.entry_writer.has_disk_for", lambda *_: True)
+    monkeypatch.setattr("ingest_api.outbox.writers.has_disk_for", lambda *_: True)
     with tmpfs(tmp_path / "disk", f"size={DISK_BYTES}") as disk:
         with an_outbox(disk) as outbox:
             made = fill(outbox)

@@ -149,7 +149,7 @@ def test_who_waits_for_a_batch_is_told_of_its_own_ships_only(outbox: Outbox) -> 
     outbox.accept(theirs)
     with ThreadPoolExecutor(2) as waiters:
         our_wait, their_wait = (waiters.submit(outbox.await_decision, each.key, 20) for each in (ours, theirs))
-        until(lambda: len(outbox._waiters) == 2, "both wait")
+        until(lambda: len(outbox._waiters._waiting) == 2, "both wait")
         decide(outbox, theirs)
         assert their_wait.result(20) == BatchStatus(ours.batch_id, SHIP + 2, 3, "stored")
         assert not our_wait.done()

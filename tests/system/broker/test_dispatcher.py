@@ -63,11 +63,9 @@ def publisher_of(dispatcher: Dispatcher) -> Publisher:
     return dispatcher._publisher
 
 
-def accept(outbox: Outbox, dispatcher: Dispatcher | None = None, **more: object) -> UUID:
+def accept(outbox: Outbox, **more: object) -> UUID:
     made = entry(**more)  # type: ignore[arg-type]  # passed on
     outbox.accept(made)
-    if dispatcher is not None:
-        dispatcher.accepted()
     return made.batch_id
 
 
@@ -86,7 +84,7 @@ def test_what_is_accepted_is_published_and_gone_with_its_receipt(outbox: Outbox,
     worker = Worker(broker.port)
     with dispatching(outbox, broker.port) as dispatcher:
         until(dispatcher.is_connected, "connected")
-        name = accept(outbox, dispatcher, content="this")
+        name = accept(outbox, content="this")
         until(lambda: stored(outbox, name), "stored")
         (message,) = worker.came
         assert (message.topic, message.qos) == (readings_topic(SHIP), 1)
@@ -119,7 +117,7 @@ def test_what_waits_at_the_start_is_published(outbox: Outbox, broker: Broker) ->
 def test_without_a_worker_it_waits_until_one_comes(outbox: Outbox, broker: Broker) -> None:
     """The broker throws such a message away, and confirms it all the same (0x10)."""
     with dispatching(outbox, broker.port) as dispatcher:
-        names = [accept(outbox, dispatcher) for _ in range(3)]
+        names = [accept(outbox) for _ in range(3)]
         until(lambda: "No matching subscribers" in publisher_of(dispatcher)._last_refusal, "refused")
         assert dispatcher.is_connected()
         assert outbox.depth == 3
@@ -133,11 +131,11 @@ def test_a_broker_that_is_killed_and_has_forgotten_all_costs_nothing(outbox: Out
     """What it had confirmed and not delivered is published again."""
     silent = Worker(broker.port, lambda _: None)
     with dispatching(outbox, broker.port) as dispatcher:
-        names = [accept(outbox, dispatcher) for _ in range(20)]
+        names = [accept(outbox) for _ in range(20)]
         silent.await_messages(20)
         broker.send_signal(signal.SIGKILL)
         until(lambda: not dispatcher.is_connected(), "the gateway notices")
-        names.append(accept(outbox, dispatcher))  # accepted while it is away
+        names.append(accept(outbox))  # accepted while it is away
         silent.close()
         broker.stop()
         broker.start()
@@ -150,7 +148,7 @@ def test_a_broker_that_is_killed_and_has_forgotten_all_costs_nothing(outbox: Out
 def test_what_gets_no_receipt_is_published_again_less_and_less_often(outbox: Outbox, broker: Broker) -> None:
     clock, worker = Clock(), Worker(broker.port, lambda _: None)
     with dispatching(outbox, broker.port, now_s=clock.now_s) as dispatcher:
-        name = accept(outbox, dispatcher)
+        name = accept(outbox)
         worker.await_messages(1)
         pauses: list[float] = []
         for count in range(2, 8):
@@ -190,12 +188,12 @@ def test_a_receipt_for_other_content_removes_nothing(outbox: Outbox, broker: Bro
 def test_a_receipt_of_another_ship_removes_nothing(outbox: Outbox, broker: Broker) -> None:
     """It has had the same batch stored as its own, and named the gateway's topic for the receipt."""
     worker = Worker(broker.port, lambda _: None)
-    with dispatching(outbox, broker.port) as dispatcher:
+    with dispatching(outbox, broker.port):
         name = accept(outbox)
         worker.await_messages(1)
         (message,) = worker.came
         worker.answer(message, str(name), ship=SHIP + 1)
-        other = accept(outbox, dispatcher)
+        other = accept(outbox)
         worker.await_messages(2)
         worker.answer(worker.came[1], str(other))
         until(lambda: stored(outbox, other), "the other is stored")
@@ -243,7 +241,7 @@ def test_another_ships_batch_is_published_and_stored_before_thousands_of_one_shi
             worker.answer(message, name)
         await_empty(outbox)
         assert [name for name in worker.names if name != response.json["batch_id"]] == [str(each) for each in many]  # type: ignore[index]
-        assert publisher_of(dispatcher)._backlog.ships() == set()
+        assert not publisher_of(dispatcher)._backlog
     worker.close()
 
 
@@ -258,7 +256,7 @@ def test_a_receipt_that_cannot_be_read_costs_nothing(outbox: Outbox, broker: Bro
         worker._client.publish(topic, payload, qos=1)
         bare = b'{"batch_id": "%s", "spaceship_id": %d, "status": "stored"}' % (str(name).encode(), SHIP)
         worker._client.publish(topic, bare, qos=1)
-        other = accept(outbox, dispatcher)
+        other = accept(outbox)
         worker.await_messages(2)
         worker.answer(worker.came[1], str(other))
         until(lambda: stored(outbox, other), "the other is stored")
@@ -382,7 +380,7 @@ def test_it_ends_though_the_broker_hangs(
         broker.send_signal(signal.SIGSTOP)
         try:
             for ship in range(5):
-                accept(outbox, dispatcher, ship=ship, payload=b'{"batch_id": ""}'.ljust(size))
+                accept(outbox, ship=ship, payload=b'{"batch_id": ""}'.ljust(size))
             until(lambda: len(publisher_of(dispatcher)._in_flight) == 5, "on their way")
             await_end(dispatcher)
         finally:

@@ -65,14 +65,12 @@ def test_until_the_broker_tells_it_is_not_known_which_is_not_0() -> None:
     assert math.isnan(dropped(registry) or 0)
 
 
-def test_what_a_full_queue_drops_is_told(
-    broker: Broker, gateway: Dispatcher, outbox: Outbox, registry: CollectorRegistry
-) -> None:
+@pytest.mark.usefixtures("gateway")
+def test_what_a_full_queue_drops_is_told(broker: Broker, outbox: Outbox, registry: CollectorRegistry) -> None:
     until(lambda: dropped(registry) == 0, "the broker tells that it dropped none")
     Connection(HOST, broker.port, "test-worker", ALL_READINGS, 100).close()
     for _ in range(QUEUED + 3):
         outbox.accept(entry())
-        gateway.accepted()  # confirmed, all of them
     until(lambda: dropped(registry) == 3, "the broker tells that it dropped three")
     assert outbox.depth == QUEUED + 3, "and they wait, nevertheless"
 
@@ -82,13 +80,10 @@ def test_what_may_be_dropped_is_published_again_soon(broker: Broker, outbox: Out
     now_s = [0.0]
     said = CollectorRegistry()
     Connection(HOST, broker.port, "stand-in", ALL_READINGS, 100).close()
-    with dispatching(
-        outbox, broker.port, on_dropped=IngestMetrics(said).dropped.set, now_s=lambda: now_s[0]
-    ) as gateway:
+    with dispatching(outbox, broker.port, on_dropped=IngestMetrics(said).dropped.set, now_s=lambda: now_s[0]):
         until(lambda: dropped(said) == 0, "the broker tells that it dropped none")
         for _ in range(QUEUED + 3):
             outbox.accept(entry())
-            gateway.accepted()
         until(lambda: dropped(said) == 3, "the broker tells that it dropped three")
         now_s[0] += 2.0
         until(lambda: dropped(said) == 3 + QUEUED + 3, "all are published again, and dropped: the queue is still full")
@@ -146,13 +141,12 @@ def rules(conf: Path, tmp_path: Path) -> None:
     conf.write_text(f"{conf.read_text('utf-8')}acl_file {path}\n", "utf-8")
 
 
-@pytest.mark.usefixtures("rules")
+@pytest.mark.usefixtures("rules", "gateway")
 def test_a_broker_that_does_not_let_us_hear_it_takes_messages_all_the_same(
-    gateway: Dispatcher, outbox: Outbox, broker: Broker, registry: CollectorRegistry
+    outbox: Outbox, broker: Broker, registry: CollectorRegistry
 ) -> None:
     worker, made = Worker(broker.port), entry()
     outbox.accept(made)
-    gateway.accepted()
     until(lambda: stored(outbox, made.batch_id), "stored")
     assert math.isnan(dropped(registry) or 0)
     worker.close()

@@ -358,11 +358,15 @@ def test_whatever_happens_what_is_accepted_is_stored_once_in_influxdb(influxdb: 
 # --- and it would be noticed if it were not so
 
 
+def _row(outbox: Outbox, query: str, values: tuple[object, ...]) -> Any:
+    return outbox._file.connection().execute(query, values).fetchone()
+
+
 def removed_by_another_ships_receipt(patch: pytest.MonkeyPatch) -> None:
     decide = Outbox.decide
 
     def faulty(outbox: Outbox, key: BatchKey, *more: Any) -> None:
-        known = outbox._one("SELECT ship FROM outbox WHERE batch_id = ?", (key.batch_id,))
+        known = _row(outbox, "SELECT ship FROM outbox WHERE batch_id = ?", (key.batch_id,))
         decide(outbox, BatchKey(known[0], key.batch_id) if known else key, *more)
 
     patch.setattr(Outbox, "decide", faulty)
@@ -384,7 +388,7 @@ def removed_by_any_receipt(patch: pytest.MonkeyPatch) -> None:
     decide = Outbox.decide
 
     def faulty(outbox: Outbox, key: BatchKey, digest: bytes, *more: Any) -> None:
-        known = outbox._one("SELECT digest FROM outbox WHERE ship = ? AND batch_id = ?", key)
+        known = _row(outbox, "SELECT digest FROM outbox WHERE ship = ? AND batch_id = ?", key)
         decide(outbox, key, known[0] if known else digest, *more)
 
     patch.setattr(Outbox, "decide", faulty)
