@@ -10,8 +10,9 @@ from normalizer_worker.neighbour_cache import NeighbourCache
 from normalizer_worker.rule.affected_slots import changes, merge, slots_within
 from normalizer_worker.rule.normalize import latest
 from normalizer_worker.rule.reach import Neighbourhood, Span, read_neighbourhoods, spans, windows
+from shared.domain.columns import I64, starts
 from shared.domain.errors import Refused
-from shared.domain.readings import I64, Readings
+from shared.domain.readings import Readings
 from shared.domain.slots import SLOT_US, Slots
 from shared.domain.timestamps import US_PER_S
 from shared.store.port import ReadingStore
@@ -127,7 +128,7 @@ def costs(ship: I64, moment_us: I64, max_gap_us: int) -> I64:
     neighbours are read from the store.
     """
     step_us = np.diff(moment_us, prepend=0)
-    starts_ship = np.append([True], np.diff(ship) != 0)
+    starts_ship = starts(ship)
     step_us[starts_ship] = max_gap_us
     cost = np.minimum(np.abs(step_us), max_gap_us) // SLOT_US + 1
     cost[starts_ship] = np.maximum(cost[starts_ship], SHIP_COST)
@@ -146,12 +147,12 @@ def stretches(readings: Readings, max_gap_us: int) -> Iterator[Readings]:
     Readings that are more than `NEAR_US` apart have different neighbours, and what is stored between them is not read.
     """
     ship = readings.ship
-    starts_ship = np.append([True], ship[1:] != ship[:-1])
+    starts_ship = starts(ship)
     apart = np.append([False], np.diff(readings.moment_us) > near_us(max_gap_us)) & ~starts_ship
     if not apart.any():
         yield readings
         return
-    stretch = np.cumsum(apart)
+    stretch = np.cumsum(apart, dtype=np.int64)
     stretch -= stretch[starts_ship][np.cumsum(starts_ship) - 1]
     order = np.argsort(stretch, kind="stable")
     for rows in np.split(order, np.flatnonzero(np.diff(stretch[order])) + 1):

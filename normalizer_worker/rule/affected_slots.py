@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from normalizer_worker.rule.normalize import energy, intervals, latest_rows
-from shared.domain.readings import F64, I64, Bools, Readings
+from shared.domain.columns import F64, I64, Bools
+from shared.domain.readings import Readings
 from shared.domain.slots import END_S, SLOT_S, ShipWindows, Slots
 
 MAX_SLOTS = END_S // SLOT_S

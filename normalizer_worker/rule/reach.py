@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from shared.domain.columns import starts
 from shared.domain.readings import ReadingRanges, Readings
 from shared.domain.slots import END_S, SLOT_US, ShipWindows, slot_floor_us
 from shared.domain.timestamps import US_PER_S
@@ -93,7 +94,7 @@ class Neighbourhood:
 
 def spans(readings: Readings) -> list[Span]:
     """Return the span of each ship; the readings are sorted by ship and time."""
-    first = np.flatnonzero(np.append([True], np.diff(readings.ship) != 0))
+    first = np.flatnonzero(starts(readings.ship))
     last = np.append(first[1:], [len(readings)]) - 1
     moment_us = readings.moment_us
     columns = zip(readings.ship[first].tolist(), moment_us[first].tolist(), moment_us[last].tolist(), strict=True)

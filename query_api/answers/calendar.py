@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, available_timezones
 import numpy as np
 
 from query_api.answers.columns import utc_index
-from shared.domain.readings import I64
+from shared.domain.columns import I64
 from shared.domain.slots import SLOT_S
 
 Coarse = Literal["1h", "1d", "1mo"]

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import pandas as pd
 
-from shared.domain.readings import I64
+from shared.domain.columns import I64
 from shared.domain.slots import SLOT_S, Slots, Window
 from shared.store.port import EnergyReader, FleetSlots
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from query_api.answers.calendar import Buckets
 from query_api.answers.columns import starts_s, utc_index
-from shared.domain.readings import I64
+from shared.domain.columns import I64
 from shared.domain.slots import SLOT_S, Window
 
 Column = NDArray[Any]

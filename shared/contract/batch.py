@@ -24,8 +24,9 @@ from shared.contract.acceptance import Period, Rules, judged_at
 from shared.contract.json_text import read_json
 from shared.contract.limits import MAX_BODY_BYTES, MAX_MESSAGE_BYTES, MAX_READINGS, MAX_SLOTS, MAX_VALUE
 from shared.contract.validation import MOMENT_SCHEMA, moment, problems
+from shared.domain.columns import F64, I64
 from shared.domain.errors import MAX_PROBLEMS, InvalidInput, Problem, TooLargeInput, UnreadableInput
-from shared.domain.readings import F64, I64, MAX_SHIP, Kind, Readings
+from shared.domain.readings import MAX_SHIP, Kind, Readings
 from shared.domain.slots import SLOT_US, count_slots
 from shared.domain.timestamps import FEW, USUAL_LENGTH, iso, moments_us
 

@@ -5,12 +5,10 @@ It keeps every promise but durability. There are no roll-ups: sums are computed 
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from math import fsum
 from typing import NamedTuple, TypeVar
-
-import numpy as np
 
 from shared.domain.readings import ReadingRanges, ReadingRow, Readings
 from shared.domain.slots import END_S, NOWHEN, SLOT_S, ShipWindows, Slots, Window
@@ -79,7 +77,7 @@ class MemoryStore:
     def stored_slots(self, windows: ShipWindows) -> Slots:
         """See `ReadingStore`."""
         with self._lock:
-            return _columns(
+            return Slots.from_rows(
                 slot for ship, start_s, end_s in windows.rows() for slot in self._within(ship, Window(start_s, end_s))
             )
 
@@ -90,8 +88,7 @@ class MemoryStore:
 
     def put_slots(self, slots: Slots, was: Slots) -> None:  # noqa: ARG002  # there are no roll-ups
         """See `ReadingStore`."""
-        columns = (slots.ship, slots.start_s, slots.kwh, slots.covered_s, slots.provisional)
-        for slot in map(_Slot._make, zip(*(column.tolist() for column in columns), strict=True)):
+        for slot in map(_Slot._make, slots.rows()):
             wanted = slot if slot.covered_s else None
             if self._slots[slot.ship].get(slot.start_s) != wanted:
                 self._put(self._slots[slot.ship], slot.start_s, wanted)
@@ -116,22 +113,23 @@ class MemoryStore:
     def slots(self, ship: int, window: Window) -> Slots:
         """See `EnergyReader`."""
         with self._lock:
-            return _columns(self._within(ship, window))
+            return Slots.from_rows(self._within(ship, window))
 
     def fleet(self, window: Window) -> FleetSlots:
         """See `EnergyReader`."""
         by_start: defaultdict[int, list[_Slot]] = defaultdict(list)
         for slot in self._within(None, window):
             by_start[slot.start_s].append(slot)
-        starts = sorted(by_start)
-        found = [by_start[start_s] for start_s in starts]
-        return FleetSlots(
-            np.array(starts, np.int64),
-            np.array([fsum(slot.kwh for slot in each) for each in found]),
-            np.array([fsum(slot.covered_s for slot in each) for each in found]),
-            np.array([any(slot.provisional for slot in each) for each in found], np.bool_),
-            np.array([len(each) for each in found], np.int64),
-            np.array([sum(slot.covered_s >= SLOT_S for slot in each) for each in found], np.int64),
+        return FleetSlots.from_rows(
+            (
+                start_s,
+                fsum(slot.kwh for slot in each),
+                fsum(slot.covered_s for slot in each),
+                any(slot.provisional for slot in each),
+                len(each),
+                sum(slot.covered_s >= SLOT_S for slot in each),
+            )
+            for start_s, each in sorted(by_start.items())
         )
 
     def top_ships(self, window: Window, count: int) -> list[ShipEnergy]:
@@ -221,8 +219,3 @@ def _set(table: dict[Key, Value], key: Key, value: Value | None) -> None:
 
 def _bounds(window: Window) -> tuple[int, int]:
     return window.start_s or 0, END_S if window.end_s is None else window.end_s
-
-
-def _columns(slots: Iterable[_Slot]) -> Slots:
-    ship, start_s, kwh, covered_s, provisional = np.array(list(slots), np.float64).reshape(-1, 5).T
-    return Slots(ship.astype(np.int64), start_s.astype(np.int64), kwh, covered_s, provisional.astype(np.bool_))

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from shared.domain.columns import starts
 from shared.domain.slots import SLOT_S, Slots
 from shared.domain.timestamps import US_PER_S
 from shared.store.influx.server import NS_PER_S, Server, Table, complete
@@ -114,7 +115,7 @@ def sums(kind: Kind, slots: Slots, sign: int = 1) -> dict[Key, Sum]:
     time_s = slots.start_s // kind.length_s * kind.length_s + kind.at_s
     order = np.lexsort((slots.start_s, ship))
     ship, time_s, slots = ship[order], time_s[order], slots[order]
-    first = np.flatnonzero(np.append([True], (ship[1:] != ship[:-1]) | (time_s[1:] != time_s[:-1])))
+    first = np.flatnonzero(starts(ship, time_s))
     last = np.append(first[1:], [len(slots)]) - 1
     whole_kwh = np.trunc(slots.kwh)
     covered_us = np.round(slots.covered_s * US_PER_S).astype(np.int64)
