@@ -24,12 +24,7 @@ LAG_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 15, 60, 300, 3600, 86_
 
 
 class WorkerMetrics:
-    """Written by the worker's thread, read by any.
-
-    Attributes:
-        broker: metrics of the broker.
-
-    """
+    """Written by the worker's thread, read by any; those of the broker are its `broker`."""
 
     def __init__(self, registry: CollectorRegistry, now_s: Callable[[], float] = time.monotonic) -> None:
         """Begin at 0, and not ready; `now_s` is a monotonic clock."""

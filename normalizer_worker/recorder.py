@@ -32,14 +32,7 @@ class Recorder:
     """The use case of the worker: readings of any ships, in any order, become durable readings and slots."""
 
     def __init__(self, store: ReadingStore, max_gap_us: int, cached_readings: int = CACHED_READINGS) -> None:
-        """Work on a store.
-
-        Args:
-            store: where readings and slots go.
-            max_gap_us: see `normalize`.
-            cached_readings: bounds the `NeighbourCache`.
-
-        """
+        """Work on a store; `max_gap_us` is that of `normalize`, `cached_readings` bounds the `NeighbourCache`."""
         self._store = store
         self._max_gap_us = max_gap_us
         self._cache = NeighbourCache(cached_readings)
@@ -99,11 +92,11 @@ class Recorder:
         was = slots_within(are_cached, self._max_gap_us, of_ships)
         if read:
             was = Slots.concat([was, self._store.stored_slots(of_ships[~is_cached])])
-        differ = changes(was, slots_within(merged, self._max_gap_us, of_ships))
+        slots, was = changes(was, slots_within(merged, self._max_gap_us, of_ships))
         if is_new.any():
             self._store.put_readings(merged[is_new])
-        if len(differ.slots):
-            self._store.put_slots(differ.slots, differ.was)
+        if len(slots):
+            self._store.put_slots(slots, was)
         ends = np.searchsorted(merged.ship, of_ships.ship, side="right").tolist()
         for (ship, each), start, end in zip(near.items(), [0, *ends[:-1]], ends, strict=True):
             if end > start:

@@ -81,7 +81,10 @@ class Bounds(NamedTuple):
 
 
 class DeadLetters:
-    """The dead letters of one data folder. A message that is received again is only counted."""
+    """The dead letters of one data folder. A message that is received again is only counted.
+
+    Every method may raise `Unavailable`: the file cannot be read or written now, and nothing is changed.
+    """
 
     def __init__(self, folder: Path, bounds: Bounds = Bounds()) -> None:  # noqa: B008  # it cannot be changed
         """Open `dead-letters.sqlite` in a folder, or create it.
@@ -104,22 +107,12 @@ class DeadLetters:
         self._file.close()
 
     def keep(self, letters: Sequence[DeadLetter]) -> int:
-        """Make letters durable; return how many letters were deleted for them.
-
-        Raises:
-            Unavailable: the file cannot be written now; none of them is kept.
-
-        """
+        """Make letters durable; return how many letters were deleted for them."""
         with self._file.transaction() as connection:
             return self._insert(connection, letters)
 
     def tidy(self) -> None:
-        """Convert a few letters of a version 1 file, if there are any left.
-
-        Raises:
-            Unavailable: the file cannot be written now.
-
-        """
+        """Convert a few letters of a version 1 file, if there are any left."""
         if not self.has_old:
             return
         with self._file.transaction() as connection:
@@ -159,23 +152,13 @@ class DeadLetters:
         return self._select("ORDER BY last_us DESC, digest")
 
     def count(self) -> int:
-        """Return the number of letters.
-
-        Raises:
-            Unavailable: the file cannot be read now.
-
-        """
+        """Return the number of letters."""
         with self._file.errors():
             total = self._file.connection().execute("SELECT letters FROM totals WHERE ship = ?", (_ALL,)).fetchone()
             return int(total[0]) if total else 0
 
     def newest(self, limit: int) -> list[DeadLetter]:
-        """Return the letters received last, the last one first, without their payloads, which may be long.
-
-        Raises:
-            Unavailable: the file cannot be read now.
-
-        """
+        """Return the letters received last, the last one first, without their payloads, which may be long."""
         with self._file.errors():
             rows = self._file.connection().execute(_NEWEST, (limit,)).fetchall()
         return [_letter(row) for row in rows]
@@ -191,12 +174,7 @@ class DeadLetters:
                 yield _letter(row)
 
     def remove(self, letter: DeadLetter) -> bool:
-        """Delete a letter, unless its message was received again since it was read; return whether it is deleted.
-
-        Raises:
-            Unavailable: the file cannot be written now.
-
-        """
+        """Delete a letter, unless its message was received again since it was read; return whether it is deleted."""
         with self._file.transaction() as connection:
             found = connection.execute(
                 "DELETE FROM dead_letters WHERE digest = ? AND times = ?", (letter.digest, letter.times)

@@ -53,13 +53,9 @@ class FirstSeenTimes:
         self._file.close()
 
     def first(self, seen: Sequence[tuple[bytes, int]]) -> list[int]:
-        """Return first-seen times, and record those of new batches.
+        """Return first-seen times in microseconds since 1970, and record those of new batches.
 
-        Args:
-            seen: of each batch its key and the time at which it was received now, in the order of arrival.
-
-        Returns:
-            The first-seen time of each, microseconds since 1970.
+        `seen` has, in the order of arrival, the key of each batch and the time at which it was received now.
 
         Raises:
             Unavailable: the file cannot be written now; nothing is recorded.

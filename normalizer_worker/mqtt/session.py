@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import Any
 
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
+from paho.mqtt.client import Client, ConnectFlags
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -129,19 +129,14 @@ class Connection:
                 self._told.session(is_known=flags.session_present)
             self._acknowledgements.room = min(getattr(properties, "ReceiveMaximum", MAX_UNCONFIRMED), MAX_UNCONFIRMED)
 
-        def subscribed(_c: Client, _u: Any, _mid: int, codes: list[ReasonCode], _p: Properties | None) -> None:
-            self._answers.append(codes[0])
-
         def published(_c: Client, _u: Any, mid: int, code: ReasonCode, _p: Properties | None) -> None:
             self._other_packets += 1
             if not self._canary.confirmed(mid, code):
                 self._acknowledgements.confirmed(mid, code)
 
-        def disconnected(_c: Client, _u: Any, _f: DisconnectFlags, code: ReasonCode, _p: Properties | None) -> None:
-            self._answers.append(code)
-
-        client.on_connect, client.on_subscribe = connected, subscribed
-        client.on_publish, client.on_disconnect = published, disconnected
+        client.on_connect, client.on_publish = connected, published
+        client.on_subscribe = lambda _client, _data, _mid, codes, _properties: self._answers.append(codes[0])
+        client.on_disconnect = lambda _client, _data, _flags, code, _properties: self._answers.append(code)
         return client
 
     def _came(self, message: Message) -> None:

@@ -117,12 +117,7 @@ class _Look:
     """A connection beside the session, by which the record is read."""
 
     def __init__(self, turn: Turn) -> None:
-        """Connect, and wait until a record would have come.
-
-        Raises:
-            Unavailable: the broker does not answer.
-
-        """
+        """Connect, and wait until a record would have come; raise `Unavailable` if the broker does not answer."""
         self.is_refused = False
         """Whether the broker refuses this client: the worker's own connection reports that."""
         self._holder = ""
@@ -166,12 +161,7 @@ class _Look:
         return self._holder if time.monotonic() < self._until_s else ""
 
     def read_on(self, wait_s: float) -> None:
-        """Take what comes.
-
-        Raises:
-            Unavailable: the connection is lost.
-
-        """
+        """Take what comes; raise `Unavailable` if the connection is lost."""
         code = self._client._loop(wait_s)  # noqa: SLF001  # `loop` would open sockets to wake it, and leave them open
         if not self.is_refused and (code != MQTTErrorCode.MQTT_ERR_SUCCESS or self._client.socket() is None):
             raise Unavailable("the connection to the broker is lost")

@@ -10,7 +10,7 @@ import numpy as np
 
 from shared.domain.columns import I64, Bools, starts
 from shared.domain.readings import Kind, Readings
-from shared.domain.slots import SLOT_S, SLOT_US, Slots, no_slots
+from shared.domain.slots import SLOT_S, SLOT_US, Slots
 from shared.domain.timestamps import US_PER_S
 
 DEFAULT_MAX_GAP_US = 24 * 3600 * US_PER_S
@@ -91,7 +91,7 @@ def energy(readings: Readings, spoken: Intervals) -> Slots:
     row, slot, overlap_us = cut(readings.moment_us, spoken.length_us)
     ship = readings.ship[row]
     if not len(slot):
-        return no_slots()
+        return Slots.from_rows([])
     first = np.flatnonzero(starts(slot, ship))
     # The product comes first: of whole numbers it is exact, and one division then rounds once.
     is_energy = readings.kind == _ENERGY_KWH

@@ -78,10 +78,6 @@ class Neighbourhood:
         start_s = 0 if self.from_oldest else slot_floor_us(int(moment_us[BEFORE])) // US_PER_S
         return start_s, END_S if self.to_newest else slot_floor_us(int(moment_us[-1])) // US_PER_S
 
-    def needed_for(self, span: Span) -> "Neighbourhood":
-        """Return the part that is needed, if it holds everything that is: stores may read more."""
-        return self.cut(self.start_us(span), self.end_us(span))
-
     def cut(self, start_us: int, end_us: int | None = None) -> "Neighbourhood":
         """Return the part that decides on the slots from `start_us` to `end_us` (None: on all slots after that)."""
         moment_us = self.readings.moment_us
@@ -121,7 +117,8 @@ def read_neighbourhoods(wanted: Sequence[Span], read: Read) -> dict[int, Neighbo
     while ranges:
         found |= _read(ranges, read, found)
         ranges = {span: _wider(span, near) for span in ranges if not _is_enough(span, near := found[span.ship])}
-    return {span.ship: found[span.ship].needed_for(span) for span in wanted}
+    around = [(span, found[span.ship]) for span in wanted]
+    return {span.ship: near.cut(near.start_us(span), near.end_us(span)) for span, near in around}
 
 
 _Range = tuple[int, int, int, int]

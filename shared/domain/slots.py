@@ -80,6 +80,10 @@ class Window:
     start_s: int | None = None
     end_s: int | None = None
 
+    def bounds_s(self) -> tuple[int, int]:
+        """Return both bounds; 0 and `END_S` are those of an open window."""
+        return self.start_s or 0, END_S if self.end_s is None else self.end_s
+
     def cut_to(self, other: "Window") -> "Window":
         """Return the part that two windows share."""
         starts_s = [each for each in (self.start_s, other.start_s) if each is not None]
@@ -116,8 +120,3 @@ class ShipWindows(Columns):
 
 NOWHEN = Window(0, 0)
 """An empty window."""
-
-
-def no_slots() -> Slots:
-    """Return columns without a row."""
-    return Slots.from_rows([])

@@ -5,18 +5,16 @@ It keeps every promise but durability. There are no roll-ups: sums are computed 
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from math import fsum
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from shared.domain.readings import ReadingRanges, ReadingRow, Readings
-from shared.domain.slots import END_S, NOWHEN, SLOT_S, ShipWindows, Slots, Window
+from shared.domain.slots import NOWHEN, SLOT_S, ShipWindows, Slots, Window
 from shared.domain.timestamps import US_PER_S
 from shared.store.port import NEWEST, FleetSlots, ShipEnergy, ShipHistory, ShipPage
-
-Key = TypeVar("Key")
-Value = TypeVar("Value")
 
 
 class _Slot(NamedTuple):
@@ -44,7 +42,6 @@ class MemoryStore:
         self._last_change: dict[tuple[int, int], int] = {}
         """The number of the last change of each slot, also of removed ones, under (ship, `start_s`)."""
         self._pinned: dict[str, str] = {}
-        self._undo: list[Callable[[], None]] = []
 
     def close(self) -> None:
         """Do nothing."""
@@ -53,12 +50,11 @@ class MemoryStore:
     def transaction(self) -> Iterator[None]:
         """See `ReadingStore`. Other threads wait, readers too."""
         with self._lock:
-            self._undo.clear()
+            before = deepcopy((self._readings, self._slots))
             try:
                 yield
             except BaseException:
-                for undo in reversed(self._undo):
-                    undo()
+                self._readings, self._slots = before
                 raise
 
     def readings_around(self, ranges: ReadingRanges) -> Readings:
@@ -84,22 +80,18 @@ class MemoryStore:
     def put_readings(self, readings: Readings) -> None:
         """See `ReadingStore`."""
         for row in readings.rows():
-            self._put(self._readings[row[0]], row[1], row)
+            self._readings[row[0]][row[1]] = row
 
     def put_slots(self, slots: Slots, was: Slots) -> None:  # noqa: ARG002  # there are no roll-ups
         """See `ReadingStore`."""
         for slot in map(_Slot._make, slots.rows()):
-            wanted = slot if slot.covered_s else None
-            if self._slots[slot.ship].get(slot.start_s) != wanted:
-                self._put(self._slots[slot.ship], slot.start_s, wanted)
+            own = self._slots[slot.ship]
+            if own.get(slot.start_s) != (slot if slot.covered_s else None):
+                own[slot.start_s] = slot
+                if not slot.covered_s:
+                    del own[slot.start_s]
                 self._changes += 1
                 self._last_change[slot.ship, slot.start_s] = self._changes
-
-    def _put(self, table: dict[Key, Value], key: Key, value: Value | None) -> None:
-        """Set a value, None to remove it, and remember how to undo that."""
-        old = table.get(key)
-        self._undo.append(lambda: _set(table, key, old))
-        _set(table, key, value)
 
     def pinned(self, name: str, value: str) -> str:
         """See `ReadingStore`."""
@@ -158,7 +150,7 @@ class MemoryStore:
 
     def version(self, ship: int | None, window: Window) -> str | None:
         """See `EnergyReader`: the number of slots that have been there, and the sum of their last changes."""
-        start_s, end_s = _bounds(window)
+        start_s, end_s = window.bounds_s()
         with self._lock:
             changed = [
                 number
@@ -204,18 +196,7 @@ class MemoryStore:
 
     def _within(self, ship: int | None, window: Window) -> list[_Slot]:
         """Return the slots of a ship (None: of all) in a window, by ship and time."""
-        start_s, end_s = _bounds(window)
+        start_s, end_s = window.bounds_s()
         with self._lock:
             own = list(self._slots.values()) if ship is None else [self._slots[ship]]
             return sorted(slot for slots in own for slot in slots.values() if start_s <= slot.start_s < end_s)
-
-
-def _set(table: dict[Key, Value], key: Key, value: Value | None) -> None:
-    if value is None:
-        table.pop(key, None)
-    else:
-        table[key] = value
-
-
-def _bounds(window: Window) -> tuple[int, int]:
-    return window.start_s or 0, END_S if window.end_s is None else window.end_s

@@ -103,14 +103,9 @@ class EnergyReader(Protocol):
         """
 
     def first_slot_s(self, ship: int | None, window: Window) -> int | None:
-        """Return the start of the first slot in a window; None if there is none.
+        """Return the start of the first slot of a ship (None: of the fleet) in a window; None if there is none.
 
         A slot that has been there and was removed may count. The cost does not depend on how many slots follow.
-
-        Args:
-            ship: None for the fleet.
-            window: where to look.
-
         """
 
     def last_slot_s(self, ship: int | None, window: Window) -> int | None:
@@ -132,14 +127,9 @@ class EnergyReader(Protocol):
     def ships(self, after: int, count: int, windows: Sequence[Window], until_us: int) -> ShipPage:
         """Return the next ships by number, ships that only have readings later than `until_us` included.
 
+        These are at most `count` ships greater than `after`, which is -1 for the first page. Their energy is summed
+        over the windows, whose bounds are both given. For `until_us` see `ShipHistory`.
         The cost depends on the number of ships and the length of the windows, hardly on the length of the histories.
-
-        Args:
-            after: only greater ships; -1 for the first page.
-            count: at most so many.
-            windows: what to sum the energy over; both bounds are given.
-            until_us: see `ShipHistory`.
-
         """
 
     def readings(self, ship: int, start_us: int, end_us: int, count: int) -> Readings:
@@ -155,7 +145,7 @@ class EnergyReader(Protocol):
 class ReadingStore(Protocol):
     """What the worker needs; used from one thread."""
 
-    def transaction(self) -> AbstractContextManager[None]:
+    def transaction(self) -> AbstractContextManager[object]:
         """Make all that is put inside durable at its end.
 
         After an error or a crash none of it is stored, or, where the database has no transactions, perhaps a part of
@@ -178,13 +168,10 @@ class ReadingStore(Protocol):
         """Store readings; each replaces what is stored for the same ship and timestamp."""
 
     def put_slots(self, slots: Slots, was: Slots) -> None:
-        """Store slots; each replaces what is stored, and one with ``covered_s`` 0 is removed.
+        """Store slots, none twice; each replaces what is stored, and one with ``covered_s`` 0 is removed.
 
-        Args:
-            slots: no slot twice.
-            was: the same slots as they are stored, row by row, with ``covered_s`` 0 where nothing is. A store may need
-                it to keep its roll-ups.
-
+        `was` are the same slots as they are stored, row by row, with ``covered_s`` 0 where nothing is. A store may need
+        it to keep its roll-ups.
         """
 
     def pinned(self, name: str, value: str) -> str:

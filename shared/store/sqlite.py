@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from shared.domain.columns import Columns, rows
 from shared.domain.readings import UNITS, Kind, ReadingRanges, ReadingRow, Readings
-from shared.domain.slots import END_S, NOWHEN, SLOT_S, ShipWindows, Slots, Window
+from shared.domain.slots import NOWHEN, SLOT_S, ShipWindows, Slots, Window
 from shared.domain.timestamps import US_PER_S
 from shared.runtime.sqlite_files import SqliteFile
 from shared.store.port import AHEAD_SLOTS, NEWEST, FleetSlots, ShipEnergy, ShipHistory, ShipPage
@@ -125,11 +125,9 @@ class SqliteStore:
         """Close the file."""
         self._file.close()
 
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self) -> AbstractContextManager[object]:
         """See `ReadingStore`."""
-        with self._file.transaction():
-            yield
+        return self._file.transaction()
 
     def readings_around(self, ranges: ReadingRanges) -> Readings:
         """See `ReadingStore`."""
@@ -178,11 +176,11 @@ class SqliteStore:
 
     def slots(self, ship: int, window: Window) -> Slots:
         """See `EnergyReader`."""
-        return self._read(Slots, _SLOTS, (ship, *_bounds(window)))
+        return self._read(Slots, _SLOTS, (ship, *window.bounds_s()))
 
     def fleet(self, window: Window) -> FleetSlots:
         """See `EnergyReader`."""
-        return self._read(FleetSlots, _FLEET, _bounds(window))
+        return self._read(FleetSlots, _FLEET, window.bounds_s())
 
     def top_ships(self, window: Window, count: int) -> list[ShipEnergy]:
         """See `EnergyReader`."""
@@ -247,21 +245,17 @@ class SqliteStore:
         return NOWHEN if first_s is None or last_s is None else Window(first_s, last_s + SLOT_S)
 
     def _start_s(self, which: str, ship: int | None, window: Window) -> int | None:
-        query, bounds = which.format(_OF_FLEET if ship is None else _OF_SHIP), _bounds(window)
+        query, bounds = which.format(_OF_FLEET if ship is None else _OF_SHIP), window.bounds_s()
         rows = self._rows(query, bounds if ship is None else (ship, *bounds))
         return rows[0][0] if rows else None
 
     def version(self, ship: int | None, window: Window) -> str | None:
         """See `EnergyReader`: the marks of the fleet's slots, or of a ship's days."""
-        start_s, end_s = _bounds(window)
         if ship is None:
-            (found,) = self._rows(_FLEET_MARKS, (start_s, end_s))
+            (found,) = self._rows(_FLEET_MARKS, window.bounds_s())
         else:
-            first_s, last_s = self.first_slot_s(ship, Window()), self.last_slot_s(ship, Window())
-            if first_s is None or last_s is None:
-                return ""
-            first_day_s = max(start_s, first_s) // _DAY_S * _DAY_S
-            (found,) = self._rows(_SHIP_MARKS, (first_day_s, min(end_s, last_s + 1), ship))
+            start_s, end_s = window.cut_to(self.reach(ship)).bounds_s()
+            (found,) = self._rows(_SHIP_MARKS, (start_s // _DAY_S * _DAY_S, end_s, ship))
         return f"{found[0]} {found[1]}"
 
     def _rows(self, query: str, parameters: tuple[int | str, ...] | dict[str, int]) -> list[tuple[Any, ...]]:
@@ -278,13 +272,9 @@ def _parts(rows: Rows) -> Iterator[Rows]:
     return (rows[start : start + _PART] for start in range(0, len(rows), _PART))
 
 
-def _bounds(window: Window) -> tuple[int, int]:
-    return window.start_s or 0, END_S if window.end_s is None else window.end_s
-
-
 def _days(window: Window) -> tuple[int, int, int, int]:
     """Give a window's start, the start and the end of the whole days in it, and its end."""
-    start_s, end_s = _bounds(window)
+    start_s, end_s = window.bounds_s()
     first_day_s, end_day_s = -(-start_s // _DAY_S) * _DAY_S, end_s // _DAY_S * _DAY_S
     if first_day_s >= end_day_s:  # no whole day: all of it is an edge
         first_day_s = end_day_s = end_s

@@ -140,16 +140,8 @@ def sums(kind: Kind, slots: Slots, sign: int = 1) -> dict[Key, Sum]:
     }
 
 
-class Row(NamedTuple):
-    """A sum as it is stored."""
-
-    sum: Sum
-    mark: int
-    clean: int
-
-
-def read(server: Server, keys: Sequence[Key]) -> Iterator[tuple[Key, Row]]:
-    """Give the stored ones of some sums."""
+def read(server: Server, keys: Sequence[Key]) -> Iterator[tuple[Key, Sum, int, int]]:
+    """Give the stored ones of some sums, with their `mark` and `clean`."""
     wanted = set(keys)
     for kind in KINDS:
         spans = list(_spans([key for key in keys if key.kind == kind]))
@@ -157,7 +149,7 @@ def read(server: Server, keys: Sequence[Key]) -> Iterator[tuple[Key, Row]]:
             yield from (each for each in _read(server, kind, spans[start : start + PART]) if each[0] in wanted)
 
 
-def _read(server: Server, kind: Kind, spans: Sequence[tuple[int, int, int]]) -> Iterator[tuple[Key, Row]]:
+def _read(server: Server, kind: Kind, spans: Sequence[tuple[int, int, int]]) -> Iterator[tuple[Key, Sum, int, int]]:
     statements = [
         f"SELECT {', '.join(kind.kept)}, mark, clean FROM {kind.name}"
         f" WHERE time >= $start{i} AND time < $end{i}" + (f" AND ship = $ship{i} GROUP BY ship" if kind.of_ship else "")
@@ -169,11 +161,10 @@ def _read(server: Server, kind: Kind, spans: Sequence[tuple[int, int, int]]) -> 
         if kind.of_ship:
             values[f"ship{i}"] = str(ship)
     for table in server.query(statements, values) if statements else ():
-        columns = (table[name] for name in kind.kept)
-        rows = zip(_keys(kind, table), zip(*columns, strict=True), table["mark"], table["clean"], strict=True)
-        for key, kept, mark, clean in rows:
+        columns = zip(*(table[name] for name in (*kind.kept, "mark", "clean")), strict=True)
+        for key, (*kept, mark, clean) in zip(_keys(kind, table), columns, strict=True):
             there = Sum() if "" in kept else _sum(kind, *kept)
-            yield key, Row(there, int(mark or NEVER), int(clean or 0))  # one that is being written is not clean
+            yield key, there, int(mark or NEVER), int(clean or 0)  # one that is being written is not clean
 
 
 def _sum(kind: Kind, *kept: str) -> Sum:
@@ -256,7 +247,8 @@ def _of_finished_days(server: Server, which: str, ships: Sequence[int]) -> dict[
 
 def slots_under(server: Server, keys: Sequence[Key]) -> Slots:
     """Give the slots that some sums of one kind are over; they should lie close together, or be of one ship."""
-    (start_s, end_s), ships = _extent(keys), {key.ship for key in keys if key.kind.of_ship}
+    times_s, ships = [key.time_s for key in keys], {key.ship for key in keys if key.kind.of_ship}
+    start_s, end_s = min(times_s), max(times_s) + keys[0].kind.length_s
     which = "" if len(ships) != 1 else f" AND ship = '{next(iter(ships))}'"
     statement = (
         f"SELECT kwh, covered_s, provisional FROM energy WHERE time >= $start AND time < $end{which} GROUP BY ship"
@@ -299,8 +291,3 @@ def _spans(keys: Sequence[Key]) -> Iterator[tuple[int, int, int]]:
     for start, end in pairwise([*starts, len(ordered)]):
         ship, time_s = ordered[start]
         yield ship, time_s, ordered[end - 1][1] + 1
-
-
-def _extent(keys: Sequence[Key]) -> tuple[int, int]:
-    times_s = [key.time_s for key in keys]
-    return min(times_s), max(times_s) + keys[0].kind.length_s

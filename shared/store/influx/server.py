@@ -155,11 +155,9 @@ class Server:
             )
 
     def query(self, statements: Sequence[str], values: Mapping[str, object]) -> Iterator[Table]:
-        """Run InfluxQL statements and give the answers of those that have one; times are in nanoseconds.
+        """Run SELECT statements and give the answers of those that have one; times are in nanoseconds.
 
-        Args:
-            statements: any number of SELECT; ``$name`` in them stands for a value.
-            values: what they stand for.
+        ``$name`` in a statement stands for one of the values.
 
         Raises:
             Unavailable: the database is away, overloaded, or has not been set up by a worker.
