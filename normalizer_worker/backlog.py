@@ -100,10 +100,6 @@ class Backlog:
         """Return the number of messages."""
         return sum(len(share.waiting) for share in self._shares.values())
 
-    def __bool__(self) -> bool:
-        """Return whether there are any."""
-        return bool(self._shares)
-
     def __contains__(self, ship: int) -> bool:
         """Return whether a ship has any."""
         return ship in self._shares

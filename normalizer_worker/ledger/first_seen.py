@@ -1,11 +1,11 @@
 """First-seen times of batches without a `sent_at`: a resend keeps its first one, so it cannot override a correction."""
 
 import hashlib
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from uuid import UUID
 
+from shared.domain.clock import now_us
 from shared.domain.timestamps import US_PER_S
 from shared.runtime.sqlite_files import SqliteFile
 
@@ -38,7 +38,7 @@ def first_seen_key(ship: int, batch_id: UUID, payload: bytes) -> bytes:
 class FirstSeenTimes:
     """The first-seen times of at least a day, in a SQLite file; for one thread."""
 
-    def __init__(self, folder: Path, now_us: Callable[[], int] = lambda: time.time_ns() // 1000) -> None:
+    def __init__(self, folder: Path, now_us: Callable[[], int] = now_us) -> None:
         """Open `arrivals.sqlite` in a folder, or create it.
 
         Raises:
