@@ -54,6 +54,7 @@ END;
 _FROM_1 = f"ALTER TABLE dead_letters RENAME TO old_letters;\nDROP INDEX IF EXISTS dead_letters_by_last;\n{_SCHEMA}"
 """`tidy` converts the letters, a few at a time: there may be very many."""
 _COLUMNS = ", ".join(DeadLetter.__slots__)
+"""Those of a letter have the names and the order of its members."""
 _KEEP = f"""
 INSERT INTO dead_letters ({_COLUMNS}, ship, kept_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET

@@ -40,7 +40,7 @@ class Columns:
         return cls(*[np.concatenate(list(map(attrgetter(name), parts))) for name in cls.__slots__])
 
     @classmethod
-    def from_rows(cls, rows: Iterable[Sequence[Any]]) -> Self:
+    def from_rows(cls, rows: Iterable[tuple[Any, ...]]) -> Self:
         """Build the columns from rows."""
         table = np.fromiter(rows, cls.row)
         return cls(*[table[name].copy() for name in cls.row.names or ()])
