@@ -13,7 +13,8 @@ from benchmarks.rounds import Options, in_turn, milliseconds
 from benchmarks.table import Row
 from normalizer_worker.recorder import Recorder
 from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US, normalize
-from shared.domain.readings import I64, Readings
+from shared.domain.columns import I64
+from shared.domain.readings import Readings
 from shared.domain.timestamps import US_PER_S
 from shared.store.port import ReadingStore
 

@@ -23,8 +23,9 @@ from shared.contract.acceptance import Rules
 from shared.contract.batch import columns, decode
 from shared.contract.topics import readings_topic
 from shared.domain.clock import now_us
+from shared.domain.columns import I64
 from shared.domain.errors import Unavailable
-from shared.domain.readings import I64, Readings
+from shared.domain.readings import Readings
 from shared.domain.timestamps import US_PER_S
 
 START_S = 1_704_067_200

@@ -43,15 +43,7 @@ another."""
 
 
 class Part(NamedTuple):
-    """Readings that are recorded in one transaction.
-
-    Attributes:
-        ship: the batches' ship.
-        items: one or more batches of a group.
-        readings: some of the batches' readings.
-        is_last: whether these are the group's last readings.
-
-    """
+    """Some readings of a ship's group of batches, recorded in one transaction; `is_last` if they are its last ones."""
 
     ship: int
     items: Sequence[Item]
@@ -107,10 +99,6 @@ class Backlog:
     def __len__(self) -> int:
         """Return the number of messages."""
         return sum(len(share.waiting) for share in self._shares.values())
-
-    def __bool__(self) -> bool:
-        """Return whether there are any."""
-        return bool(self._shares)
 
     def __contains__(self, ship: int) -> bool:
         """Return whether a ship has any."""

@@ -34,7 +34,6 @@ class DataFolder:
             self._file = self._path.open("r+", encoding="utf-8")
         except OSError as error:
             raise InvalidSettings(f"cannot use {self._path}: {error.strerror}") from None
-        self._is_taken = False
 
     def take(self, standing_by: Callable[[str], None], stopping: Callable[[], bool]) -> str:
         """Wait for the folder, and name its worker; `standing_by` is told once why it takes long.
@@ -44,10 +43,9 @@ class DataFolder:
 
         """
         told = False
-        while not self._is_taken:
+        while True:
             try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                self._is_taken = True
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # it may be ours already
             except BlockingIOError:
                 if not told:
                     who = f"worker {self._path.read_text('utf-8').strip()} has the data folder {self._path.parent}"
@@ -57,7 +55,8 @@ class DataFolder:
                 if stopping():
                     raise Unavailable("the worker is told to end while it stands by") from None
                 time.sleep(RETRY_S)
-        return self._name()
+            else:
+                return self._name()
 
     def _name(self) -> str:
         self._file.seek(0)

@@ -126,18 +126,13 @@ def _check_reply_properties(message: Message) -> None:
 
 
 class Load:
-    """Items in order of arrival, as many as fit into one transaction.
-
-    Attributes:
-        items: all of them, also those that go to the backlog.
-        shed: how many messages were shed, by ship.
-
-    """
+    """Items in order of arrival, also those that go to the backlog, as many as fit into one transaction."""
 
     def __init__(self, limits: Limits, max_gap_us: int) -> None:
         """Begin empty; `max_gap_us` as in `normalize`."""
         self.items: list[Item] = []
         self.shed = CountOf[int]()
+        """How many messages were shed, by ship."""
         self._limits = limits
         self._max_gap_us = max_gap_us
         self._near_us = near_us(max_gap_us)

@@ -5,6 +5,7 @@ import time
 from collections import Counter as CountOf
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -23,12 +24,7 @@ LAG_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 15, 60, 300, 3600, 86_
 
 
 class WorkerMetrics:
-    """Written by the worker's thread, read by any.
-
-    Attributes:
-        broker: metrics of the broker.
-
-    """
+    """Written by the worker's thread, read by any; those of the broker are its `broker`."""
 
     def __init__(self, registry: CollectorRegistry, now_s: Callable[[], float] = time.monotonic) -> None:
         """Begin at 0, and not ready; `now_s` is a monotonic clock."""
@@ -39,47 +35,37 @@ class WorkerMetrics:
         self._standing_by = ""
         self._stored = True
         self._progress_s = now_s()
-        self._messages = Counter(
-            "power_worker_messages", "MQTT messages stored or kept as dead letters.", registry=registry
-        )
-        self._readings = Counter("power_worker_readings", "Readings stored.", registry=registry)
-        self._dead = Counter("power_worker_dead_letters", "Messages that can never be stored.", registry=registry)
-        self._dropped = Counter(
+        counter = partial(Counter, registry=registry)
+        gauge = partial(Gauge, registry=registry)
+        self._messages = counter("power_worker_messages", "MQTT messages stored or kept as dead letters.")
+        self._readings = counter("power_worker_readings", "Readings stored.")
+        self._dead = counter("power_worker_dead_letters", "Messages that can never be stored.")
+        self._dropped = counter(
             "power_worker_dead_letters_dropped",
             "Dead letters that were dropped: over their limits, or not written to the disk.",
             ["reason"],
-            registry=registry,
         )
         for reason in ("bounds", "disk"):
             self._dropped.labels(reason)
-        self._shed = Counter(
-            "power_worker_messages_shed",
-            "Messages acknowledged and not stored: the backlog of their ship was full.",
-            registry=registry,
+        self._shed = counter(
+            "power_worker_messages_shed", "Messages acknowledged and not stored: the backlog of their ship was full."
         )
         self._dead_in_a_row = 0
-        self._row = Gauge(
-            "power_worker_dead_letters_in_a_row", "Dead letters since a message was last stored.", registry=registry
-        )
-        self._receipts = Counter("power_worker_receipts", "Receipts sent.", ["status"], registry=registry)
+        self._row = gauge("power_worker_dead_letters_in_a_row", "Dead letters since a message was last stored.")
+        self._receipts = counter("power_worker_receipts", "Receipts sent.", ["status"])
         for status in ("stored", "rejected"):
             self._receipts.labels(status)
-        self._reconnects = Counter("power_worker_reconnects", "Connections after the first.", registry=registry)
-        self._seconds = Histogram(
-            "power_worker_transaction_seconds",
-            "Duration of one store transaction.",
-            registry=registry,
-            buckets=TRANSACTION_BUCKETS_S,
+        self._reconnects = counter("power_worker_reconnects", "Connections after the first.")
+        histogram = partial(Histogram, registry=registry)
+        self._seconds = histogram(
+            "power_worker_transaction_seconds", "Duration of one store transaction.", buckets=TRANSACTION_BUCKETS_S
         )
-        self._lag_s = Histogram(
+        self._lag_s = histogram(
             "power_worker_batch_lag_seconds",
             "From a batch's sent_at, if it has one, to its arrival.",
-            registry=registry,
             buckets=LAG_BUCKETS_S,
         )
-        self._progress = Gauge(
-            "power_worker_last_progress_timestamp_seconds", "When the worker last made progress.", registry=registry
-        )
+        self._progress = gauge("power_worker_last_progress_timestamp_seconds", "When the worker last made progress.")
 
     @contextmanager
     def session(self) -> Iterator[None]:

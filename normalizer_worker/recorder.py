@@ -10,8 +10,9 @@ from normalizer_worker.neighbour_cache import NeighbourCache
 from normalizer_worker.rule.affected_slots import changes, merge, slots_within
 from normalizer_worker.rule.normalize import latest
 from normalizer_worker.rule.reach import Neighbourhood, Span, read_neighbourhoods, spans, windows
+from shared.domain.columns import I64, starts
 from shared.domain.errors import Refused
-from shared.domain.readings import I64, Readings
+from shared.domain.readings import Readings
 from shared.domain.slots import SLOT_US, Slots
 from shared.domain.timestamps import US_PER_S
 from shared.store.port import ReadingStore
@@ -31,14 +32,7 @@ class Recorder:
     """The use case of the worker: readings of any ships, in any order, become durable readings and slots."""
 
     def __init__(self, store: ReadingStore, max_gap_us: int, cached_readings: int = CACHED_READINGS) -> None:
-        """Work on a store.
-
-        Args:
-            store: where readings and slots go.
-            max_gap_us: see `normalize`.
-            cached_readings: bounds the `NeighbourCache`.
-
-        """
+        """Work on a store; `max_gap_us` is that of `normalize`, `cached_readings` bounds the `NeighbourCache`."""
         self._store = store
         self._max_gap_us = max_gap_us
         self._cache = NeighbourCache(cached_readings)
@@ -98,11 +92,11 @@ class Recorder:
         was = slots_within(are_cached, self._max_gap_us, of_ships)
         if read:
             was = Slots.concat([was, self._store.stored_slots(of_ships[~is_cached])])
-        differ = changes(was, slots_within(merged, self._max_gap_us, of_ships))
+        slots, was = changes(was, slots_within(merged, self._max_gap_us, of_ships))
         if is_new.any():
             self._store.put_readings(merged[is_new])
-        if len(differ.slots):
-            self._store.put_slots(differ.slots, differ.was)
+        if len(slots):
+            self._store.put_slots(slots, was)
         ends = np.searchsorted(merged.ship, of_ships.ship, side="right").tolist()
         for (ship, each), start, end in zip(near.items(), [0, *ends[:-1]], ends, strict=True):
             if end > start:
@@ -127,7 +121,7 @@ def costs(ship: I64, moment_us: I64, max_gap_us: int) -> I64:
     neighbours are read from the store.
     """
     step_us = np.diff(moment_us, prepend=0)
-    starts_ship = np.append([True], np.diff(ship) != 0)
+    starts_ship = starts(ship)
     step_us[starts_ship] = max_gap_us
     cost = np.minimum(np.abs(step_us), max_gap_us) // SLOT_US + 1
     cost[starts_ship] = np.maximum(cost[starts_ship], SHIP_COST)
@@ -146,12 +140,12 @@ def stretches(readings: Readings, max_gap_us: int) -> Iterator[Readings]:
     Readings that are more than `NEAR_US` apart have different neighbours, and what is stored between them is not read.
     """
     ship = readings.ship
-    starts_ship = np.append([True], ship[1:] != ship[:-1])
+    starts_ship = starts(ship)
     apart = np.append([False], np.diff(readings.moment_us) > near_us(max_gap_us)) & ~starts_ship
     if not apart.any():
         yield readings
         return
-    stretch = np.cumsum(apart)
+    stretch = np.cumsum(apart, dtype=np.int64)
     stretch -= stretch[starts_ship][np.cumsum(starts_ship) - 1]
     order = np.argsort(stretch, kind="stable")
     for rows in np.split(order, np.flatnonzero(np.diff(stretch[order])) + 1):

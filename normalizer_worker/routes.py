@@ -6,7 +6,7 @@ from flask import Response, jsonify, request
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict  # pydantic wants it before Python 3.12
 
-from normalizer_worker.ledger.dead_letter import Summary
+from normalizer_worker.ledger.dead_letter import DeadLetter
 from normalizer_worker.ledger.dead_letters import DeadLetters
 from shared.domain.timestamps import iso
 from shared.http.app import Routes
@@ -74,13 +74,13 @@ def routes(letters: DeadLetters) -> Routes:
     return routes
 
 
-def _row(letter: Summary) -> Letter:
+def _row(letter: DeadLetter) -> Letter:
     """Write one down without its payload: that is for who may read the file, by `./power dead-letters show`."""
     return {
         "id": letter.digest.hex()[:SHOWN_DIGITS],
         "topic": letter.topic,
         "reason": letter.reason,
-        "errors": [{"at": each.at, "problem": each.problem} for each in letter.problems],
+        "errors": [LetterFault(at=each.at, problem=each.problem) for each in letter.problems],
         "first": iso(letter.first_us),
         "last": iso(letter.last_us),
         "times": letter.times,

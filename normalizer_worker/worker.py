@@ -35,19 +35,15 @@ class Source(Protocol):
 
     def receive(self, wait_s: float) -> Message | None:
         """Return the next message, or None after `wait_s`."""
-        ...
 
     def finish(self, done: Sequence[Done]) -> None:
         """Send receipts and acknowledge the messages."""
-        ...
 
     def kept_alive(self) -> AbstractContextManager[None]:
         """Context for slow work: keeps the connection alive, which is not used meanwhile."""
-        ...
 
     def close(self) -> None:
         """End the connection."""
-        ...
 
 
 class Sink(Protocol):
@@ -55,11 +51,9 @@ class Sink(Protocol):
 
     def record(self, readings: Readings) -> None:
         """Store readings and the slots they change."""
-        ...
 
     def tidy(self) -> bool:
         """Do some background work; return whether more is left."""
-        ...
 
 
 class FirstSeenStore(Protocol):
@@ -67,7 +61,6 @@ class FirstSeenStore(Protocol):
 
     def first(self, seen: Sequence[tuple[bytes, int]]) -> list[int]:
         """Return first-seen times, of keys and the times at which they were received now."""
-        ...
 
 
 class Worker:

@@ -21,8 +21,8 @@ from query_api.forecast.models.lstm import Lstm
 from query_api.forecast.models.lstm_net import torch_or_none
 from query_api.forecast.models.seasonal_naive import SeasonalNaive
 from query_api.forecast.steps import DAY, DAY_S
+from shared.domain.columns import F64, I64
 from shared.domain.errors import InvalidInput
-from shared.domain.readings import F64, I64
 from shared.domain.slots import SLOT_S, Slots
 from shared.domain.timestamps import US_PER_S, iso
 

@@ -17,34 +17,12 @@ def digest_of(topic: str, payload: bytes) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
-    """A dead letter without its payload, which may be long and comes from an untrusted sender.
-
-    Attributes:
-        digest: of topic and payload.
-        payload_bytes: length of the whole payload.
-
-    The others are those of `DeadLetter`.
-
-    """
-
-    digest: bytes
-    topic: str
-    payload_bytes: int
-    reason: str
-    problems: tuple[Problem, ...]
-    first_us: int
-    last_us: int
-    times: int
-
-
-@dataclass(frozen=True, slots=True)
 class DeadLetter:
     """One message and why it is dead.
 
     Attributes:
         topic: the topic on which it was received.
-        payload: its first `MAX_PAYLOAD_BYTES`.
+        payload: its first `MAX_PAYLOAD_BYTES`; empty where only summaries are asked for.
         payload_bytes: length of the whole payload.
         reason: one line.
         problems: the invalid fields, up to 100.

@@ -3,11 +3,12 @@
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from sqlite3 import Connection
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from normalizer_worker.ledger.dead_letter import MAX_PAYLOAD_BYTES, DeadLetter, Summary
+from normalizer_worker.ledger.dead_letter import MAX_PAYLOAD_BYTES, DeadLetter
 from shared.contract.topics import ship_of
 from shared.domain.errors import Problem
 from shared.runtime.sqlite_files import SqliteFile
@@ -52,18 +53,19 @@ END;
 """In `totals` the ship -2 stands for all ships."""
 _FROM_1 = f"ALTER TABLE dead_letters RENAME TO old_letters;\nDROP INDEX IF EXISTS dead_letters_by_last;\n{_SCHEMA}"
 """`tidy` converts the letters, a few at a time: there may be very many."""
-_KEEP = """
-INSERT INTO dead_letters VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+_COLUMNS = ", ".join(DeadLetter.__slots__)
+"""Those of a letter have the names and the order of its members."""
+_KEEP = f"""
+INSERT INTO dead_letters ({_COLUMNS}, ship, kept_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET
     first_us = min(first_us, excluded.first_us),
     last_us = max(last_us, excluded.last_us),
     times = times + excluded.times
-"""
-_COLUMNS = "topic, payload, payload_bytes, reason, problems, first_us, last_us, times, digest"
-_NEWEST = """
-SELECT digest, topic, payload_bytes, reason, problems, first_us, last_us, times
+"""  # noqa: S608  # put together from constants
+_NEWEST = f"""
+SELECT {_COLUMNS.replace("payload", "x''", 1)}
 FROM dead_letters ORDER BY last_us DESC, digest LIMIT ?
-"""
+"""  # noqa: S608  # put together from constants
 _OLD = f"""
 SELECT
     topic, substr(payload, 1, {MAX_PAYLOAD_BYTES}), length(payload), reason, problems, first_us, last_us, times, digest
@@ -80,7 +82,10 @@ class Bounds(NamedTuple):
 
 
 class DeadLetters:
-    """The dead letters of one data folder. A message that is received again is only counted."""
+    """The dead letters of one data folder. A message that is received again is only counted.
+
+    Every method may raise `Unavailable`: the file cannot be read or written now, and nothing is changed.
+    """
 
     def __init__(self, folder: Path, bounds: Bounds = Bounds()) -> None:  # noqa: B008  # it cannot be changed
         """Open `dead-letters.sqlite` in a folder, or create it.
@@ -95,52 +100,36 @@ class DeadLetters:
         self._bounds = bounds
         with self._file.errors():
             old = "SELECT count(*) FROM sqlite_schema WHERE name = 'old_letters'"
-            self._has_old = bool(self._file.connection().execute(old).fetchone()[0])
+            self.has_old = bool(self._file.connection().execute(old).fetchone()[0])
+            """Whether letters of a version 1 file are left for `tidy`."""
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
     def keep(self, letters: Sequence[DeadLetter]) -> int:
-        """Make letters durable; return how many letters were deleted for them.
-
-        Raises:
-            Unavailable: the file cannot be written now; none of them is kept.
-
-        """
-        if not letters:
-            return 0
+        """Make letters durable; return how many letters were deleted for them."""
         with self._file.transaction() as connection:
             return self._insert(connection, letters)
 
     def tidy(self) -> None:
-        """Convert a few letters of a version 1 file, if there are any left.
-
-        Raises:
-            Unavailable: the file cannot be written now.
-
-        """
-        if not self._has_old:
+        """Convert a few letters of a version 1 file, if there are any left."""
+        if not self.has_old:
             return
         with self._file.transaction() as connection:
             rows = connection.execute(_OLD, (OLD_AT_ONCE,)).fetchall()
             if rows:
-                self._insert(connection, [_letter(*row) for row in rows])
+                self._insert(connection, [_letter(row) for row in rows])
                 connection.execute("DELETE FROM old_letters WHERE digest <= ?", (rows[-1][-1],))
             else:
                 connection.execute("DROP TABLE old_letters")
-        self._has_old = bool(rows)
-
-    @property
-    def has_old(self) -> bool:
-        """Whether letters of a version 1 file are left for `tidy`."""
-        return self._has_old
+        self.has_old = bool(rows)
 
     def _insert(self, connection: Connection, letters: Sequence[DeadLetter]) -> int:
         rows = [_row(letter) for letter in letters]
         connection.executemany(_KEEP, rows)
         dropped = 0
-        for ship in {row[-2] for row in rows}:
+        for ship in {int(row[-2]) for row in rows}:
             dropped += self._drop(connection, ship, self._bounds.letters_of_ship, self._bounds.bytes_of_ship)
         return dropped + self._drop(connection, _ALL, None, self._bounds.bytes_of_all)
 
@@ -164,26 +153,16 @@ class DeadLetters:
         return self._select("ORDER BY last_us DESC, digest")
 
     def count(self) -> int:
-        """Return the number of letters.
-
-        Raises:
-            Unavailable: the file cannot be read now.
-
-        """
+        """Return the number of letters."""
         with self._file.errors():
             total = self._file.connection().execute("SELECT letters FROM totals WHERE ship = ?", (_ALL,)).fetchone()
             return int(total[0]) if total else 0
 
-    def newest(self, limit: int) -> list[Summary]:
-        """Return the letters received last, the last one first. The cost depends on `limit` only.
-
-        Raises:
-            Unavailable: the file cannot be read now.
-
-        """
+    def newest(self, limit: int) -> list[DeadLetter]:
+        """Return the letters received last, the last one first, without their payloads, which may be long."""
         with self._file.errors():
             rows = self._file.connection().execute(_NEWEST, (limit,)).fetchall()
-        return [_summary(*row) for row in rows]
+        return [_letter(row) for row in rows]
 
     def between(self, first: bytes, last: bytes) -> Iterator[DeadLetter]:
         """Yield the letters with digests from `first` to `last`, by digest."""
@@ -193,15 +172,10 @@ class DeadLetters:
         with self._file.errors():
             query = f"SELECT {_COLUMNS} FROM dead_letters {which}"  # noqa: S608  # put together from constants
             for row in self._file.connection().execute(query, bound):
-                yield _letter(*row)
+                yield _letter(row)
 
     def remove(self, letter: DeadLetter) -> bool:
-        """Delete a letter, unless its message was received again since it was read; return whether it is deleted.
-
-        Raises:
-            Unavailable: the file cannot be written now.
-
-        """
+        """Delete a letter, unless its message was received again since it was read; return whether it is deleted."""
         with self._file.transaction() as connection:
             found = connection.execute(
                 "DELETE FROM dead_letters WHERE digest = ? AND times = ?", (letter.digest, letter.times)
@@ -209,44 +183,18 @@ class DeadLetters:
             return found.rowcount == 1
 
 
-def _summary(digest: bytes, topic: str, size: int, reason: str, problems: str, *numbers: int) -> Summary:
-    first_us, last_us, times = numbers
-    return Summary(digest, topic, size, reason, _faults(problems), first_us, last_us, times)
+def _letter(row: tuple[Any, ...]) -> DeadLetter:
+    """Make a letter from `_COLUMNS`."""
+    topic, payload, payload_bytes, reason, problems, *others = row
+    faults = tuple(Problem(**problem) for problem in json.loads(problems))
+    return DeadLetter(topic, payload, payload_bytes, reason, faults, *others)
 
 
-def _faults(problems: str) -> tuple[Problem, ...]:
-    return tuple(Problem(**problem) for problem in json.loads(problems))
-
-
-def _letter(  # noqa: PLR0913, PLR0917  # the columns of one
-    topic: str,
-    payload: bytes,
-    payload_bytes: int,
-    reason: str,
-    problems: str,
-    first_us: int,
-    last_us: int,
-    times: int,
-    digest: bytes,
-) -> DeadLetter:
-    return DeadLetter(topic, payload, payload_bytes, reason, _faults(problems), first_us, last_us, times, digest)
-
-
-def _row(letter: DeadLetter) -> tuple[bytes, str, bytes, int, str, str, int, int, int, int, int]:
-    problems = json.dumps([{"at": each.at, "problem": each.problem} for each in letter.problems])
+def _row(letter: DeadLetter) -> tuple[Any, ...]:
+    """Return `_COLUMNS`, the ship and the size of a letter."""
+    problems = json.dumps([asdict(each) for each in letter.problems])
     texts = letter.topic, letter.reason, problems
     kept_bytes = LETTER_BYTES + len(letter.payload) + sum(len(each.encode()) for each in texts)
     ship = ship_of(letter.topic)
-    return (
-        letter.digest,
-        letter.topic,
-        letter.payload,
-        letter.payload_bytes,
-        letter.reason,
-        problems,
-        letter.first_us,
-        letter.last_us,
-        letter.times,
-        NO_SHIP if ship is None else ship,
-        kept_bytes,
-    )
+    values = {**{name: getattr(letter, name) for name in DeadLetter.__slots__}, "problems": problems}
+    return (*values.values(), NO_SHIP if ship is None else ship, kept_bytes)

@@ -1,11 +1,11 @@
 """First-seen times of batches without a `sent_at`: a resend keeps its first one, so it cannot override a correction."""
 
 import hashlib
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from uuid import UUID
 
+from shared.domain.clock import now_us
 from shared.domain.timestamps import US_PER_S
 from shared.runtime.sqlite_files import SqliteFile
 
@@ -38,7 +38,7 @@ def first_seen_key(ship: int, batch_id: UUID, payload: bytes) -> bytes:
 class FirstSeenTimes:
     """The first-seen times of at least a day, in a SQLite file; for one thread."""
 
-    def __init__(self, folder: Path, now_us: Callable[[], int] = lambda: time.time_ns() // 1000) -> None:
+    def __init__(self, folder: Path, now_us: Callable[[], int] = now_us) -> None:
         """Open `arrivals.sqlite` in a folder, or create it.
 
         Raises:
@@ -53,13 +53,9 @@ class FirstSeenTimes:
         self._file.close()
 
     def first(self, seen: Sequence[tuple[bytes, int]]) -> list[int]:
-        """Return first-seen times, and record those of new batches.
+        """Return first-seen times in microseconds since 1970, and record those of new batches.
 
-        Args:
-            seen: of each batch its key and the time at which it was received now, in the order of arrival.
-
-        Returns:
-            The first-seen time of each, microseconds since 1970.
+        `seen` has, in the order of arrival, the key of each batch and the time at which it was received now.
 
         Raises:
             Unavailable: the file cannot be written now; nothing is recorded.

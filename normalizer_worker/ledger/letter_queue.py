@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from normalizer_worker.ledger.dead_letter import DeadLetter
 from normalizer_worker.metrics import WorkerMetrics
@@ -23,16 +23,9 @@ class DeadLetterStore(Protocol):
 
     def keep(self, letters: Sequence[DeadLetter]) -> int:
         """Make letters durable; return how many older ones were deleted for them."""
-        ...
 
     def tidy(self) -> object:
         """Do a little work that is not urgent."""
-        ...
-
-
-class _Waiting(NamedTuple):
-    done: Done
-    letter: DeadLetter
 
 
 class LetterQueue:
@@ -45,7 +38,7 @@ class LetterQueue:
         self._dead_letters = dead_letters
         self._metrics = metrics
         self._now_s = now_s
-        self._waiting: list[_Waiting] = []
+        self._waiting: list[tuple[Done, DeadLetter]] = []
         self._next_try_s = 0.0
 
     def clear(self) -> None:
@@ -54,7 +47,7 @@ class LetterQueue:
 
     def keep(self, letters: Sequence[tuple[Done, DeadLetter]]) -> list[Done]:
         """Add letters; return the messages that can be acknowledged now, as `go_on` does."""
-        self._waiting += [_Waiting(*each) for each in letters]
+        self._waiting += letters
         return self.go_on()
 
     def go_on(self) -> list[Done]:
@@ -63,24 +56,24 @@ class LetterQueue:
             return self._given_up()
         try:
             self._dead_letters.tidy()
-            dropped = self._dead_letters.keep([each.letter for each in self._waiting]) if self._waiting else 0
+            dropped = self._dead_letters.keep([letter for _, letter in self._waiting]) if self._waiting else 0
         except Unavailable as error:
             self._next_try_s = self._now_s() + RETRY_S
             log.error("dead letters cannot be written, %d wait: %s", len(self._waiting), error)  # noqa: TRY400
             return self._given_up()
         self._metrics.dropped_letters("bounds", dropped)
-        done = [each.done for each in self._waiting]
+        done = [done for done, _ in self._waiting]
         self._waiting.clear()
         return done
 
     def _given_up(self) -> list[Done]:
         """Give up the newest letters, if too many wait; return their messages."""
         count = min(len(self._waiting), MAX_WAITING)
-        sizes = [each.done.message.size_bytes for each in self._waiting[:count]]
+        sizes = [done.message.size_bytes for done, _ in self._waiting[:count]]
         while count and sum(sizes[:count]) > MAX_WAITING_BYTES:
             count -= 1
         given_up, self._waiting = self._waiting[count:], self._waiting[:count]
         if given_up:
             self._metrics.dropped_letters("disk", len(given_up))
             log.error("%d dead letters are lost: they cannot be written, and too many wait already", len(given_up))
-        return [each.done for each in given_up]
+        return [done for done, _ in given_up]

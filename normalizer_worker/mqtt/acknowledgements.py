@@ -41,11 +41,8 @@ class Acknowledgements:
     def __init__(self, client: Client, max_waiting: int, refused: Callable[[int], None]) -> None:
         """Use a client whose own in-flight limit is off (`max_inflight_messages` 0).
 
-        Args:
-            client: the connection's.
-            max_waiting: how many unacknowledged messages the broker sends at most.
-            refused: called with the number of receipts that will not arrive.
-
+        The broker sends at most `max_waiting` unacknowledged messages. `refused` is called with the number of receipts
+        that will not arrive.
         """
         self.room = MAX_UNCONFIRMED
         self._client = client

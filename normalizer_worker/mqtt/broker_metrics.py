@@ -4,6 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter
 
@@ -25,14 +26,13 @@ class BrokerMetrics:
         self._reached = True
         self._dropped = math.nan
         self._drops_show_until_s = -math.inf
-        self._refused = Counter("power_worker_receipts_refused", "Receipts that the broker refused.", registry=registry)
-        self._sessions = Counter(
-            "power_worker_lost_sessions",
-            "Sessions that the broker has lost, with the messages queued in them.",
-            registry=registry,
+        counter = partial(Counter, registry=registry)
+        self._refused = counter("power_worker_receipts_refused", "Receipts that the broker refused.")
+        self._sessions = counter(
+            "power_worker_lost_sessions", "Sessions that the broker has lost, with the messages queued in them."
         )
-        self._subscriptions = Counter(
-            "power_worker_lost_subscriptions", "Times that the worker's subscription was found lost.", registry=registry
+        self._subscriptions = counter(
+            "power_worker_lost_subscriptions", "Times that the worker's subscription was found lost."
         )
 
     def refused(self, receipts: int) -> None:

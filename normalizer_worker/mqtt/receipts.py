@@ -13,15 +13,7 @@ from shared.domain.errors import Problem
 
 
 class Receipt(NamedTuple):
-    """One receipt, ready to be sent.
-
-    Attributes:
-        topic: where it is published.
-        payload: UTF-8 JSON.
-        correlation: the message's Correlation Data, sent back with it.
-        status: stored or rejected.
-
-    """
+    """One receipt, ready to be sent: UTF-8 JSON, with the Correlation Data of the message."""
 
     topic: str
     payload: bytes

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import Any
 
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
+from paho.mqtt.client import Client, ConnectFlags
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -24,7 +24,7 @@ from normalizer_worker.mqtt.publish import Message, read_publish
 from normalizer_worker.mqtt.turns import Turn
 from shared.contract.topics import CANARY, DROPPED
 from shared.domain.errors import InvalidSettings, Unavailable
-from shared.runtime.mqtt_client import ANONYMOUS, CHECK, Login, send_at_once
+from shared.runtime.mqtt_client import ANONYMOUS, CHECK, Login
 
 FOREVER_S = 0xFFFFFFFF
 KEEPALIVE_S = 60
@@ -70,17 +70,11 @@ class Connection:
         told: BrokerMetrics | None = None,
         turn: Turn | None = None,
     ) -> None:
-        """Connect, take up the session, and subscribe with QoS 1.
+        """Connect, take up the session, and subscribe to a topic filter with QoS 1.
 
-        Args:
-            host: the broker's.
-            port: the broker's.
-            client_id: the name of the session; a second connection under it ends the first.
-            topic: the topic filter.
-            receive_maximum: how many messages the broker may send before the first is acknowledged.
-            login: how this client gets in.
-            told: hears of what the broker loses, drops and refuses.
-            turn: tells other workers who has the session.
+        A second connection with the same `client_id` ends the first. The broker sends up to `receive_maximum` messages
+        before the first is acknowledged. `told` hears of what the broker loses, drops and refuses; `turn` tells other
+        workers who has the session.
 
         Raises:
             Unavailable: the broker does not answer, or not in time.
@@ -103,55 +97,46 @@ class Connection:
         self._acknowledgements = Acknowledgements(self._client, receive_maximum, self._told.refused)
         self._canary = Canary(self._client, self._told)
         self._keepalive = Keepalive(self._ping, KEEPALIVE_S / 4)
-        login.apply_to(self._client)
-        self._turn.set_will(self._client)
-        send_at_once(self._client)
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho leaves it so
-        properties.SessionExpiryInterval = FOREVER_S
-        properties.ReceiveMaximum = receive_maximum
         try:
-            self._client.connect(host, port, KEEPALIVE_S, clean_start=False, properties=properties)
-        except OSError as error:
-            raise Unavailable(f"no broker at {host}:{port}: {error}") from None
-        try:
-            self._await_answer("connection")
-            # Retained messages come once, with the subscription, not again with every connection; what the broker has
-            # dropped comes with each. Where that is refused nothing else changes.
-            readings, dropped = SubscribeOptions(qos=1, retainHandling=1), SubscribeOptions(qos=0)
-            self._client.subscribe([(topic, readings), (DROPPED, dropped)])
-            self._await_answer("subscription")
-            self._turn.tell(self._client)
+            self._open(topic, receive_maximum)
         except BaseException:
             self.close()
             raise
         self._awaits_answer = False
         self._keepalive.start()
 
+    def _open(self, topic: str, receive_maximum: int) -> None:
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho leaves it so
+        properties.SessionExpiryInterval = FOREVER_S
+        properties.ReceiveMaximum = receive_maximum
+        self._turn.set_will(self._client)
+        self._turn.connect(self._client, keepalive=KEEPALIVE_S, clean_start=False, properties=properties)
+        self._await_answer("connection")
+        # Retained messages come once, with the subscription, not again with every connection; what the broker has
+        # dropped comes with each. Where that is refused nothing else changes.
+        readings, dropped = SubscribeOptions(qos=1, retainHandling=1), SubscribeOptions(qos=0)
+        self._client.subscribe([(topic, readings), (DROPPED, dropped)])
+        self._await_answer("subscription")
+        self._turn.tell(self._client)
+
     def _make(self, client_id: str) -> Client:
         client = _Client(client_id, self._came)
         client.max_inflight_messages_set(0)  # it is for `Acknowledgements` to say
 
-        def connected(
-            _c: Client, _u: Any, flags: ConnectFlags, code: ReasonCode, properties: Properties | None
-        ) -> None:
+        def connected(_c: Client, _u: Any, flags: ConnectFlags, code: ReasonCode, properties: Any) -> None:
             self._answers.append(code)
             if not code.is_failure:
                 self._told.session(is_known=flags.session_present)
             self._acknowledgements.room = min(getattr(properties, "ReceiveMaximum", MAX_UNCONFIRMED), MAX_UNCONFIRMED)
-
-        def subscribed(_c: Client, _u: Any, _mid: int, codes: list[ReasonCode], _p: Properties | None) -> None:
-            self._answers.append(codes[0])
 
         def published(_c: Client, _u: Any, mid: int, code: ReasonCode, _p: Properties | None) -> None:
             self._other_packets += 1
             if not self._canary.confirmed(mid, code):
                 self._acknowledgements.confirmed(mid, code)
 
-        def disconnected(_c: Client, _u: Any, _f: DisconnectFlags, code: ReasonCode, _p: Properties | None) -> None:
-            self._answers.append(code)
-
-        client.on_connect, client.on_subscribe = connected, subscribed
-        client.on_publish, client.on_disconnect = published, disconnected
+        client.on_connect, client.on_publish = connected, published
+        client.on_subscribe = lambda _client, _data, _mid, codes, _properties: self._answers.append(codes[0])
+        client.on_disconnect = lambda _client, _data, _flags, code, _properties: self._answers.append(code)
         return client
 
     def _came(self, message: Message) -> None:
@@ -210,9 +195,7 @@ class Connection:
                 self._acknowledgements.check()
                 if self._acknowledgements.is_idle:
                     self._canary.go_on()
-        if not self._inbox:
-            return None
-        return self._inbox.popleft()
+        return self._inbox.popleft() if self._inbox else None
 
     def _await_message(self, wait_s: float) -> None:
         """Wait for a message, which may come in pieces; or for room for receipts, where messages wait for that."""
@@ -292,7 +275,3 @@ class Connection:
         """End the connection; the session stays."""
         self._keepalive.stop()
         self._turn.leave(self._client)
-        sock = self._client.socket()
-        if sock is not None:
-            self._client.loop_write()
-            sock.close()

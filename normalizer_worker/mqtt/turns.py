@@ -7,9 +7,9 @@ the worker may write and read anyway. Its holder renews it; the holder's last wi
 
 import logging
 import secrets
-import select
 import time
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 from paho.mqtt.client import Client, MQTTMessage
@@ -50,34 +50,42 @@ class Turn:
             Unavailable: the broker does not answer, or the process is to end.
 
         """
-        look = _Look(self._host, self._port, self._login)
-        try:
-            self._wait(look, standing_by, stopping)
-        finally:
-            look.close()
-
-    def _wait(self, look: "_Look", standing_by: Callable[[str], None], stopping: Callable[[], bool]) -> None:
         told, patience_s = "", 0.0
-        while True:
-            holder = look.holder()
-            if self._is_free(holder):
-                # Of several that stand by each waits another time; the first to take the session is seen by the others.
-                until_s = time.monotonic() + patience_s * (1 + secrets.randbelow(100) / 100)
-                while (is_free := self._is_free(look.holder())) and time.monotonic() < until_s:
-                    look.read_on(0.05)
-                if is_free or look.is_refused:
-                    return
-                continue
-            if holder != told:
-                log.warning("standing by: worker %s has the session at the broker", holder)
-                standing_by(f"worker {holder} has the session")
-                told, patience_s = holder, PATIENCE_S
-            if stopping():
-                raise Unavailable("the worker is told to end while it stands by")
-            look.read_on(0.25)
+        with closing(_Look(self)) as look:
+            while True:
+                holder = look.holder()
+                if self._is_free(holder):
+                    # Of several that stand by each waits another time; the others see the first one take the session.
+                    until_s = time.monotonic() + patience_s * (1 + secrets.randbelow(100) / 100)
+                    while (is_free := self._is_free(look.holder())) and time.monotonic() < until_s:
+                        look.read_on(0.05)
+                    if is_free or look.is_refused:
+                        return
+                    continue
+                if holder != told:
+                    log.warning("standing by: worker %s has the session at the broker", holder)
+                    standing_by(f"worker {holder} has the session")
+                    told, patience_s = holder, PATIENCE_S
+                if stopping():
+                    raise Unavailable("the worker is told to end while it stands by")
+                look.read_on(0.25)
 
     def _is_free(self, holder: str) -> bool:
         return holder.partition(" ")[0] in {"", self.name.partition(" ")[0]}
+
+    def connect(self, client: Client, **options: Any) -> None:
+        """Connect to the broker, with paho's options.
+
+        Raises:
+            Unavailable: it does not answer.
+
+        """
+        self._login.apply_to(client)
+        send_at_once(client)
+        try:
+            client.connect(self._host, self._port, **options)
+        except OSError as error:
+            raise Unavailable(f"no broker at {self._host}:{self._port}: {error}") from None
 
     def set_will(self, client: Client) -> None:
         """Have the broker say that this worker is gone once it misses it."""
@@ -102,19 +110,14 @@ class Turn:
 
     def leave(self, client: Client) -> None:
         """End a connection so that the broker says that this worker is gone."""
-        client.disconnect(ReasonCode(PacketTypes.DISCONNECT, "Disconnect with will message") if self.name else None)
+        _hang_up(client, ReasonCode(PacketTypes.DISCONNECT, "Disconnect with will message") if self.name else None)
 
 
 class _Look:
     """A connection beside the session, by which the record is read."""
 
-    def __init__(self, host: str, port: int, login: Login) -> None:
-        """Connect, and wait until a record would have come.
-
-        Raises:
-            Unavailable: the broker does not answer.
-
-        """
+    def __init__(self, turn: Turn) -> None:
+        """Connect, and wait until a record would have come; raise `Unavailable` if the broker does not answer."""
         self.is_refused = False
         """Whether the broker refuses this client: the worker's own connection reports that."""
         self._holder = ""
@@ -128,13 +131,8 @@ class _Look:
         client.on_connect = self._connected
         client.on_subscribe = self._subscribed
         client.on_message = self._came
-        login.apply_to(client)
-        send_at_once(client)
         deadline_s = time.monotonic() + HANDSHAKE_S
-        try:
-            client.connect(host, port)
-        except OSError as error:
-            raise Unavailable(f"no broker at {host}:{port}: {error}") from None
+        turn.connect(client)
         # What the broker sends before it answers a ping includes the record.
         while not self.is_refused and (not self._is_subscribed or client._ping_t):  # noqa: SLF001  # nothing else tells
             if time.monotonic() > deadline_s:
@@ -163,26 +161,19 @@ class _Look:
         return self._holder if time.monotonic() < self._until_s else ""
 
     def read_on(self, wait_s: float) -> None:
-        """Take what comes.
-
-        Raises:
-            Unavailable: the connection is lost.
-
-        """
-        if self._client.want_write():
-            self._client.loop_write()
-        sock = self._client.socket()
-        if sock is not None:
-            select.select([sock], [], [], wait_s)
-        code = self._client.loop_read()
+        """Take what comes; raise `Unavailable` if the connection is lost."""
+        code = self._client._loop(wait_s)  # noqa: SLF001  # `loop` would open sockets to wake it, and leave them open
         if not self.is_refused and (code != MQTTErrorCode.MQTT_ERR_SUCCESS or self._client.socket() is None):
             raise Unavailable("the connection to the broker is lost")
-        self._client.loop_misc()
 
     def close(self) -> None:
         """End the connection."""
-        self._client.disconnect()
-        sock = self._client.socket()
-        if sock is not None:
-            self._client.loop_write()
-            sock.close()
+        _hang_up(self._client)
+
+
+def _hang_up(client: Client, code: ReasonCode | None = None) -> None:
+    client.disconnect(code)
+    sock = client.socket()
+    if sock is not None:
+        client.loop_write()
+        sock.close()

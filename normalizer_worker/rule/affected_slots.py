@@ -1,28 +1,13 @@
 """Which slots new readings change, and to what. Pure: computed from the readings around them (see `reach.py`)."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from normalizer_worker.rule.normalize import energy, intervals, latest_rows
-from shared.domain.readings import F64, I64, Bools, Readings
+from shared.domain.columns import F64, I64, Bools
+from shared.domain.readings import Readings
 from shared.domain.slots import END_S, SLOT_S, ShipWindows, Slots
 
 MAX_SLOTS = END_S // SLOT_S
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Changes:
-    """Slots that have to change, row by row.
-
-    Attributes:
-        slots: what to store; ``covered_s`` 0 where a slot has lost all its cover.
-        was: what is stored of the same slots; ``covered_s`` 0 where nothing is.
-
-    """
-
-    slots: Slots
-    was: Slots
 
 
 def merge(known: Readings, new: Readings) -> tuple[Readings, Bools]:
@@ -45,15 +30,21 @@ def slots_within(readings: Readings, max_gap_us: int, windows: ShipWindows) -> S
     return slots[(slots.start_s >= windows.start_s[at]) & (slots.start_s < windows.end_s[at])]
 
 
-def changes(was: Slots, now: Slots) -> Changes:
-    """Compare slots as they are stored with what they should be; both are sorted by ship and time."""
+def changes(was: Slots, now: Slots) -> tuple[Slots, Slots]:
+    """Compare slots as they are stored with what they should be; both are sorted by ship and time.
+
+    Returns:
+        The slots to store, with ``covered_s`` 0 where one has lost all its cover, and the same slots as they are
+        stored, row by row, with ``covered_s`` 0 where nothing is.
+
+    """
     ships = np.union1d(was.ship, now.ship)
     was_keys, now_keys = (np.searchsorted(ships, each.ship) * MAX_SLOTS + each.start_s // SLOT_S for each in (was, now))
     keys = np.union1d(was_keys, now_keys)
     before, after = _aligned(was, was_keys, keys), _aligned(now, now_keys, keys)
     differs = (before[0] != after[0]) | (before[1] != after[1]) | (before[2] != after[2])
     ship, start_s = ships[keys // MAX_SLOTS], keys % MAX_SLOTS * SLOT_S
-    return Changes(Slots(ship, start_s, *after)[differs], Slots(ship, start_s, *before)[differs])
+    return Slots(ship, start_s, *after)[differs], Slots(ship, start_s, *before)[differs]
 
 
 def _aligned(slots: Slots, has: I64, wanted: I64) -> tuple[F64, F64, Bools]:

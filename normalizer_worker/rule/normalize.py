@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shared.domain.readings import I64, Bools, Kind, Readings
-from shared.domain.slots import SLOT_S, SLOT_US, Slots, no_slots
+from shared.domain.columns import I64, Bools, starts
+from shared.domain.readings import Kind, Readings
+from shared.domain.slots import SLOT_S, SLOT_US, Slots
 from shared.domain.timestamps import US_PER_S
 
 DEFAULT_MAX_GAP_US = 24 * 3600 * US_PER_S
@@ -90,9 +91,8 @@ def energy(readings: Readings, spoken: Intervals) -> Slots:
     row, slot, overlap_us = cut(readings.moment_us, spoken.length_us)
     ship = readings.ship[row]
     if not len(slot):
-        return no_slots()
-    starts = np.append([True], (slot[1:] != slot[:-1]) | (ship[1:] != ship[:-1]))
-    first = np.flatnonzero(starts)
+        return Slots.from_rows([])
+    first = np.flatnonzero(starts(slot, ship))
     # The product comes first: of whole numbers it is exact, and one division then rounds once.
     is_energy = readings.kind == _ENERGY_KWH
     kwh = (readings.value[row] * overlap_us) / np.where(is_energy, spoken.length_us, US_PER_HOUR)[row]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from shared.domain.columns import starts
 from shared.domain.readings import ReadingRanges, Readings
 from shared.domain.slots import END_S, SLOT_US, ShipWindows, slot_floor_us
 from shared.domain.timestamps import US_PER_S
@@ -77,10 +78,6 @@ class Neighbourhood:
         start_s = 0 if self.from_oldest else slot_floor_us(int(moment_us[BEFORE])) // US_PER_S
         return start_s, END_S if self.to_newest else slot_floor_us(int(moment_us[-1])) // US_PER_S
 
-    def needed_for(self, span: Span) -> "Neighbourhood":
-        """Return the part that is needed, if it holds everything that is: stores may read more."""
-        return self.cut(self.start_us(span), self.end_us(span))
-
     def cut(self, start_us: int, end_us: int | None = None) -> "Neighbourhood":
         """Return the part that decides on the slots from `start_us` to `end_us` (None: on all slots after that)."""
         moment_us = self.readings.moment_us
@@ -93,7 +90,7 @@ class Neighbourhood:
 
 def spans(readings: Readings) -> list[Span]:
     """Return the span of each ship; the readings are sorted by ship and time."""
-    first = np.flatnonzero(np.append([True], np.diff(readings.ship) != 0))
+    first = np.flatnonzero(starts(readings.ship))
     last = np.append(first[1:], [len(readings)]) - 1
     moment_us = readings.moment_us
     columns = zip(readings.ship[first].tolist(), moment_us[first].tolist(), moment_us[last].tolist(), strict=True)
@@ -120,7 +117,8 @@ def read_neighbourhoods(wanted: Sequence[Span], read: Read) -> dict[int, Neighbo
     while ranges:
         found |= _read(ranges, read, found)
         ranges = {span: _wider(span, near) for span in ranges if not _is_enough(span, near := found[span.ship])}
-    return {span.ship: found[span.ship].needed_for(span) for span in wanted}
+    around = [(span, found[span.ship]) for span in wanted]
+    return {span.ship: near.cut(near.start_us(span), near.end_us(span)) for span, near in around}
 
 
 _Range = tuple[int, int, int, int]

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, available_timezones
 import numpy as np
 import pandas as pd
 
-from shared.domain.readings import I64
+from shared.domain.columns import I64
 from shared.domain.slots import SLOT_S
 
 Coarse = Literal["1h", "1d", "1mo"]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from shared.domain.readings import F64, I64, Bools
+from shared.domain.columns import F64, I64, Bools
 from shared.domain.slots import SLOT_S, Slots, Window
 from shared.store.port import EnergyReader, FleetSlots
 

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from query_api.answers.calendar import Buckets
-from shared.domain.readings import I64
+from shared.domain.columns import I64
 from shared.domain.slots import SLOT_S, Window
 
 Column = NDArray[Any]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from flask import Response
 
-from shared.domain.readings import F64
+from shared.domain.columns import F64
 
 Row = dict[str, Any]
 DECIMALS = 6

@@ -7,7 +7,7 @@ import numpy as np
 
 from query_api.forecast.history import History
 from query_api.forecast.steps import DAY, STEPS
-from shared.domain.readings import F64, I64
+from shared.domain.columns import F64, I64
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,7 +8,7 @@ from query_api.forecast.fit import Fit, Model
 from query_api.forecast.history import History, history_of
 from query_api.forecast.intervals import slots_off, total_off
 from query_api.forecast.steps import DAY, modelled
-from shared.domain.readings import F64, I64
+from shared.domain.columns import F64, I64
 from shared.domain.slots import SLOT_S, Slots
 
 

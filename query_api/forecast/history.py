@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from query_api.forecast.steps import DAY, DAY_S, WEEK
+from shared.domain.columns import F64
 from shared.domain.errors import InvalidInput, Problem
-from shared.domain.readings import F64
 from shared.domain.slots import SLOT_S, Slots
 from shared.domain.timestamps import US_PER_S, iso
 

@@ -11,7 +11,7 @@ import numpy as np
 from query_api.forecast.fit import Fit
 from query_api.forecast.history import History
 from query_api.forecast.steps import DAY, STEPS, modelled
-from shared.domain.readings import F64, I64
+from shared.domain.columns import F64, I64
 
 COVERAGE = 0.9
 TAIL = (1 - COVERAGE) / 2

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from shared.domain.readings import I64
+from shared.domain.columns import I64
 from shared.domain.slots import SLOT_S
 
 DAY_S = 86_400

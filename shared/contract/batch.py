@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import Annotated, Any, Literal, NamedTuple, cast
 from uuid import UUID
@@ -24,8 +25,9 @@ from shared.contract.acceptance import Period, Rules, judged_at
 from shared.contract.json_text import read_json
 from shared.contract.limits import MAX_BODY_BYTES, MAX_MESSAGE_BYTES, MAX_READINGS, MAX_SLOTS, MAX_VALUE
 from shared.contract.validation import MOMENT_SCHEMA, moment, problems
+from shared.domain.columns import F64, I64
 from shared.domain.errors import MAX_PROBLEMS, InvalidInput, Problem, TooLargeInput, UnreadableInput
-from shared.domain.readings import F64, I64, MAX_SHIP, Kind, Readings
+from shared.domain.readings import MAX_SHIP, Kind, Readings
 from shared.domain.slots import SLOT_US, count_slots
 from shared.domain.timestamps import FEW, USUAL_LENGTH, iso, moments_us
 
@@ -69,13 +71,9 @@ class _Judge:
         return self.rules.period(judged_at(self._now_us, accepted_us))
 
 
-def _judge(info: ValidationInfo) -> _Judge:
-    return cast("_Judge", info.context)
-
-
 def _moment(value: object, info: ValidationInfo) -> int:
     us = moment(value)
-    judge = _judge(info)
+    judge = cast("_Judge", info.context)
     fault = None if judge.holds(us, us) else judge.period().fault(us)
     if fault is not None:
         raise PydanticCustomError("clock", "{why}", {"why": fault})
@@ -128,7 +126,7 @@ class TopicBatch(WireBatch):
     @field_validator("spaceship_id")
     @classmethod
     def _as_the_topic(cls, ship: int, info: ValidationInfo) -> int:
-        topic = _judge(info).topic_ship
+        topic = cast("_Judge", info.context).topic_ship
         if ship != topic:
             raise PydanticCustomError("topic", "is {ship}, but the topic names {topic}", {"ship": ship, "topic": topic})
         return ship
@@ -217,12 +215,7 @@ class Received(NamedTuple):
 
 
 class InvalidBatch(InvalidInput):
-    """A batch that is not valid.
-
-    Attributes:
-        batch_id: None where it has no valid one, or none was found.
-
-    """
+    """A batch that is not valid; its `batch_id` is None where it has no valid one, or none was found."""
 
     def __init__(self, problems: tuple[Problem, ...], batch_id: UUID | None) -> None:
         """Keep both."""
@@ -359,21 +352,15 @@ def _faults(rows: list[Any], judge: _Judge) -> Iterator[Problem]:
     reading = _READING[judge.rules.allow_negative]
     for start in range(0, len(rows), CHUNK):
         chunk = rows[start : start + CHUNK]
-        if _is_good(chunk, judge):
-            continue
+        with suppress(*_FAULTS):
+            moments = _columns(chunk, judge)[2]
+            if judge.holds(int(moments.min()), int(moments.max())):
+                continue
         for i, row in enumerate(chunk, start):
             try:
                 reading.validate_python(row, context=judge)
             except ValidationError as error:
                 yield from problems(error, inside=f"data[{i}]")
-
-
-def _is_good(rows: list[Any], judge: _Judge) -> bool:
-    try:
-        _, _, moments, _ = _columns(rows, judge)
-    except _FAULTS:
-        return False
-    return judge.holds(int(moments.min()), int(moments.max()))
 
 
 def _batch_id(members: dict[str, Any]) -> UUID | None:

@@ -12,13 +12,6 @@ from shared.contract.status import BatchKey, FinalStatus
 from shared.domain.errors import MAX_PROBLEMS, Problem
 
 
-class ReceiptError(BaseModel):
-    """One fault of a rejected batch."""
-
-    at: str
-    problem: str
-
-
 class Receipt(BaseModel):
     """A receipt as it was received; unknown members are ignored."""
 
@@ -27,7 +20,7 @@ class Receipt(BaseModel):
     batch_id: UUID
     spaceship_id: Ship
     status: FinalStatus
-    errors: Annotated[list[ReceiptError], Field(default_factory=list)]
+    errors: Annotated[list[Problem], Field(default_factory=list)]
 
     @property
     def key(self) -> BatchKey:
@@ -37,7 +30,7 @@ class Receipt(BaseModel):
     @property
     def problems(self) -> tuple[Problem, ...]:
         """Why the batch was rejected."""
-        return tuple(Problem(each.at, each.problem) for each in self.errors[:MAX_PROBLEMS])
+        return tuple(self.errors[:MAX_PROBLEMS])
 
 
 def receipt_json(key: BatchKey, status: FinalStatus, readings: int, problems: Sequence[Problem]) -> bytes:

@@ -32,14 +32,10 @@ def ship_of(topic: str) -> int | None:
 
 
 def receipt_topic_for(ship: int, response_topic: str | None) -> str:
-    """Return the topic for the receipt of one message.
+    """Return the topic for the receipt of a message, from the ship of its topic and its Response Topic.
 
-    Args:
-        ship: the ship of the message's topic.
-        response_topic: the message's Response Topic. It is used under `ships/{ship}/` and under `gateways/`, if the
-            broker accepts it as a topic name. The ship's readings topic is not used: the worker would receive its own
-            receipt as a message.
-
+    The latter is used under `ships/{ship}/` and under `gateways/`, if the broker accepts it as a topic name. The ship's
+    readings topic is not used: the worker would receive its own receipt as a message.
     """
     own, usual = f"ships/{ship}/", receipts_topic(ship)
     not_allowed = (own, "gateways/", readings_topic(ship))

@@ -29,11 +29,6 @@ def problems(error: ValidationError, inside: str = "") -> tuple[Problem, ...]:
     return tuple(Problem(_at(each, inside), _problem(each)) for each in found[:MAX_PROBLEMS])
 
 
-def is_not_json(error: ValidationError) -> bool:
-    """Return whether the text could not be parsed."""
-    return error.errors(include_url=False, include_input=False)[0]["type"] == "json_invalid"
-
-
 def _at(error: ErrorDetails, inside: str) -> str:
     """Return pydantic's location as a path: ``("data", 3, "value")`` becomes ``data[3].value``."""
     path = inside + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"])

@@ -1,17 +1,12 @@
 """Readings of any number of ships as columns: one numpy array per property, one row per reading."""
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-I8 = NDArray[np.int8]
-I64 = NDArray[np.int64]
-F64 = NDArray[np.float64]
-Bools = NDArray[np.bool_]
+from shared.domain.columns import F64, I8, I64, Bools, Columns
 
 MAX_SHIP = 2**53 - 1
 """The greatest `spaceship_id`: every JSON reader keeps integers up to here exactly."""
@@ -55,7 +50,7 @@ ReadingRow = tuple[int, int, float, int, int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Readings:
+class Readings(Columns):
     """Columns of equal length n.
 
     Attributes:
@@ -67,26 +62,19 @@ class Readings:
 
     """
 
+    row = np.dtype("i8, i8, f8, i1, i8")
+
     ship: I64
     moment_us: I64
     value: F64
     kind: I8
     sent_at_us: I64
 
-    def __len__(self) -> int:
-        """Return the number of readings."""
-        return len(self.moment_us)
-
     def __getitem__(self, rows: slice | I64 | Bools) -> Self:
-        """Return the rows that a slice, a mask or positions select."""
+        """See `Columns`; written out, which is faster for few rows."""
         return type(self)(
             self.ship[rows], self.moment_us[rows], self.value[rows], self.kind[rows], self.sent_at_us[rows]
         )
-
-    def rows(self) -> Iterator[ReadingRow]:
-        """Return the readings one by one."""
-        columns = (self.ship, self.moment_us, self.value, self.kind, self.sent_at_us)
-        return zip(*(column.tolist() for column in columns), strict=True)
 
     def copy(self) -> Self:
         """Copy the columns, so that they no longer keep a larger array in memory."""
@@ -94,34 +82,9 @@ class Readings:
             self.ship.copy(), self.moment_us.copy(), self.value.copy(), self.kind.copy(), self.sent_at_us.copy()
         )
 
-    @classmethod
-    def concat(cls, parts: Sequence["Readings"]) -> Self:
-        """Join several into one, in their order."""
-        if not parts:
-            return cls.from_rows([])
-        return cls(
-            np.concatenate([part.ship for part in parts]),
-            np.concatenate([part.moment_us for part in parts]),
-            np.concatenate([part.value for part in parts]),
-            np.concatenate([part.kind for part in parts]),
-            np.concatenate([part.sent_at_us for part in parts]),
-        )
-
-    @classmethod
-    def from_rows(cls, rows: Sequence[ReadingRow]) -> Self:
-        """Build the columns from rows."""
-        ship, moment_us, value, kind, sent_at_us = zip(*rows, strict=True) if rows else ((),) * 5
-        return cls(
-            np.array(ship, np.int64),
-            np.array(moment_us, np.int64),
-            np.array(value, np.float64),
-            np.array(kind, np.int8),
-            np.array(sent_at_us, np.int64),
-        )
-
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ReadingRanges:
+class ReadingRanges(Columns):
     """One range of readings for each of n ships: all in ``[start, end)``, and some before and after it.
 
     Attributes:
@@ -133,22 +96,10 @@ class ReadingRanges:
 
     """
 
+    row = np.dtype("i8, i8, i8, i8, i8")
+
     ship: I64
     start_us: I64
     end_us: I64
     before: I64
     after: I64
-
-    def __len__(self) -> int:
-        """Return the number of ships."""
-        return len(self.ship)
-
-    def rows(self) -> Iterator[tuple[int, int, int, int, int]]:
-        """Return (ship, start_us, end_us, before, after) of each ship."""
-        columns = (self.ship, self.start_us, self.end_us, self.before, self.after)
-        return zip(*(column.tolist() for column in columns), strict=True)
-
-    @classmethod
-    def from_rows(cls, rows: Sequence[tuple[int, int, int, int, int]]) -> Self:
-        """Build the columns from rows of (ship, start_us, end_us, before, after)."""
-        return cls(*np.array(rows, np.int64).reshape(-1, 5).T)

@@ -1,12 +1,11 @@
 """Slots: quarters of an hour in UTC, half-open, named by their start. Their energy as columns, and windows of them."""
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 
-from shared.domain.readings import F64, I64, Bools
+from shared.domain.columns import F64, I64, Bools, Columns
 from shared.domain.timestamps import US_PER_S
 
 SLOT_S = 900
@@ -16,7 +15,7 @@ END_S = 2**24 * SLOT_S
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Slots:
+class Slots(Columns):
     """Columns of equal length n; what a function returns is sorted by ship and time unless it says otherwise.
 
     Attributes:
@@ -28,18 +27,16 @@ class Slots:
 
     """
 
+    row = np.dtype("i8, i8, f8, f8, ?")
+
     ship: I64
     start_s: I64
     kwh: F64
     covered_s: F64
     provisional: Bools
 
-    def __len__(self) -> int:
-        """Return the number of slots."""
-        return len(self.start_s)
-
     def __getitem__(self, rows: slice | I64 | Bools) -> Self:
-        """Return the rows that a slice, a mask or positions select."""
+        """See `Columns`; written out, which is faster for few rows."""
         return type(self)(
             self.ship[rows], self.start_s[rows], self.kwh[rows], self.covered_s[rows], self.provisional[rows]
         )
@@ -48,18 +45,6 @@ class Slots:
         """Return the same slots without energy and cover."""
         n = len(self)
         return type(self)(self.ship, self.start_s, np.zeros(n), np.zeros(n), np.zeros(n, np.bool_))
-
-    @classmethod
-    def concat(cls, parts: Sequence["Slots"]) -> Self:
-        """Join several into one, in their order."""
-        parts = [no_slots(), *parts]
-        return cls(
-            np.concatenate([part.ship for part in parts]),
-            np.concatenate([part.start_s for part in parts]),
-            np.concatenate([part.kwh for part in parts]),
-            np.concatenate([part.covered_s for part in parts]),
-            np.concatenate([part.provisional for part in parts]),
-        )
 
 
 def count_slots(moment_us: I64, max_gap_us: int) -> int:
@@ -95,6 +80,10 @@ class Window:
     start_s: int | None = None
     end_s: int | None = None
 
+    def bounds_s(self) -> tuple[int, int]:
+        """Return both bounds; 0 and `END_S` are those of an open window."""
+        return self.start_s or 0, END_S if self.end_s is None else self.end_s
+
     def cut_to(self, other: "Window") -> "Window":
         """Return the part that two windows share."""
         starts_s = [each for each in (self.start_s, other.start_s) if each is not None]
@@ -112,7 +101,7 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ShipWindows:
+class ShipWindows(Columns):
     """One window of slots for each of n ships.
 
     Attributes:
@@ -122,33 +111,12 @@ class ShipWindows:
 
     """
 
+    row = np.dtype("i8, i8, i8")
+
     ship: I64
     start_s: I64
     end_s: I64
 
-    def __len__(self) -> int:
-        """Return the number of ships."""
-        return len(self.ship)
-
-    def __getitem__(self, rows: Bools) -> Self:
-        """Return the rows that a mask selects."""
-        return type(self)(self.ship[rows], self.start_s[rows], self.end_s[rows])
-
-    def rows(self) -> Iterator[tuple[int, int, int]]:
-        """Return (ship, start_s, end_s) of each ship."""
-        return zip(self.ship.tolist(), self.start_s.tolist(), self.end_s.tolist(), strict=True)
-
-    @classmethod
-    def from_rows(cls, rows: Sequence[tuple[int, int, int]]) -> Self:
-        """Build the columns from rows of (ship, start_s, end_s)."""
-        return cls(*np.array(rows, np.int64).reshape(-1, 3).T)
-
 
 NOWHEN = Window(0, 0)
 """An empty window."""
-
-
-def no_slots() -> Slots:
-    """Return columns without a row."""
-    none = np.zeros(0, np.int64)
-    return Slots(none, none, np.zeros(0), np.zeros(0), np.zeros(0, np.bool_))

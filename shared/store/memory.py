@@ -5,20 +5,16 @@ It keeps every promise but durability. There are no roll-ups: sums are computed 
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from math import fsum
-from typing import NamedTuple, TypeVar
-
-import numpy as np
+from typing import NamedTuple
 
 from shared.domain.readings import ReadingRanges, ReadingRow, Readings
-from shared.domain.slots import END_S, NOWHEN, SLOT_S, ShipWindows, Slots, Window
+from shared.domain.slots import NOWHEN, SLOT_S, ShipWindows, Slots, Window
 from shared.domain.timestamps import US_PER_S
 from shared.store.port import NEWEST, FleetSlots, ShipEnergy, ShipHistory, ShipPage
-
-Key = TypeVar("Key")
-Value = TypeVar("Value")
 
 
 class _Slot(NamedTuple):
@@ -46,7 +42,6 @@ class MemoryStore:
         self._last_change: dict[tuple[int, int], int] = {}
         """The number of the last change of each slot, also of removed ones, under (ship, `start_s`)."""
         self._pinned: dict[str, str] = {}
-        self._undo: list[Callable[[], None]] = []
 
     def close(self) -> None:
         """Do nothing."""
@@ -55,12 +50,11 @@ class MemoryStore:
     def transaction(self) -> Iterator[None]:
         """See `ReadingStore`. Other threads wait, readers too."""
         with self._lock:
-            self._undo.clear()
+            before = deepcopy((self._readings, self._slots))
             try:
                 yield
             except BaseException:
-                for undo in reversed(self._undo):
-                    undo()
+                self._readings, self._slots = before
                 raise
 
     def readings_around(self, ranges: ReadingRanges) -> Readings:
@@ -79,30 +73,25 @@ class MemoryStore:
     def stored_slots(self, windows: ShipWindows) -> Slots:
         """See `ReadingStore`."""
         with self._lock:
-            return _columns(
+            return Slots.from_rows(
                 slot for ship, start_s, end_s in windows.rows() for slot in self._within(ship, Window(start_s, end_s))
             )
 
     def put_readings(self, readings: Readings) -> None:
         """See `ReadingStore`."""
         for row in readings.rows():
-            self._put(self._readings[row[0]], row[1], row)
+            self._readings[row[0]][row[1]] = row
 
     def put_slots(self, slots: Slots, was: Slots) -> None:  # noqa: ARG002  # there are no roll-ups
         """See `ReadingStore`."""
-        columns = (slots.ship, slots.start_s, slots.kwh, slots.covered_s, slots.provisional)
-        for slot in map(_Slot._make, zip(*(column.tolist() for column in columns), strict=True)):
-            wanted = slot if slot.covered_s else None
-            if self._slots[slot.ship].get(slot.start_s) != wanted:
-                self._put(self._slots[slot.ship], slot.start_s, wanted)
+        for slot in map(_Slot._make, slots.rows()):
+            own = self._slots[slot.ship]
+            if own.get(slot.start_s) != (slot if slot.covered_s else None):
+                own[slot.start_s] = slot
+                if not slot.covered_s:
+                    del own[slot.start_s]
                 self._changes += 1
                 self._last_change[slot.ship, slot.start_s] = self._changes
-
-    def _put(self, table: dict[Key, Value], key: Key, value: Value | None) -> None:
-        """Set a value, None to remove it, and remember how to undo that."""
-        old = table.get(key)
-        self._undo.append(lambda: _set(table, key, old))
-        _set(table, key, value)
 
     def pinned(self, name: str, value: str) -> str:
         """See `ReadingStore`."""
@@ -116,22 +105,23 @@ class MemoryStore:
     def slots(self, ship: int, window: Window) -> Slots:
         """See `EnergyReader`."""
         with self._lock:
-            return _columns(self._within(ship, window))
+            return Slots.from_rows(self._within(ship, window))
 
     def fleet(self, window: Window) -> FleetSlots:
         """See `EnergyReader`."""
         by_start: defaultdict[int, list[_Slot]] = defaultdict(list)
         for slot in self._within(None, window):
             by_start[slot.start_s].append(slot)
-        starts = sorted(by_start)
-        found = [by_start[start_s] for start_s in starts]
-        return FleetSlots(
-            np.array(starts, np.int64),
-            np.array([fsum(slot.kwh for slot in each) for each in found]),
-            np.array([fsum(slot.covered_s for slot in each) for each in found]),
-            np.array([any(slot.provisional for slot in each) for each in found], np.bool_),
-            np.array([len(each) for each in found], np.int64),
-            np.array([sum(slot.covered_s >= SLOT_S for slot in each) for each in found], np.int64),
+        return FleetSlots.from_rows(
+            (
+                start_s,
+                fsum(slot.kwh for slot in each),
+                fsum(slot.covered_s for slot in each),
+                any(slot.provisional for slot in each),
+                len(each),
+                sum(slot.covered_s >= SLOT_S for slot in each),
+            )
+            for start_s, each in sorted(by_start.items())
         )
 
     def top_ships(self, window: Window, count: int) -> list[ShipEnergy]:
@@ -160,7 +150,7 @@ class MemoryStore:
 
     def version(self, ship: int | None, window: Window) -> str | None:
         """See `EnergyReader`: the number of slots that have been there, and the sum of their last changes."""
-        start_s, end_s = _bounds(window)
+        start_s, end_s = window.bounds_s()
         with self._lock:
             changed = [
                 number
@@ -206,23 +196,7 @@ class MemoryStore:
 
     def _within(self, ship: int | None, window: Window) -> list[_Slot]:
         """Return the slots of a ship (None: of all) in a window, by ship and time."""
-        start_s, end_s = _bounds(window)
+        start_s, end_s = window.bounds_s()
         with self._lock:
             own = list(self._slots.values()) if ship is None else [self._slots[ship]]
             return sorted(slot for slots in own for slot in slots.values() if start_s <= slot.start_s < end_s)
-
-
-def _set(table: dict[Key, Value], key: Key, value: Value | None) -> None:
-    if value is None:
-        table.pop(key, None)
-    else:
-        table[key] = value
-
-
-def _bounds(window: Window) -> tuple[int, int]:
-    return window.start_s or 0, END_S if window.end_s is None else window.end_s
-
-
-def _columns(slots: Iterable[_Slot]) -> Slots:
-    ship, start_s, kwh, covered_s, provisional = np.array(list(slots), np.float64).reshape(-1, 5).T
-    return Slots(ship.astype(np.int64), start_s.astype(np.int64), kwh, covered_s, provisional.astype(np.bool_))

@@ -8,7 +8,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from shared.domain.readings import F64, I64, Bools, ReadingRanges, Readings
+import numpy as np
+
+from shared.domain.columns import F64, I64, Bools, Columns
+from shared.domain.readings import ReadingRanges, Readings
 from shared.domain.slots import ShipWindows, Slots, Window
 
 NEWEST = 21
@@ -19,7 +22,7 @@ AHEAD_SLOTS = 10_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FleetSlots:
+class FleetSlots(Columns):
     """The energy of all ships together per slot, by time: columns of equal length n.
 
     Attributes:
@@ -31,6 +34,8 @@ class FleetSlots:
         whole: how many of them cover all 900 s of it, int64[n].
 
     """
+
+    row = np.dtype("i8, f8, f8, ?, i8, i8")
 
     start_s: I64
     kwh: F64
@@ -87,41 +92,30 @@ class EnergyReader(Protocol):
 
     def slots(self, ship: int, window: Window) -> Slots:
         """Return one ship's slots by time."""
-        ...
 
     def fleet(self, window: Window) -> FleetSlots:
         """Return the slots of all ships together. The cost does not depend on the number of ships."""
-        ...
 
     def top_ships(self, window: Window, count: int) -> list[ShipEnergy]:
         """Return the `count` ships that used most in a window, greatest first, ships without a slot there left out.
 
         Ships whose energy is equal in six decimals, which is what answers show, are sorted by ship.
         """
-        ...
 
     def first_slot_s(self, ship: int | None, window: Window) -> int | None:
-        """Return the start of the first slot in a window; None if there is none.
+        """Return the start of the first slot of a ship (None: of the fleet) in a window; None if there is none.
 
         A slot that has been there and was removed may count. The cost does not depend on how many slots follow.
-
-        Args:
-            ship: None for the fleet.
-            window: where to look.
-
         """
-        ...
 
     def last_slot_s(self, ship: int | None, window: Window) -> int | None:
         """Return the start of the last slot in a window; otherwise as `first_slot_s`."""
-        ...
 
     def reach(self, ship: int | None) -> Window:
         """Return a window that holds all slots of a ship (None: of the fleet); an empty one if it has none.
 
         The window may be too wide, even open. The cost is that of one lookup.
         """
-        ...
 
     def version(self, ship: int | None, window: Window) -> str | None:
         """Return a token that changes whenever a slot in the window does, of a ship or (None) of any.
@@ -129,46 +123,35 @@ class EnergyReader(Protocol):
         Slots that are read afterwards are at least as new as the token. It may also change without need. None: it is
         not known now. The cost is small compared to reading the slots of a long window.
         """
-        ...
 
     def ships(self, after: int, count: int, windows: Sequence[Window], until_us: int) -> ShipPage:
         """Return the next ships by number, ships that only have readings later than `until_us` included.
 
+        These are at most `count` ships greater than `after`, which is -1 for the first page. Their energy is summed
+        over the windows, whose bounds are both given. For `until_us` see `ShipHistory`.
         The cost depends on the number of ships and the length of the windows, hardly on the length of the histories.
-
-        Args:
-            after: only greater ships; -1 for the first page.
-            count: at most so many.
-            windows: what to sum the energy over; both bounds are given.
-            until_us: see `ShipHistory`.
-
         """
-        ...
 
     def readings(self, ship: int, start_us: int, end_us: int, count: int) -> Readings:
         """Return one ship's first `count` readings in ``[start_us, end_us)`` by time, or all there are."""
-        ...
 
     def ping(self) -> None:
         """Return if the store answers. The cost is that of one lookup."""
-        ...
 
     def extent(self) -> Window | None:
         """Return the window from the first slot of any ship to the last; None if there are none."""
-        ...
 
 
 class ReadingStore(Protocol):
     """What the worker needs; used from one thread."""
 
-    def transaction(self) -> AbstractContextManager[None]:
+    def transaction(self) -> AbstractContextManager[object]:
         """Make all that is put inside durable at its end.
 
         After an error or a crash none of it is stored, or, where the database has no transactions, perhaps a part of
         it: readings without what they make of the slots, never slots without their readings. Recording the same
         readings again puts that right.
         """
-        ...
 
     def readings_around(self, ranges: ReadingRanges) -> Readings:
         """Return the stored readings in ranges and next to them, sorted by ship and time.
@@ -177,34 +160,25 @@ class ReadingStore(Protocol):
         nearest from `end_us` on; fewer if there are no more. If `before` is not 0, a store may return more readings
         before, where that is cheap, so that the caller need not ask again; likewise after. All are consecutive.
         """
-        ...
 
     def stored_slots(self, windows: ShipWindows) -> Slots:
         """Return the stored slots of several ships, each in its own window, sorted by ship and time."""
-        ...
 
     def put_readings(self, readings: Readings) -> None:
         """Store readings; each replaces what is stored for the same ship and timestamp."""
-        ...
 
     def put_slots(self, slots: Slots, was: Slots) -> None:
-        """Store slots; each replaces what is stored, and one with ``covered_s`` 0 is removed.
+        """Store slots, none twice; each replaces what is stored, and one with ``covered_s`` 0 is removed.
 
-        Args:
-            slots: no slot twice.
-            was: the same slots as they are stored, row by row, with ``covered_s`` 0 where nothing is. A store may need
-                it to keep its roll-ups.
-
+        `was` are the same slots as they are stored, row by row, with ``covered_s`` 0 where nothing is. A store may need
+        it to keep its roll-ups.
         """
-        ...
 
     def pinned(self, name: str, value: str) -> str:
         """Store a value under a name unless the name has one; return the value that the name has.
 
         It is never changed: a store is bound to the settings that it was filled with.
         """
-        ...
 
     def tidy(self) -> bool:
         """Do some milliseconds of maintenance; return whether more is left."""
-        ...

@@ -2,15 +2,15 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 from numpy.typing import NDArray
 
-from shared.domain.readings import F64, I64, UNITS, Kind, ReadingRanges, ReadingRow, Readings
-from shared.domain.slots import END_S, NOWHEN, SLOT_S, ShipWindows, Slots, Window
+from shared.domain.columns import Columns, rows
+from shared.domain.readings import UNITS, Kind, ReadingRanges, ReadingRow, Readings
+from shared.domain.slots import NOWHEN, SLOT_S, ShipWindows, Slots, Window
 from shared.domain.timestamps import US_PER_S
 from shared.runtime.sqlite_files import SqliteFile
 from shared.store.port import AHEAD_SLOTS, NEWEST, FleetSlots, ShipEnergy, ShipHistory, ShipPage
@@ -43,12 +43,12 @@ ON CONFLICT DO UPDATE SET kwh = excluded.kwh, covered_s = excluded.covered_s, pr
 WHERE (excluded.kwh, excluded.covered_s, excluded.provisional) <> (kwh, covered_s, provisional)
 """
 _SLOTS = """
-SELECT start_s, kwh, covered_s, provisional FROM energy
+SELECT ship, start_s, kwh, covered_s, provisional FROM energy
 WHERE ship = ? AND start_s >= ? AND start_s < ? ORDER BY start_s
 """
 _TAKE_SLOT = "DELETE FROM energy WHERE ship = ? AND start_s = ?"
 _FLEET = f"""
-SELECT start_s, {_KWH}, covered_us, provisional_ships, ships, whole_ships FROM fleet_energy
+SELECT start_s, {_KWH}, covered_us / {US_PER_S:.1f}, provisional_ships > 0, ships, whole_ships FROM fleet_energy
 WHERE ships > 0 AND start_s >= ? AND start_s < ? ORDER BY start_s
 """
 _TOP_OF_ALL_TIME = f"""
@@ -100,7 +100,7 @@ WITH RECURSIVE days (day_s) AS (SELECT ? UNION ALL SELECT day_s + 86400 FROM day
 SELECT count(*), sum(mark) FROM days CROSS JOIN ship_day_energy USING (day_s) WHERE ship = ?
 """
 
-Rows = TypeVar("Rows", Readings, Slots)
+Rows = TypeVar("Rows", bound=Columns)
 
 
 class SqliteStore:
@@ -125,11 +125,9 @@ class SqliteStore:
         """Close the file."""
         self._file.close()
 
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self) -> AbstractContextManager[object]:
         """See `ReadingStore`."""
-        with self._file.transaction():
-            yield
+        return self._file.transaction()
 
     def readings_around(self, ranges: ReadingRanges) -> Readings:
         """See `ReadingStore`."""
@@ -151,15 +149,9 @@ class SqliteStore:
 
     def stored_slots(self, windows: ShipWindows) -> Slots:
         """See `ReadingStore`."""
-        rows: list[tuple[Any, ...]] = []
-        counts: list[int] = []
         with self._file.errors():
             execute = self._file.connection().execute
-            for window in windows.rows():
-                found = execute(_SLOTS, window).fetchall()
-                rows += found
-                counts.append(len(found))
-        return _slots(np.repeat(windows.ship, counts), rows)
+            return Slots.from_rows([row for window in windows.rows() for row in execute(_SLOTS, window)])
 
     def put_slots(self, slots: Slots, was: Slots) -> None:  # noqa: ARG002  # the triggers see for themselves
         """See `ReadingStore`."""
@@ -170,8 +162,7 @@ class SqliteStore:
 
     def _put(self, statement: str, *columns: NDArray[Any]) -> None:
         with self._file.errors():
-            rows = zip(*(column.tolist() for column in columns), strict=True)
-            self._file.connection().executemany(statement, rows)
+            self._file.connection().executemany(statement, rows(*columns))
 
     def pinned(self, name: str, value: str) -> str:
         """See `ReadingStore`."""
@@ -185,20 +176,11 @@ class SqliteStore:
 
     def slots(self, ship: int, window: Window) -> Slots:
         """See `EnergyReader`."""
-        rows = self._rows(_SLOTS, (ship, *_bounds(window)))
-        return _slots(np.full(len(rows), ship, np.int64), rows)
+        return self._read(Slots, _SLOTS, (ship, *window.bounds_s()))
 
     def fleet(self, window: Window) -> FleetSlots:
         """See `EnergyReader`."""
-        start_s, kwh, covered_us, provisional_ships, ships, whole = _columns(self._rows(_FLEET, _bounds(window)), 6)
-        return FleetSlots(
-            start_s.astype(np.int64),
-            kwh,
-            covered_us / US_PER_S,
-            provisional_ships > 0,
-            ships.astype(np.int64),
-            whole.astype(np.int64),
-        )
+        return self._read(FleetSlots, _FLEET, window.bounds_s())
 
     def top_ships(self, window: Window, count: int) -> list[ShipEnergy]:
         """See `EnergyReader`."""
@@ -239,7 +221,7 @@ class SqliteStore:
 
     def readings(self, ship: int, start_us: int, end_us: int, count: int) -> Readings:
         """See `EnergyReader`."""
-        return Readings.from_rows(self._rows(_FIRST_BETWEEN, (ship, start_us, end_us, count)))
+        return self._read(Readings, _FIRST_BETWEEN, (ship, start_us, end_us, count))
 
     def ping(self) -> None:
         """See `EnergyReader`."""
@@ -247,9 +229,7 @@ class SqliteStore:
 
     def extent(self) -> Window | None:
         """See `EnergyReader`."""
-        some = "SELECT start_s FROM fleet_energy WHERE ships > 0 ORDER BY start_s"
-        rows = self._rows(f"SELECT * FROM ({some} LIMIT 1) UNION ALL SELECT * FROM ({some} DESC LIMIT 1)", ())
-        return Window(rows[0][0], rows[1][0] + SLOT_S) if rows else None
+        return None if (window := self.reach(None)) == NOWHEN else window
 
     def first_slot_s(self, ship: int | None, window: Window) -> int | None:
         """See `EnergyReader`."""
@@ -265,26 +245,26 @@ class SqliteStore:
         return NOWHEN if first_s is None or last_s is None else Window(first_s, last_s + SLOT_S)
 
     def _start_s(self, which: str, ship: int | None, window: Window) -> int | None:
-        query, bounds = which.format(_OF_FLEET if ship is None else _OF_SHIP), _bounds(window)
+        query, bounds = which.format(_OF_FLEET if ship is None else _OF_SHIP), window.bounds_s()
         rows = self._rows(query, bounds if ship is None else (ship, *bounds))
         return rows[0][0] if rows else None
 
     def version(self, ship: int | None, window: Window) -> str | None:
         """See `EnergyReader`: the marks of the fleet's slots, or of a ship's days."""
-        start_s, end_s = _bounds(window)
         if ship is None:
-            (found,) = self._rows(_FLEET_MARKS, (start_s, end_s))
+            (found,) = self._rows(_FLEET_MARKS, window.bounds_s())
         else:
-            first_s, last_s = self.first_slot_s(ship, Window()), self.last_slot_s(ship, Window())
-            if first_s is None or last_s is None:
-                return ""
-            first_day_s = max(start_s, first_s) // _DAY_S * _DAY_S
-            (found,) = self._rows(_SHIP_MARKS, (first_day_s, min(end_s, last_s + 1), ship))
+            start_s, end_s = window.cut_to(self.reach(ship)).bounds_s()
+            (found,) = self._rows(_SHIP_MARKS, (start_s // _DAY_S * _DAY_S, end_s, ship))
         return f"{found[0]} {found[1]}"
 
     def _rows(self, query: str, parameters: tuple[int | str, ...] | dict[str, int]) -> list[tuple[Any, ...]]:
         with self._file.errors(), self._file.reading() as connection:
             return connection.execute(query, parameters).fetchall()
+
+    def _read(self, columns: type[Rows], query: str, parameters: tuple[int, ...]) -> Rows:
+        with self._file.errors(), self._file.reading() as connection:
+            return columns.from_rows(connection.execute(query, parameters))
 
 
 def _parts(rows: Rows) -> Iterator[Rows]:
@@ -292,23 +272,10 @@ def _parts(rows: Rows) -> Iterator[Rows]:
     return (rows[start : start + _PART] for start in range(0, len(rows), _PART))
 
 
-def _bounds(window: Window) -> tuple[int, int]:
-    return window.start_s or 0, END_S if window.end_s is None else window.end_s
-
-
 def _days(window: Window) -> tuple[int, int, int, int]:
     """Give a window's start, the start and the end of the whole days in it, and its end."""
-    start_s, end_s = _bounds(window)
+    start_s, end_s = window.bounds_s()
     first_day_s, end_day_s = -(-start_s // _DAY_S) * _DAY_S, end_s // _DAY_S * _DAY_S
     if first_day_s >= end_day_s:  # no whole day: all of it is an edge
         first_day_s = end_day_s = end_s
     return start_s, first_day_s, end_day_s, end_s
-
-
-def _slots(ship: I64, rows: list[tuple[Any, ...]]) -> Slots:
-    start_s, kwh, covered_s, provisional = _columns(rows, 4)
-    return Slots(ship, start_s.astype(np.int64), kwh, covered_s, provisional.astype(np.bool_))
-
-
-def _columns(rows: list[tuple[Any, ...]], width: int) -> F64:
-    return np.array(rows, np.float64).reshape(-1, width).T

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from shared.domain.readings import F64
+from shared.domain.columns import F64
 from shared.domain.slots import SLOT_S, Slots
 
 DAY = 96

@@ -13,7 +13,7 @@ import numpy as np
 from query_api.forecast.fit import Fit, no_paths, origins_of, stretch
 from query_api.forecast.history import History
 from query_api.forecast.steps import DAY, DAY_S, WEEK
-from shared.domain.readings import F64, I64
+from shared.domain.columns import F64, I64
 from shared.domain.slots import SLOT_S
 
 WEEKS = 4

@@ -16,8 +16,8 @@ from query_api.forecast.fit import Fit, no_paths, origins_of, stretch
 from query_api.forecast.history import History
 from query_api.forecast.models import lstm_net
 from query_api.forecast.steps import DAY, DAY_S, STEPS, WEEK
+from shared.domain.columns import F64
 from shared.domain.errors import InvalidInput, PowerError, Problem
-from shared.domain.readings import F64
 from shared.domain.slots import SLOT_S
 from shared.runtime.private_files import make_private, private_folder
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from query_api.forecast.history import History
 from query_api.forecast.steps import DAY_S
-from shared.domain.readings import F64, I64
+from shared.domain.columns import F64, I64
 
 HOUR = 4
 HOUR_S = 3600

@@ -3,9 +3,7 @@
 The writing half is `store.py`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-import numpy as np
+from collections.abc import Iterable, Iterator, Sequence
 
 from shared.domain.readings import Readings
 from shared.domain.slots import SLOT_S, Slots, Window
@@ -18,7 +16,7 @@ from shared.store.influx.windows import END_S, bounds_s, energies
 from shared.store.port import FleetSlots, ShipEnergy, ShipPage
 
 RUN_S = DAY_S
-_SUM = ("kwh", "covered_s", "ships", "whole", "provisional")
+_SUM = ("kwh", "covered_s", "provisional", "ships", "whole")
 
 
 class InfluxReader:
@@ -33,13 +31,7 @@ class InfluxReader:
         self._server.close()
 
     def check(self) -> None:
-        """See whether the server is there, lets us in, and is one that we can work with.
-
-        Raises:
-            InvalidSettings: it is not.
-            Unavailable: it does not answer.
-
-        """
+        """See `Server`."""
         self._server.check()
 
     def slots(self, ship: int, window: Window) -> Slots:
@@ -58,8 +50,8 @@ class InfluxReader:
         for table in self._server.query([marks, sums_, marks], {"start": start_ns, "end": end_ns}):
             starts_s = [int(time_ns) // NS_PER_S for time_ns in table["time"]]
             if "mark" in table:
-                for start_s, *pair in zip(starts_s, table["mark"], table["clean"], strict=True):
-                    seen.setdefault(start_s, []).append((pair[0], pair[1]))
+                for start_s, mark, clean in zip(starts_s, table["mark"], table["clean"], strict=True):
+                    seen.setdefault(start_s, []).append((mark, clean))
             else:
                 found |= zip(starts_s, zip(*(table[name] for name in _SUM), strict=True), strict=True)
         made: dict[int, tuple[float, ...]] = {}
@@ -67,11 +59,11 @@ class InfluxReader:
         for start_s, pairs in sorted(seen.items()):
             if pairs[0][0] != pairs[0][1] or pairs != [pairs[0]] * 2:
                 stale.append(Key(FLEET, -1, start_s))
-            elif found[start_s][2] != "0":
+            elif found[start_s][3] != "0":
                 made[start_s] = tuple(map(float, found[start_s]))
         for key, each in self._sums(stale).items():
-            made[key.time_s] = (each.kwh, each.covered_us / US_PER_S, each.slots, each.whole, each.provisional)
-        return _fleet_slots(made)
+            made[key.time_s] = (each.kwh, each.covered_us / US_PER_S, each.provisional, each.slots, each.whole)
+        return FleetSlots.from_rows((start_s, *each) for start_s, each in sorted(made.items()))
 
     def _sums(self, stale: Sequence[Key]) -> dict[Key, Sum]:
         """Sum up the fleet's slots as they are now."""
@@ -178,16 +170,3 @@ def read_slots(server: Server, windows: Iterable[tuple[int, int, int]]) -> Itera
 def _bounds_ns(window: Window) -> tuple[int, int]:
     start_s, end_s = bounds_s(window)
     return start_s * NS_PER_S, end_s * NS_PER_S
-
-
-def _fleet_slots(rows: Mapping[int, tuple[float, ...]]) -> FleetSlots:
-    start_s = sorted(rows)
-    columns = np.array([rows[each] for each in start_s], np.float64).reshape(-1, 5).T
-    return FleetSlots(
-        np.array(start_s, np.int64),
-        columns[0],
-        columns[1],
-        columns[4] > 0,
-        columns[2].astype(np.int64),
-        columns[3].astype(np.int64),
-    )

@@ -12,22 +12,8 @@ from itertools import islice
 from shared.domain.errors import Refused
 from shared.domain.slots import Slots
 from shared.domain.timestamps import US_PER_S
-from shared.store.influx.roll_ups import (
-    DAY_S,
-    KINDS,
-    MONTH_S,
-    PINNED_S,
-    SHIP_DAYS,
-    SHIPS,
-    Key,
-    Sum,
-    of_all_time,
-    read,
-    read_stale,
-    ships_in,
-    slots_under,
-    sums,
-)
+from shared.store.influx import roll_ups
+from shared.store.influx.roll_ups import DAY_S, KINDS, MONTH_S, PINNED_S, SHIP_DAYS, SHIPS, Key, Sum, read, sums
 from shared.store.influx.server import NS_PER_S, Server
 
 REMEMBERED = 100_000
@@ -111,7 +97,7 @@ class RollUps:
 
     def _marks(self, keys: Sequence[Key]) -> dict[Key, int]:
         """Read the marks of sums; a ship's that an earlier version did not make gets one."""
-        marks = {key: row.mark for key, row in read(self._server, keys)}
+        marks = {key: mark for key, _, mark, _ in read(self._server, keys)}
         new = [key for key in keys if key not in marks and key.kind is SHIPS]
         if new:
             mark = _new_mark()
@@ -126,9 +112,9 @@ class RollUps:
 
     def _found_stale(self) -> dict[Key, None]:
         if self._stale is None:
-            self._stale = dict.fromkeys(key for kind in KINDS for key in read_stale(self._server, kind))
-            never_made = set(ships_in(self._server, SHIP_DAYS)).difference(ships_in(self._server, SHIPS))
-            self._stale |= dict.fromkeys(Key(SHIPS, ship, PINNED_S) for ship in sorted(never_made))
+            self._stale = dict.fromkeys(key for kind in KINDS for key in roll_ups.read_stale(self._server, kind))
+            with_days, made = (roll_ups.ships_in(self._server, kind) for kind in (SHIP_DAYS, SHIPS))
+            self._stale |= dict.fromkeys(Key(SHIPS, ship, PINNED_S) for ship in sorted({*with_days} - {*made}))
         return self._stale
 
     def _learn(self, keys: Iterable[Key]) -> None:
@@ -136,9 +122,9 @@ class RollUps:
         stale = self._found_stale()
         unknown = [key for key in keys if key not in self._sums and key not in stale]
         self._sums |= dict.fromkeys(unknown, Sum())
-        for key, row in read(self._server, unknown):
-            if row.mark == row.clean:
-                self._sums[key] = row.sum
+        for key, stored, mark, clean in read(self._server, unknown):
+            if mark == clean:
+                self._sums[key] = stored
             else:
                 stale[key] = None
 
@@ -159,10 +145,9 @@ def _together(stale: Iterable[Key]) -> list[Key]:
 def _made(server: Server, keys: Sequence[Key]) -> dict[Key, Sum]:
     kind = keys[0].kind
     if kind is SHIPS:
-        return {
-            Key(SHIPS, ship, PINNED_S): each for ship, each in of_all_time(server, [key.ship for key in keys]).items()
-        }
-    return sums(kind, slots_under(server, keys))
+        totals = roll_ups.of_all_time(server, [key.ship for key in keys])
+        return {Key(SHIPS, ship, PINNED_S): each for ship, each in totals.items()}
+    return sums(kind, roll_ups.slots_under(server, keys))
 
 
 def _series(key: Key) -> str:

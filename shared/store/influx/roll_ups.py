@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from shared.domain.columns import starts
 from shared.domain.slots import SLOT_S, Slots
 from shared.domain.timestamps import US_PER_S
 from shared.store.influx.server import NS_PER_S, Server, Table, complete
@@ -114,7 +115,7 @@ def sums(kind: Kind, slots: Slots, sign: int = 1) -> dict[Key, Sum]:
     time_s = slots.start_s // kind.length_s * kind.length_s + kind.at_s
     order = np.lexsort((slots.start_s, ship))
     ship, time_s, slots = ship[order], time_s[order], slots[order]
-    first = np.flatnonzero(np.append([True], (ship[1:] != ship[:-1]) | (time_s[1:] != time_s[:-1])))
+    first = np.flatnonzero(starts(ship, time_s))
     last = np.append(first[1:], [len(slots)]) - 1
     whole_kwh = np.trunc(slots.kwh)
     covered_us = np.round(slots.covered_s * US_PER_S).astype(np.int64)
@@ -139,16 +140,8 @@ def sums(kind: Kind, slots: Slots, sign: int = 1) -> dict[Key, Sum]:
     }
 
 
-class Row(NamedTuple):
-    """A sum as it is stored."""
-
-    sum: Sum
-    mark: int
-    clean: int
-
-
-def read(server: Server, keys: Sequence[Key]) -> Iterator[tuple[Key, Row]]:
-    """Give the stored ones of some sums."""
+def read(server: Server, keys: Sequence[Key]) -> Iterator[tuple[Key, Sum, int, int]]:
+    """Give the stored ones of some sums, with their `mark` and `clean`."""
     wanted = set(keys)
     for kind in KINDS:
         spans = list(_spans([key for key in keys if key.kind == kind]))
@@ -156,7 +149,7 @@ def read(server: Server, keys: Sequence[Key]) -> Iterator[tuple[Key, Row]]:
             yield from (each for each in _read(server, kind, spans[start : start + PART]) if each[0] in wanted)
 
 
-def _read(server: Server, kind: Kind, spans: Sequence[tuple[int, int, int]]) -> Iterator[tuple[Key, Row]]:
+def _read(server: Server, kind: Kind, spans: Sequence[tuple[int, int, int]]) -> Iterator[tuple[Key, Sum, int, int]]:
     statements = [
         f"SELECT {', '.join(kind.kept)}, mark, clean FROM {kind.name}"
         f" WHERE time >= $start{i} AND time < $end{i}" + (f" AND ship = $ship{i} GROUP BY ship" if kind.of_ship else "")
@@ -168,11 +161,10 @@ def _read(server: Server, kind: Kind, spans: Sequence[tuple[int, int, int]]) -> 
         if kind.of_ship:
             values[f"ship{i}"] = str(ship)
     for table in server.query(statements, values) if statements else ():
-        columns = (table[name] for name in kind.kept)
-        rows = zip(_keys(kind, table), zip(*columns, strict=True), table["mark"], table["clean"], strict=True)
-        for key, kept, mark, clean in rows:
+        columns = zip(*(table[name] for name in (*kind.kept, "mark", "clean")), strict=True)
+        for key, (*kept, mark, clean) in zip(_keys(kind, table), columns, strict=True):
             there = Sum() if "" in kept else _sum(kind, *kept)
-            yield key, Row(there, int(mark or NEVER), int(clean or 0))  # one that is being written is not clean
+            yield key, there, int(mark or NEVER), int(clean or 0)  # one that is being written is not clean
 
 
 def _sum(kind: Kind, *kept: str) -> Sum:
@@ -255,7 +247,8 @@ def _of_finished_days(server: Server, which: str, ships: Sequence[int]) -> dict[
 
 def slots_under(server: Server, keys: Sequence[Key]) -> Slots:
     """Give the slots that some sums of one kind are over; they should lie close together, or be of one ship."""
-    (start_s, end_s), ships = _extent(keys), {key.ship for key in keys if key.kind.of_ship}
+    times_s, ships = [key.time_s for key in keys], {key.ship for key in keys if key.kind.of_ship}
+    start_s, end_s = min(times_s), max(times_s) + keys[0].kind.length_s
     which = "" if len(ships) != 1 else f" AND ship = '{next(iter(ships))}'"
     statement = (
         f"SELECT kwh, covered_s, provisional FROM energy WHERE time >= $start AND time < $end{which} GROUP BY ship"
@@ -298,8 +291,3 @@ def _spans(keys: Sequence[Key]) -> Iterator[tuple[int, int, int]]:
     for start, end in pairwise([*starts, len(ordered)]):
         ship, time_s = ordered[start]
         yield ship, time_s, ordered[end - 1][1] + 1
-
-
-def _extent(keys: Sequence[Key]) -> tuple[int, int]:
-    times_s = [key.time_s for key in keys]
-    return min(times_s), max(times_s) + keys[0].kind.length_s

@@ -147,7 +147,7 @@ class Server:
             raise refusals[0]
 
     def _write(self, body: bytes) -> None:
-        with self._errors(), self._refusals(), self._unknown_outcomes():
+        with self._errors(is_write=True), self._unknown_outcomes():
             self._client.api_client.call_api(
                 "/write",
                 "POST",
@@ -157,11 +157,9 @@ class Server:
             )
 
     def query(self, statements: Sequence[str], values: Mapping[str, object]) -> Iterator[Table]:
-        """Run InfluxQL statements and give the answers of those that have one; times are in nanoseconds.
+        """Run SELECT statements and give the answers of those that have one; times are in nanoseconds.
 
-        Args:
-            statements: any number of SELECT; ``$name`` in them stands for a value.
-            values: what they stand for.
+        ``$name`` in a statement stands for one of the values.
 
         Raises:
             Unavailable: the database is away, overloaded, or has not been set up by a worker.
@@ -206,7 +204,7 @@ class Server:
             return str(response.data, "utf-8")
 
     @contextmanager
-    def _errors(self) -> Iterator[None]:
+    def _errors(self, *, is_write: bool = False) -> Iterator[None]:
         self.is_answering = False
         try:
             yield
@@ -219,6 +217,8 @@ class Server:
             where = f"InfluxDB at {self._account.url}"
             if error.status in _NOT_ALLOWED:
                 raise InvalidSettings(f"INFLUXDB_TOKEN: {where} does not let us in: {said}") from error
+            if error.status in _BAD and is_write:
+                raise Refused(f"InfluxDB refuses it: {said}") from error
             if error.status in _BAD:
                 raise  # the query is wrong, and that is our fault
             raise Unavailable(f"{where} answers {error.status}: {said}") from error
@@ -233,15 +233,6 @@ class Server:
         except BaseException as error:
             is_refused = isinstance(error, ApiException) and _BAD[0] <= (error.status or 0) < _SERVER_ERROR
             self.is_unsettled |= not is_refused
-            raise
-
-    @contextmanager
-    def _refusals(self) -> Iterator[None]:
-        try:
-            yield
-        except ApiException as error:
-            if error.status in _BAD:
-                raise Refused(f"InfluxDB refuses it: {_said(error)}") from error
             raise
 
 

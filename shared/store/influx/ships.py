@@ -10,17 +10,8 @@ from dataclasses import dataclass, field
 
 from shared.domain.slots import NOWHEN, SLOT_S, Window
 from shared.domain.timestamps import US_PER_S
-from shared.store.influx.roll_ups import (
-    DAY_S,
-    SHIP_DAYS,
-    SHIPS,
-    Sum,
-    of_all_time,
-    of_ships,
-    ship_sum,
-    ships_in,
-    ships_of,
-)
+from shared.store.influx import roll_ups
+from shared.store.influx.roll_ups import DAY_S, SHIP_DAYS, SHIPS, Sum, of_ships, ships_of
 from shared.store.influx.server import NS_PER_S, NS_PER_US, Server, complete
 from shared.store.influx.windows import END_S, energies
 from shared.store.port import NEWEST, ShipHistory, ShipPage
@@ -37,7 +28,7 @@ WHOLE_S = SLOT_S - 0.5 / US_PER_S
 
 def ships(server: Server, after: int, count: int, windows: Sequence[Window], until_us: int) -> ShipPage:
     """See `EnergyReader`."""
-    later = [ship for ship in ships_in(server, SHIP_DAYS) if ship > after]
+    later = [ship for ship in roll_ups.ships_in(server, SHIP_DAYS) if ship > after]
     asked = later[:count]
     if not asked:
         return ShipPage([], None)
@@ -63,7 +54,7 @@ def _sums(server: Server, ships: Sequence[int]) -> dict[int, Sum]:
         found |= _finished(server, [ship for ship in ships if ship not in found])
         if len(found) == len(ships):
             return found
-    return found | of_all_time(server, [ship for ship in ships if ship not in found])
+    return found | roll_ups.of_all_time(server, [ship for ship in ships if ship not in found])
 
 
 def _finished(server: Server, ships: Sequence[int]) -> dict[int, Sum]:
@@ -79,7 +70,7 @@ def _finished(server: Server, ships: Sequence[int]) -> dict[int, Sum]:
             if "mark" in table:
                 seen[ship] |= set(row)
             else:
-                found[ship] = ship_sum(*row)
+                found[ship] = roll_ups.ship_sum(*row)
     return {ship: each for ship, each in found.items() if len(seen[ship]) == 1}
 
 
@@ -164,9 +155,8 @@ def _asks_ahead(ends: Sequence[_Ends]) -> list[str]:
     if not ends:
         return []
     until_us, stop_s = ends[0].until_us, max(each.sum.last_s for each in ends) + SLOT_S
-    within = (
-        f"time > {until_us * NS_PER_US} AND time < {stop_s * NS_PER_S} AND {of_ships([each.ship for each in ends])}"
-    )
+    of_them = of_ships([each.ship for each in ends])
+    within = f"time > {until_us * NS_PER_US} AND time < {stop_s * NS_PER_S} AND {of_them}"
     return [
         f"SELECT last(value) AS ahead FROM readings WHERE {within} GROUP BY ship",
         f"SELECT count(covered_s) AS ahead_whole FROM energy WHERE covered_s >= {WHOLE_S} AND {within} GROUP BY ship",

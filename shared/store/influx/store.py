@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 
 import numpy as np
 
+from shared.domain.columns import rows
 from shared.domain.errors import InvalidSettings, Refused, Unavailable
 from shared.domain.readings import UNITS, ReadingRanges, Readings
 from shared.domain.slots import ShipWindows, Slots
@@ -37,17 +38,7 @@ class InfluxStore(InfluxReader):
         now_s: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Prepare; the server is asked for its version with the first use.
-
-        Args:
-            account: which InfluxDB.
-            connections: how many requests there may be at once.
-            timeout_s: how long to wait for an answer.
-            settle_s: how long a request may still be under way that was given up.
-            now_s: a clock that only rises.
-            sleep: waits for so many seconds of it.
-
-        """
+        """Prepare; see `Server` and `Owner`. The server is asked for its version with the first use."""
         super().__init__(Server(account, connections=connections, timeout_s=timeout_s))
         self._owner = Owner(self._server, settle_s=settle_s, now_s=now_s, sleep=sleep)
         self._roll_ups = RollUps(self._server)
@@ -91,27 +82,17 @@ class InfluxStore(InfluxReader):
 
     def stored_slots(self, windows: ShipWindows) -> Slots:
         """See `ReadingStore`."""
-        rows = list(windows.rows())
-        tables = [
-            table
-            for start in range(0, len(rows), SHIPS)
-            for table in read_slots(self._server, rows[start : start + SHIPS])
-        ]
-        return Slots.concat([slots_of(table) for table in tables])
+        parts = (windows[start : start + SHIPS] for start in range(0, len(windows), SHIPS))
+        return Slots.concat([slots_of(table) for part in parts for table in read_slots(self._server, part.rows())])
 
     def put_readings(self, readings: Readings) -> None:
         """See `ReadingStore`."""
         self._owner.keep()
-        columns = (
-            readings.ship,
-            readings.value,
-            UNITS[readings.kind],
-            readings.sent_at_us,
-            readings.moment_us * NS_PER_US,
-        )
+        units, times_ns = UNITS[readings.kind], readings.moment_us * NS_PER_US
+        columns = rows(readings.ship, readings.value, units, readings.sent_at_us, times_ns)
         self._server.write(
             f'readings,ship={ship} value={value!r},unit="{unit}",sent_at={sent_at_us}i {time_ns}'
-            for ship, value, unit, sent_at_us, time_ns in zip(*(each.tolist() for each in columns), strict=True)
+            for ship, value, unit, sent_at_us, time_ns in columns
         )
 
     def put_slots(self, slots: Slots, was: Slots) -> None:
@@ -119,10 +100,10 @@ class InfluxStore(InfluxReader):
         self._owner.keep()
         pending = self._roll_ups.mark(slots, was)
         kwh, provisional = np.where(slots.covered_s > 0, slots.kwh, 0.0), slots.provisional & (slots.covered_s > 0)
-        columns = (slots.ship, kwh, slots.covered_s, provisional, slots.start_s * NS_PER_S)
+        columns = rows(slots.ship, kwh, slots.covered_s, provisional, slots.start_s * NS_PER_S)
         self._server.write(
             f"energy,ship={ship} kwh={kwh!r},covered_s={covered_s!r},provisional={provisional} {start_ns}"
-            for ship, kwh, covered_s, provisional, start_ns in zip(*(each.tolist() for each in columns), strict=True)
+            for ship, kwh, covered_s, provisional, start_ns in columns
         )
         self._pending.append(pending)
 

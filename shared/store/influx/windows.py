@@ -27,7 +27,8 @@ Energy = dict[int, tuple[float, float]]
 
 def bounds_s(window: Window) -> tuple[int, int]:
     """Give the bounds of a window, open ones too."""
-    return window.start_s or 0, min(END_S if window.end_s is None else window.end_s, END_S)
+    start_s, end_s = window.bounds_s()
+    return start_s, min(end_s, END_S)
 
 
 def energies(server: Server, windows: Sequence[Window], which: str = "") -> list[Energy]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from power_cli.up import ROOT
-from shared.domain.readings import F64
+from shared.domain.columns import F64
 from shared.domain.slots import SLOT_S
 from shared.domain.timestamps import iso
 from tests.support.servers import HOST, Service, free_port

@@ -38,10 +38,10 @@ def changes(known: list[Reading], new: list[Reading], max_gap_us: int = DEFAULT_
     )
     merged, _ = merge(was, came)
     everything = ShipWindows.from_rows([(ship, 0, END_S) for ship in sorted(ships)])
-    differ = differences(*(slots_within(each, max_gap_us, everything) for each in (was, merged)))
-    changed = rows_of(differ.slots)
+    slots, stored = differences(*(slots_within(each, max_gap_us, everything) for each in (was, merged)))
+    changed = rows_of(slots)
     before = rows_of(normalize(was, max_gap_us))
-    assert rows_of(differ.was) == {key: before.get(key, (0.0, 0.0, False)) for key in changed}
+    assert rows_of(stored) == {key: before.get(key, (0.0, 0.0, False)) for key in changed}
     found = {key: row for key, row in {**before, **changed}.items() if row[1]}
     assert found == rows_of(normalize(Readings.concat([was, came]), max_gap_us))
     return changed

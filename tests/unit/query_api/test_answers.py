@@ -13,7 +13,7 @@ from query_api.answers.columns import Heading, frame
 from query_api.answers.formats import FORMATS
 from query_api.answers.rows import Row, number, timestamp
 from query_api.routes.top_users import top_rows
-from shared.domain.slots import Slots, Window, no_slots
+from shared.domain.slots import Slots, Window
 from shared.store.port import FleetSlots, ShipEnergy
 
 START_S = 1_535_068_800  # 2018-08-24T00:00:00Z
@@ -81,7 +81,7 @@ def test_detail_adds_cover_and_whether_it_is_provisional() -> None:
 @pytest.mark.parametrize("detail", [True, False])
 def test_no_slots_are_no_rows(detail: bool) -> None:  # noqa: FBT001  # hardly otherwise
     """An empty list, not an error."""
-    assert ship_rows(no_slots(), detail=detail) == []
+    assert ship_rows(Slots.from_rows([]), detail=detail) == []
     assert top_rows([], None, detail=detail) == []
 
 

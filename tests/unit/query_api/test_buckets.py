@@ -17,7 +17,7 @@ from query_api.answers.calendar import Buckets, Coarse
 from query_api.answers.columns import Heading, frame
 from query_api.answers.formats import FORMATS
 from query_api.answers.rollup import roll_up
-from shared.domain.readings import I64
+from shared.domain.columns import I64
 from shared.domain.slots import Slots, Window
 from shared.domain.timestamps import moment_us
 from shared.store.port import FleetSlots

@@ -5,7 +5,7 @@ import pytest
 
 from query_api.forecast.history import History, history_of
 from shared.domain.errors import InvalidInput
-from shared.domain.slots import SLOT_S, no_slots
+from shared.domain.slots import SLOT_S, Slots
 from tests.support.slots import DAY, MONDAY_S, slots_from, weekly
 
 DAY_S = 86_400
@@ -63,7 +63,7 @@ def test_slots_from_the_start_on_are_not_known() -> None:
 
 @pytest.mark.parametrize(("n", "cover_s", "hours"), [(0, 900, "0.00"), (95, 900, "23.75"), (190, 450, "23.75")])
 def test_less_than_a_day_is_refused_with_how_much_there_is(n: int, cover_s: float, hours: str) -> None:
-    slots = slots_from(np.ones(n)) if n else no_slots()
+    slots = slots_from(np.ones(n)) if n else Slots.from_rows([])
     slots.covered_s[:] = cover_s
     with pytest.raises(InvalidInput) as caught:
         history_of(slots, MONDAY_S + 9 * DAY_S)
