@@ -12,9 +12,10 @@ from benchmarks.load import START_S, STEP_S
 from benchmarks.rounds import Options, in_turn, milliseconds
 from benchmarks.table import Row
 from normalizer_worker.recorder import Recorder
-from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US, normalize
+from normalizer_worker.rule.normalize import normalize
 from shared.domain.columns import I64
 from shared.domain.readings import Readings
+from shared.domain.slots import DEFAULT_MAX_GAP_US
 from shared.domain.timestamps import US_PER_S
 from shared.store.port import ReadingStore
 

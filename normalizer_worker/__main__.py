@@ -8,7 +8,7 @@ from normalizer_worker.ledger.dead_letters import DeadLetters
 from normalizer_worker.ledger.first_seen import FirstSeenTimes
 from normalizer_worker.metrics import WorkerMetrics
 from normalizer_worker.mqtt.session import Connection
-from normalizer_worker.mqtt.turns import Turn
+from normalizer_worker.mqtt.standby import Turn
 from normalizer_worker.recorder import Recorder
 from normalizer_worker.routes import routes
 from normalizer_worker.worker import Worker

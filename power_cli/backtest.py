@@ -3,7 +3,7 @@
 import sys
 from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import urllib3
@@ -16,6 +16,7 @@ from power_cli.markdown import table
 from query_api.forecast.fit import Model
 from query_api.forecast.forecast import forecast
 from query_api.forecast.intervals import COVERAGE, TAIL
+from query_api.forecast.models import ModelName
 from query_api.forecast.models.linear import Linear
 from query_api.forecast.models.lstm import Lstm
 from query_api.forecast.models.lstm_net import torch_or_none
@@ -30,7 +31,7 @@ HORIZONS = {"1 hour": 4, "1 day": DAY, "7 days": 7 * DAY}
 STEP = DAY + 4
 """Slots from one window to the next: a day and an hour, so that windows begin at every hour of the day."""
 LSTM_GOOD_FOR_S = 91 * DAY_S
-MODELS = ("seasonal_naive", "linear", "lstm")
+MODELS = get_args(ModelName)
 HEADER = ("window", "model", "windows", "WAPE", "slots' WAPE", "pinball loss", "coverage", "against naive")
 
 

@@ -13,11 +13,11 @@ SHIP_BATCHES = 100
 SHIP_BYTES = 4 * 1024 * 1024
 """What may be in flight of one ship at a time; one batch of it always may."""
 AGAIN_S = 30.0
-"""How long after its publication a batch without a receipt is published again; each next pause is longer."""
+"""First pause before a batch without a receipt is published again; each next one is `GROWTH` times as long."""
 LATEST_S = 3600.0
 GROWTH = 3.0
 SOONER = 30.0
-"""By what the pauses are divided when the broker has dropped messages."""
+"""When the broker has dropped messages, pauses are divided by this."""
 REFUSED_AGAIN_S = 1.0
 REFUSED_LATEST_S = 30.0
 JITTER = 0.2

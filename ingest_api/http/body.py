@@ -12,7 +12,7 @@ from shared.domain.errors import Problem, TooLargeInput, Unavailable, Unreadable
 from shared.http.app import request_source
 
 TOGETHER_BYTES = 32 * 1024 * 1024
-"""Memory for large bodies from reading until they are on disk: four of full size, or two that are sent as gzip."""
+"""Memory that all large bodies may take together, each until it is on disk: four of full size, or two in gzip."""
 LARGE_AT_A_TIME = 16
 """How many large bodies may be in memory or wait for it: half of the threads that answer requests."""
 TURN_S = 10.0
@@ -80,7 +80,7 @@ class Room:
 
 
 def _most_bytes(request: Request, read: int, *, is_gzip: bool) -> int:
-    """Return how much memory a body may need, of which some is read: for gzip, as sent and unpacked."""
+    """Return the most memory that a body may need; for gzip the compressed and the unpacked size."""
     size = request.content_length or (read if read <= SMALL_BYTES else MAX_BODY_BYTES)
     return size + min(size * GZIP_RATIO, MAX_BODY_BYTES) if is_gzip else size
 

@@ -13,7 +13,7 @@ from shared.domain.timestamps import US_PER_S
 KEPT_US = 2 * 86_400 * US_PER_S
 """How long the status of a batch is kept after its receipt."""
 DELETED_BESIDES = 100
-"""Old rows that a commit deletes at most, beyond one for each new row: a full table must not slow down one commit."""
+"""A commit deletes at most so many old rows, and one more for each that it adds: a backlog must not slow it down."""
 _FIND = "SELECT ship, digest, readings, status, errors FROM fates WHERE batch_id = ? ORDER BY ship"
 _INSERT = (
     "INSERT INTO fates (batch_id, ship, digest, readings, status, errors, since_us)"

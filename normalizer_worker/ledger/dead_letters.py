@@ -15,7 +15,7 @@ from shared.runtime.sqlite_files import SqliteFile
 
 FILE_NAME = "dead-letters.sqlite"
 LETTER_BYTES = 512
-"""What a letter counts besides its texts and payload."""
+"""Bytes that a letter counts besides its texts and payload."""
 OLD_AT_ONCE = 100
 """How many letters of a version 1 file are converted in one transaction."""
 BUSY_S = 1.0

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 MAX_WAITING = 100
 MAX_WAITING_BYTES = 8 * 1024 * 1024
-"""Of their messages, which are not acknowledged meanwhile: so the broker sends less."""
+"""Of waiting messages. They are not acknowledged, so the broker sends fewer others."""
 RETRY_S = 2.0
 
 

@@ -21,7 +21,7 @@ from normalizer_worker.mqtt.broker_metrics import BrokerMetrics
 from normalizer_worker.mqtt.canary import Canary
 from normalizer_worker.mqtt.keepalive import Keepalive
 from normalizer_worker.mqtt.publish import Message, read_publish
-from normalizer_worker.mqtt.turns import Turn
+from normalizer_worker.mqtt.standby import Turn
 from shared.contract.topics import CANARY, DROPPED
 from shared.domain.errors import InvalidSettings, Unavailable
 from shared.runtime.mqtt_client import ANONYMOUS, CHECK, Login
@@ -30,12 +30,12 @@ FOREVER_S = 0xFFFFFFFF
 KEEPALIVE_S = 60
 HANDSHAKE_S = 10
 HANDSHAKE_BYTES = 16 * 1024 * 1024
-"""So much may come before the broker's answer: all that waits in the session, otherwise, would be in memory at once."""
+"""Limit of messages that are read before the broker's answer: else the whole queue could be in memory."""
 _NEVER_WILL = {"Bad user name or password", "Not authorized", "Client identifier not valid"}
 
 
 class _Client(Client):
-    """paho's client, but for how it reads a PUBLISH: what stands in its properties must not be able to stop us.
+    """paho's client with its own PUBLISH parser: a malformed property must not end the connection.
 
     paho ends the connection over a property that it finds malformed though the broker passed it on; the message would
     come again, and nothing behind it ever.
@@ -47,7 +47,7 @@ class _Client(Client):
 
     def _handle_publish(self) -> MQTTErrorCode:
         self._came(read_publish(self._in_packet["command"], bytes(self._in_packet["packet"])))
-        return MQTTErrorCode.MQTT_ERR_AGAIN  # ends `loop_read`, which would take as many as there are receipts out
+        return MQTTErrorCode.MQTT_ERR_AGAIN  # ends `loop_read`, which reads on while receipts are unconfirmed
 
 
 class Connection:
@@ -87,7 +87,7 @@ class Connection:
         self._handshake_bytes = 0
         """Of the messages that came meanwhile."""
         self._awaited = ""
-        """What the broker has still to answer, where it sends messages first."""
+        """What the broker has still to answer, if too many messages came first; else empty."""
         self._answers: list[ReasonCode] = []
         self._other_packets = 0
         """How many packets came besides the worker's messages: confirmations, and messages to this connection."""
@@ -179,7 +179,7 @@ class Connection:
             raise Unavailable(f"the broker refuses the {to}: {code}")
 
     def receive(self, wait_s: float) -> Message | None:
-        """Give the next message, None where none comes in time; who waits has finished all that came before.
+        """Return the next message, or None after `wait_s`. Wait only if all earlier messages are finished.
 
         Raises:
             Unavailable: the connection is lost, or the subscription.
@@ -198,7 +198,7 @@ class Connection:
         return self._inbox.popleft() if self._inbox else None
 
     def _await_message(self, wait_s: float) -> None:
-        """Wait for a message, which may come in pieces; or for room for receipts, where messages wait for that."""
+        """Wait until a whole message has come, or while receipts wait until there may be room for them."""
         deadline_s = time.monotonic() + wait_s
         left_s = wait_s
         while True:
@@ -209,7 +209,7 @@ class Connection:
                 return
 
     def _read_on(self) -> None:
-        """Take packets up to a message: what else there is must not look as if there were none."""
+        """Read until a message has come or nothing more is there: a message may follow a confirmation or a canary."""
         while True:
             before = self._other_packets
             self._read()
@@ -243,8 +243,8 @@ class Connection:
     def finish(self, done: Sequence[Done]) -> None:
         """Send receipts, and tell the broker that their messages are done for good.
 
-        That is soon, and at once where the broker has room for the receipts. A message is not acknowledged before its
-        receipt has been sent: whatever happens between, the message comes again, and gives its receipt again.
+        At once if the broker accepts more receipts now, else as soon as it does. A message is not acknowledged before
+        its receipt has been sent: whatever happens between, the message comes again, and gives its receipt again.
 
         Raises:
             Unavailable: the connection is lost; the messages will come again.
@@ -263,7 +263,7 @@ class Connection:
         return self._keepalive
 
     def _ping(self) -> None:
-        """Send a ping. paho's own are sent only by who reads the answers."""
+        """Send a ping: paho sends its own only from its read loop, which does not run meanwhile."""
         self._turn.renew(self._client)
         if self._client.want_write():
             self._client.loop_write()

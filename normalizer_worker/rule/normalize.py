@@ -1,7 +1,9 @@
 """The normalisation rule: readings in, energy per quarter-hour out. Pure, on columns, for many ships at once.
 
-The rule's four points are those of docs/rule.md; the names here follow it. A reading speaks for an interval: until the
-next one, or, before a longer silence and at the end, for as long as the interval before it.
+The rule's four points are those of docs/rule.md; the names here follow it. A reading covers the time until the next one.
+Before a gap longer than `max_gap_us` and at the end, it covers as long as the interval before it.
+
+`reach.py` beside it and `count_slots` in `shared/domain/slots.py` depend on how far a reading reaches.
 """
 
 from dataclasses import dataclass
@@ -10,12 +12,11 @@ import numpy as np
 
 from shared.domain.columns import I64, Bools, starts
 from shared.domain.readings import Kind, Readings
-from shared.domain.slots import SLOT_S, SLOT_US, Slots
+from shared.domain.slots import DEFAULT_MAX_GAP_US, SLOT_S, SLOT_US, Slots
 from shared.domain.timestamps import US_PER_S
 
-DEFAULT_MAX_GAP_US = 24 * 3600 * US_PER_S
 LONE_US = SLOT_US
-"""How long a reading speaks that nothing is known around."""
+"""How long a reading covers if no other is within `max_gap_us`."""
 US_PER_HOUR = 3600 * US_PER_S
 _ENERGY_KWH = np.int8(Kind.ENERGY_KWH)  # an enum would be compared as int64, which takes longer
 
@@ -25,7 +26,7 @@ def normalize(readings: Readings, max_gap_us: int = DEFAULT_MAX_GAP_US) -> Slots
 
     Args:
         readings: n rows in any order; of several of one ship at one moment the one that `latest` keeps counts.
-        max_gap_us: the longest silence that a reading still speaks across, at least one slot.
+        max_gap_us: the longest time to the next reading that a reading covers; at least one slot.
 
     Returns:
         One row per slot with cover, by ship and time. Each slot sums its own pieces in the order of time and nothing

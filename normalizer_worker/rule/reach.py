@@ -14,7 +14,8 @@ from shared.domain.slots import END_S, SLOT_US, ShipWindows, slot_floor_us
 from shared.domain.timestamps import US_PER_S
 
 BEFORE = 2
-"""How many readings before a slot affect it: the second may last into the slot, and the first may say how long."""
+"""How many readings before a slot affect it: the nearest one may last into it, the one before that decides for how
+long."""
 SLOTS_AFTER = 2
 """How many slots with readings after the new ones can change."""
 LEAST = 3
@@ -63,7 +64,7 @@ class Neighbourhood:
         return slot_floor_us(int(moment_us[at - 1]) if at else span.first_us)
 
     def end_us(self, span: Span) -> int:
-        """Return the end of the last of the next `SLOTS_AFTER` slots with readings, as far as it holds these."""
+        """Return the end of the next `SLOTS_AFTER` slots that have readings; earlier if no more are held."""
         moment_us, end_us = self.readings.moment_us, span.last_us + 1
         for _ in range(SLOTS_AFTER):
             at = int(moment_us.searchsorted(end_us))

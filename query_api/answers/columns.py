@@ -26,7 +26,7 @@ class Heading:
 
     Attributes:
         members: JSON members that come before the rows.
-        names: the columns, in order; an answer without rows has them too.
+        names: the columns, in order; a column that is not named here is in no answer. See `routes/energy.py`.
         tz: IANA name of the time zone that timestamps are written in.
 
     """

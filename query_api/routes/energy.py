@@ -1,6 +1,6 @@
 """GET /data and /data/fleet: the slots of a window, in every format and at every resolution.
 
-An answer is light if its window, cut to what is stored, is read in one part. Otherwise it is heavy.
+An answer is light if the stored part of its window has at most `PART` slots. Otherwise it is heavy.
 """
 
 from collections.abc import Iterator

@@ -3,7 +3,7 @@
 import threading
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Any, NotRequired
 
 from flask import Response, request
 from prometheus_client import Counter
@@ -15,7 +15,7 @@ from query_api.answers.columns import is_short
 from query_api.answers.heavy import HeavyAnswers
 from query_api.answers.rows import Row, json_response, number, numbers, timestamp
 from query_api.forecast.forecast import Forecast
-from query_api.forecast.models import linear
+from query_api.forecast.models import ModelName, linear
 from query_api.forecast.models.linear import Linear
 from query_api.forecast.models.lstm import BeingTrained, Lstm
 from query_api.forecast.models.seasonal_naive import SeasonalNaive
@@ -44,7 +44,7 @@ class ForecastParameters(WindowParameters):
     start: Annotated[TimestampUs, Field(description="Start of the window. Only slots before it are used.")]
     end: Annotated[TimestampUs, Field(description=f"End of the window, at most {MAX_DAYS} days after `start`.")]
     model: Annotated[
-        Literal["linear", "seasonal_naive", "lstm"],
+        ModelName,
         Field(description="Ridge regression; the same slot a week before; a neural network, if it is installed."),
     ] = "linear"
     detail: Annotated[bool, Field(description="Adds the forecast of each slot.")] = False
@@ -82,7 +82,7 @@ class Expected(TypedDict):
     expected_consumption: float
     lower: float
     upper: float
-    model: Literal["linear", "seasonal_naive", "lstm"]
+    model: ModelName
     trained_on: TrainedOn
     data: NotRequired[Annotated[list[ExpectedSlot], Field(description="each slot; with `detail`")]]
 

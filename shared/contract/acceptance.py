@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from shared.domain.slots import DEFAULT_MAX_GAP_US
 from shared.domain.timestamps import LAST_US, US_PER_S, iso, moment_us
 
 OLDEST_US = moment_us("2000-01-01T00:00:00Z")
@@ -25,7 +26,7 @@ class Rules:
     """
 
     allow_negative: bool = False
-    max_gap_us: int = 86_400 * US_PER_S
+    max_gap_us: int = DEFAULT_MAX_GAP_US
     max_ahead_us: int = MAX_AHEAD_US
     oldest_us: int = OLDEST_US
 

@@ -10,6 +10,8 @@ from shared.domain.timestamps import US_PER_S
 
 SLOT_S = 900
 SLOT_US = SLOT_S * US_PER_S
+DEFAULT_MAX_GAP_US = 24 * 3600 * US_PER_S
+"""The longest gap to the next reading that a reading covers, unless `POWER_MAX_GAP_S` says otherwise."""
 END_S = 2**24 * SLOT_S
 """The end of a window that is open, seconds since 1970: in the year 2448, and no slot starts after 2200."""
 

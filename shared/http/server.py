@@ -8,13 +8,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 from waitress.adjustments import Adjustments
 from waitress.server import TcpWSGIServer
 
 from shared.domain.errors import InvalidSettings
-from shared.http.channel import Channel
+from shared.http.channel import LARGE_BYTES, Channel
 from shared.http.closing_order import Waiting, closing_order
 from shared.http.loop import Loop
 from shared.http.open_files import connection_limit, moved_up, raise_limit
@@ -153,7 +154,10 @@ class Listener(TcpWSGIServer):
             self._answers_bytes = sum(each.answer_bytes for each in kept)
             if self._answers_bytes <= ANSWERS_BYTES:
                 return
-            for each in closing_order(Waiting(each, each.took_s, each.answer_bytes) for each in kept):
+            # Small answers last: dropping them frees little, and they may be those of clients that do read.
+            sizes = [Waiting(each, each.took_s, each.answer_bytes) for each in kept]
+            large, small = ([each for each in sizes if (each.weight >= LARGE_BYTES) is it] for it in (True, False))
+            for each in chain(closing_order(large), closing_order(small)):
                 self._answers_bytes -= each.drop_answer()
                 if self._answers_bytes <= ANSWERS_BYTES * 3 // 4:
                     return

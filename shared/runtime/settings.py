@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 from shared.contract.acceptance import MAX_AHEAD_US, OLDEST_US, Rules
 from shared.contract.validation import moment, problems
 from shared.domain.errors import InvalidSettings
-from shared.domain.slots import SLOT_S
+from shared.domain.slots import DEFAULT_MAX_GAP_US, SLOT_S
 from shared.domain.timestamps import LAST_US, US_PER_S
 from shared.http.browsers import Browsers, is_loopback
 
@@ -227,7 +227,7 @@ class ReadingSettings(ClockSettings):
     """Which readings are accepted."""
 
     allow_negative: bool = Field(default=False, alias="POWER_ALLOW_NEGATIVE")
-    max_gap_s: int = Field(24 * 3600, alias="POWER_MAX_GAP_S", ge=SLOT_S, le=MAX_GAP_S)
+    max_gap_s: int = Field(DEFAULT_MAX_GAP_US // US_PER_S, alias="POWER_MAX_GAP_S", ge=SLOT_S, le=MAX_GAP_S)
     oldest_us: Annotated[int, BeforeValidator(_date_or_timestamp)] = Field(OLDEST_US, alias="POWER_OLDEST")
 
     @property

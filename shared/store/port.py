@@ -1,5 +1,7 @@
 """The port of the stores: what the worker and the query service need of a database.
 
+`choice.py` opens the store that the settings name.
+
 All timestamps are UTC, microseconds (`_us`) or seconds (`_s`) since 1970. Every method may raise `Unavailable`.
 """
 

@@ -30,7 +30,7 @@ from normalizer_worker import __main__ as worker_main
 from normalizer_worker.mqtt.acknowledgements import Acknowledgements
 from normalizer_worker.mqtt.canary import Canary
 from normalizer_worker.mqtt.session import Connection
-from normalizer_worker.mqtt.turns import Turn
+from normalizer_worker.mqtt.standby import Turn
 from normalizer_worker.recorder import Recorder
 from normalizer_worker.worker import Worker
 from shared.runtime.process import run

@@ -10,10 +10,9 @@ from typing import Any, NamedTuple, Self
 import urllib3
 
 from normalizer_worker.recorder import Recorder
-from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
 from shared.domain.errors import Unavailable
 from shared.domain.readings import Readings
-from shared.domain.slots import Slots, Window
+from shared.domain.slots import DEFAULT_MAX_GAP_US, Slots, Window
 from shared.store.influx.owner import SETTLE_S
 from shared.store.influx.roll_ups import KINDS, read_stale
 from shared.store.influx.server import Account, Server

@@ -10,9 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from normalizer_worker.recorder import Recorder
-from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
 from shared.domain.readings import Kind, ReadingRanges, Readings
-from shared.domain.slots import END_S, SLOT_US, ShipWindows, Slots, Window
+from shared.domain.slots import DEFAULT_MAX_GAP_US, END_S, SLOT_US, ShipWindows, Slots, Window
 from shared.store.port import EnergyReader, FleetSlots, ReadingStore
 from tests.support import reference
 from tests.support.comparing import assert_same

@@ -6,9 +6,8 @@ from fractions import Fraction
 import pytest
 
 from normalizer_worker.recorder import Recorder
-from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
 from shared.domain.readings import Kind, Readings
-from shared.domain.slots import Window
+from shared.domain.slots import DEFAULT_MAX_GAP_US, Window
 from shared.store.port import ShipEnergy
 from tests.support.reference import Slot
 from tests.support.store_contract import (

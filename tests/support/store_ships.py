@@ -8,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from normalizer_worker.recorder import Recorder
-from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
 from shared.domain.readings import Readings
-from shared.domain.slots import SLOT_US, Window
+from shared.domain.slots import DEFAULT_MAX_GAP_US, SLOT_US, Window
 from shared.domain.timestamps import US_PER_S
 from shared.store.port import NEWEST, EnergyReader, ShipHistory
 from tests.support import reference

@@ -13,9 +13,9 @@ from normalizer_worker.ledger.first_seen import FirstSeenTimes
 from normalizer_worker.metrics import WorkerMetrics
 from normalizer_worker.mqtt.session import Connection
 from normalizer_worker.recorder import Recorder
-from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
 from normalizer_worker.worker import Worker
 from shared.contract.topics import ALL_READINGS
+from shared.domain.slots import DEFAULT_MAX_GAP_US
 from shared.http import health
 from shared.http.app import make_app
 from shared.http.tokens import anybody

@@ -13,8 +13,8 @@ from normalizer_worker.ledger.dead_letters import DeadLetters
 from normalizer_worker.ledger.first_seen import FirstSeenTimes
 from normalizer_worker.metrics import WorkerMetrics
 from normalizer_worker.recorder import Recorder
-from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
 from normalizer_worker.worker import Worker
+from shared.domain.slots import DEFAULT_MAX_GAP_US
 from shared.store.sqlite import SqliteStore
 from tests.support.disks import fill_up, tmpfs
 from tests.support.worker_bench import Bench, message

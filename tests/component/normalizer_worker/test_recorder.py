@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 
 from normalizer_worker import recorder
 from normalizer_worker.recorder import NEAR_US, Recorder, stretches, transactions
-from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US, latest
+from normalizer_worker.rule.normalize import latest
 from shared.domain.errors import Unavailable
 from shared.domain.readings import Kind, ReadingRanges, Readings
-from shared.domain.slots import Slots, Window
+from shared.domain.slots import DEFAULT_MAX_GAP_US, Slots, Window
 from shared.store.memory import MemoryStore
 from tests.support.reference import Reading
 from tests.support.strategies import DAY_US, FIVE_MINUTES_US, START_US, every_five_minutes, readings

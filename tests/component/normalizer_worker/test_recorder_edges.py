@@ -7,11 +7,10 @@ import pytest
 
 from normalizer_worker.neighbour_cache import READINGS_PER_SHIP, NeighbourCache
 from normalizer_worker.recorder import Recorder
-from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
 from normalizer_worker.rule.reach import Neighbourhood, Span
 from shared.domain.errors import Unavailable
 from shared.domain.readings import Kind, Readings
-from shared.domain.slots import Window
+from shared.domain.slots import DEFAULT_MAX_GAP_US, Window
 from shared.domain.timestamps import moment_us
 from shared.store.memory import MemoryStore
 from tests.support import reference

@@ -171,6 +171,31 @@ def test_answers_that_nobody_takes_are_bounded_together(monkeypatch: pytest.Monk
         assert sum(size < 8_000_000 for size in taken) >= 3
 
 
+class _Unread:
+    """A connection whose client has not taken all of an answer yet."""
+
+    address = "edge"
+
+    def __init__(self, size: int, since_s: float) -> None:
+        self.answer_bytes = self.total_outbufs_len = size
+        self.took_s = since_s
+        self.is_dropped = False
+
+    def drop_answer(self) -> int:
+        self.is_dropped = True
+        return self.answer_bytes
+
+
+def test_a_small_answer_is_dropped_after_all_large_ones() -> None:
+    """Through the edge all clients have one address, and an answer that has just begun has little but its headers."""
+    small = [_Unread(500, float(i)) for i in range(3)]
+    large = [_Unread(2**20, 10.0 + i) for i in range(80)]
+    listener = SimpleNamespace(_answers_lock=threading.Lock(), _answers_bytes=0, _channels=lambda: [*small, *large])
+    server.Listener.has_kept(cast("server.Listener", listener), server.ANSWERS_BYTES + 1)
+    assert [each.is_dropped for each in large] == [True] * 33 + [False] * 47
+    assert not any(each.is_dropped for each in small)
+
+
 def test_answer_that_is_dropped_while_it_is_sent_is_freed_afterwards(caplog: pytest.LogCaptureFixture) -> None:
     """The main thread sends the rest once the thread that answers has ended; waitress takes no lock for it."""
     ours, clients = socket.socketpair()

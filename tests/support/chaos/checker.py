@@ -14,9 +14,8 @@ import urllib3
 
 from normalizer_worker.ledger.dead_letter import MAX_PAYLOAD_BYTES
 from normalizer_worker.ledger.dead_letters import DeadLetters
-from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
 from shared.domain.readings import Kind
-from shared.domain.slots import SLOT_S, Window
+from shared.domain.slots import DEFAULT_MAX_GAP_US, SLOT_S, Window
 from shared.domain.timestamps import US_PER_S, iso
 from shared.runtime.settings import StoreSettings
 from shared.store.choice import open_store

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import urllib3
 
-from normalizer_worker.mqtt import turns
+from normalizer_worker.mqtt import standby
 from normalizer_worker.mqtt.session import Connection
-from normalizer_worker.mqtt.turns import Turn
+from normalizer_worker.mqtt.standby import Turn
 from power_cli.up import ROOT
 from shared.contract.topics import ALL_READINGS
 from shared.domain.errors import Unavailable
@@ -159,7 +159,7 @@ def test_one_that_comes_back_does_not_wait_for_itself(broker: Broker) -> None:
 
 def test_a_record_that_nobody_renews_expires(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     """A broker that was killed does not send last wills; what it has kept must not keep others out for ever."""
-    monkeypatch.setattr(turns, "EXPIRES_S", 2)
+    monkeypatch.setattr(standby, "EXPIRES_S", 2)
     left = connection(broker, turn_of(broker, "1 here"))
     told: list[str] = []
     turn_of(broker, "2 there").wait(told.append, lambda: False)
@@ -168,8 +168,8 @@ def test_a_record_that_nobody_renews_expires(broker: Broker, monkeypatch: pytest
 
 
 def test_a_record_is_renewed_while_its_holder_reads(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "RENEW_S", 0.0)
-    monkeypatch.setattr(turns, "EXPIRES_S", 2)
+    monkeypatch.setattr(standby, "RENEW_S", 0.0)
+    monkeypatch.setattr(standby, "EXPIRES_S", 2)
     holder = connection(broker, turn_of(broker, "1 here"))
     reads = 0
 

@@ -18,13 +18,12 @@ from prometheus_client import CollectorRegistry
 
 from normalizer_worker.metrics import WorkerMetrics
 from normalizer_worker.recorder import Recorder
-from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
 from normalizer_worker.worker import Worker
 from power_cli.up import ROOT
 from shared.contract.batch import Batch, columns
 from shared.domain.errors import InvalidSettings, Refused, Unavailable
 from shared.domain.readings import Readings
-from shared.domain.slots import Slots, Window
+from shared.domain.slots import DEFAULT_MAX_GAP_US, Slots, Window
 from shared.domain.timestamps import iso
 from shared.store.influx.server import Account
 from shared.store.influx.store import InfluxStore

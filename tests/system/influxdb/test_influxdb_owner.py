@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from normalizer_worker.recorder import Recorder
-from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
 from shared.domain.errors import Unavailable
 from shared.domain.readings import Kind, ReadingRanges, Readings
+from shared.domain.slots import DEFAULT_MAX_GAP_US
 from shared.store.influx.owner import SETTLE_S
 from shared.store.influx.server import Account
 from shared.store.influx.store import InfluxStore

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
+from shared.domain.slots import DEFAULT_MAX_GAP_US
 from tests.support.crash_points import POINTS
 from tests.support.influxdb import InfluxDb
 from tests.support.processes import Processes, Ship

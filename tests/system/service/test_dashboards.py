@@ -14,10 +14,10 @@ import paho.mqtt.publish as paho
 import pytest
 
 from normalizer_worker.recorder import Recorder
-from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US, normalize
+from normalizer_worker.rule.normalize import normalize
 from power_cli.simulate import DAY_S, Ship, deliveries
 from shared.domain.readings import Kind, Readings
-from shared.domain.slots import SLOT_S, Slots
+from shared.domain.slots import DEFAULT_MAX_GAP_US, SLOT_S, Slots
 from shared.domain.timestamps import US_PER_S, moment_us
 from shared.http.tokens import dump
 from shared.store.influx.server import Account

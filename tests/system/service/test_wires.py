@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
+from shared.domain.slots import DEFAULT_MAX_GAP_US
 from tests.support.fault_proxy import CUTS, DOWN, SWALLOWS, UP, FaultProxy
 from tests.support.influxdb import InfluxDb
 from tests.support.processes import Processes, Ship

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
 from shared.domain.readings import Kind
-from shared.domain.slots import Slots, Window
+from shared.domain.slots import DEFAULT_MAX_GAP_US, Slots, Window
 from shared.domain.timestamps import iso
 from shared.runtime.settings import StoreSettings
 from shared.store.choice import open_store

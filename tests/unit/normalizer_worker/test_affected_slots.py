@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from normalizer_worker.rule.affected_slots import changes as differences
 from normalizer_worker.rule.affected_slots import merge, slots_within
-from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US, latest, normalize
+from normalizer_worker.rule.normalize import latest, normalize
 from shared.domain.readings import Kind, Readings
-from shared.domain.slots import END_S, SLOT_US, ShipWindows, Slots
+from shared.domain.slots import DEFAULT_MAX_GAP_US, END_S, SLOT_US, ShipWindows, Slots
 from shared.domain.timestamps import moment_us
 from tests.support.reference import Reading
 from tests.support.strategies import readings

@@ -13,10 +13,10 @@ from normalizer_worker.load import Item, Limits
 from normalizer_worker.metrics import WorkerMetrics
 from normalizer_worker.mqtt.publish import Message
 from normalizer_worker.recorder import costs
-from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US
 from normalizer_worker.worker import Worker
 from shared.domain.errors import Refused, Unavailable
 from shared.domain.readings import Readings
+from shared.domain.slots import DEFAULT_MAX_GAP_US
 from shared.domain.timestamps import iso
 from tests.support.decoding import decode
 from tests.support.strategies import DAY_US, START_US

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US, intervals, latest, normalize
+from normalizer_worker.rule.normalize import intervals, latest, normalize
 from shared.domain.readings import Kind, Readings
-from shared.domain.slots import SLOT_US, Slots
+from shared.domain.slots import DEFAULT_MAX_GAP_US, SLOT_US, Slots
 from shared.domain.timestamps import moment_us
 from tests.support import golden, reference
 from tests.support.comparing import assert_same

@@ -2,9 +2,9 @@
 
 import pytest
 
-from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US, intervals, latest
+from normalizer_worker.rule.normalize import intervals, latest
 from shared.domain.readings import Readings
-from shared.domain.slots import SLOT_US
+from shared.domain.slots import DEFAULT_MAX_GAP_US, SLOT_US
 from tests.support.strategies import DAY_US, START_US
 
 

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from normalizer_worker.rule.affected_slots import merge, slots_within
-from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US, latest
+from normalizer_worker.rule.normalize import latest
 from normalizer_worker.rule.reach import BEFORE, Neighbourhood, Span, read_neighbourhoods, spans, windows
 from shared.domain.readings import Kind, ReadingRanges, Readings
-from shared.domain.slots import END_S, SLOT_US, ShipWindows, Slots
+from shared.domain.slots import DEFAULT_MAX_GAP_US, END_S, SLOT_US, ShipWindows, Slots
 from tests.support.reference import Reading
 from tests.support.strategies import START_US, readings
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from normalizer_worker.rule.normalize import DEFAULT_MAX_GAP_US, normalize
+from normalizer_worker.rule.normalize import normalize
 from shared.contract.acceptance import CLOCKS_APART_US, OLDEST_US, Rules, judged_at
 from shared.contract.batch import InvalidBatch, decode, receive
 from shared.contract.limits import MAX_SLOTS
 from shared.domain.readings import Readings
-from shared.domain.slots import SLOT_US, count_slots
+from shared.domain.slots import DEFAULT_MAX_GAP_US, SLOT_US, count_slots
 from shared.domain.timestamps import LAST_US, iso, moment_us
 from tests.support.decoding import NOW_US
 

@@ -1,4 +1,4 @@
-"""Whose turn it is to be the worker at a broker: a retained record names who has the session, and the others stand by.
+"""One worker at a broker: a retained record names the one that has the session, and the others stand by.
 
 Mosquitto ends the connection of the client that has a session when another one connects with its identifier. So a
 worker reads the record first, over a connection with another identifier. The record is on `ships/probe/readings`, where
@@ -30,7 +30,7 @@ EXPIRES_S = 90
 """How long a record counts after its last renewal: as long as the broker takes to miss a client."""
 HANDSHAKE_S = 10.0
 PATIENCE_S = 1.5
-"""How long one that stands by waits for a new record when the last one is gone: its holder may connect again."""
+"""How long a standby waits, when the record is gone, before it takes the session: the holder may be reconnecting."""
 
 
 class Turn:
@@ -40,7 +40,7 @@ class Turn:
         """Prepare for a broker."""
         self._host, self._port, self._login = host, port, login
         self.name = ""
-        """This worker's; its first word stays when it is started anew. One without a name tells nobody."""
+        """This worker's name, `ID on HOST`; the ID stays after a restart. Without a name no record is written."""
         self._renewed_s = float("-inf")
 
     def wait(self, standing_by: Callable[[str], None], stopping: Callable[[], bool]) -> None:
@@ -88,7 +88,7 @@ class Turn:
             raise Unavailable(f"no broker at {self._host}:{self._port}: {error}") from None
 
     def set_will(self, client: Client) -> None:
-        """Have the broker say that this worker is gone once it misses it."""
+        """Set the last will: the broker publishes that this worker is gone when its connection breaks."""
         if self.name:
             client.will_set(CANARY, GONE, qos=0, retain=True)
 
@@ -133,7 +133,7 @@ class _Look:
         client.on_message = self._came
         deadline_s = time.monotonic() + HANDSHAKE_S
         turn.connect(client)
-        # What the broker sends before it answers a ping includes the record.
+        # The broker sends the record, if there is one, before it answers the ping.
         while not self.is_refused and (not self._is_subscribed or client._ping_t):  # noqa: SLF001  # nothing else tells
             if time.monotonic() > deadline_s:
                 self.close()
