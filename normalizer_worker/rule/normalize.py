@@ -1,6 +1,6 @@
 """The normalisation rule: readings in, energy per quarter-hour out. Pure, on columns, for many ships at once.
 
-The rule's four points are those of docs/rule.md; the names here follow it. A reading covers the time until the next one.
+The four points and their names are those of docs/rule.md. A reading covers the time until the next one.
 Before a gap longer than `max_gap_us` and at the end, it covers as long as the interval before it.
 
 `reach.py` beside it and `count_slots` in `shared/domain/slots.py` depend on how far a reading reaches.
