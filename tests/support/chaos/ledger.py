@@ -27,8 +27,8 @@ class Ledger:
         """What has to have become of the batches that came over HTTP, by their names."""
         self.rejected: set[str] = set()
         """The names of batches that may be dead letters."""
-        self.told: set[str] = set()
-        """The names of those that must be, because they are no longer waiting to be stored."""
+        self.told: dict[str, int] = {}
+        """The names of those that must be, because they are no longer waiting to be stored, and their ships."""
         self.unreadable: set[bytes] = set()
         """Payloads without a name that may be dead letters."""
         self.recovery = Recovery()
@@ -63,7 +63,7 @@ class Ledger:
                 self.outcomes[name] = batch.outcome
             self.counts["rejected" if batch.outcome == "rejected" else "accepted"] += 1
             if batch.outcome == "rejected":
-                self.told.add(name)
+                self.told[name] = batch.ship
             if batch.outcome == "stored":
                 own = self._readings.setdefault(batch.ship, [])
                 own += batch.readings()
