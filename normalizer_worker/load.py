@@ -101,7 +101,7 @@ def read_item(message: Message, rules: Rules, now_us: int) -> Item:
         item.lag_s = (now_us - batch.sent_at_us) / US_PER_S
         item.batch = batch
         return item
-    item.batch = batch._replace(sent_at_us=0 if message.retained else now_us)
+    item.batch = Batch(*batch[:-1], 0 if message.retained else now_us)  # `_replace` takes twice as long
     if batch.batch_id is not None:
         item.first_seen_key = first_seen_key(batch.ship, batch.batch_id, message.payload)
     return item

@@ -20,5 +20,6 @@ class StrictClock:
     def now_us(self) -> int:
         """Return the microseconds since 1970, always more than the last time."""
         with self._lock:
-            self._last_us = max(now_us(), self._last_us + 1)
+            us, after_last_us = time.time_ns() // 1000, self._last_us + 1
+            self._last_us = us if us > after_last_us else after_last_us  # noqa: FURB136  # `max` takes longer
             return self._last_us
