@@ -59,7 +59,7 @@ class _Client(Client):
     def loop_forever(self, timeout: float = 1.0, retry_first_connection: bool = False) -> MQTTErrorCode:  # noqa: FBT001, FBT002  # paho's
         try:
             return super().loop_forever(timeout, retry_first_connection)
-        except Exception:
+        except Exception:  # in paho's thread it would end the connection without a word
             log.exception("the connection to the broker has failed")
             return MQTTErrorCode.MQTT_ERR_UNKNOWN
         finally:

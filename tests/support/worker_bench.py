@@ -2,8 +2,8 @@
 
 import json
 from collections import deque
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -26,6 +26,7 @@ class Bench:
 
     def __init__(self, *messages: Message) -> None:
         self.sent = messages
+        self.is_kept_alive = False
         self.waiting = deque(messages)
         self.happened: list[str] = []
         self.readings: list[Readings] = []
@@ -49,8 +50,13 @@ class Bench:
     def receive(self, wait_s: float) -> Message | None:  # noqa: ARG002  # nothing ever comes later
         return self.waiting.popleft() if self.waiting else None
 
-    def kept_alive(self) -> AbstractContextManager[None]:
-        return nullcontext()
+    @contextmanager
+    def kept_alive(self) -> Iterator[None]:
+        self.is_kept_alive = True
+        try:
+            yield
+        finally:
+            self.is_kept_alive = False
 
     def finish(self, done: Sequence[Done]) -> None:
         self._do("finish")
@@ -62,6 +68,7 @@ class Bench:
         return [self.remembered.setdefault(key, came_us) for key, came_us in first_seen]
 
     def record(self, readings: Readings) -> None:
+        assert self.is_kept_alive, "the broker would miss a worker that stores for long"
         self._do("record")
         self.readings.append(readings)
 
