@@ -1,18 +1,21 @@
-"""Reads the slots of an answer, one part of the window at a time, and converts them to pandas DataFrames.
+"""Reads the slots of an answer, one part of the window at a time, and converts them to tables.
 
-The index of each DataFrame holds where its rows begin, in seconds since 1970. Its columns have their names in the
-answer.
+A table is a dict of columns of equal length: `start_s`, where its rows begin in seconds since 1970, and the columns by
+their names in the answer. It is no DataFrame, which adds 0.2 ms to an answer of one slot that takes 0.3 ms without.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import pandas as pd
+import numpy as np
+from numpy.typing import NDArray
 
-from shared.domain.columns import F64, I64, Bools
 from shared.domain.slots import SLOT_S, Slots, Window
 from shared.store.port import EnergyReader, FleetSlots
 
+Column = NDArray[Any]
+Table = dict[str, Column]
 PART = 10_000
 """How many slots are read at once: 104 days, about 30 ms of work and a few MB of memory."""
 
@@ -58,18 +61,21 @@ def is_short(window: Window) -> bool:
     return window.start_s is not None and window.end_s is not None and window.end_s - window.start_s <= PART * SLOT_S
 
 
-def frame(slots: Slots | FleetSlots) -> pd.DataFrame:
-    """Convert slots to rows.
+def table_of(slots: Slots | FleetSlots) -> Table:
+    """Convert slots to a table.
 
     Returns:
-        `covered_seconds` and `provisional`; of a ship also `value` in kWh; of the fleet also `sum` and `avg` in kWh,
-        `ships` and `whole_ships`.
+        `start_s`, `covered_seconds` and `provisional`; of a ship also `value` in kWh; of the fleet also `sum` and `avg`
+        in kWh, `ships` and `whole_ships`.
 
     """
-    columns: dict[str, F64 | I64 | Bools] = {"covered_seconds": slots.covered_s, "provisional": slots.provisional}
+    table = {"start_s": slots.start_s, "covered_seconds": slots.covered_s, "provisional": slots.provisional}
     if isinstance(slots, FleetSlots):
         energy = {"sum": slots.kwh, "avg": slots.kwh / slots.ships}
-        columns |= {**energy, "ships": slots.ships, "whole_ships": slots.whole}
-    else:
-        columns["value"] = slots.kwh
-    return pd.DataFrame(columns, slots.start_s, copy=False)
+        return {**table, **energy, "ships": slots.ships, "whole_ships": slots.whole}
+    return {**table, "value": slots.kwh}
+
+
+def concat(tables: Sequence[Table]) -> Table:
+    """Join tables with the same columns into one."""
+    return {name: np.concatenate([each[name] for each in tables]) for name in tables[0]}

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 
 from query_api.answers import parquet
 from query_api.answers.calendar import offsets_s
-from query_api.answers.columns import WITH_UNITS, Heading
+from query_api.answers.columns import WITH_UNITS, Column, Heading, Table
 from query_api.answers.rows import numbers
+from shared.domain.columns import I64
 
 Name = Literal["json", "csv", "parquet"]
 
@@ -33,10 +33,10 @@ class Format:
     type: str
     content_type: str
     is_compressed: bool
-    write: Callable[[Iterable[pd.DataFrame], Heading], Iterator[bytes]]
+    write: Callable[[Iterable[Table], Heading], Iterator[bytes]]
 
 
-def _json(parts: Iterable[pd.DataFrame], heading: Heading) -> Iterator[bytes]:
+def _json(parts: Iterable[Table], heading: Heading) -> Iterator[bytes]:
     members = "".join(f'"{name}":{json.dumps(value)},' for name, value in heading.members.items())
     row = "{" + ",".join(['"datetime":"%s"', *(f'"{name}":%s' for name in heading.names)]) + "}"
     before = f'{{{members}"data":['
@@ -46,7 +46,7 @@ def _json(parts: Iterable[pd.DataFrame], heading: Heading) -> Iterator[bytes]:
     yield (b"" if before == "," else before.encode()) + b"]}"
 
 
-def _csv(parts: Iterable[pd.DataFrame], heading: Heading) -> Iterator[bytes]:
+def _csv(parts: Iterable[Table], heading: Heading) -> Iterator[bytes]:
     """Write CSV by RFC 4180; no value needs quotes."""
     before = ",".join(["datetime", *(WITH_UNITS.get(name, name) for name in heading.names)]) + "\r\n"
     row = ",".join(["%s"] * (1 + len(heading.names))) + "\r\n"
@@ -56,20 +56,18 @@ def _csv(parts: Iterable[pd.DataFrame], heading: Heading) -> Iterator[bytes]:
     yield before.encode()
 
 
-def _lines(row: str, part: pd.DataFrame, heading: Heading) -> Iterator[str]:
+def _lines(row: str, part: Table, heading: Heading) -> Iterator[str]:
     columns = (_texts(part[name]) for name in heading.names)
-    return map(row.__mod__, zip(_timestamps(part, heading.tz), *columns, strict=True))
+    return map(row.__mod__, zip(_timestamps(part["start_s"], heading.tz), *columns, strict=True))
 
 
-def _texts(column: "pd.Series[Any]") -> list[Any]:
-    values = column.to_numpy()
-    if values.dtype.kind == "b":
-        return ["true" if each else "false" for each in values.tolist()]
-    return numbers(values) if values.dtype.kind == "f" else values.tolist()
+def _texts(column: Column) -> list[Any]:
+    if column.dtype.kind == "b":
+        return ["true" if each else "false" for each in column.tolist()]
+    return numbers(column) if column.dtype.kind == "f" else column.tolist()
 
 
-def _timestamps(part: pd.DataFrame, tz: str) -> list[str]:
-    start_s = part.index.to_numpy()
+def _timestamps(start_s: I64, tz: str) -> list[str]:
     if tz == "UTC":
         utc: list[str] = np.datetime_as_string(start_s.astype("datetime64[s]"), timezone="UTC").tolist()
         return utc

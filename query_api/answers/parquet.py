@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Iterator
 from io import BytesIO
 
-import pandas as pd
+import numpy as np
 import pyarrow as pa
 from pyarrow import parquet as pq
 
-from query_api.answers.columns import WITH_UNITS, Heading
+from query_api.answers.columns import WITH_UNITS, Column, Heading, Table, concat
 from query_api.answers.rows import DECIMALS
 
 ROWS = 30_000
@@ -17,7 +17,7 @@ _MS = 1000
 pa.set_memory_pool(pa.system_memory_pool())  # the other pools keep the memory that each thread has used
 
 
-def pieces(parts: Iterable[pd.DataFrame], heading: Heading) -> Iterator[bytes]:
+def pieces(parts: Iterable[Table], heading: Heading) -> Iterator[bytes]:
     """Write a file. `datetime` is in milliseconds, in the answer's time zone; numbers are rounded as in JSON."""
     timestamp = pa.timestamp("ms", tz=heading.tz)
     schema = pa.schema(
@@ -33,25 +33,28 @@ def pieces(parts: Iterable[pd.DataFrame], heading: Heading) -> Iterator[bytes]:
     sink = _Sink()
     with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
         for group in _groups(parts):
-            rounded = group.round(DECIMALS)
-            arrays = [pa.array(group.index.to_numpy() * _MS, timestamp)]
-            arrays += [pa.array(rounded[name].to_numpy()) for name in heading.names]
+            arrays = [pa.array(group["start_s"] * _MS, timestamp)]
+            arrays += [pa.array(_rounded(group[name])) for name in heading.names]
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema), row_group_size=ROWS)
             yield sink.take()
     pa.default_memory_pool().release_unused()
     yield sink.take()
 
 
-def _groups(parts: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+def _groups(parts: Iterable[Table]) -> Iterator[Table]:
     """Join parts until they have `ROWS` rows."""
-    group: list[pd.DataFrame] = []
+    group: list[Table] = []
     for part in parts:
         group.append(part)
-        if sum(map(len, group)) >= ROWS:
-            yield pd.concat(group)
+        if sum(len(each["start_s"]) for each in group) >= ROWS:
+            yield concat(group)
             group = []
     if group:
-        yield pd.concat(group)
+        yield concat(group)
+
+
+def _rounded(column: Column) -> Column:
+    return np.round(column, DECIMALS) if column.dtype.kind == "f" else column
 
 
 class _Sink(BytesIO):

@@ -1,27 +1,24 @@
 """Roll-ups of slots to hours, days and months.
 
-The sums are numpy's, not pandas': `groupby` takes 4 ms however few the rows are, and its float sums depend on where the
-parts of an answer begin. Energy is added in whole kWh and whole nWh, which is exact.
+pandas' `groupby` is not used: it takes 4 ms however few the rows are, and its float sums depend on where the parts of
+an answer begin. Energy is added in whole kWh and whole nWh, which is exact.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
 
 from query_api.answers.calendar import Buckets
+from query_api.answers.columns import Column, Table, concat
 from shared.domain.columns import I64
 from shared.domain.slots import SLOT_S, Window
 
-Column = NDArray[Any]
 PER_UNIT = 1e12
 _AGGREGATES = {"provisional": np.logical_or, "ships": np.maximum, "whole_ships": np.minimum}
 """How the columns that are no sums are aggregated."""
 
 
-def roll_up(parts: Iterable[pd.DataFrame], buckets: Buckets, window: Window) -> Iterator[pd.DataFrame]:
+def roll_up(parts: Iterable[Table], buckets: Buckets, window: Window) -> Iterator[Table]:
     """Aggregate slots to buckets; a bucket that the window cuts has the slots inside the window.
 
     `provisional` is true if any slot is, `ships` the greatest of any slot, and `whole_ships` the least, or 0 where a
@@ -30,35 +27,37 @@ def roll_up(parts: Iterable[pd.DataFrame], buckets: Buckets, window: Window) -> 
     return (_rolled_up(slots, buckets, window) for slots in _whole_buckets(parts, buckets))
 
 
-def _whole_buckets(parts: Iterable[pd.DataFrame], buckets: Buckets) -> Iterator[pd.DataFrame]:
+def _whole_buckets(parts: Iterable[Table], buckets: Buckets) -> Iterator[Table]:
     """Cut parts anew where buckets begin; never join two parts with a bucket's length or more between them."""
-    rest: pd.DataFrame | None = None
+    rest: Table | None = None
     end_s = 0
     for part in parts:
-        if rest is not None and part.index[0] >= end_s:
+        if rest is not None and part["start_s"][0] >= end_s:
             yield rest
             rest = None
-        joined = part if rest is None else pd.concat([rest, part])
-        start_s = joined.index.to_numpy()
+        joined = part if rest is None else concat([rest, part])
+        start_s = joined["start_s"]
         begin_s, end_s = buckets.edges_s(int(start_s[-1]), int(start_s[-1])).tolist()
         cut = int(np.searchsorted(start_s, begin_s))
         if cut:
-            yield joined[:cut]
-        rest = joined[cut:]  # the next part may continue its bucket: a month of slots at most
+            yield {name: column[:cut] for name, column in joined.items()}
+        rest = {
+            name: column[cut:] for name, column in joined.items()
+        }  # the next part may continue its bucket: a month of slots at most
     if rest is not None:
         yield rest
 
 
-def _rolled_up(slots: pd.DataFrame, buckets: Buckets, window: Window) -> pd.DataFrame:
-    slot_s = slots.index.to_numpy()
+def _rolled_up(slots: Table, buckets: Buckets, window: Window) -> Table:
+    slot_s = slots["start_s"]
     edges_s = buckets.edges_s(int(slot_s[0]), int(slot_s[-1]))
     bucket, first, n = np.unique(np.searchsorted(edges_s, slot_s, side="right"), return_index=True, return_counts=True)
     start_s = edges_s[bucket - 1]
-    columns = {name: _aggregated(name, slots[name].to_numpy(), first) for name in slots.columns}
+    columns = {name: _aggregated(name, column, first) for name, column in slots.items() if name != "start_s"}
     columns["seconds"] = _seconds_inside(start_s, edges_s[bucket], window)
     if "whole_ships" in columns:
         columns["whole_ships"] = np.where(n * SLOT_S == columns["seconds"], columns["whole_ships"], 0)
-    return pd.DataFrame(columns, start_s)
+    return {"start_s": start_s, **columns}
 
 
 def _aggregated(name: str, values: Column, first: I64) -> Column:

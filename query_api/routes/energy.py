@@ -8,7 +8,6 @@ from dataclasses import dataclass, fields
 from typing import Annotated, Literal, NotRequired
 from zoneinfo import ZoneInfo
 
-import pandas as pd
 from flask import Response, request
 from prometheus_client import Counter
 from pydantic import BaseModel, BeforeValidator, Field
@@ -16,7 +15,7 @@ from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict  # pydantic requires it before Python 3.12
 
 from query_api.answers.calendar import Buckets, Coarse, zone_names
-from query_api.answers.columns import Heading, frame, is_short, read
+from query_api.answers.columns import Heading, Table, is_short, read, table_of
 from query_api.answers.formats import FORMATS, Format, Name
 from query_api.answers.heavy import HeavyAnswers
 from query_api.answers.negotiation import answer, choose_format, entity_tag
@@ -194,7 +193,7 @@ class _Query:
         slots = list(read(self.store, self.ship, window))
         columns = (getattr(part, column.name) for part in slots for column in fields(part))
         tag = self._tag(form, entity_tag(*(column.tobytes() for column in columns)))
-        pieces = form.write(self._rows(map(frame, slots)), self._heading())
+        pieces = form.write(self._rows(map(table_of, slots)), self._heading())
         return answer(form, tag, pieces, self._file_name(), errors=self.errors)
 
     def _heavy(self, form: Format) -> Response:
@@ -204,7 +203,7 @@ class _Query:
             with place.turn():
                 version = self.store.version(self.ship, window)  # before the slots, so that it is never newer
             tag = None if version is None else self._tag(form, version)
-            slots = map(frame, read(self.store, self.ship, window))
+            slots = map(table_of, read(self.store, self.ship, window))
             if self.parameters.coarse in ROLLED_UP_FIRST:
                 pieces = form.write(_all_at_once(place.in_turns(self._rows(_bounded(slots)))), self._heading())
             else:
@@ -221,7 +220,7 @@ class _Query:
             names += ("seconds",) if self.parameters.coarse else ()
         return Heading({**members, "units": "kWh"}, names, self.parameters.tz)
 
-    def _rows(self, slots: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    def _rows(self, slots: Iterator[Table]) -> Iterator[Table]:
         """Return the rows at the requested resolution."""
         coarse = self.parameters.coarse
         if coarse is None:
@@ -261,16 +260,16 @@ def routes(store: EnergyReader, errors: Counter, heavy: HeavyAnswers | None = No
     return routes
 
 
-def _all_at_once(rows: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+def _all_at_once(rows: Iterator[Table]) -> Iterator[Table]:
     """Compute all rows before the first is returned, so that an error becomes a problem, not a truncated answer."""
     yield from list(rows)
 
 
-def _bounded(slots: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+def _bounded(slots: Iterator[Table]) -> Iterator[Table]:
     """Return the slots, or raise `InvalidInput` if there are more than `MAX_ROLLED_UP`."""
     n = 0
     for part in slots:
-        n += len(part)
+        n += len(part["start_s"])
         if n > MAX_ROLLED_UP:
             why = f"sums at most {MAX_ROLLED_UP:,} slots, and the window has more: use a shorter window, or 1h"
             raise InvalidInput("the window is too long for this resolution", (Problem("resolution", why),))

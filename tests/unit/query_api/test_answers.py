@@ -4,12 +4,11 @@ import json
 from decimal import Decimal
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from query_api.answers.columns import Heading, frame
+from query_api.answers.columns import Heading, Table, table_of
 from query_api.answers.formats import FORMATS
 from query_api.answers.rows import Row, number, timestamp
 from query_api.routes.top_users import top_rows
@@ -22,16 +21,16 @@ HOUR_S = 3600
 
 def ship_rows(slots: Slots, *, detail: bool) -> list[Row]:
     """Give the rows of a ship's answer."""
-    return _rows(frame(slots), ("value", "covered_seconds", "provisional") if detail else ("value",))
+    return _rows(table_of(slots), ("value", "covered_seconds", "provisional") if detail else ("value",))
 
 
 def fleet_rows(slots: FleetSlots, *, detail: bool) -> list[Row]:
     """Give the rows of a fleet's answer."""
     more = ("covered_seconds", "provisional", "ships", "whole_ships") if detail else ()
-    return _rows(frame(slots), ("sum", "avg", *more))
+    return _rows(table_of(slots), ("sum", "avg", *more))
 
 
-def _rows(table: pd.DataFrame, names: tuple[str, ...]) -> list[Row]:
+def _rows(table: Table, names: tuple[str, ...]) -> list[Row]:
     written = b"".join(FORMATS[0].write([table], Heading({}, names, "UTC")))
     found: list[Row] = json.loads(written)["data"]
     return found

@@ -8,13 +8,12 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from query_api.answers.calendar import Buckets, Coarse
-from query_api.answers.columns import Heading, frame
+from query_api.answers.columns import Heading, Table, table_of
 from query_api.answers.formats import FORMATS
 from query_api.answers.rollup import roll_up
 from shared.domain.columns import I64
@@ -54,17 +53,15 @@ def ship_slots(start_s: int, kwh: Sequence[float | None]) -> Slots:
     return Slots(np.ones(n, np.int64), start_s + SLOT_S * at, values, np.full(n, 450.5), values > 500)
 
 
-def summed(
-    parts: list[pd.DataFrame], coarse: Coarse, zone: str, window: Window | None = None
-) -> list[dict[str, object]]:
+def summed(parts: list[Table], coarse: Coarse, zone: str, window: Window | None = None) -> list[dict[str, object]]:
     """Give the rows, each with where it begins, as seconds since 1970 and as JSON writes it in local time."""
     found = list(roll_up(parts, Buckets(coarse, ZoneInfo(zone)), window or Window()))
-    names = tuple(found[0].columns) if found else ()
+    names = tuple(name for name in found[0] if name != "start_s") if found else ()
     written = json.loads(b"".join(FORMATS[0].write(found, Heading({}, names, zone))))["data"]
     rows: list[dict[str, object]] = [
-        {"start_s": start_s, **{str(name): value for name, value in row.items()}}
+        dict(zip(table, row, strict=True))
         for table in found
-        for start_s, row in zip(table.index.tolist(), table.to_dict("records"), strict=True)
+        for row in zip(*(column.tolist() for column in table.values()), strict=True)
     ]
     for row, texts in zip(rows, written, strict=True):
         row["local"] = texts["datetime"][:19].replace("T", " ")
@@ -103,7 +100,7 @@ def test_buckets_are_those_of_the_clocks_on_the_wall(
     """Each slot is in the bucket of its start, whose sums are exact, however the slots come in parts."""
     slots = ship_slots(start_s, kwh)
     edges = sorted({0, len(slots), *(min(cut, len(slots)) for cut in cuts)})
-    parts = [frame(slots[low:high]) for low, high in pairwise(edges)]
+    parts = [table_of(slots[low:high]) for low, high in pairwise(edges)]
     found = summed(parts, coarse, zone)
     expected: dict[tuple[object, ...], list[int]] = {}
     for i, at_s in enumerate(slots.start_s.tolist()):
@@ -121,7 +118,7 @@ def test_buckets_are_those_of_the_clocks_on_the_wall(
 def test_months_begin_with_their_first_slot(zone: str) -> None:
     """Over the turn of a year, with the whole month in what it is over."""
     start_s = moment_us("2011-10-20T00:00:00Z") // 10**6
-    found = summed([frame(ship_slots(start_s, [1.0] * DAY_SLOTS * 90))], "1mo", zone)
+    found = summed([table_of(ship_slots(start_s, [1.0] * DAY_SLOTS * 90))], "1mo", zone)
     assert [str(row["local"])[:7] for row in found] == ["2011-10", "2011-11", "2011-12", "2012-01"]
     for row in found:
         assert row["start_s"] == begin_s(int(str(row["start_s"])), "1mo", ZoneInfo(zone))
@@ -160,7 +157,7 @@ def test_days_and_hours_of_changed_clocks(
 ) -> None:
     """Days of 23, 24.5 and 25 hours, an hour that comes twice, half of one, and days that begin late or never."""
     slots = ship_slots(moment_us(around) // 10**6, [1.0] * (3 * DAY_SLOTS))
-    found = [(row["local"], row["seconds"], row["value"]) for row in summed([frame(slots)], coarse, zone)]
+    found = [(row["local"], row["seconds"], row["value"]) for row in summed([table_of(slots)], coarse, zone)]
     assert [(local, seconds, seconds // SLOT_S) for local, seconds in expected] in list(_runs(found, len(expected)))
 
 
@@ -170,7 +167,7 @@ def _runs(rows: Sequence[tuple[object, ...]], n: int) -> Iterator[Sequence[tuple
 
 def test_a_bucket_that_the_window_cuts_says_how_much_of_it_lies_inside() -> None:
     start_s = moment_us("2026-03-29T10:00:00Z") // 10**6
-    table = frame(ship_slots(start_s, [1.0] * DAY_SLOTS))
+    table = table_of(ship_slots(start_s, [1.0] * DAY_SLOTS))
     rows = summed([table], "1d", "UTC", Window(start_s, start_s + 86_400))
     assert [(row["local"], row["seconds"]) for row in rows] == [
         ("2026-03-29 00:00:00", 14 * 3600),
@@ -192,7 +189,7 @@ def test_a_fleets_bucket_has_the_most_ships_of_any_slot_and_the_fewest_whole_one
             np.array([2, 3, 2, 1][:n], np.int64),
             np.array([2, 2, 1, 1][:n], np.int64),
         )
-        (found,) = summed([frame(slots)], "1h", "UTC")
+        (found,) = summed([table_of(slots)], "1h", "UTC")
         return {name: each for name, each in found.items() if name not in ("start_s", "local")}
 
     whole = {"sum": 60.0, "avg": 3 + 4 + 9 + 24.0, "covered_seconds": 7200.0, "provisional": True, "seconds": 3600}
@@ -211,7 +208,7 @@ def test_what_lies_between_slots_far_apart_costs_nothing(coarse: Coarse) -> None
             return super().edges_s(first_s, last_s)
 
     start_s = moment_us("2026-03-01T00:00:00Z") // 10**6
-    parts = [frame(ship_slots(0, [1.0])), frame(ship_slots(start_s, [1.0] * DAY_SLOTS * 40))]
+    parts = [table_of(ship_slots(0, [1.0])), table_of(ship_slots(start_s, [1.0] * DAY_SLOTS * 40))]
     found = list(roll_up(parts, Counting(coarse, ZoneInfo("Europe/Berlin")), Window()))
     assert sum(float(table["value"].sum()) for table in found) == 1 + DAY_SLOTS * 40
     assert max(asked) < 41 * 86_400
@@ -233,7 +230,7 @@ def test_no_slots_are_no_buckets(coarse: Coarse) -> None:
 )
 def test_local_time_is_written_with_its_offset(zone: str, at: str, written: str) -> None:
     """Also one with seconds, as Liberia had it."""
-    table = frame(ship_slots(moment_us(at) // 10**6, [1.0, 2.5]))
+    table = table_of(ship_slots(moment_us(at) // 10**6, [1.0, 2.5]))
     text = b"".join(FORMATS[0].write([table], Heading({}, ("value",), zone))).decode()
     assert text.count(f'{written}",') == 2
-    assert datetime.fromisoformat(text.split('"')[5]).timestamp() == table.index[0]
+    assert datetime.fromisoformat(text.split('"')[5]).timestamp() == table["start_s"][0]
