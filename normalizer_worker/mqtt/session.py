@@ -269,7 +269,6 @@ class Connection:
             self._client.loop_write()
         else:
             self._client._send_pingreq()  # noqa: SLF001  # paho has no other way to send one
-            self._turn.renew(self._client)
 
     def close(self) -> None:
         """End the connection; the session stays."""

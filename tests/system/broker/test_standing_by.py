@@ -4,14 +4,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import urllib3
 
-from normalizer_worker.mqtt import standby
+from normalizer_worker.mqtt import session, standby
 from normalizer_worker.mqtt.session import Connection
 from normalizer_worker.mqtt.standby import Turn
 from power_cli.up import ROOT
@@ -167,18 +168,33 @@ def test_a_record_that_nobody_renews_expires(broker: Broker, monkeypatch: pytest
     left.close()
 
 
-def test_a_record_is_renewed_while_its_holder_reads(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def holder(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection]:
+    """One that has the session, and a record that soon expires."""
+    monkeypatch.setattr(session, "KEEPALIVE_S", 1)
     monkeypatch.setattr(standby, "RENEW_S", 0.0)
     monkeypatch.setattr(standby, "EXPIRES_S", 2)
     holder = connection(broker, turn_of(broker, "1 here"))
-    reads = 0
+    yield holder
+    holder.close()
+
+
+def stand_by(broker: Broker, meanwhile: Callable[[], object]) -> None:
+    """Stand by for twice as long as a record counts; return earlier if there is none."""
+    until_s = time.monotonic() + 4
 
     def stopping() -> bool:
-        nonlocal reads
-        reads += 1
-        holder.receive(0.0)
-        return reads > 16  # each after 0.25 s: twice as long as a record counts
+        meanwhile()
+        return time.monotonic() > until_s
 
+    turn_of(broker, "2 there").wait(lambda _: None, stopping)
+
+
+def test_a_record_is_renewed_while_its_holder_reads(broker: Broker, holder: Connection) -> None:
     with pytest.raises(Unavailable, match="told to end"):
-        turn_of(broker, "2 there").wait(lambda _: None, stopping)
-    holder.close()
+        stand_by(broker, lambda: holder.receive(0.0))
+
+
+def test_a_record_is_renewed_while_its_holder_stores(broker: Broker, holder: Connection) -> None:
+    with pytest.raises(Unavailable, match="told to end"), holder.kept_alive():
+        stand_by(broker, lambda: None)
