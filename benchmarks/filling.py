@@ -20,9 +20,9 @@ def fill(place: Place, ships: int, days: int, start_s: int) -> None:
     kind, is_false = zeros.astype(np.int8), zeros.astype(np.bool_)
     for day in tqdm(range(days), desc=f"storing {ships:,} ships", unit="day", leave=False):
         slot_s = start_s + day * DAY_S + np.tile(np.arange(SLOTS_PER_DAY) * SLOT_S, ships)
-        slots = Slots(ship, slot_s, rng.uniform(0, 800, n), np.full(n, float(SLOT_S)), is_false)
+        slots = Slots(ship, slot_s, rng.uniform(0, 800, n), np.full(n, float(SLOT_S)), is_false, np.zeros(n))
         with store.transaction():
             if day == 0 or day >= days - 2:
-                store.put_readings(Readings(ship, slot_s * US_PER_S, 4 * slots.kwh, kind, zeros))
+                store.put_readings(Readings.plain(ship, slot_s * US_PER_S, 4 * slots.kwh, kind, zeros))
             store.put_slots(slots, slots.emptied())
     store.close()

@@ -10,6 +10,7 @@ import numpy as np
 
 from normalizer_worker.load import Item
 from normalizer_worker.recorder import costs
+from normalizer_worker.rule.intervals import longest_us
 from normalizer_worker.rule.normalize import latest
 from shared.contract.batch import columns
 from shared.domain.readings import Readings
@@ -151,7 +152,7 @@ class Backlog:
         if not share.group:
             share.begin_group()
         left = share.readings
-        cost = np.cumsum(costs(left.ship, left.moment_us, self._max_gap_us))
+        cost = np.cumsum(costs(left.ship, left.moment_us, longest_us(left, self._max_gap_us)))
         end = max(int(np.searchsorted(cost, self._part_cost, side="right")), 1)
         return Part(ship, share.group, left[:end], is_last=end >= len(left))
 

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 
 from normalizer_worker.rule.reach import Neighbourhood, Span
-from shared.domain.slots import SLOT_US, slot_floor_us
+from shared.domain.slots import SLOT_US
 
 READINGS_PER_SHIP = 32
 """The memory that a ship takes besides its readings, counted in readings."""
@@ -13,7 +13,7 @@ class NeighbourCache:
     """The end of the readings of many ships, bounded; the ship that was used least recently is dropped first."""
 
     def __init__(self, max_readings: int) -> None:
-        """Bound the cache by a number of readings, each of some 40 bytes."""
+        """Bound the cache by a number of readings, each of some 65 bytes."""
         self._max = max_readings
         self._size = 0
         self._ends: OrderedDict[int, Neighbourhood] = OrderedDict()
@@ -29,8 +29,8 @@ class NeighbourCache:
         if not near.to_newest:
             return
         # One slot more than needed, so that readings that come a little late find their neighbours too.
-        newest_us = int(near.readings.moment_us[-1])
-        end = near.cut(slot_floor_us(newest_us) - SLOT_US)
+        next_us = int(near.readings.moment_us[-1]) + 1
+        end = near.cut(near.start_us(Span(ship, next_us, next_us)) - SLOT_US)
         end = Neighbourhood(end.readings.copy(), end.from_oldest, to_newest=True)
         self._ends[ship] = end
         self._size += len(end.readings) + READINGS_PER_SHIP

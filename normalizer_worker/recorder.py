@@ -8,6 +8,7 @@ import numpy as np
 
 from normalizer_worker.neighbour_cache import NeighbourCache
 from normalizer_worker.rule.affected_slots import changes, merge, slots_within
+from normalizer_worker.rule.intervals import longest_us
 from normalizer_worker.rule.normalize import latest
 from normalizer_worker.rule.reach import Neighbourhood, Span, read_neighbourhoods, spans, windows
 from shared.domain.columns import I64, starts
@@ -83,8 +84,8 @@ class Recorder:
         cached = {span.ship: self._cache.around(span) for span in within}
         read = read_neighbourhoods([span for span in within if not cached[span.ship]], self._store.readings_around)
         near = {ship: each or read[ship] for ship, each in cached.items()}
-        known, of_ships = Readings.concat([each.readings for each in near.values()]), windows(near)
-        merged, is_new = merge(known, new)
+        known, of_ships = Readings.concat([each.readings for each in near.values()]), windows(within, near)
+        merged, is_new, replaced = merge(known, new)
         # Cached readings are stored with all their slots, so these need not be read. Readings from the store may lack
         # theirs, after a crash: those slots are read, too, and corrected if they are wrong.
         is_cached = np.array([each is not None for each in cached.values()])
@@ -94,7 +95,7 @@ class Recorder:
             was = Slots.concat([was, self._store.stored_slots(of_ships[~is_cached])])
         slots, was = changes(was, slots_within(merged, self._max_gap_us, of_ships))
         if is_new.any():
-            self._store.put_readings(merged[is_new])
+            self._store.put_readings(merged[is_new], replaced)
         if len(slots):
             self._store.put_slots(slots, was)
         ends = np.searchsorted(merged.ship, of_ships.ship, side="right").tolist()
@@ -109,7 +110,8 @@ def transactions(readings: Readings, max_gap_us: int) -> Iterator[Readings]:
     A few thousand readings that are a day apart give energy to that many slots. Where they are split makes no
     difference to the slots.
     """
-    cuts = np.flatnonzero(np.diff(np.cumsum(costs(readings.ship, readings.moment_us, max_gap_us)) // MAX_SLOTS)) + 1
+    cost = costs(readings.ship, readings.moment_us, longest_us(readings, max_gap_us))
+    cuts = np.flatnonzero(np.diff(np.cumsum(cost) // MAX_SLOTS)) + 1
     for start, end in pairwise([0, *cuts.tolist(), len(readings)]):
         yield readings[start:end]
 
@@ -117,8 +119,8 @@ def transactions(readings: Readings, max_gap_us: int) -> Iterator[Readings]:
 def costs(ship: I64, moment_us: I64, max_gap_us: int) -> I64:
     """Estimate the cost of recording each reading, in slots; the readings are sorted by ship and time.
 
-    A reading costs the slots since the one before it. The first one of a ship or of a stretch costs more, because its
-    neighbours are read from the store.
+    A reading costs the slots since the one before it, up to `max_gap_us`, the longest time that one speaks for. The
+    first one of a ship or of a stretch costs more, because its neighbours are read from the store.
     """
     step_us = np.diff(moment_us, prepend=0)
     starts_ship = starts(ship)

@@ -176,9 +176,10 @@ def _slots(url: str, ship: int) -> Slots:
         starts = np.array([row["datetime"][:-1] for row in rows], "datetime64[s]").astype(np.int64)
         kwh, covered_s = (np.array([row[name] for row in rows], np.float64) for name in ("value", "covered_seconds"))
         provisional = np.array([row["provisional"] for row in rows], np.bool_)
+        estimated_s = np.array([row["estimated_seconds"] for row in rows], np.float64)
     except (ValueError, LookupError, TypeError):
         raise sending.no_power_service(url, response.status, "GET /data") from None
-    return Slots(np.full(len(rows), ship, np.int64), starts, kwh, covered_s, provisional)
+    return Slots(np.full(len(rows), ship, np.int64), starts, kwh, covered_s, provisional, estimated_s)
 
 
 def _slot_start_s(text: str) -> int:

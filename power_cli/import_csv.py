@@ -18,7 +18,7 @@ from tqdm import tqdm
 from power_cli import sending
 from power_cli.argument_types import add_url, ship_number
 from shared.contract.acceptance import EVER, Period
-from shared.contract.batch import Units
+from shared.contract.kinds import Units
 from shared.contract.limits import MAX_SLOTS, MAX_VALUE
 from shared.domain.clock import now_us
 from shared.domain.errors import InvalidInput, InvalidSettings

@@ -17,7 +17,7 @@ import numpy as np
 import urllib3
 from urllib3.exceptions import ConnectTimeoutError, HTTPError
 
-from shared.contract.batch import Units
+from shared.contract.kinds import Units
 from shared.domain.columns import F64, I64
 from shared.domain.errors import InvalidInput, PowerError, Problem, Unavailable
 from shared.domain.timestamps import US_PER_S

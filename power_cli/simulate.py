@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from power_cli import sending
 from power_cli.argument_types import add_url, positive, ship_number, timestamp_us, whole_number
-from shared.contract.batch import Units
+from shared.contract.kinds import Units
 from shared.domain.columns import F64, I64
 from shared.domain.errors import InvalidInput
 from shared.domain.readings import MAX_SHIP

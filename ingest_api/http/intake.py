@@ -14,6 +14,7 @@ from shared.contract.acceptance import Rules
 from shared.contract.batch import Batch, receive
 from shared.contract.limits import SMALL_BYTES
 from shared.domain.clock import StrictClock, now_us
+from shared.domain.readings import PLAIN
 from shared.http.tokens import Access
 
 LONG_S = 0.05
@@ -95,8 +96,11 @@ def check_named_ships(payload: bytes, access: Access) -> None:
 
 
 def digest(batch: Batch) -> bytes:
-    """Return a digest of ship, unit, `sent_at` and readings; how they are written makes no difference."""
-    found = hashlib.sha256(f"{batch.ship} {batch.units} {batch.sent_at_us} ".encode())
+    """Return a digest of ship, kind, `sent_at` and readings; how they are written makes no difference."""
+    found = hashlib.sha256(f"{batch.ship} {batch.kind.unit} {batch.sent_at_us} ".encode())
     found.update(batch.moment_us.tobytes())
     found.update(batch.value.tobytes())
+    stated = (batch.kind, batch.max_gap_us, batch.rollover)
+    if stated[0] not in PLAIN or any(stated[1:]) or batch.duration_us is not None:  # else as earlier releases made it
+        found.update(repr(stated).encode() + (b"" if batch.duration_us is None else batch.duration_us.tobytes()))
     return found.digest()

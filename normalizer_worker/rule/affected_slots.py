@@ -2,30 +2,36 @@
 
 import numpy as np
 
-from normalizer_worker.rule.normalize import energy, intervals, latest_rows
-from shared.domain.columns import F64, I64, Bools
+from normalizer_worker.rule.intervals import intervals
+from normalizer_worker.rule.normalize import energy, latest_rows
+from shared.domain.columns import I64, Bools
 from shared.domain.readings import Readings
 from shared.domain.slots import END_S, SLOT_S, ShipWindows, Slots
 
 MAX_SLOTS = END_S // SLOT_S
 
 
-def merge(known: Readings, new: Readings) -> tuple[Readings, Bools]:
+def merge(known: Readings, new: Readings) -> tuple[Readings, Bools, Readings]:
     """Add new readings to known ones.
 
     Returns:
-        All that count, as `latest` returns them, and which of these rows are new. A repeat of a known reading is not
-        new, nor is one that was sent earlier.
+        All that count, as `latest` returns them; which of these rows are new; and the known readings that are replaced.
+        A repeat of a known reading is not new, nor is one that was sent earlier.
 
     """
     both = Readings.concat([new, known])  # of equal rows the last one stays: the known one
     rows = latest_rows(both)
-    return both[rows], rows < len(new)
+    is_new = rows < len(new)
+    if len(rows) - np.count_nonzero(is_new) == len(known):
+        return both[rows], is_new, known[:0]
+    is_replaced = np.ones(len(both), np.bool_)
+    is_replaced[rows] = False
+    return both[rows], is_new, known[is_replaced[len(new) :]]
 
 
 def slots_within(readings: Readings, max_gap_us: int, windows: ShipWindows) -> Slots:
     """Return the slots of readings (as `latest` returns them) that are in the window of their ship."""
-    slots = energy(readings, intervals(readings, max_gap_us))
+    slots = energy(intervals(readings, max_gap_us))
     at = np.searchsorted(windows.ship, slots.ship)
     return slots[(slots.start_s >= windows.start_s[at]) & (slots.start_s < windows.end_s[at])]
 
@@ -41,15 +47,23 @@ def changes(was: Slots, now: Slots) -> tuple[Slots, Slots]:
     ships = np.union1d(was.ship, now.ship)
     was_keys, now_keys = (np.searchsorted(ships, each.ship) * MAX_SLOTS + each.start_s // SLOT_S for each in (was, now))
     keys = np.union1d(was_keys, now_keys)
-    before, after = _aligned(was, was_keys, keys), _aligned(now, now_keys, keys)
-    differs = (before[0] != after[0]) | (before[1] != after[1]) | (before[2] != after[2])
     ship, start_s = ships[keys // MAX_SLOTS], keys % MAX_SLOTS * SLOT_S
-    return Slots(ship, start_s, *after)[differs], Slots(ship, start_s, *before)[differs]
+    before, after = (
+        _aligned(each, np.searchsorted(keys, has), ship, start_s) for each, has in ((was, was_keys), (now, now_keys))
+    )
+    differs = (
+        (before.kwh != after.kwh)
+        | (before.covered_s != after.covered_s)
+        | (before.provisional != after.provisional)
+        | (before.estimated_s != after.estimated_s)
+    )
+    return after[differs], before[differs]
 
 
-def _aligned(slots: Slots, has: I64, wanted: I64) -> tuple[F64, F64, Bools]:
-    """Return energy, cover and the provisional flag of the wanted slots; zeros for those that are not in `slots`."""
-    at = np.searchsorted(wanted, has)
-    kwh, covered_s, provisional = np.zeros(len(wanted)), np.zeros(len(wanted)), np.zeros(len(wanted), np.bool_)
-    kwh[at], covered_s[at], provisional[at] = slots.kwh, slots.covered_s, slots.provisional
-    return kwh, covered_s, provisional
+def _aligned(slots: Slots, at: I64, ship: I64, start_s: I64) -> Slots:
+    """Return the slots of some ships and times, where `slots` are `at` these positions; the others are empty."""
+    n = len(ship)
+    all_of_them = Slots(ship, start_s, np.zeros(n), np.zeros(n), np.zeros(n, np.bool_), np.zeros(n))
+    all_of_them.kwh[at], all_of_them.covered_s[at] = slots.kwh, slots.covered_s
+    all_of_them.provisional[at], all_of_them.estimated_s[at] = slots.provisional, slots.estimated_s
+    return all_of_them

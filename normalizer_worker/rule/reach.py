@@ -9,17 +9,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from shared.domain.columns import starts
-from shared.domain.readings import ReadingRanges, Readings
-from shared.domain.slots import END_S, SLOT_US, ShipWindows, slot_floor_us
+from shared.domain.readings import LOOKS_BACK, ReadingRanges, Readings
+from shared.domain.slots import END_S, LONGEST_US, SLOT_US, ShipWindows, slot_floor_us
 from shared.domain.timestamps import US_PER_S
 
-BEFORE = 2
+BESIDE = 2
 """How many readings before a slot affect it: the nearest one may last into it, the one before that decides for how
-long."""
+long. After it the same: the nearest one may look back into it."""
 SLOTS_AFTER = 2
 """How many slots with readings after the new ones can change."""
-LEAST = 3
-"""Fewer readings on a side are never enough: one and `BEFORE`; one in each of `SLOTS_AFTER` and one after these."""
+LEAST_BEFORE, LEAST_AFTER = 1 + BESIDE, SLOTS_AFTER + BESIDE
+"""Fewer readings on a side are never enough: one and `BESIDE`; one in each of `SLOTS_AFTER` and `BESIDE`."""
 
 Read = Callable[[ReadingRanges], Readings]
 """See `ReadingStore.readings_around`."""
@@ -51,17 +51,25 @@ class Neighbourhood:
 
     def has_before(self, span: Span) -> bool:
         """Return whether it holds all readings before the span that are needed."""
-        return self.from_oldest or bool(self.readings.moment_us[BEFORE - 1] < self.start_us(span))
+        return self.from_oldest or bool(self.readings.moment_us[BESIDE - 1] < self.start_us(span))
 
     def has_after(self, span: Span) -> bool:
         """Return whether it holds all readings after the span that are needed."""
-        return self.to_newest or bool(self.readings.moment_us[-1] >= self.end_us(span))
+        return self.to_newest or bool(self.readings.moment_us[-BESIDE] >= self.end_us(span))
 
     def start_us(self, span: Span) -> int:
-        """Return the start of the first slot that can change: that of the nearest reading before the span."""
+        """Return the start of the first slot that can change.
+
+        It is that of the nearest reading before the span. If that looks back, the next reading may decide how far: then
+        it is the slot of the reading before that. Where no reading is, one may look back `LONGEST_US`.
+        """
         moment_us = self.readings.moment_us
         at = int(moment_us.searchsorted(span.first_us))
-        return slot_floor_us(int(moment_us[at - 1]) if at else span.first_us)
+        if at and not LOOKS_BACK[self.readings.kind[at - 1]]:
+            return slot_floor_us(int(moment_us[at - 1]))
+        nearest_us = int(moment_us[at - 1]) if at else span.first_us
+        before_us = int(moment_us[at - 2]) if at > 1 else 0
+        return slot_floor_us(max(before_us, nearest_us - LONGEST_US))
 
     def end_us(self, span: Span) -> int:
         """Return the end of the next `SLOTS_AFTER` slots that have readings; earlier if no more are held."""
@@ -73,17 +81,17 @@ class Neighbourhood:
             end_us = slot_floor_us(int(moment_us[at])) + SLOT_US
         return end_us
 
-    def window_s(self) -> tuple[int, int]:
-        """Return start and end of the slots that depend on these readings only, seconds since 1970."""
-        moment_us = self.readings.moment_us
-        start_s = 0 if self.from_oldest else slot_floor_us(int(moment_us[BEFORE])) // US_PER_S
-        return start_s, END_S if self.to_newest else slot_floor_us(int(moment_us[-1])) // US_PER_S
+    def window_s(self, span: Span) -> tuple[int, int]:
+        """Return start and end of the slots that can change, seconds since 1970."""
+        end_us = self.end_us(span)
+        is_open = self.to_newest and end_us > int(self.readings.moment_us[-1]) if len(self.readings) else True
+        return self.start_us(span) // US_PER_S, END_S if is_open else end_us // US_PER_S
 
     def cut(self, start_us: int, end_us: int | None = None) -> "Neighbourhood":
         """Return the part that decides on the slots from `start_us` to `end_us` (None: on all slots after that)."""
         moment_us = self.readings.moment_us
-        first = max(int(moment_us.searchsorted(start_us)) - BEFORE, 0)
-        end = len(moment_us) if end_us is None else int(moment_us.searchsorted(end_us)) + 1
+        first = max(int(moment_us.searchsorted(start_us)) - BESIDE, 0)
+        end = len(moment_us) if end_us is None else int(moment_us.searchsorted(end_us)) + BESIDE
         return Neighbourhood(
             self.readings[first:end], self.from_oldest and first == 0, self.to_newest and end >= len(moment_us)
         )
@@ -98,9 +106,9 @@ def spans(readings: Readings) -> list[Span]:
     return [Span(*column) for column in columns]
 
 
-def windows(near: Mapping[int, Neighbourhood]) -> ShipWindows:
-    """Return the `Neighbourhood.window_s` of each ship; the ships are in ascending order."""
-    return ShipWindows.from_rows([(ship, *each.window_s()) for ship, each in near.items()])
+def windows(within: Sequence[Span], near: Mapping[int, Neighbourhood]) -> ShipWindows:
+    """Return the `Neighbourhood.window_s` of each span; the ships are in ascending order."""
+    return ShipWindows.from_rows([(span.ship, *near[span.ship].window_s(span)) for span in within])
 
 
 def read_neighbourhoods(wanted: Sequence[Span], read: Read) -> dict[int, Neighbourhood]:
@@ -114,7 +122,7 @@ def read_neighbourhoods(wanted: Sequence[Span], read: Read) -> dict[int, Neighbo
 
     """
     found: dict[int, Neighbourhood] = {}
-    ranges = {span: (span.first_us, span.last_us + 1, LEAST, LEAST) for span in wanted}
+    ranges = {span: (span.first_us, span.last_us + 1, LEAST_BEFORE, LEAST_AFTER) for span in wanted}
     while ranges:
         found |= _read(ranges, read, found)
         ranges = {span: _wider(span, near) for span in ranges if not _is_enough(span, near := found[span.ship])}
@@ -133,10 +141,10 @@ def _is_enough(span: Span, near: Neighbourhood) -> bool:
 def _wider(span: Span, near: Neighbourhood) -> _Range:
     """Return the range to read next; a side that is complete does not grow."""
     moment_us = near.readings.moment_us
-    start_us, before = near.start_us(span), BEFORE
+    start_us, before = near.start_us(span), BESIDE
     if near.has_before(span):
         start_us, before = min(span.first_us, int(moment_us[0])), 0
-    end_us, after = near.end_us(span), LEAST
+    end_us, after = near.end_us(span), LEAST_AFTER
     if near.has_after(span):
         end_us, after = max(span.last_us, int(moment_us[-1])) + 1, 0
     return start_us, end_us, before, after

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import nullcontext
 from itertools import pairwise
+from math import isnan
 from statistics import median
 from typing import Annotated, Literal
 
@@ -18,8 +19,9 @@ from query_api.answers.rows import json_response, number
 from query_api.routes.parameters import Bounds, ShipId, ShipPath
 from shared.contract.acceptance import MAX_AHEAD_US
 from shared.domain.clock import now_us as wall_clock_us
+from shared.domain.columns import rows
 from shared.domain.errors import Unavailable
-from shared.domain.readings import UNITS, Readings
+from shared.domain.readings import LABELS, UNITS, Readings
 from shared.domain.slots import Window, slot_ceil_us
 from shared.domain.timestamps import LAST_US, US_PER_S, iso
 from shared.http.app import Routes
@@ -86,9 +88,13 @@ class ReadingRow(TypedDict):
     """A reading as it is stored."""
 
     datetime: Timestamp
-    value: float
+    value: Annotated[float | None, Field(description="null: unknown")]
     units: Literal["kW", "kWh"]
+    kind: Literal["held", "energy", "line", "mean", "energy_end", "counter", "unknown"]
     sent_at: Timestamp
+    duration_s: Annotated[float | None, Field(description="null: not stated")]
+    max_gap_s: Annotated[float | None, Field(description="null: not stated")]
+    rollover: Annotated[float | None, Field(description="null: not stated")]
 
 
 class ShipReadings(TypedDict):
@@ -194,17 +200,29 @@ def ship_row(ship: ShipHistory, now_us: int) -> ShipRow:
 
 
 def reading_rows(readings: Readings) -> list[ReadingRow]:
-    """Return a row for each reading, with its value as it was sent."""
-    columns = (readings.moment_us, readings.value, UNITS[readings.kind], readings.sent_at_us)
+    """Return a row for each reading, with its value in its unit."""
+    texts = (UNITS[readings.kind], LABELS[readings.kind])
+    stated = (readings.duration_us / US_PER_S, readings.max_gap_us / US_PER_S, readings.rollover)
     return [
         {
             "datetime": iso(moment_us),
-            "value": int(value) if value.is_integer() else value,
+            "value": None if isnan(value) else _exact(value),
             "units": units,
+            "kind": kind,
             "sent_at": iso(sent_at_us),
+            "duration_s": _exact(duration_s) or None,
+            "max_gap_s": _exact(max_gap_s) or None,
+            "rollover": _exact(rollover) or None,
         }
-        for moment_us, value, units, sent_at_us in zip(*(each.tolist() for each in columns), strict=True)
+        for moment_us, value, units, kind, sent_at_us, duration_s, max_gap_s, rollover in rows(
+            readings.moment_us, readings.value, *texts, readings.sent_at_us, *stated
+        )
     ]
+
+
+def _exact(value: float) -> float:
+    """Return a value with all its digits; whole ones without a fraction."""
+    return int(value) if value.is_integer() else value
 
 
 def _windows(now_us: int) -> tuple[Window, Window]:

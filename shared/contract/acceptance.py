@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from shared.contract.limits import MAX_KW
 from shared.domain.slots import DEFAULT_MAX_GAP_US
 from shared.domain.timestamps import LAST_US, US_PER_S, iso, moment_us
 
@@ -22,6 +23,7 @@ class Rules:
         max_gap_us: the longest time to the next reading that a reading counts for.
         max_ahead_us: how far a reading or a `sent_at` may be ahead of the clock.
         oldest_us: the earliest timestamp that is accepted.
+        max_kw: the largest power that is accepted.
 
     """
 
@@ -29,6 +31,7 @@ class Rules:
     max_gap_us: int = DEFAULT_MAX_GAP_US
     max_ahead_us: int = MAX_AHEAD_US
     oldest_us: int = OLDEST_US
+    max_kw: float = MAX_KW
 
     def period(self, now_us: int) -> "Period":
         """Return the timestamps that are accepted at `now_us`."""

@@ -1,21 +1,22 @@
 """The wire format: decodes and checks the batch in one POST body or MQTT message, and turns it into columns."""
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
-from typing import Annotated, Any, Literal, NamedTuple, cast
+from typing import Annotated, Any, NamedTuple, NotRequired, cast
 from uuid import UUID
 
 import numpy as np
 from pydantic import (
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     TypeAdapter,
     ValidationError,
     ValidationInfo,
+    WithJsonSchema,
     field_validator,
 )
 from pydantic_core import PydanticCustomError, to_json
@@ -23,13 +24,22 @@ from typing_extensions import TypedDict
 
 from shared.contract.acceptance import Period, Rules, judged_at
 from shared.contract.json_text import read_json
-from shared.contract.limits import MAX_BODY_BYTES, MAX_MESSAGE_BYTES, MAX_READINGS, MAX_SLOTS, MAX_VALUE
-from shared.contract.validation import MOMENT_SCHEMA, moment, problems
+from shared.contract.kinds import UNITS, Duration, Stated, contradictions, in_kilo, kind_of, most_of
+from shared.contract.limits import (
+    MAX_BODY_BYTES,
+    MAX_DURATION_S,
+    MAX_MESSAGE_BYTES,
+    MAX_READINGS,
+    MAX_SLOTS,
+    MAX_VALUE,
+)
+from shared.contract.misspelt import misspelt
+from shared.contract.validation import DATETIME_SCHEMA, MOMENT_SCHEMA, VALUE_SCHEMA, moment, number_of, problems
 from shared.domain.columns import F64, I64
 from shared.domain.errors import MAX_PROBLEMS, InvalidInput, Problem, TooLargeInput, UnreadableInput
-from shared.domain.readings import MAX_SHIP, Kind, Readings
-from shared.domain.slots import SLOT_US, count_slots
-from shared.domain.timestamps import FEW, USUAL_LENGTH, iso, moments_us
+from shared.domain.readings import LOOKS_BACK, MAX_SHIP, Kind, Readings
+from shared.domain.slots import LONGEST_US, SLOT_US, count_slots
+from shared.domain.timestamps import LAST_US, US_PER_S, USUAL_LENGTH, iso, moments_us
 
 FEW_SLOTS_US = MAX_SLOTS * SLOT_US // 2
 """A batch that spans less cannot make `MAX_SLOTS`, and is not counted: no maximum gap is half as long."""
@@ -37,24 +47,25 @@ NOT_VALID = "the batch is not valid"
 CHUNK = 256
 """How many readings are searched for faults at a time."""
 _NAMED = re.compile(rb'"batch_id"\s*:\s*"([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})"')
-_FAULTS = (ValueError, TypeError, LookupError, OverflowError)
+_FAULTS = (ValueError, TypeError, LookupError, OverflowError, AttributeError, InvalidInput)
 """Errors that decoding raises for a batch that is not valid; pydantic's is a ValueError."""
 
-VALUE = "in `units`; negative only where the service allows it"
-Units = Literal["kW", "kWh"]
+VALUE = "in `units`, or null where it is unknown; negative only where the service allows it"
 Ship = Annotated[int, Field(strict=True, ge=0, le=MAX_SHIP)]
 
 
 class _Judge:
     """The context of the validators: rules, clock and the topic's ship."""
 
-    __slots__ = ("_latest_us", "_now_us", "raw", "rules", "topic_ship")
+    __slots__ = ("_latest_us", "_now_us", "most", "raw", "rules", "topic_ship")
 
     def __init__(self, rules: Rules, now_us: int, topic_ship: int | None) -> None:
         self.rules = rules
         self.topic_ship = topic_ship
         self.raw: object = None
         """The parsed JSON."""
+        self.most = MAX_VALUE
+        """The largest value in the batch's units."""
         self._now_us = now_us
         self._latest_us = now_us + rules.max_ahead_us
 
@@ -80,40 +91,56 @@ def _moment(value: object, info: ValidationInfo) -> int:
     return us
 
 
+def _value(value: object, info: ValidationInfo) -> float | None:
+    judge = cast("_Judge", info.context)
+    number = number_of(value)
+    if number is None:
+        return None
+    least = -judge.most if judge.rules.allow_negative else 0.0
+    if not least <= number <= judge.most:
+        at_most = "less than or equal to" if number > least else "greater than or equal to"
+        bound = judge.most if number > least else least
+        raise PydanticCustomError("bounds", "should be {words} {bound}", {"words": at_most, "bound": f"{bound:.15g}"})
+    return number
+
+
 MomentUs = Annotated[int, BeforeValidator(_moment), MOMENT_SCHEMA]
-Value = Annotated[float, Field(strict=True, ge=0, le=MAX_VALUE, allow_inf_nan=False)]
-SignedValue = Annotated[float, Field(strict=True, ge=-MAX_VALUE, le=MAX_VALUE, allow_inf_nan=False)]
 
 
 class WireReading(TypedDict):
-    """One reading as it is sent, checked as far as pydantic can without calling Python for each reading."""
+    """One reading as it is sent."""
 
-    datetime: Annotated[str, Field(strict=True, examples=["2018-08-24T00:00:00Z"]), MOMENT_SCHEMA]
-    value: Annotated[SignedValue, Field(description=VALUE, examples=[12])]
+    datetime: Annotated[str | float, WithJsonSchema(DATETIME_SCHEMA)]
+    value: Annotated[float | str | None, WithJsonSchema(VALUE_SCHEMA | {"description": VALUE})]
+    duration_s: NotRequired[Annotated[Duration | None, Field(description="in place of that of the batch")]]
 
 
 class CheckedReading(TypedDict):
     """One reading, checked in full."""
 
     datetime: MomentUs
-    value: Value
+    value: Annotated[float | None, BeforeValidator(_value)]
+    duration_s: NotRequired[Duration | None]
 
 
-class CheckedSignedReading(TypedDict):
-    """One reading of a fleet that feeds energy back, checked in full."""
-
-    datetime: MomentUs
-    value: SignedValue
-
-
-class WireBatch(BaseModel):
-    """One batch as it is sent; members beyond these are ignored."""
+class WireBatch(Stated):
+    """One batch as it is sent; other members are ignored, unless they look like misspelt ones."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     spaceship_id: Ship
-    units: Units
-    data: Annotated[list[WireReading], Field(min_length=1, max_length=MAX_READINGS, fail_fast=True)]
+    data: Annotated[
+        list[Any],
+        Field(min_length=1, max_length=MAX_READINGS),
+        WithJsonSchema(
+            {
+                "type": "array",
+                "items": TypeAdapter(WireReading).json_schema(),
+                "minItems": 1,
+                "maxItems": MAX_READINGS,
+            }
+        ),
+    ]
     batch_id: UUID | None = None
     sent_at: MomentUs | None = None
 
@@ -137,8 +164,12 @@ _VALIDATE = {
     False: TopicBatch.__pydantic_validator__.validate_python,
 }
 """By whether the batch must name its ship. `model_validate` itself would take longer than a short batch."""
+_MEMBERS = frozenset({*WireBatch.model_fields, "accepted_at"})
+_USUAL = ("datetime", "value")
+_OF_READING = frozenset({*_USUAL, "duration_s"})
+_NUMBERS = {int, float}
 _BATCH_ID: TypeAdapter[UUID | None] = TypeAdapter(UUID | None)
-_READING: dict[bool, TypeAdapter[Any]] = {False: TypeAdapter(CheckedReading), True: TypeAdapter(CheckedSignedReading)}
+_READING: TypeAdapter[Any] = TypeAdapter(CheckedReading)
 
 
 class Batch(NamedTuple):
@@ -146,9 +177,12 @@ class Batch(NamedTuple):
 
     Attributes:
         ship: `spaceship_id`.
-        units: `kW` or `kWh`.
+        kind: what the values mean; those that are unknown are NaN.
         moment_us: microseconds since 1970, ascending, int64[n].
-        value: in `units`, float64[n].
+        value: in the unit of the kind, float64[n].
+        duration_us: how long each reading speaks, 0 where that is not stated, int64[n]; None if it is nowhere.
+        max_gap_us: the longest gap, 0 if it is not stated.
+        rollover: the first value that the meter cannot show, 0 if it is not stated.
         received: how many readings were sent, repeated timestamps included.
         batch_id: None where it was left out.
         sent_at_us: None where it was left out.
@@ -156,62 +190,107 @@ class Batch(NamedTuple):
     """
 
     ship: int
-    units: Units
+    kind: Kind
     moment_us: I64
     value: F64
+    duration_us: I64 | None
+    max_gap_us: int
+    rollover: float
     received: int
     batch_id: UUID | None
     sent_at_us: int | None
 
+    @property
+    def units(self) -> str:
+        """The unit of the values."""
+        return self.kind.unit
 
-_Parts = tuple[Batch, list[str], I64, list[float]]
-"""The members of `Received`."""
+
+class Rows(NamedTuple):
+    """The readings of a batch as they were sent: in their order, repeated timestamps included.
+
+    Attributes:
+        texts: the timestamps as they were written; those written as numbers as ISO 8601.
+        numbers: the values, None where it is unknown.
+        moment_us: the timestamps, int64[n].
+        value: the values, NaN where it is unknown, float64[n].
+        durations_s: how long each speaks, None where that is not stated; None if it is nowhere.
+
+    """
+
+    texts: list[str]
+    numbers: list[float | None]
+    moment_us: I64
+    value: F64
+    durations_s: list[float | None] | None
 
 
 def columns(batches: Sequence[Batch]) -> Readings:
     """Return the readings of batches, each of which has a `sent_at_us`, as columns."""
     counts = [len(batch.moment_us) for batch in batches]
-    return Readings(
-        np.repeat(np.array([batch.ship for batch in batches], np.int64), counts),
-        np.concatenate([batch.moment_us for batch in batches]),
-        np.concatenate([batch.value for batch in batches]),
-        np.repeat(np.array([Kind.of_unit(batch.units) for batch in batches], np.int8), counts),
-        np.repeat(np.array([batch.sent_at_us for batch in batches], np.int64), counts),
-    )
+    value = np.concatenate([batch.value for batch in batches])
+    kind = np.repeat(np.array([batch.kind for batch in batches], np.int8), counts)
+    ship = np.repeat(np.array([batch.ship for batch in batches], np.int64), counts)
+    moment_us = np.concatenate([batch.moment_us for batch in batches])
+    sent_at_us = np.repeat(np.array([batch.sent_at_us for batch in batches], np.int64), counts)
+    is_unknown = np.isnan(value)
+    if not np.count_nonzero(is_unknown) and not any(
+        batch.max_gap_us or batch.rollover or batch.duration_us is not None for batch in batches
+    ):
+        return Readings.plain(ship, moment_us, value, kind, sent_at_us)
+    kind[is_unknown] = Kind.UNKNOWN
+    durations_us = [
+        np.zeros(count, np.int64) if batch.duration_us is None else batch.duration_us
+        for batch, count in zip(batches, counts, strict=True)
+    ]
+    gaps_us = np.repeat(np.array([batch.max_gap_us for batch in batches], np.int64), counts)
+    rollovers = np.repeat(np.array([batch.rollover for batch in batches], np.float64), counts)
+    found = Readings(ship, moment_us, value, kind, sent_at_us, np.concatenate(durations_us), gaps_us, rollovers)
+    for each in (found.duration_us, found.max_gap_us, found.rollover):
+        each[is_unknown] = 0  # what is unknown speaks for no time
+    return found
 
 
 class Received(NamedTuple):
-    """A batch, and its readings as they were sent: in their order, repeated timestamps included.
-
-    Attributes:
-        batch: the decoded batch.
-        texts: the timestamps as they were written.
-        moment_us: the timestamps, int64[n].
-        numbers: the values.
-
-    """
+    """A batch as it was decoded, and as it was sent."""
 
     batch: Batch
-    texts: list[str]
-    moment_us: I64
-    numbers: list[float]
+    wire: WireBatch
+    rows: Rows
 
     def message(self, batch_id: UUID, sent_at_us: int, accepted_us: int) -> bytes:
         """Return the batch as JSON with known members only.
 
-        100,000 readings take less than `MAX_BODY_BYTES`, however they were written.
+        Raises:
+            TooLargeInput: it has more than `MAX_MESSAGE_BYTES`. Without a `duration_s` of each reading it never has.
+
         """
-        texts = self.texts
+        texts, numbers_, moment_us, _, durations_s = self.rows
         if set(map(len, texts)) != {USUAL_LENGTH}:  # a fraction, which is cut, may have any length
-            pairs = zip(texts, self.moment_us.tolist(), strict=True)
+            pairs = zip(texts, moment_us.tolist(), strict=True)
             texts = [text if len(text) == USUAL_LENGTH else iso(us) for text, us in pairs]
-        numbers = to_json(self.numbers).decode()[1:-1].split(",")
+        numbers = to_json(numbers_).decode()[1:-1].split(",")
+        if durations_s is not None:
+            durations = to_json(durations_s).decode()[1:-1].split(",")
+            numbers = list(map(',"duration_s":'.join, zip(numbers, durations, strict=True)))
         # Timestamps need no escapes. Joining texts takes half the time and memory of encoding a list of objects.
         data = '},{"datetime":"'.join(map('","value":'.join, zip(texts, numbers, strict=True)))
-        return (
-            f'{{"spaceship_id":{self.batch.ship},"units":"{self.batch.units}","batch_id":"{batch_id}",'
+        message = (
+            f'{{"spaceship_id":{self.batch.ship},"units":"{self.wire.units}",{self._attributes()}"batch_id":"{batch_id}",'
             f'"sent_at":"{iso(sent_at_us)}","accepted_at":"{iso(accepted_us)}","data":[{{"datetime":"{data}}}]}}'
         ).encode()
+        if len(message) > MAX_MESSAGE_BYTES:
+            raise TooLargeInput(f"the batch has more than {MAX_BODY_BYTES} bytes as it is stored: send it in several")
+        return message
+
+    def _attributes(self) -> str:
+        """Return what the batch states, as members of its JSON."""
+        wire = self.wire
+        stated = {name: each for name in _ATTRIBUTES if (each := getattr(wire, name)) is not None}
+        return f"{to_json(stated).decode()[1:-1]}," if stated else ""
+
+
+_ATTRIBUTES = ("stamp", "between", "counter", "rollover", "duration_s", "max_gap_s")
 
 
 class InvalidBatch(InvalidInput):
@@ -225,7 +304,7 @@ class InvalidBatch(InvalidInput):
 
 def decode(payload: bytes, rules: Rules, now_us: int, *, topic_ship: int | None = None) -> Batch:
     """Decode a batch as `receive` does, and return only the batch."""
-    return _read(payload, _Judge(rules, now_us, topic_ship))[0]
+    return _read(payload, _Judge(rules, now_us, topic_ship)).batch
 
 
 def receive(payload: bytes, rules: Rules, now_us: int, *, topic_ship: int | None = None) -> Received:
@@ -244,7 +323,7 @@ def receive(payload: bytes, rules: Rules, now_us: int, *, topic_ship: int | None
         InvalidBatch: not a valid batch; its problems say where and why.
 
     """
-    return Received(*_read(payload, _Judge(rules, now_us, topic_ship)))
+    return _read(payload, _Judge(rules, now_us, topic_ship))
 
 
 def name_of(error: InvalidInput, payload: bytes) -> UUID | None:
@@ -268,7 +347,7 @@ def _accepted_us(raw: object) -> int | None:
         return None
 
 
-def _read(payload: bytes, judge: _Judge) -> _Parts:
+def _read(payload: bytes, judge: _Judge) -> Received:
     if len(payload) > MAX_MESSAGE_BYTES:
         raise TooLargeInput(f"a batch may have at most {MAX_BODY_BYTES} bytes, this has {len(payload)}")
     try:
@@ -277,44 +356,76 @@ def _read(payload: bytes, judge: _Judge) -> _Parts:
         raise
     except InvalidInput as error:
         raise InvalidBatch(error.problems, _named_in(payload)) from None
-    members = raw if isinstance(raw, dict) else {}
-    data = members.get("data")
+    members: dict[str, Any] = raw if isinstance(raw, dict) else {}
+    data, units = members.get("data"), members.get("units")
     rows = data if isinstance(data, list) and 1 <= len(data) <= MAX_READINGS else []
-    if len(rows) > FEW:  # checked in columns, which takes less time and memory than one model each
-        members["data"] = rows[:1]
+    if isinstance(units, str) and units in UNITS:
+        judge.most = most_of(units, judge.rules.max_kw)
+    found = [] if members.keys() <= _MEMBERS else list(misspelt(members, _MEMBERS))
     try:
-        return _parts(_VALIDATE[judge.topic_ship is None](raw, context=judge), rows, judge)
+        wire = _VALIDATE[judge.topic_ship is None](raw, context=judge)
+        found += contradictions(wire)
+        if found:
+            raise ValueError("members are misspelt, or contradict each other")
+        return _received(wire, _rows(rows, judge), judge)
     except _FAULTS as error:
-        found: list[Problem] = []
+        if isinstance(error, InvalidBatch):
+            raise
         if isinstance(error, ValidationError):
-            found = [each for each in problems(error) if not (rows and each.at.startswith("data["))]
+            found += problems(error)
         found += islice(_faults(rows, judge), MAX_PROBLEMS - len(found))
         raise InvalidBatch(tuple(found), _batch_id(members)) from None
 
 
-def _parts(wire: WireBatch, rows: list[Any], judge: _Judge) -> _Parts:
-    texts, numbers, moments, values = (_columns if len(rows) > FEW else _few)(rows, judge)
-    kept = _last_of_each_moment(moments)
+def _received(wire: WireBatch, rows: Rows, judge: _Judge) -> Received:
+    kept = _last_of_each_moment(rows.moment_us)
+    kind = kind_of(wire)
     topic_ship = judge.topic_ship
     batch = Batch(
-        wire.spaceship_id if topic_ship is None else topic_ship,
-        wire.units,
-        moments if kept is None else moments[kept],
-        values if kept is None else values[kept],
-        len(rows),
-        wire.batch_id,
-        wire.sent_at,
+        ship=wire.spaceship_id if topic_ship is None else topic_ship,
+        kind=kind,
+        moment_us=rows.moment_us if kept is None else rows.moment_us[kept],
+        value=in_kilo(rows.value if kept is None else rows.value[kept], wire.units),
+        duration_us=_durations_us(wire, rows, kept),
+        max_gap_us=round((wire.max_gap_s or 0) * US_PER_S),
+        rollover=0.0 if wire.rollover is None else in_kilo(float(wire.rollover), wire.units),
+        received=len(rows.texts),
+        batch_id=wire.batch_id,
+        sent_at_us=wire.sent_at,
     )
     first_us, last_us = int(batch.moment_us[0]), int(batch.moment_us[-1])
-    if not judge.holds(first_us, last_us):
-        raise InvalidBatch(_outside(moments, judge.period()), wire.batch_id)
+    period = judge.period if not judge.holds(first_us, last_us) else None
+    if period is not None:
+        raise InvalidBatch(_outside(rows.moment_us, period()), wire.batch_id)
+    if LOOKS_BACK[kind] and first_us < LONGEST_US:
+        too_old = Period(LONGEST_US, LAST_US, LAST_US)
+        raise InvalidBatch(_outside(rows.moment_us, too_old), wire.batch_id)
+    if rows.durations_s is not None and (wire.counter or wire.max_gap_s):
+        raise InvalidBatch(tuple(_needless_durations(rows.durations_s, wire)), wire.batch_id)
     if last_us - first_us >= FEW_SLOTS_US:
         _check_slots(batch, judge.rules)
-    return batch, texts, moments, numbers
+    return Received(batch, wire, rows)
+
+
+def _needless_durations(durations_s: list[float | None], wire: WireBatch) -> Iterator[Problem]:
+    why = "a counter has none" if wire.counter else "may not be beside `max_gap_s`"
+    stated = (i for i, each in enumerate(durations_s) if each is not None)
+    return (Problem(f"data[{i}].duration_s", why) for i in islice(stated, MAX_PROBLEMS))
+
+
+def _durations_us(wire: WireBatch, rows: Rows, kept: I64 | None) -> I64 | None:
+    if wire.duration_s is None and rows.durations_s is None:
+        return None
+    durations_s = rows.durations_s or [None] * len(rows.texts)
+    of_batch_us = max(round(wire.duration_s * US_PER_S), 1) if wire.duration_s else 0
+    found = np.array([max(round(each * US_PER_S), 1) if each else of_batch_us for each in durations_s], np.int64)
+    return found if kept is None else found[kept]
 
 
 def _check_slots(batch: Batch, rules: Rules) -> None:
-    slots = count_slots(batch.moment_us, rules.max_gap_us)
+    max_gap_us = batch.max_gap_us or (LONGEST_US if batch.kind == Kind.COUNTER_KWH else rules.max_gap_us)
+    looks_back = bool(LOOKS_BACK[batch.kind])
+    slots = count_slots(batch.moment_us, max_gap_us, batch.duration_us, looks_back=looks_back)
     if slots > MAX_SLOTS:
         most = f"would make {slots:,} slots of a quarter of an hour, and a batch may make {MAX_SLOTS:,}"
         raise InvalidBatch((Problem("data", f"{most}: send it in several batches"),), batch.batch_id)
@@ -325,40 +436,55 @@ def _outside(moments: I64, period: Period) -> tuple[Problem, ...]:
     return tuple(Problem(f"data[{row}].datetime", period.fault(int(moments[row])) or "") for row in rows)
 
 
-def _columns(rows: list[Any], judge: _Judge) -> tuple[list[str], list[float], I64, F64]:
-    """Return texts, numbers, timestamps and values. Raises one of `_FAULTS`, without a place."""
+def _rows(rows: list[Any], judge: _Judge) -> Rows:
+    """Return rows in columns. Raises one of `_FAULTS`, without a place."""
     texts = [each["datetime"] for each in rows]
     numbers = [each["value"] for each in rows]
-    if not (set(map(type, texts)) == {str} and set(map(type, numbers)) <= {int, float}):
-        raise TypeError("a member is of another type")
-    values = np.array(numbers, np.float64)
-    least = -MAX_VALUE if judge.rules.allow_negative else 0.0
-    if not (values.min() >= least and values.max() <= MAX_VALUE):  # nor is one NaN
+    durations_s = None
+    if sum(map(len, rows)) != len(_USUAL) * len(rows):
+        durations_s = _stated_durations(rows)
+    if set(map(type, numbers)) <= _NUMBERS:
+        least, most = min(numbers), max(numbers)
+        values = np.array(numbers, np.float64) + 0.0  # -0.0 becomes 0.0
+    else:
+        numbers = [number_of(each) for each in numbers]
+        known = [each for each in numbers if each is not None] or [0.0]
+        least, most = min(known), max(known)
+        values = np.array([math.nan if each is None else each + 0.0 for each in numbers])
+    bound = -judge.most if judge.rules.allow_negative else 0.0
+    if not (least >= bound and most <= judge.most):
         raise ValueError("a value is out of bounds")
-    return texts, numbers, moments_us(texts), values + 0.0  # -0.0 becomes 0.0
+    if set(map(type, texts)) != {str}:
+        texts = [each if isinstance(each, str) else iso(moment(each)) for each in texts]
+    return Rows(texts, numbers, moments_us(texts), values, durations_s)
 
 
-def _few(rows: list[Any], judge: _Judge) -> tuple[list[str], list[float], I64, F64]:
-    """As `_columns`, for rows that `WireReading` has checked."""
-    texts = [each["datetime"] for each in rows]
-    numbers = [each["value"] for each in rows]
-    if min(numbers) < 0 and not judge.rules.allow_negative:
-        raise ValueError("a value is out of bounds")
-    return texts, numbers, moments_us(texts), np.array([each + 0.0 for each in numbers])
+def _stated_durations(rows: list[Any]) -> list[float | None] | None:
+    """Return the `duration_s` of rows that have more than the usual members; None if there is none."""
+    if any(next(misspelt(each, _OF_READING, inside="data."), None) for each in rows if not each.keys() <= _OF_READING):
+        raise ValueError("a member is misspelt")
+    found: list[float | None] = [each.get("duration_s") for each in rows]
+    stated = [each for each in found if each is not None]
+    if not stated:
+        return None
+    if not (set(map(type, stated)) <= _NUMBERS and min(stated) > 0 and max(stated) <= MAX_DURATION_S):
+        raise ValueError("a duration is out of bounds")
+    return found
 
 
 def _faults(rows: list[Any], judge: _Judge) -> Iterator[Problem]:
     """Find the faults of rows: in columns, and one by one only where the columns have a fault."""
-    reading = _READING[judge.rules.allow_negative]
     for start in range(0, len(rows), CHUNK):
         chunk = rows[start : start + CHUNK]
         with suppress(*_FAULTS):
-            moments = _columns(chunk, judge)[2]
+            moments = _rows(chunk, judge).moment_us
             if judge.holds(int(moments.min()), int(moments.max())):
                 continue
         for i, row in enumerate(chunk, start):
             try:
-                reading.validate_python(row, context=judge)
+                if isinstance(row, dict):
+                    yield from misspelt(row, _OF_READING, inside=f"data[{i}].")
+                _READING.validate_python(row, context=judge)
             except ValidationError as error:
                 yield from problems(error, inside=f"data[{i}]")
 

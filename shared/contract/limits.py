@@ -15,7 +15,13 @@ MAX_MESSAGE_BYTES = MAX_BODY_BYTES + ENVELOPE_BYTES
 MAX_READINGS = 100_000
 """Readings in one batch."""
 MAX_VALUE = 1e12
-"""Largest value of a reading, in the batch's units; also its smallest, negated, where negative values are allowed."""
+"""Largest value of energy in kWh; also its smallest, negated, where negative values are allowed."""
+MAX_KW = 1e9
+"""Largest power, unless `POWER_MAX_KW` says otherwise."""
+MAX_DURATION_S = 31 * 24 * 3600
+"""Longest `duration_s` and `max_gap_s`."""
+MIN_GAP_S = 900
+"""Shortest `max_gap_s`."""
 MAX_SLOTS = 200_000
 """Slots that the readings of one batch cover. A year of hourly readings covers 35,000."""
 

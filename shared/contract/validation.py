@@ -1,24 +1,53 @@
 """Turns pydantic's errors into problems: a place and a sentence."""
 
+import math
 import re
+from typing import cast
 
 from pydantic import ValidationError, WithJsonSchema
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from shared.domain.errors import MAX_PROBLEMS, Problem
-from shared.domain.timestamps import NOT_A_MOMENT, moment_us
+from shared.domain.timestamps import NOT_A_MOMENT, epoch_us, moment_us
 
 MOMENT_SCHEMA = WithJsonSchema({"type": "string", "format": "date-time"})
 """The JSON schema of a member or parameter that `moment` checks."""
 _SUBJECT = re.compile("^(?:Input|String|List) should")
 
 
+DATETIME_SCHEMA = {
+    "anyOf": [{"type": "string", "format": "date-time"}, {"type": "number"}],
+    "description": "ISO 8601, or seconds since 1970, or milliseconds from 1e11 on",
+    "examples": ["2018-08-24T00:00:00Z"],
+}
+"""The JSON schema of a member that `moment` checks, with numbers."""
+VALUE_SCHEMA = {"anyOf": [{"type": "number"}, {"type": "string"}, {"type": "null"}], "examples": [12]}
+"""The JSON schema of a member that `number_of` checks."""
+NOT_A_NUMBER = "should be a number, or null where it is unknown"
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_MAX_DIGITS = 400
+
+
+def number_of(value: object) -> float | None:
+    """Convert a number, or a text that is one, to a finite number; None for null; used as a pydantic validator."""
+    if value is None:
+        return None
+    if isinstance(value, str) and len(value) <= _MAX_DIGITS and _NUMBER.fullmatch(value):
+        value = float(value)
+    if type(value) not in (int, float):
+        raise PydanticCustomError("number", NOT_A_NUMBER)
+    found = cast("float", value)
+    if not -math.inf < found < math.inf:
+        raise PydanticCustomError("number", "should be a finite number")
+    return found
+
+
 def moment(value: object) -> int:
-    """Convert an ISO 8601 member to microseconds since 1970; used as a pydantic validator."""
-    if not isinstance(value, str):
+    """Convert a timestamp, ISO 8601 or a number, to microseconds since 1970; used as a pydantic validator."""
+    if type(value) not in (str, int, float):
         raise PydanticCustomError("moment", NOT_A_MOMENT)
     try:
-        return moment_us(value)
+        return moment_us(value) if isinstance(value, str) else epoch_us(cast("float", value))
     except ValueError as error:
         raise PydanticCustomError("moment", "{why}", {"why": str(error)}) from None
 

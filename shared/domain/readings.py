@@ -13,40 +13,72 @@ MAX_SHIP = 2**53 - 1
 
 
 class Kind(IntEnum):
-    """What a reading's value means.
+    """What a reading's value means, and for which time it speaks (docs/rule.md).
 
     The numbers are an order: of two readings with equal timestamp and `sent_at`, the one of the greater kind counts.
-    They are not stored: the wire format and the stores write `unit`.
+    They are not stored: the stores write `label` and `unit`.
     """
 
     POWER_KW = 0
     """Constant power from this reading to the next one."""
     ENERGY_KWH = 1
     """Energy used from this reading to the next one."""
+    LINE_KW = 2
+    """Power that changes evenly from this reading to the next one."""
+    MEAN_KW = 3
+    """Constant power from the reading before to this one."""
+    END_KWH = 4
+    """Energy used from the reading before to this one."""
+    COUNTER_KWH = 5
+    """What a meter shows: energy is the difference to the next one."""
+    UNKNOWN = 6
+    """No value: it ends the reading before it. Its value is NaN."""
+
+    @property
+    def label(self) -> str:
+        """The name of the kind in the stores."""
+        return _LABELS[self][0]
 
     @property
     def unit(self) -> str:
-        """The unit of the value, as it is written on the wire and in the stores."""
-        return _UNITS[self]
+        """The unit of the value in the stores."""
+        return _LABELS[self][1]
 
     @classmethod
-    def of_unit(cls, unit: str) -> "Kind":
-        """Return the kind that is written with a unit.
+    def of_label(cls, label: str) -> "Kind":
+        """Return the kind of a label.
 
         Raises:
             KeyError: there is none.
 
         """
-        return _KINDS[unit]
+        return _KINDS[label]
 
 
-_UNITS = {Kind.POWER_KW: "kW", Kind.ENERGY_KWH: "kWh"}
-_KINDS = {unit: kind for kind, unit in _UNITS.items()}
+_LABELS = {
+    Kind.POWER_KW: ("held", "kW"),
+    Kind.ENERGY_KWH: ("energy", "kWh"),
+    Kind.LINE_KW: ("line", "kW"),
+    Kind.MEAN_KW: ("mean", "kW"),
+    Kind.END_KWH: ("energy_end", "kWh"),
+    Kind.COUNTER_KWH: ("counter", "kWh"),
+    Kind.UNKNOWN: ("unknown", "kW"),
+}
+PLAIN = (Kind.POWER_KW, Kind.ENERGY_KWH)
+"""The kinds that the unit tells."""
+_KINDS = {label: kind for kind, (label, _) in _LABELS.items()}
+LABELS = np.array([kind.label for kind in Kind])
+"""The label of each kind, by its number: ``LABELS[readings.kind]``."""
 UNITS = np.array([kind.unit for kind in Kind])
 """The unit of each kind, by its number: ``UNITS[readings.kind]``."""
+IS_POWER, LOOKS_BACK = (
+    np.isin(np.arange(len(Kind)), kinds)
+    for kinds in ([Kind.POWER_KW, Kind.LINE_KW, Kind.MEAN_KW], [Kind.MEAN_KW, Kind.END_KWH])
+)
+"""By the number of the kind: whether it is power, and whether it speaks for the time before its timestamp."""
 
-ReadingRow = tuple[int, int, float, int, int]
-"""One reading: (ship, moment_us, value, kind, sent_at_us)."""
+ReadingRow = tuple[int, int, float, int, int, int, int, float]
+"""One reading: its columns in the order of `Readings`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,28 +91,45 @@ class Readings(Columns):
         value: in the unit of its kind, float64[n].
         kind: a `Kind`, int8[n].
         sent_at_us: when its batch was sent, microseconds since 1970 in UTC, int64[n].
+        duration_us: how long it speaks, 0 where that is not stated, int64[n].
+        max_gap_us: the longest time to its neighbour that it bridges, 0 where that is not stated, int64[n].
+        rollover: the first value that the meter cannot show, 0 where that is not stated, float64[n].
 
     """
 
-    row = np.dtype("i8, i8, f8, i1, i8")
+    row = np.dtype("i8, i8, f8, i1, i8, i8, i8, f8")
 
     ship: I64
     moment_us: I64
     value: F64
     kind: I8
     sent_at_us: I64
+    duration_us: I64
+    max_gap_us: I64
+    rollover: F64
 
     def __getitem__(self, rows: slice | I64 | Bools) -> Self:
         """See `Columns`; written out, which is faster for few rows."""
         return type(self)(
-            self.ship[rows], self.moment_us[rows], self.value[rows], self.kind[rows], self.sent_at_us[rows]
+            self.ship[rows],
+            self.moment_us[rows],
+            self.value[rows],
+            self.kind[rows],
+            self.sent_at_us[rows],
+            self.duration_us[rows],
+            self.max_gap_us[rows],
+            self.rollover[rows],
         )
 
     def copy(self) -> Self:
         """Copy the columns, so that they no longer keep a larger array in memory."""
-        return type(self)(
-            self.ship.copy(), self.moment_us.copy(), self.value.copy(), self.kind.copy(), self.sent_at_us.copy()
-        )
+        return type(self)(*[column.copy() for column in self._columns()])
+
+    @classmethod
+    def plain(cls, ship: I64, moment_us: I64, value: F64, kind: I8, sent_at_us: I64) -> Self:
+        """Return readings that state nothing else."""
+        nothing = np.zeros(len(ship), np.int64)
+        return cls(ship, moment_us, value, kind, sent_at_us, nothing, nothing, np.zeros(len(ship)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

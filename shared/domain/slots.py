@@ -12,6 +12,8 @@ SLOT_S = 900
 SLOT_US = SLOT_S * US_PER_S
 DEFAULT_MAX_GAP_US = 24 * 3600 * US_PER_S
 """The longest gap to the next reading that a reading covers, unless `POWER_MAX_GAP_S` says otherwise."""
+LONGEST_US = 31 * DEFAULT_MAX_GAP_US
+"""The longest gap that may be set or stated, and that of counters; also the longest duration."""
 END_S = 2**24 * SLOT_S
 """The end of a window that is open, seconds since 1970: in the year 2448, and no slot starts after 2200."""
 
@@ -25,43 +27,58 @@ class Slots(Columns):
         start_s: the slot's start, seconds since 1970 in UTC, a multiple of 900, int64[n].
         kwh: energy, float64[n].
         covered_s: seconds that readings speak for, 0 to 900, float64[n]; 0 says that the slot does not exist.
-        provisional: whether the ship's newest reading is part of it, bool[n].
+        provisional: whether the ship's next reading will change it, bool[n].
+        estimated_s: seconds of its cover that are known only by bridging a long time, float64[n].
 
     """
 
-    row = np.dtype("i8, i8, f8, f8, ?")
+    row = np.dtype("i8, i8, f8, f8, ?, f8")
 
     ship: I64
     start_s: I64
     kwh: F64
     covered_s: F64
     provisional: Bools
+    estimated_s: F64
 
     def __getitem__(self, rows: slice | I64 | Bools) -> Self:
         """See `Columns`; written out, which is faster for few rows."""
         return type(self)(
-            self.ship[rows], self.start_s[rows], self.kwh[rows], self.covered_s[rows], self.provisional[rows]
+            self.ship[rows],
+            self.start_s[rows],
+            self.kwh[rows],
+            self.covered_s[rows],
+            self.provisional[rows],
+            self.estimated_s[rows],
         )
 
     def emptied(self) -> Self:
         """Return the same slots without energy and cover."""
         n = len(self)
-        return type(self)(self.ship, self.start_s, np.zeros(n), np.zeros(n), np.zeros(n, np.bool_))
+        return type(self)(self.ship, self.start_s, np.zeros(n), np.zeros(n), np.zeros(n, np.bool_), np.zeros(n))
 
 
-def count_slots(moment_us: I64, max_gap_us: int) -> int:
+def count_slots(moment_us: I64, max_gap_us: int, duration_us: I64 | None = None, *, looks_back: bool = False) -> int:
     """Return how many slots one ship's readings give energy to if there are no others; it may be a few too many.
 
     Args:
         moment_us: at least one, ascending.
-        max_gap_us: see `POWER_MAX_GAP_S`; at least one slot.
+        max_gap_us: the longest gap that they bridge; at least one slot.
+        duration_us: how long each speaks, 0 where that is not stated; None if it is nowhere.
+        looks_back: whether they speak for the time before them.
 
     """
+    if looks_back:  # the same in a mirror
+        return count_slots(-moment_us[::-1], max_gap_us, None if duration_us is None else duration_us[::-1])
     slot, step_us = moment_us // SLOT_US, np.diff(moment_us)
-    is_joined = step_us <= max_gap_us
+    is_bridged = step_us <= max_gap_us
+    spoken_us = np.append(SLOT_US, np.where(is_bridged, step_us, SLOT_US))
+    is_joined = is_bridged
+    if duration_us is not None:
+        is_joined = np.where(duration_us[:-1] > 0, step_us <= duration_us[:-1], is_bridged)
+        spoken_us = np.where(duration_us > 0, duration_us, spoken_us)
     ends = np.append(np.flatnonzero(~is_joined), len(moment_us) - 1)  # before a longer silence, and the last one
-    spoken_us = np.append(SLOT_US, np.where(is_joined, step_us, SLOT_US))[ends]
-    after_ends = (moment_us[ends] + spoken_us - 1) // SLOT_US - slot[ends]
+    after_ends = (moment_us[ends] + spoken_us[ends] - 1) // SLOT_US - slot[ends]
     return int(np.diff(slot)[is_joined].sum() + after_ends.sum()) + len(ends)
 
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +13,17 @@ ONE_US = timedelta(microseconds=1)
 US_PER_S = 1_000_000
 LAST_US = (datetime(2200, 1, 1, tzinfo=UTC) - EPOCH) // ONE_US - 1
 """The last timestamp that is accepted: the end of 2199."""
+FIRST_MS = 10**11
+"""A number from here on is in milliseconds."""
+OUTSIDE = "is outside 1970-01-01 to 2199-12-31"
 NOT_A_MOMENT = "is not an ISO 8601 moment such as 2019-01-05T04:37:00Z"
 
 # `fromisoformat` knows the calendar, but also accepts dates alone, any separator, and some text before the zone.
 _SHAPE = re.compile(
     r"""(?: \d{4}-\d\d-\d\d | \d{8} | \d{4}-W\d\d-\d | \d{4}W\d{3} )
-        [T\ ]
-        (?: \d\d (?: :\d\d (?: :\d\d (?: [.,]\d+ )? )? )? | \d{4} (?: \d\d (?: [.,]\d+ )? )? )
-        (?: Z{1,2} | [+-]\d\d (?: :?[0-5]\d )? )?""",
+        [Tt\ ]
+        (?P<time> \d\d (?: :\d\d (?: :\d\d (?: [.,]\d+ )? )? )? | \d{4} (?: \d\d (?: [.,]\d+ )? )? )
+        (?: [Zz]{1,2} | [+-]\d\d (?: :?[0-5]\d )? )?""",
     re.ASCII | re.VERBOSE,
 )
 
@@ -58,16 +62,45 @@ def moment_us(text: str) -> int:
         ValueError: the text is no ISO 8601 timestamp, or outside 1970-01-01 to 2199-12-31; the message says which.
 
     """
-    if not _SHAPE.fullmatch(text):
+    shape = _SHAPE.fullmatch(text)
+    if not shape:
         raise ValueError(NOT_A_MOMENT)
+    text, later_us = _usual(text.upper(), *shape.span("time"))
     try:
         moment = datetime.fromisoformat(text[:-1] if text.endswith("ZZ") else text)
     except ValueError:
         raise ValueError(NOT_A_MOMENT) from None
-    us = ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - EPOCH) // ONE_US
+    us = ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - EPOCH) // ONE_US + later_us
+    return _within(us)
+
+
+def epoch_us(number: float) -> int:
+    """Return the microseconds since 1970 of a timestamp in seconds since 1970, or in milliseconds from 1e11 on.
+
+    Raises:
+        ValueError: it is not finite, or outside 1970-01-01 to 2199-12-31.
+
+    """
+    if not 0 <= number < LAST_US:
+        raise ValueError(OUTSIDE)
+    per_unit = US_PER_S if number < FIRST_MS else 1000
+    return _within(number * per_unit if isinstance(number, int) else int(Decimal(repr(number)) * per_unit))
+
+
+def _usual(text: str, start: int, end: int) -> tuple[str, int]:
+    """Turn 24:00:00 and a leap second, whose time is at these places, into a usual time and how much later it is."""
+    digits = text[start:end].replace(":", "")
+    if digits[:2] == "24" and not digits[2:].strip("0.,"):
+        return f"{text[:start]}00{text[start + 2 :]}", 86_400 * US_PER_S
+    if digits[4:6] == "60":
+        at = text.index("60", start + 4)
+        return f"{text[:at]}59{text[at + 2 :]}", US_PER_S
+    return text, 0
+
+
+def _within(us: int) -> int:
     if not 0 <= us <= LAST_US:
-        message = "is outside 1970-01-01 to 2199-12-31"
-        raise ValueError(message)
+        raise ValueError(OUTSIDE)
     return us
 
 

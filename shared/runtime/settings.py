@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from shared.contract.acceptance import MAX_AHEAD_US, OLDEST_US, Rules
+from shared.contract.limits import MAX_KW, MAX_VALUE
 from shared.contract.validation import moment, problems
 from shared.domain.errors import InvalidSettings
 from shared.domain.slots import DEFAULT_MAX_GAP_US, SLOT_S
@@ -228,12 +229,13 @@ class ReadingSettings(ClockSettings):
 
     allow_negative: bool = Field(default=False, alias="POWER_ALLOW_NEGATIVE")
     max_gap_s: int = Field(DEFAULT_MAX_GAP_US // US_PER_S, alias="POWER_MAX_GAP_S", ge=SLOT_S, le=MAX_GAP_S)
+    max_kw: float = Field(MAX_KW, alias="POWER_MAX_KW", gt=0, le=MAX_VALUE, allow_inf_nan=False)
     oldest_us: Annotated[int, BeforeValidator(_date_or_timestamp)] = Field(OLDEST_US, alias="POWER_OLDEST")
 
     @property
     def rules(self) -> Rules:
         """The rules that batches are checked against."""
-        return Rules(self.allow_negative, self.max_gap_s * US_PER_S, self.max_ahead_us, self.oldest_us)
+        return Rules(self.allow_negative, self.max_gap_s * US_PER_S, self.max_ahead_us, self.oldest_us, self.max_kw)
 
 
 class IngestSettings(BrokerSettings, HttpSettings, FolderSettings, ReadingSettings):

@@ -8,9 +8,12 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from itertools import groupby
 from math import fsum
+from operator import itemgetter
 from typing import NamedTuple
 
+from shared.domain.deletions import DeletionRow, Deletions
 from shared.domain.readings import ReadingRanges, ReadingRow, Readings
 from shared.domain.slots import NOWHEN, SLOT_S, ShipWindows, Slots, Window
 from shared.domain.timestamps import US_PER_S
@@ -25,6 +28,7 @@ class _Slot(NamedTuple):
     kwh: float
     covered_s: float
     provisional: bool
+    estimated_s: float
 
 
 class MemoryStore:
@@ -41,6 +45,8 @@ class MemoryStore:
         """How many times a slot has been changed."""
         self._last_change: dict[tuple[int, int], int] = {}
         """The number of the last change of each slot, also of removed ones, under (ship, `start_s`)."""
+        self._deletions: dict[int, list[DeletionRow]] = {}
+        """Under the ship, by time."""
         self._pinned: dict[str, str] = {}
 
     def close(self) -> None:
@@ -50,11 +56,11 @@ class MemoryStore:
     def transaction(self) -> Iterator[None]:
         """See `ReadingStore`. Other threads wait, readers too."""
         with self._lock:
-            before = deepcopy((self._readings, self._slots))
+            before = deepcopy((self._readings, self._slots, self._deletions))
             try:
                 yield
             except BaseException:
-                self._readings, self._slots = before
+                self._readings, self._slots, self._deletions = before
                 raise
 
     def readings_around(self, ranges: ReadingRanges) -> Readings:
@@ -77,10 +83,25 @@ class MemoryStore:
                 slot for ship, start_s, end_s in windows.rows() for slot in self._within(ship, Window(start_s, end_s))
             )
 
-    def put_readings(self, readings: Readings) -> None:
+    def put_readings(self, readings: Readings, replaced: Readings | None = None) -> None:  # noqa: ARG002  # rows are replaced whole
         """See `ReadingStore`."""
         for row in readings.rows():
             self._readings[row[0]][row[1]] = row
+
+    def remove_readings(self, ship: int, start_us: int, end_us: int) -> None:
+        """See `ReadingStore`."""
+        for moment_us in [each for each in self._readings[ship] if start_us <= each < end_us]:
+            del self._readings[ship][moment_us]
+
+    def deletions(self, ships: Sequence[int]) -> Deletions:
+        """See `EnergyReader`."""
+        with self._lock:
+            return Deletions.from_rows([row for ship in sorted(ships) for row in self._deletions.get(ship, [])])
+
+    def put_deletions(self, deletions: Deletions) -> None:
+        """See `ReadingStore`."""
+        for ship, own in groupby(deletions.rows(), key=itemgetter(0)):
+            self._deletions[ship] = list(own)
 
     def put_slots(self, slots: Slots, was: Slots) -> None:  # noqa: ARG002  # there are no roll-ups
         """See `ReadingStore`."""
@@ -118,6 +139,7 @@ class MemoryStore:
                 fsum(slot.kwh for slot in each),
                 fsum(slot.covered_s for slot in each),
                 any(slot.provisional for slot in each),
+                fsum(slot.estimated_s for slot in each),
                 len(each),
                 sum(slot.covered_s >= SLOT_S for slot in each),
             )

@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from shared.domain.columns import F64, I64, Bools, Columns
+from shared.domain.deletions import Deletions
 from shared.domain.readings import ReadingRanges, Readings
 from shared.domain.slots import ShipWindows, Slots, Window
 
@@ -32,17 +33,19 @@ class FleetSlots(Columns):
         kwh: the sum over the ships that have the slot, float64[n].
         covered_s: the sum of their covered seconds, float64[n].
         provisional: whether it is provisional for any of them, bool[n].
+        estimated_s: the sum of their estimated seconds, float64[n].
         ships: how many ships have the slot, at least 1, int64[n].
         whole: how many of them cover all 900 s of it, int64[n].
 
     """
 
-    row = np.dtype("i8, f8, f8, ?, i8, i8")
+    row = np.dtype("i8, f8, f8, ?, f8, i8, i8")
 
     start_s: I64
     kwh: F64
     covered_s: F64
     provisional: Bools
+    estimated_s: F64
     ships: I64
     whole: I64
 
@@ -129,6 +132,7 @@ class EnergyReader(Protocol):
     def ships(self, after: int, count: int, windows: Sequence[Window], until_us: int) -> ShipPage:
         """Return the next ships by number, ships that only have readings later than `until_us` included.
 
+        A ship whose readings speak for no time, such as the first one of a counter, is left out.
         These are at most `count` ships greater than `after`, which is -1 for the first page. Their energy is summed
         over the windows, whose bounds are both given. For `until_us` see `ShipHistory`.
         The cost depends on the number of ships and the length of the windows, hardly on the length of the histories.
@@ -136,6 +140,9 @@ class EnergyReader(Protocol):
 
     def readings(self, ship: int, start_us: int, end_us: int, count: int) -> Readings:
         """Return one ship's first `count` readings in ``[start_us, end_us)`` by time, or all there are."""
+
+    def deletions(self, ships: Sequence[int]) -> Deletions:
+        """Return the deletions of ships, as `joined` returns them."""
 
     def ping(self) -> None:
         """Return if the store answers. The cost is that of one lookup."""
@@ -166,8 +173,23 @@ class ReadingStore(Protocol):
     def stored_slots(self, windows: ShipWindows) -> Slots:
         """Return the stored slots of several ships, each in its own window, sorted by ship and time."""
 
-    def put_readings(self, readings: Readings) -> None:
-        """Store readings; each replaces what is stored for the same ship and timestamp."""
+    def put_readings(self, readings: Readings, replaced: Readings | None = None) -> None:
+        """Store readings; each replaces what is stored for the same ship and timestamp.
+
+        `replaced` are those that are stored there; None if there are none.
+        """
+
+    def remove_readings(self, ship: int, start_us: int, end_us: int) -> None:
+        """Remove the readings of a ship in ``[start_us, end_us)``."""
+
+    def readings(self, ship: int, start_us: int, end_us: int, count: int) -> Readings:
+        """See `EnergyReader`."""
+
+    def deletions(self, ships: Sequence[int]) -> Deletions:
+        """See `EnergyReader`."""
+
+    def put_deletions(self, deletions: Deletions) -> None:
+        """Store deletions, as `joined` returns them, in the place of all that is stored of their ships."""
 
     def put_slots(self, slots: Slots, was: Slots) -> None:
         """Store slots, none twice; each replaces what is stored, and one with ``covered_s`` 0 is removed.

@@ -6,49 +6,67 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 from shared.domain.columns import Columns, rows
-from shared.domain.readings import UNITS, Kind, ReadingRanges, ReadingRow, Readings
+from shared.domain.deletions import Deletions
+from shared.domain.readings import PLAIN, UNITS, Kind, ReadingRanges, ReadingRow, Readings
 from shared.domain.slots import NOWHEN, SLOT_S, ShipWindows, Slots, Window
 from shared.domain.timestamps import US_PER_S
 from shared.runtime.sqlite_files import SqliteFile
 from shared.store.port import AHEAD_SLOTS, NEWEST, FleetSlots, ShipEnergy, ShipHistory, ShipPage
 
 FILE_NAME = "power.sqlite"
-_SCHEMA, _TRIGGERS, _FROM_1 = (
+_SCHEMA, _TRIGGERS, _FROM_1, _FROM_2 = (
     Path(__file__).with_name(name).read_text("utf-8")
-    for name in ("sqlite_schema.sql", "sqlite_triggers.sql", "sqlite_from_1.sql")
+    for name in ("sqlite_schema.sql", "sqlite_triggers.sql", "sqlite_from_1.sql", "sqlite_from_2.sql")
 )
-_SCHEMA_VERSION = 2
+_SCHEMA_VERSION = 3
 _DAY_S = 86_400
 _PART = 20_000
 _READ_AHEAD = 8
 """How many readings next to a range are read where some are wanted: enough for slots of three readings."""
 _KWH = "whole_kwh + rest_nwh / 1e12"
 
-_KIND = " ".join(f"WHEN '{kind.unit}' THEN {kind.value}" for kind in Kind)
-_READINGS = f"SELECT ship, time_us, value, CASE unit {_KIND} END, sent_at_us FROM readings WHERE ship = ?"
+_KIND, _UNIT = (
+    " ".join(f"WHEN '{getattr(kind, name)}' THEN {kind.value}" for kind in kinds)
+    for name, kinds in (("label", Kind), ("unit", PLAIN))
+)
+_LABELS = np.array([None if kind in PLAIN else kind.label for kind in Kind])
+_READINGS = f"""
+SELECT ship, time_us, value, CASE kind {_KIND} ELSE CASE unit {_UNIT} END END, sent_at_us,
+    duration_us, max_gap_us, rollover
+FROM readings WHERE ship = ?
+"""
 _BEFORE = f"{_READINGS} AND time_us < ? ORDER BY time_us DESC LIMIT ?"
 _AFTER = f"{_READINGS} AND time_us >= ? ORDER BY time_us LIMIT ?"
 _BETWEEN = f"{_READINGS} AND time_us >= ? AND time_us < ? ORDER BY time_us"
 _FIRST_BETWEEN = f"{_BETWEEN} LIMIT ?"
 _PUT_READING = """
-INSERT INTO readings (ship, time_us, value, unit, sent_at_us) VALUES (?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET value = excluded.value, unit = excluded.unit, sent_at_us = excluded.sent_at_us
+INSERT OR REPLACE INTO readings
+    (ship, time_us, value, unit, kind, sent_at_us, duration_us, max_gap_us, rollover) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
+_REMOVE = "DELETE FROM readings WHERE ship = ? AND time_us >= ? AND time_us < ?"
+_DELETIONS = "SELECT ship, start_us, end_us, sent_at_us FROM deletions WHERE ship = ? ORDER BY start_us"
+_FORGET_DELETIONS = "DELETE FROM deletions WHERE ship = ?"
+_PUT_DELETION = "INSERT INTO deletions (ship, start_us, end_us, sent_at_us) VALUES (?, ?, ?, ?)"
 _PUT_SLOT = """
-INSERT INTO energy (ship, start_s, kwh, covered_s, provisional) VALUES (?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET kwh = excluded.kwh, covered_s = excluded.covered_s, provisional = excluded.provisional
-WHERE (excluded.kwh, excluded.covered_s, excluded.provisional) <> (kwh, covered_s, provisional)
+INSERT INTO energy (ship, start_s, kwh, covered_s, provisional, estimated_s) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET kwh = excluded.kwh, covered_s = excluded.covered_s, provisional = excluded.provisional,
+    estimated_s = excluded.estimated_s
+WHERE (excluded.kwh, excluded.covered_s, excluded.provisional, excluded.estimated_s)
+    <> (kwh, covered_s, provisional, estimated_s)
 """
 _SLOTS = """
-SELECT ship, start_s, kwh, covered_s, provisional FROM energy
+SELECT ship, start_s, kwh, covered_s, provisional, estimated_s FROM energy
 WHERE ship = ? AND start_s >= ? AND start_s < ? ORDER BY start_s
 """
 _TAKE_SLOT = "DELETE FROM energy WHERE ship = ? AND start_s = ?"
 _FLEET = f"""
-SELECT start_s, {_KWH}, covered_us / {US_PER_S:.1f}, provisional_ships > 0, ships, whole_ships FROM fleet_energy
+SELECT start_s, {_KWH}, covered_us / {US_PER_S:.1f}, provisional_ships > 0, estimated_us / {US_PER_S:.1f},
+    ships, whole_ships
+FROM fleet_energy
 WHERE ships > 0 AND start_s >= ? AND start_s < ? ORDER BY start_s
 """
 _TOP_OF_ALL_TIME = f"""
@@ -117,7 +135,7 @@ class SqliteStore:
             folder / FILE_NAME,
             _SCHEMA + _TRIGGERS,
             _SCHEMA_VERSION,
-            upgrades={1: _FROM_1 + _TRIGGERS},
+            upgrades={1: _FROM_1, 2: _FROM_2 + _TRIGGERS},
             cache_kib=cache_kib,
         )
 
@@ -140,12 +158,24 @@ class SqliteStore:
                 rows += execute(_BETWEEN, (ship, start_us, end_us))
                 if after:
                     rows += execute(_AFTER, (ship, end_us, max(after, _READ_AHEAD)))
-        return Readings.from_rows(rows)
+        return _readings_of(rows)
 
-    def put_readings(self, readings: Readings) -> None:
+    def put_readings(self, readings: Readings, replaced: Readings | None = None) -> None:  # noqa: ARG002  # rows are replaced whole
         """See `ReadingStore`."""
         for part in _parts(readings):
-            self._put(_PUT_READING, part.ship, part.moment_us, part.value, UNITS[part.kind], part.sent_at_us)
+            value = np.where(part.kind == Kind.UNKNOWN, 0.0, part.value)
+            columns = (part.ship, part.moment_us, value, UNITS[part.kind], _LABELS[part.kind], part.sent_at_us)
+            self._put(_PUT_READING, *columns, part.duration_us, part.max_gap_us, part.rollover)
+
+    def remove_readings(self, ship: int, start_us: int, end_us: int) -> None:
+        """See `ReadingStore`."""
+        with self._file.errors():
+            self._file.connection().execute(_REMOVE, (ship, start_us, end_us))
+
+    def put_deletions(self, deletions: Deletions) -> None:
+        """See `ReadingStore`."""
+        self._put(_FORGET_DELETIONS, np.unique(deletions.ship))
+        self._put(_PUT_DELETION, deletions.ship, deletions.start_us, deletions.end_us, deletions.sent_at_us)
 
     def stored_slots(self, windows: ShipWindows) -> Slots:
         """See `ReadingStore`."""
@@ -158,7 +188,8 @@ class SqliteStore:
         for part in _parts(slots):
             gone, there = part[part.covered_s == 0], part[part.covered_s > 0]
             self._put(_TAKE_SLOT, gone.ship, gone.start_s)
-            self._put(_PUT_SLOT, there.ship, there.start_s, there.kwh, there.covered_s, there.provisional)
+            energy = (there.kwh, there.covered_s, there.provisional, there.estimated_s)
+            self._put(_PUT_SLOT, there.ship, there.start_s, *energy)
 
     def _put(self, statement: str, *columns: NDArray[Any]) -> None:
         with self._file.errors():
@@ -221,7 +252,11 @@ class SqliteStore:
 
     def readings(self, ship: int, start_us: int, end_us: int, count: int) -> Readings:
         """See `EnergyReader`."""
-        return self._read(Readings, _FIRST_BETWEEN, (ship, start_us, end_us, count))
+        return _readings_of(self._rows(_FIRST_BETWEEN, (ship, start_us, end_us, count)))
+
+    def deletions(self, ships: Sequence[int]) -> Deletions:
+        """See `EnergyReader`."""
+        return Deletions.from_rows([row for ship in sorted(ships) for row in self._rows(_DELETIONS, (ship,))])
 
     def ping(self) -> None:
         """See `EnergyReader`."""
@@ -265,6 +300,12 @@ class SqliteStore:
     def _read(self, columns: type[Rows], query: str, parameters: tuple[int, ...]) -> Rows:
         with self._file.errors(), self._file.reading() as connection:
             return columns.from_rows(connection.execute(query, parameters))
+
+
+def _readings_of(rows: Sequence[ReadingRow]) -> Readings:
+    readings = Readings.from_rows(rows)
+    readings.value[readings.kind == Kind.UNKNOWN] = np.nan
+    return readings
 
 
 def _parts(rows: Rows) -> Iterator[Rows]:

@@ -1,12 +1,18 @@
 -- The embedded store. `readings` is the truth, `energy` is derived from it by the worker, and the roll-ups at the end
 -- are kept by triggers (`sqlite_triggers.sql`) inside every write to `energy`.
 
+-- Without a `kind` it is held power or energy, as the unit says; the value of an unknown one is 0 and means nothing.
+-- What is 0 in the last three columns is not stated.
 CREATE TABLE readings (
     ship INTEGER NOT NULL,
     time_us INTEGER NOT NULL,
     value REAL NOT NULL,
     unit TEXT NOT NULL CHECK (unit IN ('kW', 'kWh')),
     sent_at_us INTEGER NOT NULL,
+    kind TEXT CHECK (kind IN ('line', 'mean', 'energy_end', 'counter', 'unknown')),
+    duration_us INTEGER NOT NULL DEFAULT 0,
+    max_gap_us INTEGER NOT NULL DEFAULT 0,
+    rollover REAL NOT NULL DEFAULT 0,
     PRIMARY KEY (ship, time_us)
 ) STRICT, WITHOUT ROWID;
 
@@ -18,9 +24,11 @@ CREATE TABLE energy (
     kwh REAL NOT NULL,
     covered_s REAL NOT NULL,
     provisional INTEGER NOT NULL CHECK (provisional IN (0, 1)),
+    estimated_s REAL NOT NULL DEFAULT 0,
     whole_kwh INTEGER GENERATED ALWAYS AS (CAST(kwh AS INTEGER)) VIRTUAL,
     rest_nwh INTEGER GENERATED ALWAYS AS (CAST(round((kwh - CAST(kwh AS INTEGER)) * 1e12) AS INTEGER)) VIRTUAL,
     covered_us INTEGER GENERATED ALWAYS AS (CAST(round(covered_s * 1e6) AS INTEGER)) VIRTUAL,
+    estimated_us INTEGER GENERATED ALWAYS AS (CAST(round(estimated_s * 1e6) AS INTEGER)) VIRTUAL,
     PRIMARY KEY (ship, start_s)
 ) STRICT, WITHOUT ROWID;
 
@@ -35,7 +43,8 @@ CREATE TABLE fleet_energy (
     ships INTEGER NOT NULL,
     whole_ships INTEGER NOT NULL,
     provisional_ships INTEGER NOT NULL,
-    mark INTEGER NOT NULL DEFAULT 0
+    mark INTEGER NOT NULL DEFAULT 0,
+    estimated_us INTEGER NOT NULL DEFAULT 0
 );
 
 CREATE TABLE ship_day_energy (
@@ -57,5 +66,14 @@ CREATE TABLE ship_energy (
 );
 
 CREATE INDEX ship_energy_by_kwh ON ship_energy (round(whole_kwh + rest_nwh / 1e12, 6) DESC);
+
+-- What is deleted of a ship: none of its spans overlap.
+CREATE TABLE deletions (
+    ship INTEGER NOT NULL,
+    start_us INTEGER NOT NULL,
+    end_us INTEGER NOT NULL,
+    sent_at_us INTEGER NOT NULL,
+    PRIMARY KEY (ship, start_us)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE pinned (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;

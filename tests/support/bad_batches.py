@@ -65,7 +65,22 @@ def _wrong_ships() -> Iterator[BadBatch]:
 
 def _wrong_units() -> Iterator[BadBatch]:
     yield _invalid("units missing", text(units=None), "units")
-    for value in ['"KW"', '"kw"', '"KWH"', '"kwh"', '"kW "', '"W"', '"MWh"', '""', "null", "1", "true", '["kW"]', "{}"]:
+    for value in [
+        '"KW"',
+        '"kw"',
+        '"KWH"',
+        '"kwh"',
+        '"kW "',
+        '"w"',
+        '"Mwh"',
+        '"GWh"',
+        '""',
+        "null",
+        "1",
+        "true",
+        '["kW"]',
+        "{}",
+    ]:
         yield _invalid(f"units {value}", text(units=value), "units")
 
 
@@ -89,7 +104,7 @@ def _wrong_moments() -> Iterator[BadBatch]:
         "9999-12-31T23:59:59-23:59",
     ]
     yield _invalid("datetime null", readings(READING, reading("null")), "data[1].datetime")
-    for value in [*(f'"{each}"' for each in texts), "1546663020", "1.5", "true", "[]", "{}"]:
+    for value in [*(f'"{each}"' for each in texts), "-1", "1.5", "1e999", "NaN", "true", "[]", "{}"]:
         yield _invalid(f"datetime {value}", readings(reading(value)), "data[0].datetime")
         yield _invalid(f"sent_at {value}", text(sent_at=value), "sent_at")
 
@@ -97,7 +112,7 @@ def _wrong_moments() -> Iterator[BadBatch]:
 def _wrong_values() -> Iterator[BadBatch]:
     numbers = ["-1", "-0.001", "-1e-320", "1000000000001", "1000000000000.001", "1.1e12", "1e300", "9" * 400]
     not_finite = ["1e999", "-1e999", "NaN", "Infinity", "-Infinity"]
-    no_numbers = ['"1"', '"NaN"', '""', "true", "false", "null", "[]", "[1]", "{}"]
+    no_numbers = ['"12,5"', '"NaN"', '"1_0"', '" 1"', '"01"', '"unavailable"', '""', "true", "false", "[]", "[1]", "{}"]
     for value in numbers + not_finite + no_numbers:
         yield _invalid(f"value {value[:20]}", readings(reading(value=value)), "data[0].value")
 
@@ -113,7 +128,8 @@ def _wrong_data() -> Iterator[BadBatch]:
     yield _invalid("a reading without value", readings(f'{{"datetime": {MOMENT}}}'), "data[0].value")
     yield _invalid("a reading without datetime", readings('{"value": 1}'), "data[0].datetime")
     misspelt = f'{{"Datetime": {MOMENT}, "VALUE": 1}}'
-    yield _invalid("a reading misspelt", readings(READING, misspelt), "data[1].datetime", "data[1].value")
+    places = (f"data[1].{each}" for each in ("Datetime", "VALUE", "datetime", "value"))
+    yield _invalid("a reading misspelt", readings(READING, misspelt), *places)
     short = '{"datetime":"2019-01-05T04:37","value":1}'
     yield _invalid("one reading too many", text(data=f"[{','.join([short] * (MAX_READINGS + 1))}]"), "data")
 
@@ -128,7 +144,7 @@ def _several_faults() -> Iterator[BadBatch]:
         "a fault in every member",
         text(
             spaceship_id="-1",
-            units='"W"',
+            units='"J"',
             data=f"[{reading(value='-1')}, {READING}, {reading('0', 'true')}, 5]",
             batch_id='"x"',
             sent_at='"now"',
@@ -158,7 +174,7 @@ def _several_faults() -> Iterator[BadBatch]:
 def _duplicate_keys() -> Iterator[BadBatch]:
     """The last one counts: these are bad because of their last."""
     yield _invalid("the second value bad", readings(reading(value='1, "value": -1')), "data[0].value")
-    yield _invalid("the second units bad", text()[:-1] + ', "units": "W"}', "units")
+    yield _invalid("the second units bad", text()[:-1] + ', "units": "w"}', "units")
     yield _invalid("the second data bad", text()[:-1] + ', "data": []}', "data")
     yield _invalid("the second sent_at bad", text(sent_at=MOMENT)[:-1] + ', "sent_at": "now"}', "sent_at")
 

@@ -19,3 +19,4 @@ def assert_same(computed: Slots, expected: dict[tuple[int, int], Slot]) -> None:
         assert computed.kwh[i] == pytest.approx(float(slot.kwh), rel=RELATIVE, abs=NEXT_TO_NOTHING_KWH), key
         assert computed.covered_s[i] == slot.covered_us / 1e6, key
         assert computed.provisional[i] == slot.provisional, key
+        assert computed.estimated_s[i] == slot.estimated_us / 1e6, key

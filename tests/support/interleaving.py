@@ -11,13 +11,13 @@ import urllib3
 
 from normalizer_worker.recorder import Recorder
 from shared.domain.errors import Unavailable
-from shared.domain.readings import Readings
 from shared.domain.slots import DEFAULT_MAX_GAP_US, Slots, Window
 from shared.store.influx.owner import SETTLE_S
 from shared.store.influx.roll_ups import KINDS, read_stale
 from shared.store.influx.server import Account, Server
 from shared.store.influx.store import InfluxStore
 from tests.support import reference
+from tests.support.columns import as_columns
 from tests.support.comparing import assert_same
 from tests.support.influxdb import InfluxDb
 from tests.support.reference import Reading
@@ -151,7 +151,7 @@ class World:
         self.rows += [row for batch in batches for row in batch]
         while self._waiting:
             try:
-                self.worker.record(Readings.from_rows(self._waiting[0]))
+                self.worker.record(as_columns(self._waiting[0]))
                 self._waiting.popleft()
                 self.rest()
             except Killed:

@@ -18,6 +18,7 @@ def slots_from(kwh: F64, start_s: int = MONDAY_S, ship: int = 7) -> Slots:
         np.asarray(kwh, np.float64),
         np.full(n, float(SLOT_S)),
         np.zeros(n, np.bool_),
+        np.zeros(n),
     )
     return slots[~np.isnan(slots.kwh)]
 

@@ -10,13 +10,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from normalizer_worker.recorder import Recorder
+from normalizer_worker.rule.affected_slots import merge
+from normalizer_worker.rule.normalize import latest
+from shared.domain.deletions import Deletions, joined
 from shared.domain.readings import Kind, ReadingRanges, Readings
 from shared.domain.slots import DEFAULT_MAX_GAP_US, END_S, SLOT_US, ShipWindows, Slots, Window
 from shared.store.port import EnergyReader, FleetSlots, ReadingStore
 from tests.support import reference
+from tests.support.columns import as_columns
 from tests.support.comparing import assert_same
-from tests.support.reference import Reading, Slot
-from tests.support.strategies import START_US, histories, readings
+from tests.support.reference import Deletion, Reading, Slot
+from tests.support.strategies import START_US, deletions, histories, readings
 
 START_S = START_US // 1_000_000
 DAY_S = 86_400
@@ -41,10 +45,13 @@ many_histories = settings(
 
 
 def slots_of(*rows: tuple[int, int, float, float, bool]) -> Slots:
-    """Build slots from rows of (ship, slots after the start, kWh, covered seconds, provisional)."""
-    ship, at, kwh, covered_s, provisional = zip(*rows, strict=True)
-    return Slots(
-        np.array(ship), START_S + 900 * np.array(at), np.array(kwh), np.array(covered_s), np.array(provisional)
+    """Build slots from rows of (ship, slots after the start, kWh, covered seconds, provisional).
+
+    Provisional ones are estimated.
+    """
+    return Slots.from_rows(
+        (ship, START_S + 900 * at, kwh, covered_s, provisional, covered_s * provisional)
+        for ship, at, kwh, covered_s, provisional in rows
     )
 
 
@@ -67,9 +74,9 @@ def was(store: Store, slots: Slots) -> Slots:
     stored = store.stored_slots(ShipWindows.from_rows([(ship, 0, END_S) for ship in np.unique(slots.ship).tolist()]))
     rows = dict(zip(zip(stored.ship.tolist(), stored.start_s.tolist(), strict=True), range(len(stored)), strict=True))
     at = [rows.get(key) for key in zip(slots.ship.tolist(), slots.start_s.tolist(), strict=True)]
-    nothing = Slots(np.zeros(1, np.int64), np.zeros(1, np.int64), np.zeros(1), np.zeros(1), np.zeros(1, np.bool_))
+    nothing = Slots.from_rows([(0, 0, 0.0, 0.0, False, 0.0)])
     found = Slots.concat([stored, nothing])[np.array([len(stored) if each is None else each for each in at])]
-    return Slots(slots.ship, slots.start_s, found.kwh, found.covered_s, found.provisional)
+    return Slots(slots.ship, slots.start_s, found.kwh, found.covered_s, found.provisional, found.estimated_s)
 
 
 class StoreContract:
@@ -86,7 +93,7 @@ class StoreContract:
         store = make_store()
         recorder = Recorder(store, max_gap_us, cached_readings)
         for batch in batches:
-            recorder.record(Readings.from_rows(batch))
+            recorder.record(as_columns(batch))
         rows = [each for batch in batches for each in batch]
         expected = reference.slots(rows, max_gap_us)
         assert_same(all_slots(store), expected)
@@ -111,7 +118,7 @@ class StoreContract:
         after: int,
     ) -> None:
         store = make_store()
-        put(store, Readings.from_rows(stored))
+        put(store, as_columns(stored))
         edges = [sorted(each.moment_us for each in pair) for pair in bounds]
         rows = [
             (ship, start_us, end_us, before, after) for ship, (start_us, end_us) in zip((1, 3, 4), edges, strict=True)
@@ -133,7 +140,7 @@ class StoreContract:
         """Also many of them, on one side only, and in an empty range."""
         store = make_store()
         moments = [START_US + step_us * i for i in range(2 * n)]
-        put(store, Readings.from_rows([(1, moment, 1.0, Kind.POWER_KW, 0) for moment in moments]))
+        put(store, as_columns([(1, moment, 1.0, Kind.POWER_KW, 0) for moment in moments]))
         for edges in [(moments[n],) * 2, (moments[n] + 1,) * 2, (moments[n], moments[n + 2]), (0, 1), (EVER_US,) * 2]:
             for wanted in [(n, n), (n, 0), (0, n), (2 * n + 1, 2 * n + 1)]:
                 found = store.readings_around(ReadingRanges.from_rows([(1, *edges, *wanted)]))
@@ -142,7 +149,7 @@ class StoreContract:
 
     def test_readings_around_no_range_are_none(self, make_store: MakeStore) -> None:
         store = make_store()
-        put(store, Readings.from_rows([(1, START_US, 1.0, Kind.POWER_KW, 0)]))
+        put(store, as_columns([(1, START_US, 1.0, Kind.POWER_KW, 0)]))
         assert len(store.readings_around(ReadingRanges.from_rows([]))) == 0
         assert len(store.readings_around(ReadingRanges.from_rows([(2, 0, EVER_US, 3, 3)]))) == 0
         store.close()
@@ -168,7 +175,7 @@ class StoreContract:
     ) -> None:
         store = make_store()
         for value, kind, sent_at_us in (first, then):
-            Recorder(store, DEFAULT_MAX_GAP_US).record(Readings.from_rows([(1, START_US, value, kind, sent_at_us)]))
+            Recorder(store, DEFAULT_MAX_GAP_US).record(as_columns([(1, START_US, value, kind, sent_at_us)]))
         assert store.readings(1, 0, EVER_US, 9).value.tolist() == [kept]
         store.close()
 
@@ -176,8 +183,49 @@ class StoreContract:
         store = make_store()
         for value in (5.0, 7.0, 6.0):
             kind = Kind.ENERGY_KWH if value == 7.0 else Kind.POWER_KW
-            put(store, Readings.from_rows([(1, START_US, value, kind, 9 - int(value))]))
-        assert list(store.readings(1, 0, EVER_US, 9).rows()) == [(1, START_US, 6.0, Kind.POWER_KW, 3)]
+            put(store, as_columns([(1, START_US, value, kind, 9 - int(value))]))
+        assert list(store.readings(1, 0, EVER_US, 9).rows()) == [(1, START_US, 6.0, Kind.POWER_KW, 3, 0, 0, 0.0)]
+        store.close()
+
+    @many_histories
+    @given(st.lists(readings, max_size=10), st.lists(readings, max_size=10))
+    def test_readings_of_every_kind_come_back_as_they_were_put(
+        self, make_store: MakeStore, first: list[Reading], then: list[Reading]
+    ) -> None:
+        """Also those that replace others, which state something else."""
+        store = make_store()
+        known = latest(as_columns(first))
+        merged, is_new, replaced = merge(known, latest(as_columns(then)))
+        with store.transaction():
+            store.put_readings(known)
+        with store.transaction():
+            store.put_readings(merged[is_new], replaced)
+        found = Readings.concat([store.readings(ship, 0, EVER_US, 99) for ship in (1, 2, 3)])
+        for name in Readings.__slots__:
+            np.testing.assert_array_equal(getattr(found, name), getattr(merged, name))
+        store.close()
+
+    def test_removed_readings_are_gone(self, make_store: MakeStore) -> None:
+        store = make_store()
+        put(store, as_columns([(ship, START_US + i, 1.0, Kind.POWER_KW, 0) for ship in (1, 2) for i in range(4)]))
+        with store.transaction():
+            store.remove_readings(1, START_US + 1, START_US + 3)
+        left = [store.readings(ship, 0, EVER_US, 9).moment_us - START_US for ship in (1, 2)]
+        assert [each.tolist() for each in left] == [[0, 3], [0, 1, 2, 3]]
+        store.close()
+
+    @many_histories
+    @given(st.lists(deletions, max_size=8))
+    def test_deletions_are_kept_ship_by_ship(self, make_store: MakeStore, deleted: list[Deletion]) -> None:
+        """Each put replaces what was stored of its ship, in whatever order they come."""
+        store = make_store()
+        for each in deleted:
+            known = store.deletions([each.ship])
+            with store.transaction():
+                store.put_deletions(joined(known, Deletions.from_rows([each])))
+        nothing = Deletions.from_rows([])
+        assert len(store.deletions([])) == 0
+        assert list(store.deletions([1, 2, 3, 9]).rows()) == list(joined(Deletions.from_rows(deleted), nothing).rows())
         store.close()
 
     # --- slots and roll-ups
@@ -209,7 +257,9 @@ class StoreContract:
         for rows in puts:
             put(store, slots_of(*rows))
             for ship, at, kwh, covered_s, provisional in rows:
-                expected[ship, START_S + 900 * at] = Slot(Fraction(kwh), round(covered_s * 1e6), provisional)
+                expected[ship, START_S + 900 * at] = Slot(
+                    Fraction(kwh), round(covered_s * 1e6), provisional, round(covered_s * provisional * 1e6)
+                )
         there = {key: slot for key, slot in expected.items() if slot.covered_us}
         assert_same(all_slots(store), there)
         assert_roll_ups(store, there)
@@ -389,6 +439,7 @@ def _assert_fleet(fleet: FleetSlots, inside: dict[tuple[int, int], Slot]) -> Non
         assert fleet.ships[i] == len(slots)
         assert fleet.whole[i] == sum(slot.covered_us == SLOT_US for slot in slots)
         assert fleet.provisional[i] == any(slot.provisional for slot in slots)
+        assert fleet.estimated_s[i] == pytest.approx(sum(slot.estimated_us for slot in slots) / 1e6)
 
 
 def _assert_top(store: Store, window: Window, inside: dict[tuple[int, int], Slot]) -> None:

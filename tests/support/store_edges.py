@@ -6,9 +6,10 @@ from fractions import Fraction
 import pytest
 
 from normalizer_worker.recorder import Recorder
-from shared.domain.readings import Kind, Readings
+from shared.domain.readings import Kind
 from shared.domain.slots import DEFAULT_MAX_GAP_US, Window
 from shared.store.port import ShipEnergy
+from tests.support.columns import as_columns
 from tests.support.reference import Slot
 from tests.support.store_contract import (
     DAY_S,
@@ -79,8 +80,8 @@ class StoreEdges:
     def test_a_tie_of_the_unit_goes_before_the_value(self, store: Store) -> None:
         """A kWh of the same moment of sending counts, though the kW is greater, and once there it stays."""
         for value, kind in ((7.0, Kind.POWER_KW), (5.0, Kind.ENERGY_KWH), (9.0, Kind.POWER_KW)):
-            Recorder(store, DEFAULT_MAX_GAP_US).record(Readings.from_rows([(1, START_US, value, kind, 2)]))
-        assert list(store.readings(1, 0, EVER_US, 9).rows()) == [(1, START_US, 5.0, Kind.ENERGY_KWH, 2)]
+            Recorder(store, DEFAULT_MAX_GAP_US).record(as_columns([(1, START_US, value, kind, 2)]))
+        assert list(store.readings(1, 0, EVER_US, 9).rows()) == [(1, START_US, 5.0, Kind.ENERGY_KWH, 2, 0, 0, 0.0)]
 
     def test_a_reading_that_was_replaced_is_as_old_as_what_replaced_it(
         self,
@@ -89,8 +90,8 @@ class StoreEdges:
         """What was sent between the two must not come back, however late it is on its way."""
         for value, sent_at_us in ((1.0, 1), (9.0, 9), (5.0, 5)):
             row = (1, START_US, value, Kind.POWER_KW, sent_at_us)
-            Recorder(store, DEFAULT_MAX_GAP_US).record(Readings.from_rows([row]))
-        assert list(store.readings(1, 0, EVER_US, 9).rows()) == [(1, START_US, 9.0, Kind.POWER_KW, 9)]
+            Recorder(store, DEFAULT_MAX_GAP_US).record(as_columns([row]))
+        assert list(store.readings(1, 0, EVER_US, 9).rows()) == [(1, START_US, 9.0, Kind.POWER_KW, 9, 0, 0, 0.0)]
 
     def test_a_slot_is_whole_with_its_last_microsecond_and_not_before(
         self,

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from normalizer_worker.recorder import Recorder
-from shared.domain.readings import Readings
 from shared.domain.slots import DEFAULT_MAX_GAP_US, SLOT_US, Window
 from shared.domain.timestamps import US_PER_S
 from shared.store.port import NEWEST, EnergyReader, ShipHistory
 from tests.support import reference
+from tests.support.columns import as_columns
 from tests.support.reference import Reading
 from tests.support.store_contract import DAY_S, START_S, MakeStore, Store, many_histories
 from tests.support.strategies import START_US, histories
@@ -32,11 +32,11 @@ WINDOWS = (
 def assert_ships(
     store: EnergyReader, rows: Iterable[Reading], max_gap_us: int = DEFAULT_MAX_GAP_US, until_us: int = EVER
 ) -> None:
-    """Compare what a store tells of every ship with what follows from all readings."""
+    """Compare what a store tells of every ship that has a slot with what follows from all readings."""
     rows = list(rows)
     expected = [
         _history([row for row in rows if row.ship == ship], max_gap_us, until_us)
-        for ship in sorted({r.ship for r in rows})
+        for ship in sorted({ship for ship, _ in reference.slots(rows, max_gap_us)})
     ]
     found = store.ships(-1, 100, WINDOWS, until_us)
     assert found.next is None
@@ -79,7 +79,7 @@ def stream(ship: int, start_us: int, step_us: int, n: int) -> list[Reading]:
 
 def record(store: Store, rows: Sequence[Reading]) -> None:
     """Have the worker's use-case store readings."""
-    Recorder(store, DEFAULT_MAX_GAP_US).record(Readings.from_rows(rows))
+    Recorder(store, DEFAULT_MAX_GAP_US).record(as_columns(rows))
 
 
 class StoreShips:
@@ -94,7 +94,7 @@ class StoreShips:
         store = make_store()
         recorder = Recorder(store, max_gap_us)
         for i, batch in enumerate(batches):
-            recorder.record(Readings.from_rows(batch))
+            recorder.record(as_columns(batch))
             if i == len(batches) // 2 or i == len(batches) - 1:
                 rows = [row for each in batches[: i + 1] for row in each]
                 moments_us = sorted(row.moment_us for row in rows)
@@ -193,7 +193,7 @@ class StoreShips:
         store = make_store()
         recorder = Recorder(store, DEFAULT_MAX_GAP_US)
         for batch in batches:
-            recorder.record(Readings.from_rows(batch))
+            recorder.record(as_columns(batch))
         start_us, end_us = (START_US + at * MINUTE_US for at in sorted(bounds))
         ranked = sorted(
             (row for each in batches for row in each), key=lambda row: (row.sent_at_us, row.kind, row.value)

@@ -5,10 +5,12 @@ The writing half is `store.py`.
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from shared.domain.deletions import Deletions
 from shared.domain.readings import Readings
 from shared.domain.slots import SLOT_S, Slots, Window
 from shared.domain.timestamps import US_PER_S
 from shared.store.influx import ships
+from shared.store.influx.deletions import stored_deletions
 from shared.store.influx.readings import first_readings
 from shared.store.influx.roll_ups import DAY_S, FLEET, Key, Sum, slots_of, slots_under, stale_times_s, sums
 from shared.store.influx.server import NS_PER_S, Server, Table
@@ -16,7 +18,7 @@ from shared.store.influx.windows import END_S, bounds_s, energies
 from shared.store.port import FleetSlots, ShipEnergy, ShipPage
 
 RUN_S = DAY_S
-_SUM = ("kwh", "covered_s", "provisional", "ships", "whole")
+_SUM = ("kwh", "covered_s", "provisional", "estimated_s", "ships", "whole")
 
 
 class InfluxReader:
@@ -59,10 +61,11 @@ class InfluxReader:
         for start_s, pairs in sorted(seen.items()):
             if pairs[0][0] != pairs[0][1] or pairs != [pairs[0]] * 2:
                 stale.append(Key(FLEET, -1, start_s))
-            elif found[start_s][3] != "0":
-                made[start_s] = tuple(map(float, found[start_s]))
+            elif found[start_s][4] != "0":
+                made[start_s] = tuple(float(each or 0) for each in found[start_s])
         for key, each in self._sums(stale).items():
-            made[key.time_s] = (each.kwh, each.covered_us / US_PER_S, each.provisional, each.slots, each.whole)
+            covered_s, estimated_s = each.covered_us / US_PER_S, each.estimated_us / US_PER_S
+            made[key.time_s] = (each.kwh, covered_s, each.provisional, estimated_s, each.slots, each.whole)
         return FleetSlots.from_rows((start_s, *each) for start_s, each in sorted(made.items()))
 
     def _sums(self, stale: Sequence[Key]) -> dict[Key, Sum]:
@@ -134,6 +137,10 @@ class InfluxReader:
             return None
         return "".join(f"{table['n'][0]} {table['marks'][0]}" for table in tables)
 
+    def deletions(self, ships: Sequence[int]) -> Deletions:
+        """See `EnergyReader`."""
+        return stored_deletions(self._server, ships)
+
     def ping(self) -> None:
         """See `EnergyReader`."""
         list(self._server.query([], {}))
@@ -159,7 +166,7 @@ def read_slots(server: Server, windows: Iterable[tuple[int, int, int]]) -> Itera
     values: dict[str, object] = {}
     for i, (ship, start_s, end_s) in enumerate(windows):
         statements.append(
-            f"SELECT kwh, covered_s, provisional FROM energy WHERE ship = $ship{i} AND time >= $start{i}"
+            f"SELECT kwh, covered_s, provisional, estimated_s FROM energy WHERE ship = $ship{i} AND time >= $start{i}"
             f" AND time < $end{i} GROUP BY ship"
         )
         start_ns, end_ns = start_s * NS_PER_S, min(end_s, END_S) * NS_PER_S

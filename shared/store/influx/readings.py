@@ -8,7 +8,8 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from shared.domain.readings import Kind, ReadingRanges, ReadingRow, Readings
+from shared.domain.columns import rows as rows_of
+from shared.domain.readings import LABELS, UNITS, Kind, ReadingRanges, ReadingRow, Readings
 from shared.domain.timestamps import US_PER_S
 from shared.store.influx.server import NS_PER_US, Server, Table, complete
 
@@ -25,6 +26,13 @@ SHIPS = 200
 
 _Range = tuple[int, int, int, int, int]
 """One row of `ReadingRanges`."""
+
+
+_STATED = ("duration_s", "max_gap_s", "rollover")
+_OPTIONAL = ("value", "kind", *_STATED)
+_FIELDS = ("unit", "sent_at", *_OPTIONAL)
+_PLAIN = {"kW": Kind.POWER_KW, "kWh": Kind.ENERGY_KWH}
+"""The kinds of readings that an earlier release has written, which named only the unit."""
 
 
 class _Ask(NamedTuple):
@@ -87,7 +95,7 @@ def _read(server: Server, asks: Sequence[_Ask]) -> list[ReadingRow]:
     values: dict[str, object] = {}
     for i, (ship, start_us, end_us, order) in enumerate(ask for ask in asks if ask.start_us < ask.end_us):
         statements.append(
-            f"SELECT value, unit, sent_at FROM readings WHERE ship = $ship{i} AND time >= $start{i} AND time < $end{i}"
+            f"SELECT {', '.join(_FIELDS)} FROM readings WHERE ship = $ship{i} AND time >= $start{i} AND time < $end{i}"
             f" GROUP BY ship{order}"
         )
         values |= {f"ship{i}": str(ship), f"start{i}": start_us * NS_PER_US, f"end{i}": end_us * NS_PER_US}
@@ -95,12 +103,46 @@ def _read(server: Server, asks: Sequence[_Ask]) -> list[ReadingRow]:
 
 
 def _rows(table: Table) -> Iterable[ReadingRow]:
-    table = complete(table)
+    table = complete(table, _OPTIONAL)
+    kinds = [_kind(*each) for each in zip(table["kind"], table["unit"], strict=True)]
     return zip(
         (int(tags.removeprefix("ship=")) for tags in table["tags"]),
         (int(time_ns) // NS_PER_US for time_ns in table["time"]),
-        map(float, table["value"]),
-        map(Kind.of_unit, table["unit"]),
+        map(float, (each or "nan" for each in table["value"])),
+        kinds,
         map(int, table["sent_at"]),
+        *([round(float(each or 0) * US_PER_S) for each in table[name]] for name in ("duration_s", "max_gap_s")),
+        [float(each or 0) for each in table["rollover"]],
         strict=True,
     )
+
+
+def _kind(label: str, unit: str) -> Kind:
+    return Kind.of_label(label) if label else _PLAIN[unit]
+
+
+def lines(readings: Readings, replaced: Readings) -> Iterator[str]:
+    """Return a line for each reading. What it does not state, and the one that it replaces does, is written as 0."""
+    stated = [_stated(*each) for each in _stated_columns(readings)]
+    if len(replaced):
+        keys, were = (
+            list(zip(each.ship.tolist(), each.moment_us.tolist(), strict=True)) for each in (readings, replaced)
+        )
+        before = dict(zip(were, (_stated(*each) for each in _stated_columns(replaced)), strict=True))
+        stated = [dict.fromkeys(before.get(key, ()), 0.0) | own for key, own in zip(keys, stated, strict=True)]
+    columns = (readings.ship, readings.value, UNITS[readings.kind], LABELS[readings.kind], readings.sent_at_us)
+    for (ship, value, unit, label, sent_at_us, time_ns), others in zip(
+        rows_of(*columns, readings.moment_us * NS_PER_US), stated, strict=True
+    ):
+        fields = f'unit="{unit}",kind="{label}",sent_at={sent_at_us}i'
+        if label != Kind.UNKNOWN.label:
+            fields = f"value={value!r},{fields}"
+        yield f"readings,ship={ship} {fields}{''.join(f',{name}={each!r}' for name, each in others.items())} {time_ns}"
+
+
+def _stated_columns(readings: Readings) -> Iterator[tuple[float, ...]]:
+    return rows_of(readings.duration_us / US_PER_S, readings.max_gap_us / US_PER_S, readings.rollover)
+
+
+def _stated(*values: float) -> dict[str, float]:
+    return {name: value for name, value in zip(_STATED, values, strict=True) if value}

@@ -160,6 +160,7 @@ def _line(key: Key, each: Sum, mark: int) -> str:
     else:
         fields = (
             f"kwh={each.kwh!r},covered_s={each.covered_us / US_PER_S!r},{key.kind.count}={each.slots}i,"
-            f'whole={each.whole}i,provisional={each.provisional}i,nwh="{each.nwh}"'
+            f"whole={each.whole}i,provisional={each.provisional}i,estimated_s={each.estimated_us / US_PER_S!r},"
+            f'nwh="{each.nwh}"'
         )
     return f"{_series(key)} {fields},clean={mark}i {key.time_s * NS_PER_S}"

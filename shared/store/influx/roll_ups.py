@@ -34,7 +34,7 @@ NO_SLOT_S = 2**53
 
 
 class Sum(NamedTuple):
-    """A sum of slots: energy in nWh, cover in microseconds, how many they are, are whole, are provisional.
+    """A sum of slots: energy in nWh, cover and estimated time in us, how many they are, are whole, are provisional.
 
     No slot of it starts before `first_s` or after `last_s`, but hardly one need be near them.
     """
@@ -44,6 +44,7 @@ class Sum(NamedTuple):
     slots: int = 0
     whole: int = 0
     provisional: int = 0
+    estimated_us: int = 0
     first_s: int = NO_SLOT_S
     last_s: int = NEVER
 
@@ -64,6 +65,7 @@ class Sum(NamedTuple):
             self.slots + other.slots,
             self.whole + other.whole,
             self.provisional + other.provisional,
+            self.estimated_us + other.estimated_us,
             min(self.first_s, other.first_s),
             max(self.last_s, other.last_s),
         )
@@ -99,7 +101,9 @@ class Kind:
     at_s: int = 0
 
 
-_ENERGY = ("nwh", "covered_s", "whole", "provisional")
+KEPT_ALWAYS = 5
+"""So many of the fields come first that no sum lacks: `estimated_s` is missing in those of an earlier release."""
+_ENERGY = ("nwh", "covered_s", "whole", "provisional", "estimated_s")
 FLEET = Kind("fleet", "ships", of_ship=False, length_s=SLOT_S, kept=("ships", *_ENERGY))
 SHIP_DAYS = Kind("ship_days", "slots", of_ship=True, length_s=DAY_S, kept=("slots", *_ENERGY))
 SHIPS = Kind("ships", "slots", of_ship=True, length_s=ALL_TIME_S, kept=("whole", "first_s", "last_s"), at_s=PINNED_S)
@@ -128,6 +132,7 @@ def sums(kind: Kind, slots: Slots, sign: int = 1) -> dict[Key, Sum]:
             np.ones(len(slots)),
             covered_us >= SLOT_S * US_PER_S,
             slots.provisional,
+            np.round(slots.estimated_s * US_PER_S),
         )
     ]
     keys = zip(ship[first].tolist(), time_s[first].tolist(), strict=True)
@@ -163,15 +168,16 @@ def _read(server: Server, kind: Kind, spans: Sequence[tuple[int, int, int]]) -> 
     for table in server.query(statements, values) if statements else ():
         columns = zip(*(table[name] for name in (*kind.kept, "mark", "clean")), strict=True)
         for key, (*kept, mark, clean) in zip(_keys(kind, table), columns, strict=True):
-            there = Sum() if "" in kept else _sum(kind, *kept)
+            there = Sum() if "" in kept[:KEPT_ALWAYS] else _sum(kind, *kept)
             yield key, there, int(mark or NEVER), int(clean or 0)  # one that is being written is not clean
 
 
 def _sum(kind: Kind, *kept: str) -> Sum:
     if kind is SHIPS:
         return ship_sum(*kept)
-    slots, nwh, covered_s, whole, provisional = kept
-    return Sum(int(nwh), round(float(covered_s) * US_PER_S), int(slots), int(whole), int(provisional))
+    slots, nwh, covered_s, whole, provisional, estimated_s = kept
+    covered_us, estimated_us = (round(float(each or 0) * US_PER_S) for each in (covered_s, estimated_s))
+    return Sum(int(nwh), covered_us, int(slots), int(whole), int(provisional), estimated_us)
 
 
 def ship_sum(whole: str, first_s: str, last_s: str) -> Sum:
@@ -250,16 +256,15 @@ def slots_under(server: Server, keys: Sequence[Key]) -> Slots:
     times_s, ships = [key.time_s for key in keys], {key.ship for key in keys if key.kind.of_ship}
     start_s, end_s = min(times_s), max(times_s) + keys[0].kind.length_s
     which = "" if len(ships) != 1 else f" AND ship = '{next(iter(ships))}'"
-    statement = (
-        f"SELECT kwh, covered_s, provisional FROM energy WHERE time >= $start AND time < $end{which} GROUP BY ship"
-    )
+    fields = "kwh, covered_s, provisional, estimated_s"
+    statement = f"SELECT {fields} FROM energy WHERE time >= $start AND time < $end{which} GROUP BY ship"
     tables = server.query([statement], {"start": start_s * NS_PER_S, "end": end_s * NS_PER_S})
     return Slots.concat([slots_of(table) for table in tables])
 
 
 def slots_of(table: Table) -> Slots:
     """Turn rows of `energy`, grouped by ship, into slots; those without cover are left out."""
-    table = complete(table)
+    table = complete(table, ("estimated_s",))
     covered_s = np.array(list(map(float, table["covered_s"])))
     return Slots(
         np.array(ships_of(table), np.int64),
@@ -267,6 +272,7 @@ def slots_of(table: Table) -> Slots:
         np.array(list(map(float, table["kwh"]))),
         covered_s,
         np.array([each == "true" for each in table["provisional"]], np.bool_),
+        np.array([float(each or 0) for each in table["estimated_s"]], np.float64),
     )[covered_s > 0]
 
 

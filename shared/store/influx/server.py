@@ -8,11 +8,11 @@ import json
 import re
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import compress, islice
 from typing import Any
 
 from influxdb_client.client.influxdb_client import InfluxDBClient
@@ -186,6 +186,16 @@ class Server:
         quoted = value.replace("\\", "\\\\").replace('"', '\\"')
         self.write([f'pinned,setting={setting} value="{quoted}" {time.time_ns() + PINNED_NS}'])
 
+    def delete(self, measurement: str, ship: int, start_ns: int, end_ns: int) -> None:
+        """Delete points of a ship; it is done when this returns.
+
+        Raises:
+            Unavailable: the database is away or overloaded.
+
+        """
+        self.check()
+        self._ask(f"DELETE FROM {measurement} WHERE ship = '{ship}' AND time >= {start_ns} AND time < {end_ns}", {})
+
     def _ask(self, query: str, values: Mapping[str, object]) -> str:
         with self._errors():
             response = self._client.api_client.call_api(
@@ -254,12 +264,16 @@ def _columns(table: str) -> Table:
     return {name: tuple(cells[i :: len(names)]) for i, name in enumerate(names)}
 
 
-def complete(table: Table) -> Table:
-    """Leave out rows that lack a field: InfluxDB shows the fields of a point that is being written one by one."""
-    if all("" not in column for column in table.values()):
+def complete(table: Table, optional: Collection[str] = ()) -> Table:
+    """Leave out rows that lack a field: InfluxDB shows the fields of a point that is being written one by one.
+
+    Fields that may be missing are empty then.
+    """
+    needed = [column for name, column in table.items() if name not in optional]
+    if all("" not in column for column in needed):
         return table
-    rows = [row for row in zip(*table.values(), strict=True) if "" not in row]
-    return dict(zip(table, zip(*rows, strict=True) if rows else [()] * len(table), strict=True))
+    whole = ["" not in row for row in zip(*needed, strict=True)]
+    return {name: tuple(compress(column, whole)) for name, column in table.items()}
 
 
 def _is_supported(version: str) -> bool:

@@ -12,12 +12,14 @@ from contextlib import contextmanager, suppress
 import numpy as np
 
 from shared.domain.columns import rows
+from shared.domain.deletions import Deletions
 from shared.domain.errors import InvalidSettings, Refused, Unavailable
-from shared.domain.readings import UNITS, ReadingRanges, Readings
+from shared.domain.readings import Kind, ReadingRanges, Readings
 from shared.domain.slots import ShipWindows, Slots
+from shared.store.influx.deletions import put_deletions
 from shared.store.influx.owner import SETTLE_S, Owner
 from shared.store.influx.reader import InfluxReader, read_slots
-from shared.store.influx.readings import readings_around
+from shared.store.influx.readings import lines, readings_around
 from shared.store.influx.roll_up_writer import Pending, RollUps
 from shared.store.influx.roll_ups import slots_of
 from shared.store.influx.server import NS_PER_S, NS_PER_US, TIMEOUT_S, Account, Server
@@ -85,25 +87,38 @@ class InfluxStore(InfluxReader):
         parts = (windows[start : start + SHIPS] for start in range(0, len(windows), SHIPS))
         return Slots.concat([slots_of(table) for part in parts for table in read_slots(self._server, part.rows())])
 
-    def put_readings(self, readings: Readings) -> None:
+    def put_readings(self, readings: Readings, replaced: Readings | None = None) -> None:
         """See `ReadingStore`."""
         self._owner.keep()
-        units, times_ns = UNITS[readings.kind], readings.moment_us * NS_PER_US
-        columns = rows(readings.ship, readings.value, units, readings.sent_at_us, times_ns)
-        self._server.write(
-            f'readings,ship={ship} value={value!r},unit="{unit}",sent_at={sent_at_us}i {time_ns}'
-            for ship, value, unit, sent_at_us, time_ns in columns
-        )
+        replaced = readings[:0] if replaced is None else replaced
+        if len(replaced):
+            unknown = readings[readings.kind == Kind.UNKNOWN]
+            known = set(rows(replaced.ship, replaced.moment_us))
+            for ship, moment_us in known.intersection(rows(unknown.ship, unknown.moment_us)):
+                self.remove_readings(ship, moment_us, moment_us + 1)  # a field that a line lacks would stay
+        self._server.write(lines(readings, replaced))
+
+    def remove_readings(self, ship: int, start_us: int, end_us: int) -> None:
+        """See `ReadingStore`."""
+        self._owner.keep()
+        self._server.delete("readings", ship, start_us * NS_PER_US, end_us * NS_PER_US)
+
+    def put_deletions(self, deletions: Deletions) -> None:
+        """See `ReadingStore`."""
+        self._owner.keep()
+        put_deletions(self._server, deletions)
 
     def put_slots(self, slots: Slots, was: Slots) -> None:
         """See `ReadingStore`."""
         self._owner.keep()
         pending = self._roll_ups.mark(slots, was)
         kwh, provisional = np.where(slots.covered_s > 0, slots.kwh, 0.0), slots.provisional & (slots.covered_s > 0)
-        columns = rows(slots.ship, kwh, slots.covered_s, provisional, slots.start_s * NS_PER_S)
+        estimated_s = np.where(slots.covered_s > 0, slots.estimated_s, 0.0)
+        columns = rows(slots.ship, kwh, slots.covered_s, provisional, estimated_s, slots.start_s * NS_PER_S)
         self._server.write(
-            f"energy,ship={ship} kwh={kwh!r},covered_s={covered_s!r},provisional={provisional} {start_ns}"
-            for ship, kwh, covered_s, provisional, start_ns in columns
+            f"energy,ship={ship} kwh={kwh!r},covered_s={covered_s!r},provisional={provisional},"
+            f"estimated_s={estimated_s!r} {start_ns}"
+            for ship, kwh, covered_s, provisional, estimated_s, start_ns in columns
         )
         self._pending.append(pending)
 

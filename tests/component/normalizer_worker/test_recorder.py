@@ -11,6 +11,7 @@ from shared.domain.errors import Unavailable
 from shared.domain.readings import Kind, ReadingRanges, Readings
 from shared.domain.slots import DEFAULT_MAX_GAP_US, Slots, Window
 from shared.store.memory import MemoryStore
+from tests.support.columns import as_columns
 from tests.support.reference import Reading
 from tests.support.strategies import DAY_US, FIVE_MINUTES_US, START_US, every_five_minutes, readings
 
@@ -99,7 +100,7 @@ def test_a_decade_of_daily_readings_in_one_batch_is_taken_in_parts(
 ) -> None:
     """Each of them makes a day of slots: too many of them for one transaction, and for the memory."""
     monkeypatch.setattr(recorder, "MAX_SLOTS", 10_000)
-    daily = Readings.from_rows([(1, START_US + DAY_US * day, 96.0, Kind.ENERGY_KWH, 1) for day in range(1000)])
+    daily = as_columns([(1, START_US + DAY_US * day, 96.0, Kind.ENERGY_KWH, 1) for day in range(1000)])
     assert max(len(part) for part in transactions(daily, DEFAULT_MAX_GAP_US)) <= 105
     Recorder(store, DEFAULT_MAX_GAP_US).record(daily)
     slots = store.slots(1, Window())
@@ -107,7 +108,7 @@ def test_a_decade_of_daily_readings_in_one_batch_is_taken_in_parts(
 
 
 def test_a_great_many_ships_go_into_several_transactions_however_few_slots_they_have() -> None:
-    many = Readings.from_rows([(ship, START_US, 1.0, Kind.POWER_KW, 0) for ship in range(3 * recorder.MAX_SHIPS)])
+    many = as_columns([(ship, START_US, 1.0, Kind.POWER_KW, 0) for ship in range(3 * recorder.MAX_SHIPS)])
     gap_us = 15 * 60 * 10**6
     assert 3 <= len(parts := list(transactions(many, gap_us))) <= 4
     assert max(map(len, parts)) <= recorder.MAX_SHIPS
@@ -116,7 +117,7 @@ def test_a_great_many_ships_go_into_several_transactions_however_few_slots_they_
 def test_readings_that_lie_apart_go_into_several_transactions() -> None:
     """Each is read by itself, and the transaction has to end before what it read is too old."""
     apart_us = NEAR_US + FIVE_MINUTES_US
-    apart = Readings.from_rows([(1, START_US + apart_us * at, 1.0, Kind.POWER_KW, 1) for at in range(2000)])
+    apart = as_columns([(1, START_US + apart_us * at, 1.0, Kind.POWER_KW, 1) for at in range(2000)])
     assert max(len(part) for part in transactions(apart, DEFAULT_MAX_GAP_US)) <= recorder.MAX_STRETCHES
     together = every_five_minutes(0, 2000)
     assert [len(part) for part in transactions(together, DEFAULT_MAX_GAP_US)] == [2000]
@@ -124,7 +125,7 @@ def test_readings_that_lie_apart_go_into_several_transactions() -> None:
 
 @given(st.lists(readings, min_size=1, max_size=40), st.sampled_from([1, 2, 100]))
 def test_transactions_hold_every_reading_once_and_in_order(drawn: list[Reading], max_slots: int) -> None:
-    rows = latest(Readings.from_rows(drawn))
+    rows = latest(as_columns(drawn))
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(recorder, "MAX_SLOTS", max_slots)
         parts = list(transactions(rows, DEFAULT_MAX_GAP_US))
@@ -145,7 +146,7 @@ def test_what_lies_between_two_readings_within_the_longest_gap_is_not_read(store
 def test_stretches_part_each_ship_where_it_was_silent_for_long() -> None:
     near = NEAR_US
     rows = [(1, 0), (1, near), (1, 2 * near + 1), (2, 0), (2, 2 * near), (2, 4 * near), (3, 5)]
-    readings = Readings.from_rows([(ship, moment, 0.0, Kind.POWER_KW, 0) for ship, moment in rows])
+    readings = as_columns([(ship, moment, 0.0, Kind.POWER_KW, 0) for ship, moment in rows])
     parts = [
         list(zip(part.ship.tolist(), part.moment_us.tolist(), strict=True)) for part in stretches(readings, DAY_US)
     ]

@@ -9,11 +9,12 @@ from normalizer_worker.neighbour_cache import READINGS_PER_SHIP, NeighbourCache
 from normalizer_worker.recorder import Recorder
 from normalizer_worker.rule.reach import Neighbourhood, Span
 from shared.domain.errors import Unavailable
-from shared.domain.readings import Kind, Readings
+from shared.domain.readings import Kind
 from shared.domain.slots import DEFAULT_MAX_GAP_US, Window
 from shared.domain.timestamps import moment_us
 from shared.store.memory import MemoryStore
 from tests.support import reference
+from tests.support.columns import as_columns
 from tests.support.comparing import assert_same
 from tests.support.reference import Reading
 from tests.support.strategies import START_US, every_five_minutes
@@ -52,7 +53,7 @@ def test_what_failed_at_the_commit_is_not_remembered(error: BaseException) -> No
 
 def end_of(ship: int) -> Neighbourhood:
     return Neighbourhood(
-        Readings.from_rows([(ship, START_US, 1.0, Kind.POWER_KW, 0)]),
+        as_columns([(ship, START_US, 1.0, Kind.POWER_KW, 0)]),
         from_oldest=True,
         to_newest=True,
     )
@@ -110,5 +111,5 @@ def test_a_guess_that_reaches_into_the_slot_after_a_silence_is_counted_there(
     store = MemoryStore()
     recorder = Recorder(store, DEFAULT_MAX_GAP_US, cached_readings)
     for row in rows:
-        recorder.record(Readings.from_rows([row]))
+        recorder.record(as_columns([row]))
     assert_same(store.slots(1, Window()), reference.slots(rows, DEFAULT_MAX_GAP_US))

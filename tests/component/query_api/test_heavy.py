@@ -15,11 +15,11 @@ from query_api.answers.heavy import HeavyAnswers
 from query_api.metrics import store_errors
 from query_api.routes import energy, ships, top_users
 from shared.domain.errors import Busy
-from shared.domain.readings import Readings
 from shared.domain.slots import Slots, Window
 from shared.http.app import make_app
 from shared.http.tokens import anybody
 from shared.store.memory import MemoryStore
+from tests.support.columns import as_columns
 from tests.support.servers import HOST
 from tests.support.serving import serving
 from tests.support.store_contract import put, slots_of
@@ -48,7 +48,7 @@ HEAVY = [
 def store() -> Iterator[MemoryStore]:
     """One ship of a day, and one of two readings that lie two years apart."""
     store = MemoryStore()
-    put(store, Readings.from_rows([(1, START_US, 6.0, False, 0)]))
+    put(store, as_columns([(1, START_US, 6.0, False, 0)]))
     put(store, slots_of((1, 0, 1.0, 900.0, False), (2, 0, 1.0, 900.0, False), (2, 96 * 700, 1.0, 900.0, False)))
     yield store
     store.close()

@@ -9,11 +9,11 @@ from prometheus_client import CollectorRegistry
 from query_api.metrics import store_errors
 from query_api.routes import ships
 from shared.contract.acceptance import MAX_AHEAD_US
-from shared.domain.readings import Readings
 from shared.domain.slots import Slots
 from shared.http.app import make_app
 from shared.http.tokens import anybody
 from shared.store.memory import MemoryStore
+from tests.support.columns import as_columns
 from tests.support.store_contract import put, slots_of
 from tests.support.strategies import START_US
 
@@ -41,7 +41,7 @@ class Ask:
         return response.json
 
     def put(self, rows: Slots | list[tuple[int, int, float, bool, int]]) -> None:
-        put(self.store, rows if isinstance(rows, Slots) else Readings.from_rows(rows))
+        put(self.store, rows if isinstance(rows, Slots) else as_columns(rows))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,9 @@ def many(n: int, first: int = 0, ship: int = 1) -> Slots:
     """Build n slots one after the other, the last of them provisional."""
     at = np.arange(first, first + n, dtype=np.int64)
     last = at == first + n - 1
-    return Slots(np.full(n, ship), START_S + SLOT_S * at, at / 3, np.where(last, 300.0, 900.0), last)
+    return Slots(
+        np.full(n, ship), START_S + SLOT_S * at, at / 3, np.where(last, 300.0, 900.0), last, np.where(last, 300.0, 0.0)
+    )
 
 
 @dataclass
@@ -221,7 +223,7 @@ def test_what_has_not_changed_is_304_until_an_old_slot_is_corrected(asking: Aski
             assert again.headers["Cache-Control"] == "no-cache"
         assert asking.get(path, If_None_Match='"other"').status_code == 200
         slots = many(2)
-        asking.put(Slots(slots.ship, slots.start_s, slots.kwh[::-1].copy(), np.full(2, 900.0), np.zeros(2, np.bool_)))
+        asking.put(replace(slots, kwh=slots.kwh[::-1].copy()))
         assert asking.get(path, If_None_Match=tag).status_code == 200
         asking.put(many(200))
 

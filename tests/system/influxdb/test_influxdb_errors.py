@@ -22,12 +22,12 @@ from normalizer_worker.worker import Worker
 from power_cli.up import ROOT
 from shared.contract.batch import Batch, columns
 from shared.domain.errors import InvalidSettings, Refused, Unavailable
-from shared.domain.readings import Readings
 from shared.domain.slots import DEFAULT_MAX_GAP_US, Slots, Window
 from shared.domain.timestamps import iso
 from shared.store.influx.server import Account
 from shared.store.influx.store import InfluxStore
 from tests.support import reference
+from tests.support.columns import as_columns
 from tests.support.comparing import assert_same
 from tests.support.decoding import decode
 from tests.support.fault_proxy import CUTS, HANGS, SWALLOWS, HttpFaultProxy
@@ -91,12 +91,12 @@ def test_what_passes_is_unavailable_and_put_right_by_the_next_try(
     between: HttpFaultProxy, store: InfluxStore, fault: int, at: str, passes: int
 ) -> None:
     recorder = Recorder(store, DEFAULT_MAX_GAP_US)
-    recorder.record(Readings.from_rows(rows(0, 10)))
+    recorder.record(as_columns(rows(0, 10)))
     between.breaks(fault, at, passes)
     be_patient(store, SHORT_S if fault == HANGS else TIMEOUT_S)
     more = rows(5, 40)
     try:
-        recorder.record(Readings.from_rows(more))
+        recorder.record(as_columns(more))
     except Unavailable as error:
         assert f"InfluxDB at {between.url}" in str(error)  # noqa: PT017  # there may be none
         assert fault in (HANGS, CUTS, SWALLOWS) or f"answers {fault}: said by the test" in str(error)  # noqa: PT017  # the same
@@ -104,7 +104,7 @@ def test_what_passes_is_unavailable_and_put_right_by_the_next_try(
         assert at == "/ping" or passes, "a request that failed was overlooked"
     between.heals()
     be_patient(store, TIMEOUT_S)
-    recorder.record(Readings.from_rows(more))
+    recorder.record(as_columns(more))
     assert_holds(store, rows(0, 5, 10, 40))
 
 
@@ -114,15 +114,15 @@ def test_whichever_answer_is_swallowed_nothing_is_counted_twice(between: HttpFau
         database = influxdb.create(f"swallowed{passes}")
         with closing(open_store(between.url, database)) as store:
             recorder = Recorder(store, DEFAULT_MAX_GAP_US)
-            recorder.record(Readings.from_rows(rows(0, 10)))
-            more = Readings.from_rows([*rows(5, 40), *(each._replace(sent_at_us=2) for each in rows(10, value=1.0))])
+            recorder.record(as_columns(rows(0, 10)))
+            more = as_columns([*rows(5, 40), *(each._replace(sent_at_us=2) for each in rows(10, value=1.0))])
             between.breaks(SWALLOWS, passes=passes)
             with suppress(Unavailable):
                 recorder.record(more)
             is_swallowed = between.passes <= 0
             between.heals()
             recorder.record(more)
-            recorder.record(Readings.from_rows(rows(0, 10)))
+            recorder.record(as_columns(rows(0, 10)))
             assert_holds(store, [*rows(0, 5, 40), *rows(10, value=1.0)])
         influxdb.drop(database)
         if not is_swallowed:
@@ -132,7 +132,7 @@ def test_whichever_answer_is_swallowed_nothing_is_counted_twice(between: HttpFau
 
 @pytest.mark.parametrize("fault", [429, 500, 503, HANGS, CUTS])
 def test_no_question_is_answered_from_an_error(between: HttpFaultProxy, store: InfluxStore, fault: int) -> None:
-    Recorder(store, DEFAULT_MAX_GAP_US).record(Readings.from_rows(rows(0, 10)))
+    Recorder(store, DEFAULT_MAX_GAP_US).record(as_columns(rows(0, 10)))
     between.breaks(fault)
     be_patient(store, SHORT_S)
     asked: list[Callable[[], Any]] = [
@@ -161,7 +161,7 @@ def test_whom_it_does_not_let_in_stops_loudly(
 ) -> None:
     between.breaks(status, at)
     with pytest.raises(InvalidSettings, match=r"^INFLUXDB_TOKEN: .* does not let us in: said by the test$"):
-        Recorder(store, DEFAULT_MAX_GAP_US).record(Readings.from_rows(rows(0)))
+        Recorder(store, DEFAULT_MAX_GAP_US).record(as_columns(rows(0)))
 
 
 @pytest.fixture(scope="module")
@@ -179,13 +179,13 @@ def asking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InfluxDb]:
 def test_the_right_password_works(asking: InfluxDb, token: str) -> None:
     with closing(open_store(asking.url, "power", token)) as store:
         store.check()
-        Recorder(store, DEFAULT_MAX_GAP_US).record(Readings.from_rows(rows(0, 10)))
+        Recorder(store, DEFAULT_MAX_GAP_US).record(as_columns(rows(0, 10)))
         assert_holds(store, rows(0, 10))
 
 
 def test_an_administrator_has_the_database_made(asking: InfluxDb) -> None:
     with closing(open_store(asking.url, "made", f"{ADMIN}:{PASSWORD}")) as store:
-        Recorder(store, DEFAULT_MAX_GAP_US).record(Readings.from_rows(rows(0)))
+        Recorder(store, DEFAULT_MAX_GAP_US).record(as_columns(rows(0)))
         assert_holds(store, rows(0))
 
 
@@ -275,7 +275,7 @@ def test_the_version_is_asked_once(between: HttpFaultProxy, store: InfluxStore, 
     assert between.asked == ["/ping", "/query"][: 2 if version.startswith("1.") else 1]
     between._url = url
     for _ in range(2):
-        Recorder(store, DEFAULT_MAX_GAP_US).record(Readings.from_rows(rows(0)))
+        Recorder(store, DEFAULT_MAX_GAP_US).record(as_columns(rows(0)))
     assert between.asked.count("/ping") == 1
 
 
@@ -336,7 +336,7 @@ def test_a_refusal_is_told_as_such(between: HttpFaultProxy, store: InfluxStore, 
     store.pinned("a", "1")
     between.breaks(status, "/write", passes=1)
     with pytest.raises(Refused, match=r"^InfluxDB refuses it: said by the test$"):
-        Recorder(store, DEFAULT_MAX_GAP_US).record(Readings.from_rows(rows(0)))
+        Recorder(store, DEFAULT_MAX_GAP_US).record(as_columns(rows(0)))
 
 
 # --- answers that are not whole
@@ -366,7 +366,7 @@ def test_an_answer_that_is_cut_short_is_not_taken_for_a_whole_one(
 
 def test_a_database_that_is_gone_is_not_taken_for_an_empty_one(influxdb: InfluxDb, database: str) -> None:
     with closing(open_store(influxdb.url, database)) as store:
-        Recorder(store, DEFAULT_MAX_GAP_US).record(Readings.from_rows(rows(0)))
+        Recorder(store, DEFAULT_MAX_GAP_US).record(as_columns(rows(0)))
         influxdb.drop(database)
         with pytest.raises(Unavailable, match="did not answer all of a query"):
             store.slots(1, Window())
@@ -430,7 +430,7 @@ def test_a_day_that_begins_before_what_is_kept_has_slots_all_the_same(influxdb: 
     # Of the day 30 days ago, what is left until its end; just after midnight that may be too little.
     moment_us = now_us - 30 * DAY_US + 600_000_000
     with closing(InfluxStore(Account(influxdb.url, database))) as store:
-        Recorder(store, DEFAULT_MAX_GAP_US).record(Readings.from_rows([(1, moment_us, 6.0, False, 0)]))
+        Recorder(store, DEFAULT_MAX_GAP_US).record(as_columns([(1, moment_us, 6.0, False, 0)]))
         assert len(store.slots(1, Window()))
 
 
@@ -453,14 +453,12 @@ def test_questions_during_writes_are_answered(influxdb: InfluxDb, database: str)
         closing(InfluxStore(Account(influxdb.url, database))) as reader,
     ):
         recorder = Recorder(store, DEFAULT_MAX_GAP_US)
-        recorder.record(Readings.from_rows([(1, START_US, 6.0, False, 0)]))
+        recorder.record(as_columns([(1, START_US, 6.0, False, 0)]))
 
         def write() -> None:
             for start in range(0, 3000, 100):
                 moments = [START_US + every_us * at for at in range(start, start + 100)]
-                recorder.record(
-                    Readings.from_rows([(ship, at, 4.0, False, 1) for ship in range(1, 30) for at in moments])
-                )
+                recorder.record(as_columns([(ship, at, 4.0, False, 1) for ship in range(1, 30) for at in moments]))
             writing.set()
 
         thread = threading.Thread(target=write)

@@ -18,6 +18,7 @@ from shared.domain.slots import DEFAULT_MAX_GAP_US
 from shared.store.influx.owner import SETTLE_S
 from shared.store.influx.server import Account
 from shared.store.influx.store import InfluxStore
+from tests.support.columns import as_columns
 from tests.support.fault_proxy import CUTS, SWALLOWS, HttpFaultProxy
 from tests.support.influxdb import InfluxDb
 from tests.support.interleaving import KILLS, SHIPS, Outcome, World
@@ -149,12 +150,12 @@ def test_it_waits_after_a_write_that_is_neither_done_nor_refused(
         closing(InfluxStore(Account(between.url, database), sleep=waited_s.append)) as store,
     ):
         recorder = Recorder(store, DEFAULT_MAX_GAP_US)
-        recorder.record(Readings.from_rows([at(0, 6.0)]))
+        recorder.record(as_columns([at(0, 6.0)]))
         between.breaks(fault, "/write")
         with pytest.raises(Exception, match=r"said by the test|does not answer|Not Found"):
-            recorder.record(Readings.from_rows([at(5, 6.0)]))
+            recorder.record(as_columns([at(5, 6.0)]))
         between.heals()
-        recorder.record(Readings.from_rows([at(5, 6.0)]))
+        recorder.record(as_columns([at(5, 6.0)]))
     assert waited_s == [SETTLE_S] * waits
 
 
@@ -181,7 +182,7 @@ def test_a_second_worker_is_refused_while_the_first_is_at_work(world: World, mon
         monkeypatch.setattr(other._owner, "_sleep", meanwhile)
         for _ in range(2):
             with pytest.raises(Unavailable, match=r"has another worker, .* on .*, which is at work"):
-                Recorder(other, DEFAULT_MAX_GAP_US).record(Readings.from_rows([at(0, 9.0, 1)]))
+                Recorder(other, DEFAULT_MAX_GAP_US).record(as_columns([at(0, 9.0, 1)]))
     world.record(at(5, 6.0))
     world.check()
     assert world.failures == 0
@@ -207,7 +208,7 @@ def test_one_that_stood_still_while_another_took_over_writes_nothing_more(
         recorder = world.worker
         recorder._cache.clear()
         with pytest.raises(Unavailable, match="has another worker"):
-            recorder.record(Readings.from_rows([at(10, 3.0, 1), at(20, 7.0)]))
+            recorder.record(as_columns([at(10, 3.0, 1), at(20, 7.0)]))
     world.check()
 
 

@@ -110,8 +110,8 @@ def simulated() -> Readings:
     parts = []
     for sent in deliveries(fleet, START_US, END_US, SEED):
         count = len(sent.value)
-        kind, sent_at_us = np.full(count, Kind.of_unit(sent.units), np.int8), np.full(count, sent.moment_us[-1])
-        part = partial(Readings, moment_us=sent.moment_us, value=sent.value, kind=kind, sent_at_us=sent_at_us)
+        kind, sent_at_us = np.full(count, sent.kind, np.int8), np.full(count, sent.moment_us[-1])
+        part = partial(Readings.plain, moment_us=sent.moment_us, value=sent.value, kind=kind, sent_at_us=sent_at_us)
         parts.append(part(ship=np.full(count, sent.ship)))
         if sent.ship in {power.number, energy.number}:
             early = sent.moment_us < middle_us
@@ -145,7 +145,7 @@ def filled(influxdb: InfluxDb) -> Iterator[str]:
 def lost(covered_s: float) -> Slots:
     """Give a slot before all others, which is to lose its cover."""
     start_s = START_US // US_PER_S // SLOT_S * SLOT_S - 2 * SLOT_S
-    return Slots(*map(np.array, ([1], [start_s], [covered_s / 100], [covered_s], [False])))
+    return Slots(*map(np.array, ([1], [start_s], [covered_s / 100], [covered_s], [False], [0.0])))
 
 
 def macros(query: Query, days: int = 2, interval: str = "") -> dict[str, str]:

@@ -12,11 +12,11 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from shared.domain.readings import Readings
 from shared.domain.timestamps import moment_us
 from shared.http.tokens import dump
 from shared.store.sqlite import SqliteStore
 from tests.support.browser import NARROW, WIDE, Visitor, started_browser
+from tests.support.columns import as_columns
 from tests.support.influxdb import InfluxDb
 from tests.support.servers import HOST, Service, started
 from tests.support.store_contract import slots_of
@@ -150,7 +150,7 @@ def test_the_fleet_its_top_ships_and_who_is_silent_or_has_gaps(fleet: Service, v
 def test_a_ship_whose_clock_is_ahead_is_told_and_hides_nobody(fleet: Service, visit: Visit) -> None:
     """One that has readings of the future only. They are not taken any more: they were stored before."""
     store, ahead = SqliteStore(fleet.folder), 1008
-    far = Readings.from_rows([(ahead, moment_us("2150-01-01T00:00Z"), 6.0, False, 0)])
+    far = as_columns([(ahead, moment_us("2150-01-01T00:00Z"), 6.0, False, 0)])
     with store.transaction():
         store.put_readings(far)
         store.put_slots(slots := slots_of((ahead, 96 * 365 * 130, 1.0, 900.0, True)), slots.emptied())

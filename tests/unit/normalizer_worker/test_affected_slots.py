@@ -10,38 +10,33 @@ from normalizer_worker.rule.normalize import latest, normalize
 from shared.domain.readings import Kind, Readings
 from shared.domain.slots import DEFAULT_MAX_GAP_US, END_S, SLOT_US, ShipWindows, Slots
 from shared.domain.timestamps import moment_us
+from tests.support.columns import as_columns
 from tests.support.reference import Reading
 from tests.support.strategies import readings
 
-Rows = dict[tuple[int, int], tuple[float, float, bool]]
+Rows = dict[tuple[int, int], tuple[float, float, bool, float]]
 
 
 def rows_of(slots: Slots) -> Rows:
     """Give slots under their ship and start; none may come twice."""
-    keys = list(zip(slots.ship.tolist(), slots.start_s.tolist(), strict=True))
-    assert len(set(keys)) == len(keys), "a slot comes twice"
-    columns = zip(
-        slots.kwh.tolist(),
-        slots.covered_s.tolist(),
-        slots.provisional.tolist(),
-        strict=True,
-    )
-    return dict(zip(keys, columns, strict=True))
+    rows = {row[:2]: row[2:] for row in slots.rows()}
+    assert len(rows) == len(slots), "a slot comes twice"
+    return rows
 
 
 def changes(known: list[Reading], new: list[Reading], max_gap_us: int = DEFAULT_MAX_GAP_US) -> Rows:
     """Give the slots to store, having seen that with them the slots are those of all the readings."""
     ships = {each.ship for each in new}  # of others nothing is ever asked
     was, came = (
-        latest(Readings.from_rows([each for each in known if each.ship in ships])),
-        latest(Readings.from_rows(new)),
+        latest(as_columns([each for each in known if each.ship in ships])),
+        latest(as_columns(new)),
     )
-    merged, _ = merge(was, came)
+    merged, *_ = merge(was, came)
     everything = ShipWindows.from_rows([(ship, 0, END_S) for ship in sorted(ships)])
     slots, stored = differences(*(slots_within(each, max_gap_us, everything) for each in (was, merged)))
     changed = rows_of(slots)
     before = rows_of(normalize(was, max_gap_us))
-    assert rows_of(stored) == {key: before.get(key, (0.0, 0.0, False)) for key in changed}
+    assert rows_of(stored) == {key: before.get(key, (0.0, 0.0, False, 0.0)) for key in changed}
     found = {key: row for key, row in {**before, **changed}.items() if row[1]}
     assert found == rows_of(normalize(Readings.concat([was, came]), max_gap_us))
     return changed
@@ -83,7 +78,7 @@ def test_a_guess_that_shrinks_is_taken_back_where_another_reading_speaks_too() -
     """The reading before a silence spoke for a day, into the slot where the silence ends; now for a minute."""
     known = [power(f"2018-08-{day}Z") for day in ("24T00:01", "25T00:01", "26T00:02")]
     start_s = moment_us("2018-08-26T00:00Z") // 1_000_000
-    _, covered_s, provisional = changes(known, [power("2018-08-25T00:00Z")])[1, start_s]
+    _, covered_s, provisional, _ = changes(known, [power("2018-08-25T00:00Z")])[1, start_s]
     assert (covered_s, provisional) == (780, True)
 
 

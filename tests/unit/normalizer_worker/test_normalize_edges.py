@@ -2,9 +2,10 @@
 
 import pytest
 
-from normalizer_worker.rule.normalize import intervals, latest
-from shared.domain.readings import Readings
+from normalizer_worker.rule.intervals import intervals
+from normalizer_worker.rule.normalize import latest
 from shared.domain.slots import DEFAULT_MAX_GAP_US, SLOT_US
+from tests.support.columns import as_columns
 from tests.support.strategies import DAY_US, START_US
 
 
@@ -30,11 +31,11 @@ def test_of_one_moment_the_reading_sent_last_counts_then_kwh_then_the_greater(
 ) -> None:
     """In whichever order they come: as the store has it."""
     for rows in ((one, other), (other, one)):
-        assert latest(Readings.from_rows([(1, START_US, *row) for row in rows])).value.tolist() == [kept]
+        assert latest(as_columns([(1, START_US, *row) for row in rows])).value.tolist() == [kept]
 
 
 def test_a_silence_a_microsecond_longer_than_a_day_is_not_joined() -> None:
     """The default is 24 hours and no more."""
     assert DEFAULT_MAX_GAP_US == DAY_US
     rows = [(1, START_US, 6.0, False, 0), (1, START_US + DAY_US + 1, 6.0, False, 0)]
-    assert intervals(Readings.from_rows(rows)).length_us.tolist() == [SLOT_US, SLOT_US]
+    assert intervals(as_columns(rows)).length_us.tolist() == [SLOT_US, SLOT_US]

@@ -1,6 +1,7 @@
 """How far new readings reach: enough is read to compute every slot that changes, and little more."""
 
 from bisect import bisect_left
+from collections.abc import Container
 
 import numpy as np
 import pytest
@@ -9,9 +10,10 @@ from hypothesis import strategies as st
 
 from normalizer_worker.rule.affected_slots import merge, slots_within
 from normalizer_worker.rule.normalize import latest
-from normalizer_worker.rule.reach import BEFORE, Neighbourhood, Span, read_neighbourhoods, spans, windows
-from shared.domain.readings import Kind, ReadingRanges, Readings
+from normalizer_worker.rule.reach import BESIDE, Neighbourhood, Span, read_neighbourhoods, spans, windows
+from shared.domain.readings import LOOKS_BACK, Kind, ReadingRanges, Readings
 from shared.domain.slots import DEFAULT_MAX_GAP_US, END_S, SLOT_US, ShipWindows, Slots
+from tests.support.columns import as_columns
 from tests.support.reference import Reading
 from tests.support.strategies import START_US, readings
 
@@ -23,7 +25,7 @@ class Stored:
     """Readings, and a count of how often and how many of them are read."""
 
     def __init__(self, rows: list[Reading], read_ahead: int = 0) -> None:
-        self.rows = list(latest(Readings.from_rows(rows)).rows())
+        self.rows = list(latest(as_columns(rows)).rows())
         self.read_ahead = read_ahead
         self.reads = self.given = 0
 
@@ -36,7 +38,7 @@ class Stored:
             n_before, n_after = (wanted and max(wanted, self.read_ahead) for wanted in (before, after))
             found += own[max(first - n_before, 0) : end + n_after]
         self.given += len(found)
-        return Readings.from_rows(found)
+        return as_columns(found)
 
 
 def around(stored: Stored, first_us: int, last_us: int) -> Neighbourhood:
@@ -52,9 +54,8 @@ def everywhere(ships: np.ndarray) -> ShipWindows:
     return ShipWindows.from_rows([(ship, 0, END_S) for ship in ships.tolist()])
 
 
-def keyed(slots: Slots) -> dict[tuple[int, int], tuple[float, float, bool]]:
-    columns = (slots.ship, slots.start_s, slots.kwh, slots.covered_s, slots.provisional)
-    return {row[:2]: row[2:] for row in zip(*(each.tolist() for each in columns), strict=True)}
+def keyed(slots: Slots) -> dict[tuple[int, int], tuple[float, float, bool, float]]:
+    return {row[:2]: row[2:] for row in slots.rows()}
 
 
 @given(
@@ -67,17 +68,17 @@ def test_what_is_read_decides_on_every_slot_that_changes(
     known: list[Reading], new: list[Reading], read_ahead: int, max_gap_us: int
 ) -> None:
     """In the windows the slots are those of all readings together, to the last bit; outside nothing changes."""
-    stored, came = Stored(known, read_ahead), latest(Readings.from_rows(new))
+    stored, came = Stored(known, read_ahead), latest(as_columns(new))
     near = read_neighbourhoods(spans(came), stored.read)
-    merged, _ = merge(Readings.concat([each.readings for each in near.values()]), came)
-    mine = keyed(slots_within(merged, max_gap_us, windows(near)))
+    of_ships = windows(spans(came), near)
+    merged, *_ = merge(Readings.concat([each.readings for each in near.values()]), came)
+    mine = keyed(slots_within(merged, max_gap_us, of_ships))
 
-    of_ships = Readings.from_rows([row for row in stored.rows if row[0] in near])
+    of_these = as_columns([row for row in stored.rows if row[0] in near])
     all_of_them = everywhere(came.ship[np.append([True], np.diff(came.ship) != 0)])
-    before, after = (
-        keyed(slots_within(each, max_gap_us, all_of_them)) for each in (of_ships, merge(of_ships, came)[0])
-    )
-    inside = {key for key in {**before, **after} if _is_in(windows(near), *key)}
+    with_new = merge(of_these, came)[0]
+    before, after = (keyed(slots_within(each, max_gap_us, all_of_them)) for each in (of_these, with_new))
+    inside = {key for key in {**before, **after} if _is_in(of_ships, *key)}
     assert mine == {key: after[key] for key in inside if key in after}
     assert {key: before[key] for key in before if key not in inside} == {
         key: after[key] for key in after if key not in inside
@@ -96,7 +97,8 @@ def test_the_needed_readings_are_read_and_both_ends_are_known(
     first_us, last_us = sorted(each.moment_us for each in edges)
     found = around(stored, first_us, last_us)
     moments = sorted({each.moment_us for each in rows if each.ship == 1})
-    assert_needed(found, moments, first_us, last_us)
+    looks_back = {row[1] for row in stored.rows if row[0] == 1 and LOOKS_BACK[row[3]]}
+    assert_needed(found, moments, first_us, last_us, looks_back)
     assert stored.reads <= 3
 
 
@@ -111,25 +113,29 @@ def test_the_needed_readings_are_read_everywhere_in_a_stream(step_us: int, read_
             assert_needed(around(stored, first_us, first_us + length_us), moments, first_us, first_us + length_us)
 
 
-def assert_needed(found: Neighbourhood, moments: list[int], first_us: int, last_us: int) -> None:
+def assert_needed(
+    found: Neighbourhood, moments: list[int], first_us: int, last_us: int, looks_back: Container[int] = ()
+) -> None:
     got = found.readings.moment_us.tolist()
     assert got == [each for each in moments if got and got[0] <= each <= got[-1]], "a gap, or out of order"
     assert not found.from_oldest or got[:1] == moments[:1]
     assert not found.to_newest or got[-1:] == moments[-1:]
     assert found.to_newest or moments[-1] > last_us, "the end of a stream must be known as such"
-    assert set(needed(moments, first_us, last_us)) <= set(got)
+    assert set(needed(moments, first_us, last_us, looks_back)) <= set(got)
 
 
-def needed(moments: list[int], first_us: int, last_us: int) -> list[int]:
+def needed(moments: list[int], first_us: int, last_us: int, looks_back: Container[int]) -> list[int]:
     """Say in other words which readings affect the slots that new ones in a span can change."""
     before = [each for each in moments if each < first_us]
+    if before and before[-1] in looks_back:
+        before.pop()
     start_us = (before[-1] if before else first_us) // SLOT_US * SLOT_US
     after_slots = sorted({each // SLOT_US for each in moments if each > last_us})
     wanted = [each for each in moments if start_us <= each <= last_us]
     wanted += [each for each in moments if each > last_us and each // SLOT_US in after_slots[:2]]
-    wanted += [each for each in moments if each < start_us][-BEFORE:]
+    wanted += [each for each in moments if each < start_us][-BESIDE:]
     if len(after_slots) > 2:
-        wanted.append(min(each for each in moments if each // SLOT_US == after_slots[2]))
+        wanted += [each for each in moments if each // SLOT_US >= after_slots[2]][:BESIDE]
     return wanted
 
 
@@ -148,7 +154,7 @@ def test_what_is_kept_does_not_depend_on_what_is_read_ahead(read_ahead: int) -> 
     """More would cost time in every step that follows."""
     found = around(Stored(every(5 * MINUTE_US, 50), read_ahead), START_US + 101 * MINUTE_US, START_US + 101 * MINUTE_US)
     minutes = (found.readings.moment_us - START_US) // MINUTE_US
-    assert minutes.tolist() == list(range(80, 136, 5))  # 90 to 105, two before, 105 to 135, one after
+    assert minutes.tolist() == list(range(80, 141, 5))  # 90 to 105, two before, 105 to 135, two after
     assert (found.from_oldest, found.to_newest) == (False, False)
 
 

@@ -45,6 +45,7 @@ def slots(*kwh: float) -> Slots:
         np.array(kwh, np.float64),
         np.array([900.0] * (n - 1) + [300.0]),
         np.array([False] * (n - 1) + [True]),
+        np.array([0.0] * (n - 1) + [300.0]),
     )
 
 
@@ -56,6 +57,7 @@ def fleet(*rows: tuple[float, float, bool, int, int]) -> FleetSlots:
         np.array(kwh, np.float64),
         np.array(covered_s, np.float64),
         np.array(provisional, np.bool_),
+        np.where(provisional, covered_s, 0.0),
         np.array(ships, np.int64),
         np.array(whole, np.int64),
     )

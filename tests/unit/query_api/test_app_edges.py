@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from query_api.metrics import store_errors
 from query_api.routes.top_users import routes
+from shared.domain.deletions import Deletions
 from shared.domain.readings import Readings
 from shared.domain.slots import Slots, Window
 from shared.http.app import make_app
@@ -50,6 +51,9 @@ class MemoryReader:
         raise NotImplementedError
 
     def readings(self, ship: int, start_us: int, end_us: int, count: int) -> Readings:
+        raise NotImplementedError
+
+    def deletions(self, ships: Sequence[int]) -> Deletions:
         raise NotImplementedError
 
     def ping(self) -> None:

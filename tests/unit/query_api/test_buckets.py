@@ -50,7 +50,7 @@ def ship_slots(start_s: int, kwh: Sequence[float | None]) -> Slots:
     at = np.array([i for i, each in enumerate(kwh) if each is not None], np.int64)
     values = np.array([each for each in kwh if each is not None], np.float64)
     n = len(at)
-    return Slots(np.ones(n, np.int64), start_s + SLOT_S * at, values, np.full(n, 450.5), values > 500)
+    return Slots(np.ones(n, np.int64), start_s + SLOT_S * at, values, np.full(n, 450.5), values > 500, np.zeros(n))
 
 
 def summed(parts: list[Table], coarse: Coarse, zone: str, window: Window | None = None) -> list[dict[str, object]]:
@@ -186,6 +186,7 @@ def test_a_fleets_bucket_has_the_most_ships_of_any_slot_and_the_fewest_whole_one
             np.arange(1.0, n + 1) * 6,
             np.full(n, 1800.0),
             np.array([False] * (n - 1) + [True]),
+            np.zeros(n),
             np.array([2, 3, 2, 1][:n], np.int64),
             np.array([2, 2, 1, 1][:n], np.int64),
         )

@@ -41,7 +41,7 @@ def written(draw: st.DrawFn, us: int) -> str:
 def meant(draw: st.DrawFn) -> tuple[dict[str, Any], list[tuple[int, float]]]:
     """Draw a valid batch, and its readings as they are meant."""
     moment_us = st.one_of(moments_us, st.sampled_from([0, MOMENT_US, LAST_US]))
-    value = st.one_of(st.integers(0, 10**12), st.floats(0, 1e12), st.sampled_from([0, 0.0, -0.0, 1e12]))
+    value = st.one_of(st.integers(0, 10**9), st.floats(0, 1e9), st.sampled_from([0, 0.0, -0.0, 1e9]))
     rows = draw(st.lists(st.tuples(moment_us, value), min_size=1, max_size=20))
     data = [{"value": value, "datetime": draw(written(us))} for us, value in rows]
     batch: dict[str, Any] = {"data": data, "units": draw(st.sampled_from(["kW", "kWh"]))}
@@ -184,27 +184,27 @@ def test_a_wrong_ship_is_not_taken_for_a_missing_one(ship: str) -> None:
 def test_another_ship_than_the_topics_is_named_beside_the_other_faults() -> None:
     """Every fault's place is named, this one's too."""
     with pytest.raises(InvalidInput) as caught:
-        decode(text(units='"W"').encode(), topic_ship=5)
+        decode(text(units='"w"').encode(), topic_ship=5)
     assert sorted(each.at for each in caught.value.problems) == ["spaceship_id", "units"]
 
 
 @pytest.mark.parametrize(
-    "value", ["0", "0.0", "-0", "-0.0", "1", "1.5", "1e2", "1E+2", "1e12", "1000000000000", "5e-324", "1e-999"]
+    "value", ["0", "0.0", "-0", "-0.0", "1", "1.5", "1e2", "1E+2", "1e9", "1000000000", "5e-324", "1e-999"]
 )
-def test_every_value_from_0_to_1e12_is_taken(value: str) -> None:
+def test_every_power_from_0_to_1e9_kw_is_taken(value: str) -> None:
     """Integer or not."""
     batch = decode(readings(reading(value=value)).encode())
     assert batch.value.tolist() == [float(value)]
     assert not np.signbit(batch.value).any()
 
 
-@pytest.mark.parametrize("value", ["-1", "-0.5", "-1e12", "-5e-324", "0", "1e12"])
+@pytest.mark.parametrize("value", ["-1", "-0.5", "-1e9", "-5e-324", "0", "1e9"])
 def test_values_below_0_are_taken_where_they_are_allowed(value: str) -> None:
-    """For fleets that feed energy back, down to -1e12."""
+    """For fleets that feed energy back, down to -1e9 kW."""
     assert decode(readings(reading(value=value)).encode(), allow_negative=True).value.tolist() == [float(value)]
 
 
-@pytest.mark.parametrize("value", ["-1000000000001", "1000000000001", "-1e999", "NaN", '"-1"', "true"])
+@pytest.mark.parametrize("value", ["-1000000000001", "1000000000001", "-1e999", "NaN", '"-1,5"', "true"])
 def test_allowing_negative_values_allows_no_others(value: str) -> None:
     """The other rules stay."""
     with pytest.raises(InvalidInput) as caught:

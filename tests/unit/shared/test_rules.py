@@ -13,9 +13,9 @@ from normalizer_worker.rule.normalize import normalize
 from shared.contract.acceptance import CLOCKS_APART_US, OLDEST_US, Rules, judged_at
 from shared.contract.batch import InvalidBatch, decode, receive
 from shared.contract.limits import MAX_SLOTS
-from shared.domain.readings import Readings
 from shared.domain.slots import DEFAULT_MAX_GAP_US, SLOT_US, count_slots
 from shared.domain.timestamps import LAST_US, iso, moment_us
+from tests.support.columns import as_columns
 from tests.support.decoding import NOW_US
 
 SECOND_US = 1_000_000
@@ -136,7 +136,7 @@ histories = st.lists(st.tuples(steps_us, st.integers(1, 3)), max_size=30).map(
 def test_slots_are_counted_as_the_rule_makes_them(moments: Any, max_gap_us: int) -> None:
     """Never fewer; and only where a silence ends in the slot in which it began, one more for each."""
     rows = [(1, int(us), 1.0, False, 0) for us in moments]
-    made = len(normalize(Readings.from_rows(rows), max_gap_us))
+    made = len(normalize(as_columns(rows), max_gap_us))
     silences = int((np.diff(moments) > max_gap_us).sum())
     assert made <= count_slots(moments, max_gap_us) <= made + silences
 

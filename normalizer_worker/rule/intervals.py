@@ -1,0 +1,184 @@
+"""What each reading speaks for (docs/rule.md, point 2): the intervals that `normalize.py` cuts into slots. Pure.
+
+A reading speaks for the time up to one of its neighbours. Most look ahead, and means and energies stamped at their end
+look back. For these everything is mirrored.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from shared.domain.columns import F64, I64, Bools, Columns
+from shared.domain.readings import IS_POWER, LOOKS_BACK, Kind, Readings
+from shared.domain.slots import DEFAULT_MAX_GAP_US, LONGEST_US, SLOT_US
+from shared.domain.timestamps import US_PER_S
+
+LONE_US = SLOT_US
+"""How long a reading covers if no other is within its longest gap."""
+US_PER_HOUR = 3600 * US_PER_S
+LONG_US = US_PER_HOUR
+"""Power and counters over a longer time are estimated."""
+GROWN = 1.5
+"""Energy over more than so many times the time since the reading before is estimated. The product is exact."""
+_NEVER_US = 2**62
+"""The distance to a neighbour that does not exist."""
+# Enums would be compared as int64, which takes longer.
+_ENERGY_KWH, _LINE_KW, _COUNTER_KWH, _UNKNOWN = (
+    np.int8(kind) for kind in (Kind.ENERGY_KWH, Kind.LINE_KW, Kind.COUNTER_KWH, Kind.UNKNOWN)
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lines(Columns):
+    """The straight lines among n intervals.
+
+    Attributes:
+        step_us: the time from a line's start to its end, 0 where the interval is not on a line, int64[n].
+        end_kw: the power at the line's end, float64[n].
+
+    """
+
+    row = np.dtype("i8, f8")
+
+    step_us: I64
+    end_kw: F64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Intervals:
+    """The intervals of readings that speak for any time, n of them, by ship and time; none overlap.
+
+    Attributes:
+        ship: `spaceship_id`, int64[n].
+        start_us: the interval is ``[start, start + length)``, microseconds since 1970, int64[n].
+        length_us: more than 0, int64[n].
+        value: power or energy, float64[n].
+        per_us: the time over which the value is in kWh: an hour for power, int64[n].
+        provisional: whether the next reading will change it, bool[n].
+        estimated: whether it bridges a long time, bool[n].
+        lines: None if there are none.
+
+    """
+
+    ship: I64
+    start_us: I64
+    length_us: I64
+    value: F64
+    per_us: I64
+    provisional: Bools
+    estimated: Bools
+    lines: Lines | None = None
+
+
+def intervals(readings: Readings, max_gap_us: int = DEFAULT_MAX_GAP_US) -> Intervals:
+    """Find what each reading speaks for; the readings must be as `latest` gives them."""
+    is_plain = readings.kind.max(initial=0) <= Kind.ENERGY_KWH
+    if is_plain and not np.count_nonzero(readings.duration_us) and not np.count_nonzero(readings.max_gap_us):
+        return _plain(readings, max_gap_us)
+    return _of_any_kind(readings, max_gap_us)
+
+
+def _plain(readings: Readings, max_gap_us: int) -> Intervals:
+    """Return what `_of_any_kind` does, faster, for held power and energy that state nothing else."""
+    step_us = np.diff(readings.moment_us)
+    followed = readings.ship[1:] == readings.ship[:-1]
+    joined = followed & (step_us <= max_gap_us)
+    length_us = np.full(len(readings), LONE_US, np.int64)
+    length_us[1:][joined] = step_us[joined]  # the time since the reading before …
+    np.copyto(length_us[:-1], step_us, where=joined)  # … unless the next one follows
+    newest, estimated = np.ones(len(readings), np.bool_), np.ones(len(readings), np.bool_)
+    np.logical_not(followed, out=newest[:-1])
+    np.logical_not(joined, out=estimated[:-1])
+    per_us = np.full(len(readings), US_PER_HOUR)
+    is_long, is_energy = length_us > LONG_US, readings.kind == _ENERGY_KWH
+    if np.count_nonzero(is_energy):
+        np.copyto(per_us, length_us, where=is_energy)
+        is_long &= ~is_energy
+        is_long[1:-1] |= is_energy[1:-1] & joined[:-1] & joined[1:] & (step_us[1:] > GROWN * step_us[:-1])
+    estimated |= is_long
+    return Intervals(readings.ship, readings.moment_us, length_us, readings.value, per_us, newest, estimated)
+
+
+def _of_any_kind(readings: Readings, max_gap_us: int) -> Intervals:
+    kind, looks_back = readings.kind, LOOKS_BACK[readings.kind]
+    gap_us = longest_gaps_us(readings, max_gap_us)
+    since_us, until_us = _distances_us(readings)
+    near_us = np.where(looks_back, since_us, until_us)
+    """The distance to the neighbour that it speaks towards."""
+    far_us = np.where(looks_back, until_us, since_us)
+    """The distance to its other neighbour."""
+    is_near, has_far = near_us <= gap_us, far_us <= gap_us
+    spoken_us = np.where(is_near, near_us, np.where(has_far, far_us, LONE_US))
+    is_long = np.where(kind == _ENERGY_KWH, has_far & (near_us > GROWN * far_us), near_us > LONG_US)
+    is_long &= kind != Kind.END_KWH
+
+    is_stated = readings.duration_us > 0
+    stated_us = np.where(is_stated, readings.duration_us, spoken_us)
+    value, speaks = _energies(readings, is_near)
+    speaks[:-1] &= looks_back[:-1] | ~looks_back[1:] | (until_us[:-1] == _NEVER_US)
+    length_us = np.minimum(stated_us, near_us)
+    rows = np.flatnonzero(speaks)
+    return Intervals(
+        readings.ship[rows],
+        (readings.moment_us - np.where(looks_back, length_us, 0))[rows],
+        length_us[rows],
+        value[rows],
+        np.where(IS_POWER[kind], US_PER_HOUR, stated_us)[rows],
+        (~is_near & ~is_stated & (until_us == _NEVER_US))[rows],
+        ((~is_near | is_long) & ~is_stated)[rows],
+        _lines(readings, is_near, until_us, rows),
+    )
+
+
+def longest_gaps_us(readings: Readings, max_gap_us: int) -> I64:
+    """Return the longest time to its neighbour that each reading bridges."""
+    by_kind = np.full(len(Kind), max_gap_us)
+    by_kind[_COUNTER_KWH] = LONGEST_US
+    return np.where(readings.max_gap_us > 0, readings.max_gap_us, by_kind[readings.kind])
+
+
+def longest_us(readings: Readings, max_gap_us: int) -> int:
+    """Return the longest time that one of them can speak for."""
+    if not len(readings):
+        return max_gap_us
+    longest = max(int(longest_gaps_us(readings, max_gap_us).max()), int(readings.duration_us.max()))
+    return max(longest, max_gap_us)
+
+
+def _distances_us(readings: Readings) -> tuple[I64, I64]:
+    """Return the time since the reading before each and until the one after it."""
+    step_us = np.where(readings.ship[1:] == readings.ship[:-1], np.diff(readings.moment_us), _NEVER_US)
+    distances_us = np.full(len(readings) + 1, _NEVER_US)
+    distances_us[1:-1] = step_us
+    return distances_us[:-1], distances_us[1:]
+
+
+def _energies(readings: Readings, is_near: Bools) -> tuple[F64, Bools]:
+    """Return the values of the intervals, which are differences for counters, and which readings have one."""
+    speaks = readings.kind != _UNKNOWN
+    at = np.flatnonzero(readings.kind == _COUNTER_KWH)
+    if not len(at):
+        return readings.value, speaks
+    value, after = readings.value.copy(), np.minimum(at + 1, len(readings) - 1)
+    rise, lost = _difference(value[after], value[at])
+    rise = np.where((rise < 0) & (readings.rollover[after] > 0), rise + readings.rollover[after] + lost, rise)
+    speaks[at] = is_near[at] & (readings.kind[after] == _COUNTER_KWH) & (rise >= 0)
+    value[at] = rise
+    return value, speaks
+
+
+def _difference(one: F64, other: F64) -> tuple[F64, F64]:
+    """Return a difference, and exactly what its rounding has lost (the two-sum of Knuth)."""
+    difference = one - other
+    part = difference - one
+    return difference, (one - (difference - part)) - (other + part)
+
+
+def _lines(readings: Readings, is_near: Bools, until_us: I64, rows: I64) -> Lines | None:
+    """Return the lines of some rows: to the next reading if both are of that kind."""
+    is_line = readings.kind == _LINE_KW
+    if not is_line.any():
+        return None
+    on_line = is_near & is_line
+    on_line[:-1] &= is_line[1:]
+    return Lines(np.where(on_line, until_us, 0)[rows], np.append(readings.value[1:], [0.0])[rows])

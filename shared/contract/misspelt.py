@@ -1,0 +1,46 @@
+"""Finds members that look like misspelt ones: ignoring them would change what the values mean."""
+
+from collections.abc import Collection, Iterator, Mapping
+from difflib import get_close_matches
+
+from shared.domain.errors import MAX_PROBLEMS, Problem
+
+NAMES = (
+    "spaceship_id",
+    "units",
+    "data",
+    "batch_id",
+    "sent_at",
+    "stamp",
+    "between",
+    "counter",
+    "rollover",
+    "duration_s",
+    "max_gap_s",
+    "datetime",
+    "value",
+)
+LONGEST = 2 * max(map(len, NAMES))
+"""A longer name is not compared."""
+CLOSE = 0.9
+
+
+def _folded(name: str) -> str:
+    return "".join(filter(str.isalnum, name.lower())).rstrip("s")
+
+
+_FOLDED = {_folded(name): name for name in NAMES}
+
+
+def misspelt(members: Mapping[str, object], known: Collection[str], inside: str = "") -> Iterator[Problem]:
+    """Find the members that look like one of ours, and are none that is known in this place."""
+    for count, name in enumerate(name for name in members if name not in known and len(name) <= LONGEST):
+        if count == MAX_PROBLEMS:
+            return
+        close = get_close_matches(_folded(name), _FOLDED, 1, CLOSE)
+        if not close:
+            continue
+        meant = _FOLDED[close[0]]
+        why = f"is not known: did you mean `{meant}`?" if meant in known else "belongs to the batch, not to a reading"
+        if meant in known or inside:
+            yield Problem(f"{inside}{name}", why)
