@@ -65,11 +65,16 @@ def table_of(slots: Slots | FleetSlots) -> Table:
     """Convert slots to a table.
 
     Returns:
-        `start_s`, `covered_seconds` and `provisional`; of a ship also `value` in kWh; of the fleet also `sum` and `avg`
-        in kWh, `ships` and `whole_ships`.
+        `start_s`, `covered_seconds`, `estimated_seconds` and `provisional`; of a ship also `value` in kWh; of the fleet
+        also `sum` and `avg` in kWh, `ships` and `whole_ships`.
 
     """
-    table = {"start_s": slots.start_s, "covered_seconds": slots.covered_s, "provisional": slots.provisional}
+    table = {
+        "start_s": slots.start_s,
+        "covered_seconds": slots.covered_s,
+        "estimated_seconds": slots.estimated_s,
+        "provisional": slots.provisional,
+    }
     if isinstance(slots, FleetSlots):
         energy = {"sum": slots.kwh, "avg": slots.kwh / slots.ships}
         return {**table, **energy, "ships": slots.ships, "whole_ships": slots.whole}

@@ -28,7 +28,7 @@ from shared.http.openapi import Answer, Content, Operation, Timestamp, problem
 from shared.http.parameters import parse
 from shared.store.port import EnergyReader
 
-VERSION = 1
+VERSION = 2
 """Part of every entity tag. Increase it when the same slots are written in another way than before."""
 ROLLED_UP_FIRST = ("1d", "1mo")
 """At these resolutions an answer is small and takes much work: it is computed before it is sent. Hours and slots are
@@ -68,9 +68,8 @@ class ShipParameters(SlotParameters):
 
 Start = Annotated[Timestamp, Field(description="start of the row, with the UTC offset of `tz`")]
 Covered = Annotated[float, Field(description="seconds for which the energy is known; with `detail`")]
-Provisional = Annotated[
-    bool, Field(description="whether it depends on a ship's newest reading, and so will change; with `detail`")
-]
+Estimated = Annotated[float, Field(description="seconds of these that bridge a long time; with `detail`")]
+Provisional = Annotated[bool, Field(description="whether a ship's next reading will change it; with `detail`")]
 Seconds = Annotated[
     int, Field(description="length of the part inside the window; with `detail`, for hours, days and months")
 ]
@@ -82,6 +81,7 @@ class ShipSlot(TypedDict):
     datetime: Start
     value: Annotated[float, Field(description="in kWh")]
     covered_seconds: NotRequired[Covered]
+    estimated_seconds: NotRequired[Estimated]
     provisional: NotRequired[Provisional]
     seconds: NotRequired[Seconds]
 
@@ -101,6 +101,7 @@ class FleetSlot(TypedDict):
     sum: Annotated[float, Field(description="over the ships that have the slot, in kWh")]
     avg: Annotated[float, Field(description="mean of the ships that have the slot, in kWh")]
     covered_seconds: NotRequired[Covered]
+    estimated_seconds: NotRequired[Estimated]
     provisional: NotRequired[Provisional]
     ships: NotRequired[
         Annotated[int, Field(description="how many ships have the slot; the maximum of several slots; with `detail`")]
@@ -215,7 +216,7 @@ class _Query:
         members = {} if self.ship is None else {"spaceship_id": self.ship}
         names: tuple[str, ...] = ("sum", "avg") if is_fleet else ("value",)
         if self.parameters.detail:
-            names += ("covered_seconds", "provisional")
+            names += ("covered_seconds", "estimated_seconds", "provisional")
             names += ("ships", "whole_ships") if is_fleet else ()
             names += ("seconds",) if self.parameters.coarse else ()
         return Heading({**members, "units": "kWh"}, names, self.parameters.tz)

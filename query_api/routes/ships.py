@@ -5,12 +5,17 @@ from contextlib import nullcontext
 from itertools import pairwise
 from math import isnan
 from statistics import median
-from typing import Annotated, Literal
+from typing import (
+    Annotated,
+    Literal,
+    NotRequired,  # pydantic requires it before Python 3.12
+)
 
+import numpy as np
 from flask import Response, request
 from prometheus_client import Counter
 from pydantic import BaseModel, ConfigDict, Field
-from typing_extensions import TypedDict  # pydantic requires it before Python 3.12
+from typing_extensions import TypedDict
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import NotFound
 
@@ -21,7 +26,7 @@ from shared.contract.acceptance import MAX_AHEAD_US
 from shared.domain.clock import now_us as wall_clock_us
 from shared.domain.columns import rows
 from shared.domain.errors import Unavailable
-from shared.domain.readings import LABELS, UNITS, Readings
+from shared.domain.readings import PLAIN, UNITS, Kind, Readings
 from shared.domain.slots import Window, slot_ceil_us
 from shared.domain.timestamps import LAST_US, US_PER_S, iso
 from shared.http.app import Routes
@@ -84,17 +89,25 @@ class Ships(TypedDict):
     next: Annotated[int | None, Field(description="`after` of the next page; null on the last page")]
 
 
+Stated = Annotated[float, Field(description="where it was stated")]
+
+
 class ReadingRow(TypedDict):
     """A reading as it is stored."""
 
     datetime: Timestamp
     value: Annotated[float | None, Field(description="null: unknown")]
     units: Literal["kW", "kWh"]
-    kind: Literal["held", "energy", "line", "mean", "energy_end", "counter", "unknown"]
     sent_at: Timestamp
-    duration_s: Annotated[float | None, Field(description="null: not stated")]
-    max_gap_s: Annotated[float | None, Field(description="null: not stated")]
-    rollover: Annotated[float | None, Field(description="null: not stated")]
+    kind: NotRequired[
+        Annotated[
+            str,
+            Field(description="line, mean, energy_end, counter or unknown; left out where it is what the unit says"),
+        ]
+    ]
+    duration_s: NotRequired[Stated]
+    max_gap_s: NotRequired[Stated]
+    rollover: NotRequired[Stated]
 
 
 class ShipReadings(TypedDict):
@@ -200,24 +213,26 @@ def ship_row(ship: ShipHistory, now_us: int) -> ShipRow:
 
 
 def reading_rows(readings: Readings) -> list[ReadingRow]:
-    """Return a row for each reading, with its value in its unit."""
-    texts = (UNITS[readings.kind], LABELS[readings.kind])
-    stated = (readings.duration_us / US_PER_S, readings.max_gap_us / US_PER_S, readings.rollover)
-    return [
+    """Return a row for each reading, with its value as it was sent."""
+    columns = (readings.moment_us, readings.value, UNITS[readings.kind], readings.sent_at_us)
+    found: list[ReadingRow] = [
         {
             "datetime": iso(moment_us),
             "value": None if isnan(value) else _exact(value),
             "units": units,
-            "kind": kind,
             "sent_at": iso(sent_at_us),
-            "duration_s": _exact(duration_s) or None,
-            "max_gap_s": _exact(max_gap_s) or None,
-            "rollover": _exact(rollover) or None,
         }
-        for moment_us, value, units, kind, sent_at_us, duration_s, max_gap_s, rollover in rows(
-            readings.moment_us, readings.value, *texts, readings.sent_at_us, *stated
-        )
+        for moment_us, value, units, sent_at_us in rows(*columns)
     ]
+    for at in np.flatnonzero(~np.isin(readings.kind, PLAIN)).tolist():
+        found[at]["kind"] = Kind(readings.kind[at]).label
+    for at in np.flatnonzero(readings.duration_us).tolist():
+        found[at]["duration_s"] = _exact(int(readings.duration_us[at]) / US_PER_S)
+    for at in np.flatnonzero(readings.max_gap_us).tolist():
+        found[at]["max_gap_s"] = _exact(int(readings.max_gap_us[at]) / US_PER_S)
+    for at in np.flatnonzero(readings.rollover).tolist():
+        found[at]["rollover"] = _exact(float(readings.rollover[at]))
+    return found
 
 
 def _exact(value: float) -> float:

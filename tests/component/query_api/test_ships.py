@@ -1,5 +1,6 @@
 """What is told of ships, and their raw readings: over a store in memory, at a moment of our choice."""
 
+from math import nan
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from query_api.metrics import store_errors
 from query_api.routes import ships
 from shared.contract.acceptance import MAX_AHEAD_US
+from shared.domain.readings import Kind
 from shared.domain.slots import Slots
 from shared.http.app import make_app
 from shared.http.tokens import anybody
@@ -40,7 +42,7 @@ class Ask:
         assert response.status_code == 200, response.text
         return response.json
 
-    def put(self, rows: Slots | list[tuple[int, int, float, bool, int]]) -> None:
+    def put(self, rows: Slots | list[tuple[Any, ...]]) -> None:
         put(self.store, rows if isinstance(rows, Slots) else as_columns(rows))
 
 
@@ -135,6 +137,25 @@ def test_ships_come_in_pages(ask: Ask) -> None:
     second = ask(f"/ships?limit=2&after={first['next']}")
     assert [[each["spaceship_id"] for each in page["ships"]] for page in (first, second)] == [[0, 3], [5]]
     assert second["next"] is None
+
+
+def test_readings_say_what_they_stated(ask: Ask) -> None:
+    """Where it is not what the unit says."""
+    kinds = [Kind.LINE_KW, Kind.COUNTER_KWH, Kind.END_KWH, Kind.UNKNOWN]
+    stated = [(0, 900_000_000, 0.0), (0, 0, 1e5), (1_500_000, 0, 0.0), (0, 0, 0.0)]
+    ask.put(
+        [
+            (1, START_US + MINUTE_US * i, nan if kind == Kind.UNKNOWN else 1.0, kind, 0, *each)
+            for i, (kind, each) in enumerate(zip(kinds, stated, strict=True))
+        ]
+    )
+    rows = ask("/ships/1/readings")["data"]
+    assert [{name: each for name, each in row.items() if name not in ("datetime", "sent_at")} for row in rows] == [
+        {"value": 1, "units": "kW", "kind": "line", "max_gap_s": 900},
+        {"value": 1, "units": "kWh", "kind": "counter", "rollover": 100_000},
+        {"value": 1, "units": "kWh", "kind": "energy_end", "duration_s": 1.5},
+        {"value": None, "units": "kW", "kind": "unknown"},
+    ]
 
 
 def test_raw_readings_come_in_pages_as_they_were_sent(ask: Ask) -> None:

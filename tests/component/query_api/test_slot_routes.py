@@ -93,7 +93,7 @@ def test_csv_has_a_header_the_units_and_the_rows_of_json(asking: Asking) -> None
     assert response.content_type == "text/csv; charset=utf-8; header=present"
     assert response.text.count("\r\n") == response.text.count("\n") == 4
     rows = list(csv.DictReader(io.StringIO(response.text, newline="")))
-    assert list(rows[0]) == ["datetime", "value_kwh", "covered_seconds", "provisional"]
+    assert list(rows[0]) == ["datetime", "value_kwh", "covered_seconds", "estimated_seconds", "provisional"]
     expected = asking.get(f"{SHIP}&detail=true").json
     assert expected is not None
     assert [[json.loads(row["value_kwh"]), row["provisional"]] for row in rows] == [
@@ -115,7 +115,7 @@ def test_parquet_has_moments_and_the_rows_of_json(asking: Asking, path: str) -> 
     assert [each.isoformat() for each in table["datetime"].to_pylist()] == [row["datetime"] for row in rows]
     for column in table.column_names[1:]:
         assert table[column].to_pylist() == [row[column.removesuffix("_kwh")] for row in rows]
-    assert table.num_columns == (8 if "fleet" in path else 5) - 1
+    assert table.num_columns == (9 if "fleet" in path else 6) - 1
 
 
 @pytest.mark.parametrize(

@@ -228,6 +228,7 @@ def _fleet_row(slots: list[Slot]) -> dict[str, Any]:
         "sum": float(kwh),
         "avg": float(kwh / len(slots)),
         "covered_seconds": sum(slot.covered_us for slot in slots) / US_PER_S,
+        "estimated_seconds": sum(slot.estimated_us for slot in slots) / US_PER_S,
         "provisional": any(slot.provisional for slot in slots),
         "ships": len(slots),
         "whole_ships": sum(slot.covered_us == reference.SLOT_US for slot in slots),

@@ -26,6 +26,7 @@ def test_worked_cases(service: Service, ship: int, send: Any, case: dict[str, An
             "datetime": slot["datetime"],
             "value": round(slot["value"], 6),
             "covered_seconds": slot["covered_seconds"],
+            "estimated_seconds": slot.get("estimated_seconds"),
             "provisional": slot["provisional"],
         }
         for slot in case["slots"]

@@ -395,9 +395,14 @@ def test_half_a_slot_is_half_covered_and_what_lies_between_does_not_exist(servic
     post(service, ship, "kWh", [{"datetime": moment(slot), "value": value} for slot, value in readings])
     until(lambda: len(rows(service, f"/data?spaceship_id={ship}")) == 3, "three slots")
     assert rows(service, f"/data?spaceship_id={ship}&detail=true") == [
-        {"datetime": moment(0), "value": 1, "covered_seconds": 450, "provisional": False},
-        {"datetime": moment(1), "value": 1, "covered_seconds": 450, "provisional": False},
-        {"datetime": moment(400), "value": 3, "covered_seconds": 900, "provisional": True},
+        {
+            "datetime": moment(slot),
+            "value": value,
+            "covered_seconds": covered_s,
+            "estimated_seconds": covered_s,
+            "provisional": provisional,
+        }
+        for slot, value, covered_s, provisional in ((0, 1, 450, False), (1, 1, 450, False), (400, 3, 900, True))
     ]
 
 

@@ -21,12 +21,13 @@ HOUR_S = 3600
 
 def ship_rows(slots: Slots, *, detail: bool) -> list[Row]:
     """Give the rows of a ship's answer."""
-    return _rows(table_of(slots), ("value", "covered_seconds", "provisional") if detail else ("value",))
+    more = ("covered_seconds", "estimated_seconds", "provisional") if detail else ()
+    return _rows(table_of(slots), ("value", *more))
 
 
 def fleet_rows(slots: FleetSlots, *, detail: bool) -> list[Row]:
     """Give the rows of a fleet's answer."""
-    more = ("covered_seconds", "provisional", "ships", "whole_ships") if detail else ()
+    more = ("covered_seconds", "estimated_seconds", "provisional", "ships", "whole_ships") if detail else ()
     return _rows(table_of(slots), ("sum", "avg", *more))
 
 
@@ -74,8 +75,17 @@ def test_a_ships_rows_are_start_and_value() -> None:
 def test_detail_adds_cover_and_whether_it_is_provisional() -> None:
     """To every slot."""
     assert ship_rows(slots(3, 0.5), detail=True) == [
-        {"datetime": "2018-08-24T00:00:00Z", "value": 3, "covered_seconds": 900, "provisional": False},
-        {"datetime": "2018-08-24T00:15:00Z", "value": 0.5, "covered_seconds": 300, "provisional": True},
+        {
+            "datetime": f"2018-08-24T00:{minute}:00Z",
+            "value": value,
+            "covered_seconds": covered_s,
+            "estimated_seconds": estimated_s,
+            "provisional": provisional,
+        }
+        for minute, value, covered_s, estimated_s, provisional in (
+            ("00", 3, 900, 0, False),
+            ("15", 0.5, 300, 300, True),
+        )
     ]
 
 
@@ -102,6 +112,7 @@ def test_detail_adds_to_a_fleet_slot_how_well_it_is_known() -> None:
             "sum": 9,
             "avg": 3,
             "covered_seconds": 1900.5,
+            "estimated_seconds": 1900.5,
             "provisional": True,
             "ships": 3,
             "whole_ships": 2,

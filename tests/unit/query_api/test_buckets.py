@@ -193,7 +193,8 @@ def test_a_fleets_bucket_has_the_most_ships_of_any_slot_and_the_fewest_whole_one
         (found,) = summed([table_of(slots)], "1h", "UTC")
         return {name: each for name, each in found.items() if name not in ("start_s", "local")}
 
-    whole = {"sum": 60.0, "avg": 3 + 4 + 9 + 24.0, "covered_seconds": 7200.0, "provisional": True, "seconds": 3600}
+    whole = {"sum": 60.0, "avg": 3 + 4 + 9 + 24.0, "covered_seconds": 7200.0, "estimated_seconds": 0.0}
+    whole |= {"provisional": True, "seconds": 3600}
     assert row(0, 0, 1, 2, 3) == {**whole, "ships": 3, "whole_ships": 1}
     assert row(0, 0, 1, 3)["whole_ships"] == 0
 
