@@ -14,6 +14,7 @@ from shared.contract import batch
 from shared.contract.acceptance import Rules
 from shared.contract.batch import Batch, InvalidBatch, columns
 from shared.contract.limits import ENVELOPE_BYTES, MAX_BODY_BYTES, MAX_READINGS, MAX_VALUE
+from shared.contract.misspelt import NAMES, misspelt
 from shared.domain.errors import MAX_PROBLEMS, InvalidInput, TooLargeInput, UnreadableInput
 from shared.domain.readings import MAX_SHIP, Kind
 from shared.domain.timestamps import EPOCH, LAST_US, ONE_US
@@ -50,7 +51,7 @@ def meant(draw: st.DrawFn) -> tuple[dict[str, Any], list[tuple[int, float]]]:
         batch["batch_id"] = draw(st.one_of(st.none(), st.uuids().map(str)))
     if draw(st.booleans()):
         batch["sent_at"] = draw(st.one_of(st.none(), moments_us.flatmap(written)))
-    unknown = st.text().filter(lambda name: name not in {"batch_id", "sent_at"})
+    unknown = st.text().filter(lambda name: name not in NAMES and not list(misspelt({name: 0}, NAMES)))
     members = {**draw(st.dictionaries(unknown, st.integers())), **batch}
     order = draw(st.permutations(list(members)))
     return {name: members[name] for name in order}, rows

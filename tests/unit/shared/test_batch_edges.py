@@ -18,5 +18,5 @@ def test_a_fault_in_a_batch_of_the_greatest_size_has_its_place() -> None:
         for i in range(MAX_READINGS - 1)
     ]
     with pytest.raises(InvalidInput) as caught:
-        decode(readings(*rows, reading(value='"1"')).encode())
+        decode(readings(*rows, reading(value='"1,5"')).encode())
     assert [each.at for each in caught.value.problems] == [f"data[{MAX_READINGS - 1}].value"]
