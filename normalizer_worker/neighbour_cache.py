@@ -25,7 +25,7 @@ class NeighbourCache:
 
     def put(self, ship: int, near: Neighbourhood) -> None:
         """Cache the end of a ship's readings, if these reach it; otherwise drop what is cached of the ship."""
-        self._drop(ship)
+        self.drop(ship)
         if not near.to_newest:
             return
         # One slot more than needed, so that readings that come a little late find their neighbours too.
@@ -35,14 +35,15 @@ class NeighbourCache:
         self._ends[ship] = end
         self._size += len(end.readings) + READINGS_PER_SHIP
         while self._size > self._max:
-            self._drop(next(iter(self._ends)))
+            self.drop(next(iter(self._ends)))
 
     def clear(self) -> None:
         """Drop everything."""
         self._ends.clear()
         self._size = 0
 
-    def _drop(self, ship: int) -> None:
+    def drop(self, ship: int) -> None:
+        """Drop what is cached of a ship."""
         end = self._ends.pop(ship, None)
         if end is not None:
             self._size -= len(end.readings) + READINGS_PER_SHIP

@@ -1,17 +1,20 @@
 """Stores readings and the slots that they change, together, in transactions of the store."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 
 import numpy as np
 
+from normalizer_worker.deletion_cache import DeletionCache
 from normalizer_worker.neighbour_cache import NeighbourCache
 from normalizer_worker.rule.affected_slots import changes, merge, slots_within
+from normalizer_worker.rule.deletions import are_deleted, undeleted
 from normalizer_worker.rule.intervals import longest_us
 from normalizer_worker.rule.normalize import latest
 from normalizer_worker.rule.reach import Neighbourhood, Span, read_neighbourhoods, spans, windows
 from shared.domain.columns import I64, starts
+from shared.domain.deletions import DeletionRow, Deletions, joined
 from shared.domain.errors import Refused
 from shared.domain.readings import Readings
 from shared.domain.slots import SLOT_US, Slots
@@ -26,6 +29,10 @@ MAX_SHIPS = 5000
 """Of a transaction, for the same reason: the neighbours of so many are read in some 10 s."""
 SHIP_COST = MAX_SLOTS // MAX_SHIPS
 STRETCH_COST = MAX_SLOTS // MAX_STRETCHES
+MAX_DELETED = 10_000
+"""How many readings one transaction deletes."""
+MAX_DELETIONS = 10_000
+"""How many deletions of a ship are stored: they are read together with its readings."""
 NEAR_US = 2 * 3600 * US_PER_S
 
 
@@ -37,6 +44,7 @@ class Recorder:
         self._store = store
         self._max_gap_us = max_gap_us
         self._cache = NeighbourCache(cached_readings)
+        self._deletions = DeletionCache(store, cached_readings)
 
     def record(self, readings: Readings) -> None:
         """Store readings and the slots that they change.
@@ -56,6 +64,47 @@ class Recorder:
                     self._transact(load, only_slots=True)
                 raise refused from None
 
+    def delete(self, deletion: DeletionRow) -> None:
+        """Store a deletion, remove the readings that it deletes, and store the slots that this changes.
+
+        That is one transaction, or several if it spans many readings: a deletion is the same as all its parts.
+
+        Raises:
+            Unavailable: the store does not answer; the deletion has to be recorded again.
+            Refused: the ship has too many deletions.
+
+        """
+        ship, start_us, end_us, sent_at_us = deletion
+        while start_us < end_us:
+            with self._transaction():
+                first = self._store.readings(ship, start_us, end_us, MAX_DELETED)
+                costs_ = np.cumsum(costs(first.ship, first.moment_us, longest_us(first, self._max_gap_us)))
+                count = max(int(costs_.searchsorted(MAX_SLOTS, side="right")), 1)
+                all_of_them = count >= len(first) < MAX_DELETED
+                until_us = end_us if all_of_them else int(first.moment_us[:count][-1]) + 1
+                self._delete((ship, start_us, until_us, sent_at_us))
+            start_us = until_us
+
+    def _delete(self, deletion: DeletionRow) -> None:
+        """Store a part of a deletion, inside a transaction. All that it changes is read from the store."""
+        ship, start_us, end_us, _ = deletion
+        span = Span(ship, start_us, end_us - 1)
+        deletions = joined(self._deletions.of([ship]), Deletions.from_rows([deletion]))
+        if len(deletions) > MAX_DELETIONS:
+            raise Refused(f"the ship has {MAX_DELETIONS:,} deletions: delete a longer span that includes some of them")
+        near = read_neighbourhoods([span], self._store.readings_around)
+        known, window = near[ship].readings, windows([span], near)
+        are_gone = are_deleted(known, deletions)
+        slots, was = changes(self._store.stored_slots(window), slots_within(known[~are_gone], self._max_gap_us, window))
+        self._store.put_deletions(deletions)
+        edges = np.flatnonzero(np.diff(are_gone, prepend=False, append=False))
+        for first, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+            self._store.remove_readings(ship, int(known.moment_us[first]), int(known.moment_us[end - 1]) + 1)
+        if len(slots):
+            self._store.put_slots(slots, was)
+        self._deletions.put(ship, deletions)
+        self._cache.drop(ship)
+
     def tidy(self) -> bool:
         """Do some maintenance of the store; return whether more is left.
 
@@ -66,21 +115,32 @@ class Recorder:
         try:
             return self._store.tidy()
         except BaseException:
-            self._cache.clear()  # another worker may have taken the store over
+            self._forget()  # another worker may have taken the store over
+            raise
+
+    def _forget(self) -> None:
+        self._cache.clear()
+        self._deletions.clear()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Open a transaction of the store; after an error forget what it may have put into the caches."""
+        try:
+            with self._store.transaction():
+                yield
+        except BaseException:
+            self._forget()
             raise
 
     def _transact(self, load: Readings, *, only_slots: bool = False) -> None:
         """Store readings and slots in one transaction; with `only_slots` the slots around them, and no readings."""
-        try:
-            with self._store.transaction():
-                for part in stretches(load, self._max_gap_us):
-                    self._put(part[:0] if only_slots else part, spans(part))
-        except BaseException:
-            self._cache.clear()  # it may hold what was not committed
-            raise
+        with self._transaction():
+            for part in stretches(load, self._max_gap_us):
+                self._put(part[:0] if only_slots else part, spans(part))
 
     def _put(self, new: Readings, within: Sequence[Span]) -> None:
         """Store new readings, all in the spans, and the slots that change in and around these."""
+        new = undeleted(new, self._deletions.of([span.ship for span in within]))
         cached = {span.ship: self._cache.around(span) for span in within}
         read = read_neighbourhoods([span for span in within if not cached[span.ship]], self._store.readings_around)
         near = {ship: each or read[ship] for ship, each in cached.items()}

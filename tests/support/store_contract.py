@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Protocol
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -98,6 +99,40 @@ class StoreContract:
         expected = reference.slots(rows, max_gap_us)
         assert_same(all_slots(store), expected)
         assert_roll_ups(store, expected)
+        store.close()
+
+    @many_histories
+    @given(
+        histories(),
+        st.lists(st.tuples(deletions, st.integers(0, 9)), min_size=1, max_size=4),
+        st.sampled_from([0, 40, 10**6]),
+        st.sampled_from([1, 3, 10_000]),
+    )
+    def test_deletions_between_any_batches_give_the_reference(
+        self,
+        make_store: MakeStore,
+        batches: list[list[Reading]],
+        deleted: list[tuple[Deletion, int]],
+        cached_readings: int,
+        max_deleted: int,
+    ) -> None:
+        """Before, after, between and again; in one transaction or in many."""
+        store = make_store()
+        recorder = Recorder(store, DEFAULT_MAX_GAP_US, cached_readings)
+        with mock.patch("normalizer_worker.recorder.MAX_DELETED", max_deleted):
+            for i, batch in enumerate([[], *batches, []]):
+                if batch:
+                    recorder.record(as_columns(batch))
+                for deletion, at in deleted:
+                    if at == i or i > len(batches):
+                        recorder.delete(deletion)
+        rows = [each for batch in batches for each in batch]
+        expected = reference.slots(rows, DEFAULT_MAX_GAP_US, [each for each, _ in deleted])
+        assert_same(all_slots(store), expected)
+        assert_roll_ups(store, expected)
+        counted = reference.counting(rows, [each for each, _ in deleted])
+        kept = [(row[0], row[1]) for ship in (1, 2, 3) for row in store.readings(ship, 0, EVER_US, 99).rows()]
+        assert kept == sorted(counted)
         store.close()
 
     # --- readings

@@ -1,0 +1,55 @@
+"""The deletions of active ships, cached: most have none, and a stream then reads nothing from the store."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from shared.domain.deletions import Deletions
+from shared.store.port import ReadingStore
+
+DELETIONS_PER_SHIP = 4
+"""The memory that a ship takes besides its deletions, counted in deletions."""
+
+
+class DeletionCache:
+    """The deletions of many ships, bounded; the ship that was read first is dropped first."""
+
+    def __init__(self, store: ReadingStore, max_deletions: int) -> None:
+        """Bound the cache by a number of deletions, each of some 32 bytes."""
+        self._store = store
+        self._max = max_deletions
+        self._size = 0
+        self._of: OrderedDict[int, Deletions] = OrderedDict()
+
+    def of(self, ships: Sequence[int]) -> Deletions:
+        """Return the deletions of ships, as `joined` returns them; those not cached are read from the store.
+
+        Raises:
+            Unavailable: the store does not answer.
+
+        """
+        found = {ship: self._of[ship] for ship in ships if ship in self._of}
+        if len(found) < len(ships):
+            unknown = [ship for ship in ships if ship not in found]
+            read = self._store.deletions(unknown)
+            for ship in unknown:
+                found[ship] = read[read.ship == ship] if len(read) else read
+                self.put(ship, found[ship])
+        return Deletions.concat([each for each in found.values() if len(each)])
+
+    def put(self, ship: int, deletions: Deletions) -> None:
+        """Cache the deletions of a ship."""
+        self._drop(ship)
+        self._of[ship] = deletions
+        self._size += len(deletions) + DELETIONS_PER_SHIP
+        while self._size > self._max and len(self._of) > 1:
+            self._drop(next(iter(self._of)))
+
+    def clear(self) -> None:
+        """Drop everything."""
+        self._of.clear()
+        self._size = 0
+
+    def _drop(self, ship: int) -> None:
+        old = self._of.pop(ship, None)
+        if old is not None:
+            self._size -= len(old) + DELETIONS_PER_SHIP
