@@ -13,7 +13,8 @@ from normalizer_worker.mqtt.acknowledgements import Done
 from normalizer_worker.mqtt.publish import Message
 from normalizer_worker.recorder import STRETCH_COST, costs, near_us
 from shared.contract.acceptance import Rules
-from shared.contract.batch import Batch, decode, name_of
+from shared.contract.batch import Batch, name_of
+from shared.contract.deletion import decode
 from shared.contract.limits import MAX_CORRELATION_BYTES, MAX_RESPONSE_TOPIC_BYTES
 from shared.contract.topics import ship_of
 from shared.domain.errors import InvalidInput, Problem, Refused
@@ -163,7 +164,7 @@ class Load:
         self.items.append(item)
         self._size_bytes += item.message.size_bytes
         batch = item.batch
-        if batch is None:
+        if batch is None or batch.deletes is not None:
             return
         excess = self._excess_of(batch)
         if excess and (is_in_backlog or self._excess[batch.ship] + excess > MAX_EXCESS):

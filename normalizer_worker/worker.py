@@ -16,6 +16,7 @@ from shared.contract.acceptance import Rules
 from shared.contract.batch import columns
 from shared.contract.topics import ship_of
 from shared.domain.clock import StrictClock
+from shared.domain.deletions import DeletionRow
 from shared.domain.errors import Refused, Unavailable
 from shared.domain.readings import Readings
 
@@ -51,6 +52,9 @@ class Sink(Protocol):
 
     def record(self, readings: Readings) -> None:
         """Store readings and the slots they change."""
+
+    def delete(self, deletion: DeletionRow) -> None:
+        """Store a deletion, and what it changes."""
 
     def tidy(self) -> bool:
         """Do some background work; return whether more is left."""
@@ -194,7 +198,7 @@ class Worker:
         if not items:
             return
         try:
-            self._sink.record(columns([each.valid for each in items]) if part is None else part)
+            self._record_together(items) if part is None else self._sink.record(part)
         except Refused as error:
             if len(items) == 1:
                 items[0].reject(error, self._clock.now_us())
@@ -202,6 +206,16 @@ class Worker:
             half = len(items) // 2
             self._record(items[:half])
             self._record(items[half:])
+
+    def _record_together(self, items: Sequence[Item]) -> None:
+        """Record readings and deletions; which come first makes no difference."""
+        batches = [each.valid for each in items]
+        with_readings = [batch for batch in batches if batch.deletes is None]
+        if with_readings:
+            self._sink.record(columns(with_readings))
+        for batch in batches:
+            if batch.deletes is not None:
+                self._sink.delete((batch.ship, *batch.deletes, batch.sent_at_us or 0))
 
     def _settle(self, items: Sequence[Item]) -> list[Done]:
         """Count what is stored and keep dead letters; return the messages that are done."""

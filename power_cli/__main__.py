@@ -15,6 +15,7 @@ COMMANDS = {
     "digests": "pull the images of docker-compose.yml and pin them by digest",
     "simulate": "send simulated readings to a running service",
     "import": "send the readings of a CSV file to a running service",
+    "delete": "delete a ship's readings in a span of time",
     "dead-letters": "list, show and replay messages that could not be stored",
     "token": "add, list or remove access tokens",
     "ship": "add, list or remove the ships that may log in to the broker",

@@ -177,7 +177,7 @@ class _Client:
         if response.status in TEMPORARY:
             return f"status {response.status}", _retry_after_s(response)
         if response.status not in (200, 201, 202):
-            raise _refusal(self._url, name, response)
+            raise refusal(self._url, name, response)
         return None
 
 
@@ -188,7 +188,7 @@ def _retry_after_s(response: urllib3.BaseHTTPResponse) -> float:
     return PAUSE_S if asked_s is None else min(asked_s, RETRY_S / 2)
 
 
-def _refusal(url: str, name: str, response: urllib3.BaseHTTPResponse) -> InvalidInput:
+def refusal(url: str, name: str, response: urllib3.BaseHTTPResponse, request: str = "POST /data") -> InvalidInput:
     """Return an error that says in one line why a batch was rejected, and names its invalid fields."""
     if response.status == UNAUTHORIZED:
         return no_token(url)
@@ -197,7 +197,7 @@ def _refusal(url: str, name: str, response: urllib3.BaseHTTPResponse) -> Invalid
         detail = answer["detail"]
         problems = tuple(Problem(each["at"], each["problem"]) for each in answer.get("errors", []))
     except (ValueError, LookupError, TypeError, AttributeError):
-        return no_power_service(url, response.status, "POST /data")
+        return no_power_service(url, response.status, request)
     places = [f"{each.at} {each.problem}" for each in problems[:SHOWN_PROBLEMS]]
     if len(problems) > SHOWN_PROBLEMS:
         places.append(f"and {len(problems) - SHOWN_PROBLEMS} more")

@@ -9,7 +9,9 @@ from itertools import islice
 from threading import Lock
 from uuid import uuid4
 
+from ingest_api.http.schemas import DeletionParameters
 from ingest_api.outbox.entry import Entry
+from shared.contract import deletion
 from shared.contract.acceptance import Rules
 from shared.contract.batch import Batch, receive
 from shared.contract.limits import SMALL_BYTES
@@ -52,6 +54,20 @@ class Intake:
             sent_at_us = accepted_us if batch.sent_at_us is None else batch.sent_at_us
             message = received.message(batch_id, sent_at_us, accepted_us)
             return Entry(batch_id, batch.ship, batch.received, digest(batch), message, access)
+
+    def deletion(self, asked: DeletionParameters, access: Access) -> Entry:
+        """Return the entry for a deletion.
+
+        Raises:
+            Forbidden: the token is not for the ship.
+
+        """
+        access.check_ship(asked.spaceship_id)
+        batch_id, accepted_us = asked.batch_id or uuid4(), self._clock.now_us()
+        span_us = (asked.start, asked.end)
+        found = hashlib.sha256(f"{asked.spaceship_id} delete {span_us}".encode()).digest()
+        message = deletion.message(asked.spaceship_id, span_us, batch_id, accepted_us, accepted_us)
+        return Entry(batch_id, asked.spaceship_id, 0, found, message, access)
 
 
 class _Turns:

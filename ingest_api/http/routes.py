@@ -1,4 +1,4 @@
-"""The gateway's routes: POST /data and GET /batches/{batch_id}."""
+"""The gateway's routes: POST and DELETE /data, and GET /batches/{batch_id}."""
 
 import logging
 import re
@@ -10,7 +10,7 @@ from werkzeug.exceptions import NotFound
 
 from ingest_api.http.body import Room
 from ingest_api.http.intake import Intake
-from ingest_api.http.schemas import ACCEPT, STATUS
+from ingest_api.http.schemas import ACCEPT, DELETE, STATUS, DeletionParameters
 from ingest_api.metrics import IngestMetrics
 from ingest_api.outbox.capacity import QuotaFull
 from ingest_api.outbox.entry import Entry
@@ -19,6 +19,7 @@ from shared.contract.limits import MAX_WAIT_S
 from shared.contract.status import BatchKey, BatchStatus
 from shared.domain.errors import InvalidInput, Problem, Unavailable
 from shared.http.app import Routes, caller, problem
+from shared.http.parameters import parse
 from shared.http.places import Places
 from shared.http.tokens import Access
 
@@ -59,15 +60,12 @@ def routes(outbox: Acceptor, metrics: IngestMetrics, rules: Rules | None = None)
         with room.body(request) as payload:
             entry = intake.entry(payload, caller())
             del payload
-            with (
-                metrics.outbox_failures.count_exceptions(Unavailable),
-                metrics.quota_refusals.count_exceptions(QuotaFull),
-            ):
-                batch, is_new = outbox.accept(entry)
-        if is_new:
-            metrics.batches.inc()
-            metrics.readings.inc(entry.readings)
-        return batch
+            return _accepted(outbox, metrics, entry)
+
+    @routes.serves(DELETE)
+    def delete() -> Response:
+        entry = intake.deletion(parse(DeletionParameters, request.args), caller())
+        return _answer_in_time(outbox, waiters, _accepted(outbox, metrics, entry))
 
     @routes.serves(STATUS)
     def status(batch_id: str) -> Response:
@@ -83,15 +81,24 @@ def routes(outbox: Acceptor, metrics: IngestMetrics, rules: Rules | None = None)
     @routes.after_request
     def count_refusal(response: Response) -> Response:
         was_accepted = "Location" in response.headers  # a batch that the worker rejected was accepted
-        if request.method == "POST" and response.status_code >= BAD_REQUEST and not was_accepted:
+        if request.method in {"POST", "DELETE"} and response.status_code >= BAD_REQUEST and not was_accepted:
             metrics.refused.labels(str(response.status_code)).inc()
         return response
 
     return routes
 
 
+def _accepted(outbox: Acceptor, metrics: IngestMetrics, entry: Entry) -> BatchStatus:
+    with metrics.outbox_failures.count_exceptions(Unavailable), metrics.quota_refusals.count_exceptions(QuotaFull):
+        batch, is_new = outbox.accept(entry)
+    if is_new:
+        metrics.batches.inc()
+        metrics.readings.inc(entry.readings)
+    return batch
+
+
 def _answer_in_time(outbox: Acceptor, waiters: Places, batch: BatchStatus) -> Response:
-    """Answer a POST, at once or when the batch is stored or rejected."""
+    """Answer a POST or DELETE, at once or when the batch is stored or rejected."""
     wait_s, sender = _preferred_wait_s(), caller().sender(batch.ship)
     if wait_s is None or batch.status != "accepted":
         return _answer(batch, wait_s)

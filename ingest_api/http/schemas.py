@@ -1,13 +1,16 @@
 """The gateway's operations, as the OpenAPI document describes them."""
 
-from typing import Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from shared.contract.batch import WireBatch
 from shared.contract.limits import MAX_BODY_BYTES, MAX_WAIT_S
+from shared.domain.readings import MAX_SHIP
 from shared.http.openapi import JSON, RETRY_AFTER, Answer, Fault, Operation, problem
+from shared.http.parameters import DIGITS, TimestampUs
 
 BATCH_ID = "db6a542d-ee04-46d6-b191-020d993daed3"
 BATCH = {
@@ -58,6 +61,24 @@ class Preference(BaseModel):
     )
 
 
+class DeletionParameters(BaseModel):
+    """Which readings to delete."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    spaceship_id: Annotated[int, Field(ge=0, le=MAX_SHIP, examples=[1]), DIGITS]
+    start: TimestampUs = Field(description="start of the span, included", examples=["2018-08-24T00:00:00Z"])
+    end: TimestampUs = Field(description="end of the span, excluded", examples=["2018-08-24T01:00:00Z"])
+    batch_id: UUID | None = Field(None, description="the same for every repeat; made where it is left out")
+
+    @field_validator("end")
+    @classmethod
+    def _in_order(cls, end: int, info: ValidationInfo) -> int:
+        if end <= info.data.get("start", -1):
+            raise PydanticCustomError("order", "is not after start")
+        return end
+
+
 _LOCATION = {"Location": "where to get its status: `/batches/{batch_id}`"}
 _HEEDED = {**_LOCATION, "Preference-Applied": "`Prefer` was applied"}
 _ACCEPTED = {"batch_id": BATCH_ID, "status": "accepted", "readings": 2}
@@ -89,6 +110,27 @@ ACCEPT = Operation(
     },
 )
 
+DELETE = Operation(
+    method="DELETE",
+    path="/data",
+    name="delete",
+    summary="Delete a ship's readings in a span of time",
+    description=(
+        "Deletes the readings that were sent until now; readings that are sent afterwards count again. A deletion is "
+        "accepted and delivered like a batch, and has a `batch_id` and a receipt."
+    ),
+    headers=Preference,
+    query=DeletionParameters,
+    answers={
+        201: Answer(
+            "The readings are deleted.", {JSON: Accepted}, _HEEDED, {**_ACCEPTED, "status": "stored", "readings": 0}
+        ),
+        202: Answer("The deletion is durably accepted.", {JSON: Accepted}, _HEEDED, {**_ACCEPTED, "readings": 0}),
+        409: problem("Another batch of this ship, or of another ship of the same sender, has this `batch_id`."),
+        503: problem("The deletion cannot be accepted durably now: try again.", RETRY_AFTER),
+    },
+)
+
 STATUS = Operation(
     path="/batches/<batch_id>",
     name="batch",
@@ -105,4 +147,4 @@ STATUS = Operation(
     },
 )
 
-OPERATIONS = (ACCEPT, STATUS)
+OPERATIONS = (ACCEPT, DELETE, STATUS)

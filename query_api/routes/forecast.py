@@ -21,13 +21,13 @@ from query_api.forecast.models.lstm import BeingTrained, Lstm
 from query_api.forecast.models.seasonal_naive import SeasonalNaive
 from query_api.forecast.service import Forecasts
 from query_api.forecast.steps import DAY_S
-from query_api.routes.parameters import ShipId, TimestampUs, WindowParameters
+from query_api.routes.parameters import ShipId, WindowParameters
 from shared.domain.errors import Unavailable
 from shared.domain.timestamps import US_PER_S
 from shared.http.app import Routes, problem
 from shared.http.openapi import JSON, RETRY_AFTER, Answer, Operation, Timestamp
 from shared.http.openapi import problem as problem_answer
-from shared.http.parameters import parse
+from shared.http.parameters import TimestampUs, parse
 from shared.runtime.process import freeze_startup_objects
 from shared.store.port import EnergyReader
 

@@ -1,29 +1,14 @@
 """The query parameters that several routes have in common."""
 
-import re
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from shared.contract.validation import MOMENT_SCHEMA, moment
 from shared.domain.readings import MAX_SHIP
 from shared.domain.slots import Window
-from shared.http.parameters import DIGITS
+from shared.http.parameters import DIGITS, TimestampUs
 
-_DASHED_TIME = re.compile(r"^(\d{4}-?\d\d-?\d\dT\d\d)-(\d\d)(?:-(\d\d)|(?!:))")
-_LOST_PLUS = re.compile(r" (?=\d\d(?::?\d\d)?$)")
-
-
-def _timestamp(text: object) -> int:
-    """Convert a timestamp in a URL: its time may be joined by `-`, and its `+` may have been decoded to a space."""
-    if isinstance(text, str):
-        text = _DASHED_TIME.sub(lambda found: ":".join(part for part in found.groups() if part), text)
-        text = _LOST_PLUS.sub("+", text) if "T" in text else text
-    return moment(text)
-
-
-TimestampUs = Annotated[int, BeforeValidator(_timestamp), MOMENT_SCHEMA]
 START = "Start of the window, included; no limit if omitted. Hours, minutes and seconds may be joined by `-`."
 END = "End of the window, excluded; no limit if omitted."
 ShipId = Annotated[int, Field(ge=0, le=MAX_SHIP, examples=[1]), DIGITS]

@@ -118,6 +118,21 @@ class ShipReadings(TypedDict):
     next: Annotated[Timestamp | None, Field(description="`start` of the next page; null on the last page")]
 
 
+class DeletionRow(TypedDict):
+    """A span of time, and when its readings were deleted last."""
+
+    start: Timestamp
+    end: Timestamp
+    sent_at: Timestamp
+
+
+class ShipDeletions(TypedDict):
+    """One ship's deletions in the order of time."""
+
+    spaceship_id: int
+    data: list[DeletionRow]
+
+
 _UNKNOWN = problem("The ship is unknown: no reading of it is stored.")
 
 SHIPS = Operation(
@@ -142,7 +157,14 @@ READINGS = Operation(
     query=ReadingsQuery,
     answers={200: Answer("A page of the readings in the window.", {JSON: ShipReadings}), 404: _UNKNOWN},
 )
-OPERATIONS = (SHIPS, SHIP, READINGS)
+DELETIONS = Operation(
+    path="/ships/<spaceship_id>/deletions",
+    name="ship_deletions",
+    summary="What was deleted of one ship, and when",
+    path_parameters=ShipPath,
+    answers={200: Answer("The spans in the order of time; none overlap.", {JSON: ShipDeletions})},
+)
+OPERATIONS = (SHIPS, SHIP, READINGS, DELETIONS)
 
 
 def routes(
@@ -188,6 +210,16 @@ def routes(
             _find_ship(store, query.spaceship_id, (), now_us() + max_ahead_us)
         following = iso(int(found.moment_us[-1])) if len(found) > query.limit else None
         return json_response({"spaceship_id": query.spaceship_id, "data": rows, "next": following})
+
+    @routes.serves(DELETIONS)
+    @counted
+    def deletions(spaceship_id: str) -> Response:
+        query = _parse_with_ship(ShipPath, spaceship_id)
+        rows: list[DeletionRow] = [
+            {"start": iso(start_us), "end": iso(end_us), "sent_at": iso(sent_at_us)}
+            for _, start_us, end_us, sent_at_us in store.deletions([query.spaceship_id]).rows()
+        ]
+        return json_response({"spaceship_id": query.spaceship_id, "data": rows})
 
     return routes
 

@@ -54,12 +54,13 @@ VALUE = "in `units`, or null where it is unknown; negative only where the servic
 Ship = Annotated[int, Field(strict=True, ge=0, le=MAX_SHIP)]
 
 
-class _Judge:
+class Judge:
     """The context of the validators: rules, clock and the topic's ship."""
 
     __slots__ = ("_latest_us", "_now_us", "most", "raw", "rules", "topic_ship")
 
     def __init__(self, rules: Rules, now_us: int, topic_ship: int | None) -> None:
+        """Begin; for the arguments see `receive`."""
         self.rules = rules
         self.topic_ship = topic_ship
         self.raw: object = None
@@ -84,7 +85,7 @@ class _Judge:
 
 def _moment(value: object, info: ValidationInfo) -> int:
     us = moment(value)
-    judge = cast("_Judge", info.context)
+    judge = cast("Judge", info.context)
     fault = None if judge.holds(us, us) else judge.period().fault(us)
     if fault is not None:
         raise PydanticCustomError("clock", "{why}", {"why": fault})
@@ -92,7 +93,7 @@ def _moment(value: object, info: ValidationInfo) -> int:
 
 
 def _value(value: object, info: ValidationInfo) -> float | None:
-    judge = cast("_Judge", info.context)
+    judge = cast("Judge", info.context)
     number = number_of(value)
     if number is None:
         return None
@@ -145,6 +146,14 @@ class WireBatch(Stated):
     sent_at: MomentUs | None = None
 
 
+def as_the_topic(ship: int, info: ValidationInfo) -> int:
+    """Check that a message names the ship that its topic names."""
+    topic = cast("Judge", info.context).topic_ship
+    if ship != topic:
+        raise PydanticCustomError("topic", "is {ship}, but the topic names {topic}", {"ship": ship, "topic": topic})
+    return ship
+
+
 class TopicBatch(WireBatch):
     """A batch whose topic already names the ship."""
 
@@ -153,10 +162,7 @@ class TopicBatch(WireBatch):
     @field_validator("spaceship_id")
     @classmethod
     def _as_the_topic(cls, ship: int, info: ValidationInfo) -> int:
-        topic = cast("_Judge", info.context).topic_ship
-        if ship != topic:
-            raise PydanticCustomError("topic", "is {ship}, but the topic names {topic}", {"ship": ship, "topic": topic})
-        return ship
+        return as_the_topic(ship, info)
 
 
 _VALIDATE = {
@@ -183,6 +189,7 @@ class Batch(NamedTuple):
         duration_us: how long each reading speaks, 0 where that is not stated, int64[n]; None if it is nowhere.
         max_gap_us: the longest gap, 0 if it is not stated.
         rollover: the first value that the meter cannot show, 0 if it is not stated.
+        deletes: None, or that it is a deletion: of the readings from the first timestamp up to the second one.
         received: how many readings were sent, repeated timestamps included.
         batch_id: None where it was left out.
         sent_at_us: None where it was left out.
@@ -196,6 +203,7 @@ class Batch(NamedTuple):
     duration_us: I64 | None
     max_gap_us: int
     rollover: float
+    deletes: tuple[int, int] | None
     received: int
     batch_id: UUID | None
     sent_at_us: int | None
@@ -304,7 +312,7 @@ class InvalidBatch(InvalidInput):
 
 def decode(payload: bytes, rules: Rules, now_us: int, *, topic_ship: int | None = None) -> Batch:
     """Decode a batch as `receive` does, and return only the batch."""
-    return _read(payload, _Judge(rules, now_us, topic_ship)).batch
+    return _read(payload, Judge(rules, now_us, topic_ship)).batch
 
 
 def receive(payload: bytes, rules: Rules, now_us: int, *, topic_ship: int | None = None) -> Received:
@@ -323,7 +331,7 @@ def receive(payload: bytes, rules: Rules, now_us: int, *, topic_ship: int | None
         InvalidBatch: not a valid batch; its problems say where and why.
 
     """
-    return _read(payload, _Judge(rules, now_us, topic_ship))
+    return _read(payload, Judge(rules, now_us, topic_ship))
 
 
 def name_of(error: InvalidInput, payload: bytes) -> UUID | None:
@@ -347,7 +355,7 @@ def _accepted_us(raw: object) -> int | None:
         return None
 
 
-def _read(payload: bytes, judge: _Judge) -> Received:
+def _read(payload: bytes, judge: Judge) -> Received:
     if len(payload) > MAX_MESSAGE_BYTES:
         raise TooLargeInput(f"a batch may have at most {MAX_BODY_BYTES} bytes, this has {len(payload)}")
     try:
@@ -374,10 +382,10 @@ def _read(payload: bytes, judge: _Judge) -> Received:
         if isinstance(error, ValidationError):
             found += problems(error)
         found += islice(_faults(rows, judge), MAX_PROBLEMS - len(found))
-        raise InvalidBatch(tuple(found), _batch_id(members)) from None
+        raise InvalidBatch(tuple(found), batch_id_in(members)) from None
 
 
-def _received(wire: WireBatch, rows: Rows, judge: _Judge) -> Received:
+def _received(wire: WireBatch, rows: Rows, judge: Judge) -> Received:
     kept = _last_of_each_moment(rows.moment_us)
     kind = kind_of(wire)
     topic_ship = judge.topic_ship
@@ -389,6 +397,7 @@ def _received(wire: WireBatch, rows: Rows, judge: _Judge) -> Received:
         duration_us=_durations_us(wire, rows, kept),
         max_gap_us=round((wire.max_gap_s or 0) * US_PER_S),
         rollover=0.0 if wire.rollover is None else in_kilo(float(wire.rollover), wire.units),
+        deletes=None,
         received=len(rows.texts),
         batch_id=wire.batch_id,
         sent_at_us=wire.sent_at,
@@ -436,7 +445,7 @@ def _outside(moments: I64, period: Period) -> tuple[Problem, ...]:
     return tuple(Problem(f"data[{row}].datetime", period.fault(int(moments[row])) or "") for row in rows)
 
 
-def _rows(rows: list[Any], judge: _Judge) -> Rows:
+def _rows(rows: list[Any], judge: Judge) -> Rows:
     """Return rows in columns. Raises one of `_FAULTS`, without a place."""
     texts = [each["datetime"] for each in rows]
     numbers = [each["value"] for each in rows]
@@ -472,7 +481,7 @@ def _stated_durations(rows: list[Any]) -> list[float | None] | None:
     return found
 
 
-def _faults(rows: list[Any], judge: _Judge) -> Iterator[Problem]:
+def _faults(rows: list[Any], judge: Judge) -> Iterator[Problem]:
     """Find the faults of rows: in columns, and one by one only where the columns have a fault."""
     for start in range(0, len(rows), CHUNK):
         chunk = rows[start : start + CHUNK]
@@ -489,7 +498,8 @@ def _faults(rows: list[Any], judge: _Judge) -> Iterator[Problem]:
                 yield from problems(error, inside=f"data[{i}]")
 
 
-def _batch_id(members: dict[str, Any]) -> UUID | None:
+def batch_id_in(members: dict[str, Any]) -> UUID | None:
+    """Return the `batch_id` of a batch that is not valid; None if it has none, or a wrong one."""
     try:
         return _BATCH_ID.validate_python(members.get("batch_id"))
     except ValidationError:

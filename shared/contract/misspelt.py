@@ -20,6 +20,8 @@ NAMES = (
     "datetime",
     "value",
 )
+_OF_NO_VALUE = ("spaceship_id", "data", "batch_id")
+"""Inside a reading these are ignored like other members: they do not say what its value means."""
 LONGEST = 2 * max(map(len, NAMES))
 """A longer name is not compared."""
 CLOSE = 0.9
@@ -42,5 +44,5 @@ def misspelt(members: Mapping[str, object], known: Collection[str], inside: str 
             continue
         meant = _FOLDED[close[0]]
         why = f"is not known: did you mean `{meant}`?" if meant in known else "belongs to the batch, not to a reading"
-        if meant in known or inside:
+        if meant in known or (inside and meant not in _OF_NO_VALUE):
             yield Problem(f"{inside}{name}", why)

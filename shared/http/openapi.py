@@ -82,7 +82,7 @@ class Operation:
 
     """
 
-    method: Literal["GET", "POST"] = "GET"
+    method: Literal["GET", "POST", "DELETE"] = "GET"
     path: str
     name: str
     summary: str

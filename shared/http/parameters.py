@@ -1,13 +1,13 @@
 """Validates the query parameters of a request, for all services."""
 
 import re
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ValidationError
 from pydantic_core import PydanticCustomError
 from werkzeug.datastructures import MultiDict
 
-from shared.contract.validation import problems
+from shared.contract.validation import MOMENT_SCHEMA, moment, problems
 from shared.domain.errors import InvalidInput, Problem
 
 _DIGITS = re.compile(r"-?\d+", re.ASCII)
@@ -22,6 +22,19 @@ def _whole_number(text: object) -> object:
 
 DIGITS = BeforeValidator(_whole_number)
 """The last annotation of an integer parameter: `Annotated[int, Field(ge=0), DIGITS]`."""
+_DASHED_TIME = re.compile(r"^(\d{4}-?\d\d-?\d\dT\d\d)-(\d\d)(?:-(\d\d)|(?!:))")
+_LOST_PLUS = re.compile(r" (?=\d\d(?::?\d\d)?$)")
+
+
+def _timestamp(text: object) -> int:
+    """Convert a timestamp in a URL: its time may be joined by `-`, and its `+` may have been decoded to a space."""
+    if isinstance(text, str):
+        text = _DASHED_TIME.sub(lambda found: ":".join(part for part in found.groups() if part), text)
+        text = _LOST_PLUS.sub("+", text) if "T" in text else text
+    return moment(text)
+
+
+TimestampUs = Annotated[int, BeforeValidator(_timestamp), MOMENT_SCHEMA]
 Parameters = TypeVar("Parameters", bound=BaseModel)
 
 

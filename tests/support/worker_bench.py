@@ -15,6 +15,7 @@ from normalizer_worker.mqtt.acknowledgements import Done
 from normalizer_worker.mqtt.publish import Message
 from normalizer_worker.mqtt.receipts import Receipt
 from normalizer_worker.worker import Worker
+from shared.domain.deletions import DeletionRow
 from shared.domain.errors import Unavailable
 from shared.domain.readings import Readings
 
@@ -30,6 +31,7 @@ class Bench:
         self.waiting = deque(messages)
         self.happened: list[str] = []
         self.readings: list[Readings] = []
+        self.deleted: list[DeletionRow] = []
         self.letters: list[DeadLetter] = []
         self.acknowledged: list[int] = []
         self.receipts: list[Receipt | None] = []
@@ -71,6 +73,11 @@ class Bench:
         assert self.is_kept_alive, "the broker would miss a worker that stores for long"
         self._do("record")
         self.readings.append(readings)
+
+    def delete(self, deletion: DeletionRow) -> None:
+        assert self.is_kept_alive, "the broker would miss a worker that stores for long"
+        self._do("delete")
+        self.deleted.append(deletion)
 
     def tidy(self) -> bool:
         return False  # as a sink, and as what keeps dead letters

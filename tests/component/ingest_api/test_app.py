@@ -161,7 +161,7 @@ def test_what_cannot_be_kept_is_503_with_retry_after(
 
 def test_a_bad_batch_is_422_also_while_nothing_can_be_kept(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """To try again would be of no use to its sender."""
-    assert post(failing(outbox, Unavailable("full"), monkeypatch), text(units='"W"')).status_code == 422
+    assert post(failing(outbox, Unavailable("full"), monkeypatch), text(units='"J"')).status_code == 422
 
 
 def test_a_fault_of_ours_is_500_and_only_the_log_tells_which(
@@ -215,7 +215,7 @@ def test_a_post_elsewhere_is_404(path: str, outbox: Outbox) -> None:
     problem(response)
 
 
-@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
 def test_another_method_is_405_with_those_that_are_allowed(method: str, outbox: Outbox) -> None:
     """As a problem, with Allow."""
     response = client(outbox).open("/data", method=method)

@@ -32,7 +32,7 @@ def counted(outbox: Outbox, *payloads: str, content_type: str = "application/jso
 
 
 def test_accepted_batches_and_their_readings_are_counted(outbox: Outbox) -> None:
-    registry = counted(outbox, text(), readings(reading(), reading(), reading()), text(units='"W"'))
+    registry = counted(outbox, text(), readings(reading(), reading(), reading()), text(units='"J"'))
     assert registry.get_sample_value("power_ingest_batches_total") == 2
     assert registry.get_sample_value("power_ingest_readings_total") == 4
 

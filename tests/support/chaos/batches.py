@@ -172,7 +172,7 @@ class Author:
         return replace(batch, data=data, outcome="rejected").written()
 
     def _bad_member(self, batch: Batch) -> Batch:
-        members: list[dict[str, Any]] = [{"units": "W"}, {"data": "none"}, {"data": [{"datetime": "now", "value": 1}]}]
+        members: list[dict[str, Any]] = [{"units": "J"}, {"data": "none"}, {"data": [{"datetime": "now", "value": 1}]}]
         member = self._rng.choice(members)
         return replace(batch, outcome="refused" if self._http else "rejected").written(**member)
 

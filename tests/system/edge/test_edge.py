@@ -135,9 +135,9 @@ def test_what_a_service_refuses_comes_through_as_it_is(edge: Edge) -> None:
 
 
 def test_a_method_that_no_service_knows_is_told_which_there_are(edge: Edge) -> None:
-    response = edge.request("DELETE", "/data")
+    response = edge.request("PUT", "/data")
     assert _problem(response)["status"] == 405
-    assert response.headers["Allow"] == "GET, HEAD, POST"
+    assert response.headers["Allow"] == "GET, HEAD, POST, DELETE"
 
 
 def test_metrics_and_readiness_are_not_for_the_outside(edge: Edge) -> None:

@@ -42,7 +42,7 @@ _OTHER_SHIPS = [
     BadBatch("another ship", text(spaceship_id="5").encode(), frozenset({"spaceship_id"})),
     BadBatch(
         "another ship and another fault",
-        text(spaceship_id="5", units='"W"').encode(),
+        text(spaceship_id="5", units='"J"').encode(),
         frozenset({"spaceship_id", "units"}),
     ),
     BadBatch("the topic's ship as text", text(spaceship_id=f'"{SHIP}"').encode(), frozenset({"spaceship_id"})),

@@ -14,7 +14,7 @@ from tests.support.servers import HOST, Service, WatchedService
 from tests.support.waiting import until
 
 BELOW = {"units": "kWh", "data": [{"datetime": "2021-06-01T00:00:00Z", "value": -3}]}
-NEVER = {"units": "W", "data": []}
+NEVER = {"units": "J", "data": []}
 TOPIC = "ships/5/readings"
 UNKNOWN = {"xyz": "is not an ID", "0" * 64: "there is no dead letter", "": "no dead letter ''"}
 

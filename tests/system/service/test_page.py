@@ -81,7 +81,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         _send(service, _batch(STEADY, list(range(72, -1, -1))))
         _send(service, _batch(HOLED, [100, 99, 40, 39, 38, 2, 1, 0], kwh=1))
         _send(service, _batch(QUIET, list(range(60, 10, -1)), kwh=100))
-        paho.single("ships/9/readings", '{"units": "W", "data": []}', qos=1, hostname=HOST, port=service.mqtt_port)
+        paho.single("ships/9/readings", '{"units": "J", "data": []}', qos=1, hostname=HOST, port=service.mqtt_port)
         until(lambda: service.get("/dead-letters")["count"], "the dead letter is kept")
         yield service
 

@@ -110,8 +110,8 @@ def test_a_bad_batch_is_rejected_with_every_fault_and_those_behind_it_go_on(
     service: Service, ship: int, version: MQTTProtocolVersion
 ) -> None:
     with Ship(service, ship, version) as sender:
-        sender.send(batch(1, -1, units="W"))
-        sender.send({**batch(2), "batch_id": None, "units": "W"})
+        sender.send(batch(1, -1, units="J"))
+        sender.send({**batch(2), "batch_id": None, "units": "J"})
         sender.send(batch(3))
         rejected = sender.told()
         assert rejected.pop("errors") == [

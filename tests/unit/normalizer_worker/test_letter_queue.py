@@ -35,7 +35,7 @@ class Full:
 def test_good_messages_do_not_wait_and_bad_ones_are_acknowledged_once_they_are_kept(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    full = Full(message(1, batch(units="W")), message(2, batch()), message(3, {}), failures=2)
+    full = Full(message(1, batch(units="J")), message(2, batch()), message(3, {}), failures=2)
     full.step()
     full.step()
     assert full.bench.acknowledged == [2]

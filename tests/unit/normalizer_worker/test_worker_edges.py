@@ -116,7 +116,7 @@ def test_a_dead_letter_is_named_in_the_log_with_its_first_fault(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Nobody else is told: its sender has been confirmed by then."""
-    bench = Bench(message(1, {"units": "W", "data": []}))
+    bench = Bench(message(1, {"units": "J", "data": []}))
     worker(bench).step(bench)
     (record,) = caplog.records
     assert record.levelname == "WARNING"

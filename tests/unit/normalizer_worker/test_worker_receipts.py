@@ -51,11 +51,11 @@ def test_the_answer_goes_where_it_is_asked_for_with_its_correlation_data() -> No
 
 
 def test_a_rejected_batch_is_told_every_fault() -> None:
-    bad = batch(units="W", data=[{"datetime": "2018-08-24T00:00:00Z", "value": -1}])
+    bad = batch(units="J", data=[{"datetime": "2018-08-24T00:00:00Z", "value": -1}])
     bench = Bench(message(1, bad))
     worker(bench).step(bench)
     errors = [
-        {"at": "units", "problem": "should be 'kW' or 'kWh'"},
+        {"at": "units", "problem": "should be 'W', 'kW', 'MW', 'Wh', 'kWh' or 'MWh'"},
         {"at": "data[0].value", "problem": "should be greater than or equal to 0"},
     ]
     receipt = {"batch_id": ID, "spaceship_id": 1, "status": "rejected", "readings": 0, "errors": errors}
@@ -65,8 +65,8 @@ def test_a_rejected_batch_is_told_every_fault() -> None:
 @pytest.mark.parametrize(
     "bad",
     [
-        message(1, batch(units="W"), topic="ships/x/readings"),
-        message(1, batch(units="W", batch_id=None)),
+        message(1, batch(units="J"), topic="ships/x/readings"),
+        message(1, batch(units="J", batch_id=None)),
         message(1, batch(batch_id="not a UUID")),
         message(1, batch(batch_id=7)),
         message(1, [batch()]),
@@ -125,7 +125,7 @@ def test_what_the_store_refuses_is_rejected_with_its_reason_and_the_rest_is_stor
 
 @pytest.mark.parametrize("failing", ["remember", "record"])
 def test_nothing_is_said_of_what_is_not_durable(failing: str) -> None:
-    bench = Bench(message(1, batch()), message(2, batch(units="W")))
+    bench = Bench(message(1, batch()), message(2, batch(units="J")))
     bench.failures.append(failing)
     with pytest.raises(Unavailable):
         worker(bench).step(bench)
@@ -177,7 +177,7 @@ def test_a_retained_repeat_keeps_its_age_and_a_retained_first_has_none() -> None
 def test_only_what_may_be_such_a_repeat_is_remembered() -> None:
     """Nobody else pays for it."""
     dated = batch(sent_at="2020-01-01T00:00:00Z")
-    bench = Bench(message(1), message(2, dated), message(3, batch(units="W")))
+    bench = Bench(message(1), message(2, dated), message(3, batch(units="J")))
     worker(bench).step(bench)
     assert "remember" not in bench.happened
 
@@ -199,7 +199,7 @@ class Watched:
 
 
 def test_receipts_are_counted_by_what_they_say() -> None:
-    bench = Bench(message(1, batch()), message(2, batch()), message(3, batch(units="W")), message(4))
+    bench = Bench(message(1, batch()), message(2, batch()), message(3, batch(units="J")), message(4))
     watched = Watched(bench)
     assert watched.value("receipts_total", status="stored") == 0
     watched.worker.step(bench)

@@ -1,0 +1,97 @@
+"""The wire format of deletions: messages with `delete` in the place of `units` and `data`."""
+
+from typing import Annotated
+from uuid import UUID
+
+import numpy as np
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+from shared.contract.acceptance import Rules
+from shared.contract.batch import Batch, InvalidBatch, Judge, MomentUs, Ship, as_the_topic, batch_id_in
+from shared.contract.batch import decode as decode_batch
+from shared.contract.json_text import read_json
+from shared.contract.limits import SMALL_BYTES
+from shared.contract.validation import MOMENT_SCHEMA, moment, problems
+from shared.domain.readings import Kind
+from shared.domain.timestamps import iso
+
+AnyMomentUs = Annotated[int, BeforeValidator(moment), MOMENT_SCHEMA]
+"""Whatever is stored may be deleted: readings of any time."""
+_NO_US, _NO_VALUES = np.zeros(0, np.int64), np.zeros(0)
+
+
+class Span(BaseModel):
+    """The readings from `start` up to, but not including, `end`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    start: AnyMomentUs
+    end: AnyMomentUs
+
+    @field_validator("end")
+    @classmethod
+    def _in_order(cls, end: int, info: ValidationInfo) -> int:
+        if end <= info.data.get("start", -1):
+            raise PydanticCustomError("order", "is not after start")
+        return end
+
+
+class TopicDeletion(BaseModel):
+    """A deletion whose topic names the ship."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    spaceship_id: Ship = -1  # means the topic's ship; no sender can send it
+    delete: Span
+    batch_id: UUID | None = None
+    sent_at: MomentUs | None = None
+    units: None = None
+    data: None = None
+
+    @field_validator("spaceship_id")
+    @classmethod
+    def _as_the_topic(cls, ship: int, info: ValidationInfo) -> int:
+        return as_the_topic(ship, info)
+
+    @field_validator("units", "data", mode="before")
+    @classmethod
+    def _left_out(cls, given: object) -> None:
+        if given is not None:
+            raise PydanticCustomError("deletion", "is no part of a deletion")
+
+
+def decode(payload: bytes, rules: Rules, now_us: int, *, topic_ship: int) -> Batch:
+    """Decode a message: a batch, or a deletion. For the arguments and errors see `batch.receive`."""
+    if len(payload) > SMALL_BYTES or b'"delete"' not in payload:
+        return decode_batch(payload, rules, now_us, topic_ship=topic_ship)
+    judge = Judge(rules, now_us, topic_ship)
+    judge.raw = raw = read_json(payload)
+    if not isinstance(raw, dict) or "delete" not in raw:
+        return decode_batch(payload, rules, now_us, topic_ship=topic_ship)
+    try:
+        wire = TopicDeletion.model_validate(raw, context=judge)
+    except ValidationError as error:
+        raise InvalidBatch(problems(error), batch_id_in(raw)) from None
+    return Batch(
+        ship=topic_ship,
+        kind=Kind.UNKNOWN,
+        moment_us=_NO_US,
+        value=_NO_VALUES,
+        duration_us=None,
+        max_gap_us=0,
+        rollover=0.0,
+        deletes=(wire.delete.start, wire.delete.end),
+        received=0,
+        batch_id=wire.batch_id,
+        sent_at_us=wire.sent_at,
+    )
+
+
+def message(ship: int, span_us: tuple[int, int], batch_id: UUID, sent_at_us: int, accepted_us: int) -> bytes:
+    """Return a deletion as JSON."""
+    start, end, sent_at, accepted_at = map(iso, (*span_us, sent_at_us, accepted_us))
+    return (
+        f'{{"spaceship_id":{ship},"delete":{{"start":"{start}","end":"{end}"}},"batch_id":"{batch_id}",'
+        f'"sent_at":"{sent_at}","accepted_at":"{accepted_at}"}}'
+    ).encode()
