@@ -53,10 +53,13 @@ def name_of(service: Service, payload: object) -> str:
 def test_one_is_shown_with_every_fault_and_its_payload(own: Service) -> None:
     name = name_of(own, NEVER)
     assert name in tool(own), "it is listed by its name"
-    assert f"  {TOPIC}  the batch is not valid: units should be 'kW' or 'kWh'; data is empty\n" in tool(own)
+    assert (
+        f"  {TOPIC}  the batch is not valid: units should be 'W', 'kW', 'MW', 'Wh', 'kWh' or 'MWh'; data is empty\n"
+        in tool(own)
+    )
     shown = tool(own, "show", name[:6])
     assert f"topic    {TOPIC}\n" in shown
-    assert "fault 1  units should be 'kW' or 'kWh'\nfault 2  data is empty\n" in shown
+    assert "fault 1  units should be 'W', 'kW', 'MW', 'Wh', 'kWh' or 'MWh'\nfault 2  data is empty\n" in shown
     assert shown.endswith(f"\n\n{json.dumps(NEVER)}\n")
 
 

@@ -143,7 +143,7 @@ def test_the_fleet_its_top_ships_and_who_is_silent_or_has_gaps(fleet: Service, v
     assert _figure(page, "silent").startswith("▲ ")
     assert _figure(page, "letters") == "▲ 1"
     assert _figure(page, "pipeline") == "✓ works"
-    expect(page.locator("#dead tbody")).to_contain_text("units should be 'kW' or 'kWh'")
+    expect(page.locator("#dead tbody")).to_contain_text("units should be 'W', 'kW', 'MW', 'Wh', 'kWh' or 'MWh'")
     expect(page.locator("#health")).to_contain_text("✓ connected")
 
 

@@ -115,7 +115,7 @@ def test_a_bad_batch_is_rejected_with_every_fault_and_those_behind_it_go_on(
         sender.send(batch(3))
         rejected = sender.told()
         assert rejected.pop("errors") == [
-            {"at": "units", "problem": "should be 'kW' or 'kWh'"},
+            {"at": "units", "problem": "should be 'W', 'kW', 'MW', 'Wh', 'kWh' or 'MWh'"},
             {"at": "data[0].value", "problem": "should be greater than or equal to 0"},
         ]
         assert rejected == {"batch_id": uuid(1), "spaceship_id": ship, "status": "rejected", "readings": 0}

@@ -13,7 +13,8 @@ from normalizer_worker.rule.normalize import normalize
 from shared.contract.acceptance import CLOCKS_APART_US, OLDEST_US, Rules, judged_at
 from shared.contract.batch import InvalidBatch, decode, receive
 from shared.contract.limits import MAX_SLOTS
-from shared.domain.slots import DEFAULT_MAX_GAP_US, SLOT_US, count_slots
+from shared.domain.readings import LOOKS_BACK, Kind
+from shared.domain.slots import DEFAULT_MAX_GAP_US, LONGEST_US, SLOT_US, count_slots
 from shared.domain.timestamps import LAST_US, iso, moment_us
 from tests.support.columns import as_columns
 from tests.support.decoding import NOW_US
@@ -139,6 +140,22 @@ def test_slots_are_counted_as_the_rule_makes_them(moments: Any, max_gap_us: int)
     made = len(normalize(as_columns(rows), max_gap_us))
     silences = int((np.diff(moments) > max_gap_us).sum())
     assert made <= count_slots(moments, max_gap_us) <= made + silences
+
+
+@given(histories, st.sampled_from([0, SECOND_US, SLOT_US, DEFAULT_MAX_GAP_US]), st.sampled_from(list(Kind)[:-1]))
+def test_slots_of_every_kind_are_counted_as_the_rule_makes_them(moments: Any, duration_us: int, kind: Kind) -> None:
+    """Never fewer; and at most one more for each reading, but for the last of a counter, which speaks for nothing."""
+    is_counter = kind == Kind.COUNTER_KWH
+    durations_us = np.where(np.arange(len(moments)) % 2, 0, 0 if is_counter else duration_us)
+    rows = [
+        (1, int(us), float(i), kind, 0, int(each))
+        for i, (us, each) in enumerate(zip(moments, durations_us, strict=True))
+    ]
+    made = len(normalize(as_columns(rows)))
+    longest_us = LONGEST_US if is_counter else DEFAULT_MAX_GAP_US
+    counted = count_slots(moments, longest_us, durations_us, looks_back=bool(LOOKS_BACK[kind]))
+    assert made <= counted
+    assert is_counter or counted <= made + len(moments)
 
 
 def spaced(count: int, step_s: int) -> bytes:
