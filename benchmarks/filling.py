@@ -23,6 +23,6 @@ def fill(place: Place, ships: int, days: int, start_s: int) -> None:
         slots = Slots(ship, slot_s, rng.uniform(0, 800, n), np.full(n, float(SLOT_S)), is_false, np.zeros(n))
         with store.transaction():
             if day == 0 or day >= days - 2:
-                store.put_readings(Readings.plain(ship, slot_s * US_PER_S, 4 * slots.kwh, kind, zeros))
+                store.put_readings(Readings(ship, slot_s * US_PER_S, 4 * slots.kwh, kind, zeros))
             store.put_slots(slots, slots.emptied())
     store.close()

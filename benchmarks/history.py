@@ -46,7 +46,7 @@ class _Ship:
         n = len(since_s)
         value = np.random.default_rng().uniform(0, 3000, n).round(1)
         moment_us = (START_S + since_s) * US_PER_S
-        return Readings.plain(np.full(n, self.number), moment_us, value, np.zeros(n, np.int8), np.zeros(n, np.int64))
+        return Readings(np.full(n, self.number), moment_us, value, np.zeros(n, np.int8), np.zeros(n, np.int64))
 
 
 Case = Callable[[ReadingStore, _Ship], float]

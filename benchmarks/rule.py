@@ -55,7 +55,7 @@ def _readings(ships: int, each: int) -> Readings:
     moment_s = START_S + np.tile(np.arange(each) * STEP_S, ships) + offset_s(ship)
     n = len(ship)
     value = np.random.default_rng(1).uniform(0, 3000, n).round(1)
-    return Readings.plain(ship, moment_s * US_PER_S, value, np.zeros(n, np.int8), np.zeros(n, np.int64))
+    return Readings(ship, moment_s * US_PER_S, value, np.zeros(n, np.int8), np.zeros(n, np.int64))
 
 
 def _series(readings: Readings, each: int) -> list["pd.Series[float]"]:

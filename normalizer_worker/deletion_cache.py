@@ -10,6 +10,9 @@ DELETIONS_PER_SHIP = 4
 """The memory that a ship takes besides its deletions, counted in deletions."""
 
 
+NONE = Deletions.from_rows([])
+
+
 class DeletionCache:
     """The deletions of many ships, bounded; the ship that was read first is dropped first."""
 
@@ -34,7 +37,8 @@ class DeletionCache:
             for ship in unknown:
                 found[ship] = read[read.ship == ship] if len(read) else read
                 self.put(ship, found[ship])
-        return Deletions.concat([each for each in found.values() if len(each)])
+        some = [each for each in found.values() if len(each)]
+        return Deletions.concat(some) if some else NONE
 
     def put(self, ship: int, deletions: Deletions) -> None:
         """Cache the deletions of a ship."""

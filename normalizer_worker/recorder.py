@@ -93,7 +93,7 @@ class Recorder:
         if len(deletions) > MAX_DELETIONS:
             raise Refused(f"the ship has {MAX_DELETIONS:,} deletions: delete a longer span that includes some of them")
         near = read_neighbourhoods([span], self._store.readings_around)
-        known, window = near[ship].readings, windows([span], near)
+        known, window = near[ship].readings, windows(near)
         are_gone = are_deleted(known, deletions)
         slots, was = changes(self._store.stored_slots(window), slots_within(known[~are_gone], self._max_gap_us, window))
         self._store.put_deletions(deletions)
@@ -144,7 +144,7 @@ class Recorder:
         cached = {span.ship: self._cache.around(span) for span in within}
         read = read_neighbourhoods([span for span in within if not cached[span.ship]], self._store.readings_around)
         near = {ship: each or read[ship] for ship, each in cached.items()}
-        known, of_ships = Readings.concat([each.readings for each in near.values()]), windows(within, near)
+        known, of_ships = Readings.concat([each.readings for each in near.values()]), windows(near)
         merged, is_new, replaced = merge(known, new)
         # Cached readings are stored with all their slots, so these need not be read. Readings from the store may lack
         # theirs, after a crash: those slots are read, too, and corrected if they are wrong.

@@ -72,10 +72,8 @@ class Intervals:
 
 def intervals(readings: Readings, max_gap_us: int = DEFAULT_MAX_GAP_US) -> Intervals:
     """Find what each reading speaks for; the readings must be as `latest` gives them."""
-    is_plain = readings.kind.max(initial=0) <= Kind.ENERGY_KWH
-    if is_plain and not np.count_nonzero(readings.duration_us) and not np.count_nonzero(readings.max_gap_us):
-        return _plain(readings, max_gap_us)
-    return _of_any_kind(readings, max_gap_us)
+    is_plain = readings.stated is None and readings.kind.max(initial=0) <= Kind.ENERGY_KWH
+    return (_plain if is_plain else _of_any_kind)(readings, max_gap_us)
 
 
 def _plain(readings: Readings, max_gap_us: int) -> Intervals:
@@ -112,8 +110,9 @@ def _of_any_kind(readings: Readings, max_gap_us: int) -> Intervals:
     is_long = np.where(kind == _ENERGY_KWH, has_far & (near_us > GROWN * far_us), near_us > LONG_US)
     is_long &= kind != Kind.END_KWH
 
-    is_stated = readings.duration_us > 0
-    stated_us = np.where(is_stated, readings.duration_us, spoken_us)
+    duration_us = readings.what_is_stated().duration_us
+    is_stated = duration_us > 0
+    stated_us = np.where(is_stated, duration_us, spoken_us)
     value, speaks = _energies(readings, is_near)
     speaks[:-1] &= looks_back[:-1] | ~looks_back[1:] | (until_us[:-1] == _NEVER_US)
     length_us = np.minimum(stated_us, near_us)
@@ -134,15 +133,21 @@ def longest_gaps_us(readings: Readings, max_gap_us: int) -> I64:
     """Return the longest time to its neighbour that each reading bridges."""
     by_kind = np.full(len(Kind), max_gap_us)
     by_kind[_COUNTER_KWH] = LONGEST_US
-    return np.where(readings.max_gap_us > 0, readings.max_gap_us, by_kind[readings.kind])
+    usual_us = by_kind[readings.kind]
+    stated = readings.stated
+    return usual_us if stated is None else np.where(stated.max_gap_us > 0, stated.max_gap_us, usual_us)
 
 
 def longest_us(readings: Readings, max_gap_us: int) -> int:
     """Return the longest time that one of them can speak for."""
-    if not len(readings):
-        return max_gap_us
-    longest = max(int(longest_gaps_us(readings, max_gap_us).max()), int(readings.duration_us.max()))
-    return max(longest, max_gap_us)
+    stated = readings.stated
+    is_counter = readings.kind == _COUNTER_KWH
+    return max(
+        max_gap_us,
+        LONGEST_US if np.count_nonzero(is_counter) else 0,
+        0 if stated is None else int(stated.max_gap_us.max(initial=0)),
+        0 if stated is None else int(stated.duration_us.max(initial=0)),
+    )
 
 
 def _distances_us(readings: Readings) -> tuple[I64, I64]:
@@ -160,8 +165,9 @@ def _energies(readings: Readings, is_near: Bools) -> tuple[F64, Bools]:
     if not len(at):
         return readings.value, speaks
     value, after = readings.value.copy(), np.minimum(at + 1, len(readings) - 1)
+    rollover = readings.what_is_stated().rollover[after]
     rise, lost = _difference(value[after], value[at])
-    rise = np.where((rise < 0) & (readings.rollover[after] > 0), rise + readings.rollover[after] + lost, rise)
+    rise = np.where((rise < 0) & (rollover > 0), rise + rollover + lost, rise)
     speaks[at] = is_near[at] & (readings.kind[after] == _COUNTER_KWH) & (rise >= 0)
     value[at] = rise
     return value, speaks

@@ -46,8 +46,8 @@ def latest_rows(readings: Readings) -> I64:
     """Give the positions of the readings that `latest` keeps; of several that are equal, the last."""
     ship, moment_us = readings.ship, readings.moment_us
     keys = (readings.value, readings.kind, readings.sent_at_us, moment_us, ship)
-    stated = (readings.rollover, readings.max_gap_us, readings.duration_us)
-    order = np.lexsort((*(each for each in stated if each.any()), *keys))
+    stated = () if readings.stated is None else reversed(readings.stated.columns())
+    order = np.lexsort((*stated, *keys))
     ship, moment_us = ship[order], moment_us[order]
     last = np.ones(len(order), np.bool_)
     last[:-1] = (ship[1:] != ship[:-1]) | (moment_us[1:] != moment_us[:-1])

@@ -10,7 +10,7 @@ import numpy as np
 
 from shared.domain.columns import starts
 from shared.domain.readings import LOOKS_BACK, ReadingRanges, Readings
-from shared.domain.slots import END_S, LONGEST_US, SLOT_US, ShipWindows, slot_floor_us
+from shared.domain.slots import END_S, LONGEST_US, SLOT_US, ShipWindows, slot_ceil_us, slot_floor_us
 from shared.domain.timestamps import US_PER_S
 
 BESIDE = 2
@@ -81,11 +81,11 @@ class Neighbourhood:
             end_us = slot_floor_us(int(moment_us[at])) + SLOT_US
         return end_us
 
-    def window_s(self, span: Span) -> tuple[int, int]:
-        """Return start and end of the slots that can change, seconds since 1970."""
-        end_us = self.end_us(span)
-        is_open = self.to_newest and end_us > int(self.readings.moment_us[-1]) if len(self.readings) else True
-        return self.start_us(span) // US_PER_S, END_S if is_open else end_us // US_PER_S
+    def window_s(self) -> tuple[int, int]:
+        """Return start and end of the slots that depend on these readings only, seconds since 1970."""
+        moment_us = self.readings.moment_us
+        start_s = 0 if self.from_oldest else slot_ceil_us(int(moment_us[BESIDE - 1])) // US_PER_S
+        return start_s, END_S if self.to_newest else slot_floor_us(int(moment_us[-BESIDE])) // US_PER_S
 
     def cut(self, start_us: int, end_us: int | None = None) -> "Neighbourhood":
         """Return the part that decides on the slots from `start_us` to `end_us` (None: on all slots after that)."""
@@ -106,9 +106,9 @@ def spans(readings: Readings) -> list[Span]:
     return [Span(*column) for column in columns]
 
 
-def windows(within: Sequence[Span], near: Mapping[int, Neighbourhood]) -> ShipWindows:
-    """Return the `Neighbourhood.window_s` of each span; the ships are in ascending order."""
-    return ShipWindows.from_rows([(span.ship, *near[span.ship].window_s(span)) for span in within])
+def windows(near: Mapping[int, Neighbourhood]) -> ShipWindows:
+    """Return the `Neighbourhood.window_s` of each ship; the ships are in ascending order."""
+    return ShipWindows.from_rows([(ship, *each.window_s()) for ship, each in near.items()])
 
 
 def read_neighbourhoods(wanted: Sequence[Span], read: Read) -> dict[int, Neighbourhood]:

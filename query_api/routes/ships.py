@@ -258,12 +258,13 @@ def reading_rows(readings: Readings) -> list[ReadingRow]:
     ]
     for at in np.flatnonzero(~np.isin(readings.kind, PLAIN)).tolist():
         found[at]["kind"] = Kind(readings.kind[at]).label
-    for at in np.flatnonzero(readings.duration_us).tolist():
-        found[at]["duration_s"] = _exact(int(readings.duration_us[at]) / US_PER_S)
-    for at in np.flatnonzero(readings.max_gap_us).tolist():
-        found[at]["max_gap_s"] = _exact(int(readings.max_gap_us[at]) / US_PER_S)
-    for at in np.flatnonzero(readings.rollover).tolist():
-        found[at]["rollover"] = _exact(float(readings.rollover[at]))
+    stated = readings.what_is_stated()
+    for at in np.flatnonzero(stated.duration_us).tolist():
+        found[at]["duration_s"] = _exact(int(stated.duration_us[at]) / US_PER_S)
+    for at in np.flatnonzero(stated.max_gap_us).tolist():
+        found[at]["max_gap_s"] = _exact(int(stated.max_gap_us[at]) / US_PER_S)
+    for at in np.flatnonzero(stated.rollover).tolist():
+        found[at]["rollover"] = _exact(float(stated.rollover[at]))
     return found
 
 

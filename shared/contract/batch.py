@@ -24,7 +24,7 @@ from typing_extensions import TypedDict
 
 from shared.contract.acceptance import Period, Rules, judged_at
 from shared.contract.json_text import read_json
-from shared.contract.kinds import UNITS, Duration, Stated, contradictions, in_kilo, kind_of, most_of
+from shared.contract.kinds import UNITS, Duration, WireStated, contradictions, in_kilo, kind_of, most_of
 from shared.contract.limits import (
     MAX_BODY_BYTES,
     MAX_DURATION_S,
@@ -37,7 +37,7 @@ from shared.contract.misspelt import misspelt
 from shared.contract.validation import DATETIME_SCHEMA, MOMENT_SCHEMA, VALUE_SCHEMA, moment, number_of, problems
 from shared.domain.columns import F64, I64
 from shared.domain.errors import MAX_PROBLEMS, InvalidInput, Problem, TooLargeInput, UnreadableInput
-from shared.domain.readings import LOOKS_BACK, MAX_SHIP, Kind, Readings
+from shared.domain.readings import LOOKS_BACK, MAX_SHIP, Kind, Readings, Stated
 from shared.domain.slots import LONGEST_US, SLOT_US, count_slots
 from shared.domain.timestamps import LAST_US, US_PER_S, USUAL_LENGTH, iso, moments_us
 
@@ -124,7 +124,7 @@ class CheckedReading(TypedDict):
     duration_s: NotRequired[Duration | None]
 
 
-class WireBatch(Stated):
+class WireBatch(WireStated):
     """One batch as it is sent; other members are ignored, unless they look like misspelt ones."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -245,7 +245,7 @@ def columns(batches: Sequence[Batch]) -> Readings:
     if not np.count_nonzero(is_unknown) and not any(
         batch.max_gap_us or batch.rollover or batch.duration_us is not None for batch in batches
     ):
-        return Readings.plain(ship, moment_us, value, kind, sent_at_us)
+        return Readings(ship, moment_us, value, kind, sent_at_us)
     kind[is_unknown] = Kind.UNKNOWN
     durations_us = [
         np.zeros(count, np.int64) if batch.duration_us is None else batch.duration_us
@@ -253,10 +253,10 @@ def columns(batches: Sequence[Batch]) -> Readings:
     ]
     gaps_us = np.repeat(np.array([batch.max_gap_us for batch in batches], np.int64), counts)
     rollovers = np.repeat(np.array([batch.rollover for batch in batches], np.float64), counts)
-    found = Readings(ship, moment_us, value, kind, sent_at_us, np.concatenate(durations_us), gaps_us, rollovers)
-    for each in (found.duration_us, found.max_gap_us, found.rollover):
+    stated = Stated(np.concatenate(durations_us), gaps_us, rollovers)
+    for each in stated.columns():
         each[is_unknown] = 0  # what is unknown speaks for no time
-    return found
+    return Readings(ship, moment_us, value, kind, sent_at_us, stated)
 
 
 class Received(NamedTuple):
@@ -294,11 +294,11 @@ class Received(NamedTuple):
     def _attributes(self) -> str:
         """Return what the batch states, as members of its JSON."""
         wire = self.wire
-        stated = {name: each for name in _ATTRIBUTES if (each := getattr(wire, name)) is not None}
+        stated = {name: each for name in sorted(_ATTRIBUTES) if (each := getattr(wire, name)) is not None}
         return f"{to_json(stated).decode()[1:-1]}," if stated else ""
 
 
-_ATTRIBUTES = ("stamp", "between", "counter", "rollover", "duration_s", "max_gap_s")
+_ATTRIBUTES = frozenset(WireStated.model_fields) - {"units"}
 
 
 class InvalidBatch(InvalidInput):
@@ -372,7 +372,8 @@ def _read(payload: bytes, judge: Judge) -> Received:
     found = [] if members.keys() <= _MEMBERS else list(misspelt(members, _MEMBERS))
     try:
         wire = _VALIDATE[judge.topic_ship is None](raw, context=judge)
-        found += contradictions(wire)
+        if not _ATTRIBUTES.isdisjoint(wire.model_fields_set):
+            found += contradictions(wire)
         if found:
             raise ValueError("members are misspelt, or contradict each other")
         return _received(wire, _rows(rows, judge), judge)
@@ -403,9 +404,8 @@ def _received(wire: WireBatch, rows: Rows, judge: Judge) -> Received:
         sent_at_us=wire.sent_at,
     )
     first_us, last_us = int(batch.moment_us[0]), int(batch.moment_us[-1])
-    period = judge.period if not judge.holds(first_us, last_us) else None
-    if period is not None:
-        raise InvalidBatch(_outside(rows.moment_us, period()), wire.batch_id)
+    if not judge.holds(first_us, last_us):
+        raise InvalidBatch(_outside(rows.moment_us, judge.period()), wire.batch_id)
     if LOOKS_BACK[kind] and first_us < LONGEST_US:
         too_old = Period(LONGEST_US, LAST_US, LAST_US)
         raise InvalidBatch(_outside(rows.moment_us, too_old), wire.batch_id)

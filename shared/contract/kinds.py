@@ -20,7 +20,7 @@ Gap = Annotated[float, Field(strict=True, ge=MIN_GAP_S, le=MAX_DURATION_S)]
 Shown = Annotated[float, Field(strict=True, gt=0, le=MAX_VALUE * 1000)]
 
 
-class Stated(BaseModel):
+class WireStated(BaseModel):
     """The members of a batch that say what its values mean."""
 
     units: Units
@@ -44,14 +44,19 @@ def in_kilo(value: Values, units: str) -> Values:
     return value * 1000 if units[0] == "M" else value / 1000
 
 
+_PLAIN = {unit: Kind.ENERGY_KWH if is_energy(unit) else Kind.POWER_KW for unit in UNITS}
+
+
 def most_of(units: str, max_kw: float) -> float:
     """Return the largest value in a unit."""
     most = MAX_VALUE if is_energy(units) else max_kw
-    return most / in_kilo(1.0, units)
+    return most if units[0] == "k" else most / in_kilo(1.0, units)
 
 
-def kind_of(batch: Stated) -> Kind:
+def kind_of(batch: WireStated) -> Kind:
     """Return the kind of a batch's readings that have a value; it has no `contradictions`."""
+    if batch.stamp is None and batch.between is None and batch.counter is None:
+        return _PLAIN[batch.units]
     if batch.counter:
         return Kind.COUNTER_KWH
     if is_energy(batch.units):
@@ -61,7 +66,7 @@ def kind_of(batch: Stated) -> Kind:
     return Kind.LINE_KW if batch.between == "linear" else Kind.POWER_KW
 
 
-def contradictions(batch: Stated) -> Iterator[Problem]:
+def contradictions(batch: WireStated) -> Iterator[Problem]:
     """Find members that do not go together."""
     if batch.between is not None and (is_energy(batch.units) or batch.stamp == "end"):
         yield Problem("between", "is for power stamped at the start")

@@ -26,11 +26,11 @@ class Columns:
 
     def __getitem__(self, rows: slice | I64 | Bools) -> Self:
         """Return the rows that a slice, a mask or positions select."""
-        return type(self)(*[column[rows] for column in self._columns()])
+        return type(self)(*[column[rows] for column in self.columns()])
 
     def rows(self) -> Iterator[Any]:
         """Return the rows one by one, as tuples of Python's numbers."""
-        return rows(*self._columns())
+        return rows(*self.columns())
 
     @classmethod
     def concat(cls, parts: Sequence[Self]) -> Self:
@@ -45,7 +45,8 @@ class Columns:
         table = np.fromiter(rows, cls.row)
         return cls(*[table[name].copy() for name in cls.row.names or ()])
 
-    def _columns(self) -> list[NDArray[Any]]:
+    def columns(self) -> list[NDArray[Any]]:
+        """Return the columns, in order."""
         return [getattr(self, name) for name in self.__slots__]
 
 

@@ -1,10 +1,13 @@
 """Readings of any number of ships as columns: one numpy array per property, one row per reading."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Self
+from operator import attrgetter
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shared.domain.columns import F64, I8, I64, Bools, Columns
 
@@ -82,6 +85,29 @@ ReadingRow = tuple[int, int, float, int, int, int, int, float]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Stated(Columns):
+    """What n readings state besides their values, 0 where that is not stated: columns of equal length n.
+
+    Attributes:
+        duration_us: how long a reading speaks, int64[n].
+        max_gap_us: the longest time to its neighbour that it bridges, int64[n].
+        rollover: the first value that the meter cannot show, float64[n].
+
+    """
+
+    row = np.dtype("i8, i8, f8")
+
+    duration_us: I64
+    max_gap_us: I64
+    rollover: F64
+
+    @classmethod
+    def nothing(cls, n: int) -> Self:
+        """Return n rows that state nothing."""
+        return cls(np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Readings(Columns):
     """Columns of equal length n.
 
@@ -91,9 +117,7 @@ class Readings(Columns):
         value: in the unit of its kind, float64[n].
         kind: a `Kind`, int8[n].
         sent_at_us: when its batch was sent, microseconds since 1970 in UTC, int64[n].
-        duration_us: how long it speaks, 0 where that is not stated, int64[n].
-        max_gap_us: the longest time to its neighbour that it bridges, 0 where that is not stated, int64[n].
-        rollover: the first value that the meter cannot show, 0 where that is not stated, float64[n].
+        stated: what they state besides; None if that is nothing, which is quicker and takes no memory.
 
     """
 
@@ -104,9 +128,7 @@ class Readings(Columns):
     value: F64
     kind: I8
     sent_at_us: I64
-    duration_us: I64
-    max_gap_us: I64
-    rollover: F64
+    stated: Stated | None = None
 
     def __getitem__(self, rows: slice | I64 | Bools) -> Self:
         """See `Columns`; written out, which is faster for few rows."""
@@ -116,20 +138,53 @@ class Readings(Columns):
             self.value[rows],
             self.kind[rows],
             self.sent_at_us[rows],
-            self.duration_us[rows],
-            self.max_gap_us[rows],
-            self.rollover[rows],
+            None if self.stated is None else self.stated[rows],
         )
+
+    def what_is_stated(self) -> Stated:
+        """Return `stated`, or zeros."""
+        return Stated.nothing(len(self)) if self.stated is None else self.stated
 
     def copy(self) -> Self:
         """Copy the columns, so that they no longer keep a larger array in memory."""
-        return type(self)(*[column.copy() for column in self._columns()])
+        return type(self)(
+            self.ship.copy(),
+            self.moment_us.copy(),
+            self.value.copy(),
+            self.kind.copy(),
+            self.sent_at_us.copy(),
+            None if self.stated is None else Stated(*[column.copy() for column in self.stated.columns()]),
+        )
+
+    def columns(self) -> list[NDArray[Any]]:
+        """Return all columns, in the order of a `ReadingRow`."""
+        plain: list[NDArray[Any]] = [self.ship, self.moment_us, self.value, self.kind, self.sent_at_us]
+        return plain + self.what_is_stated().columns()
 
     @classmethod
-    def plain(cls, ship: I64, moment_us: I64, value: F64, kind: I8, sent_at_us: I64) -> Self:
-        """Return readings that state nothing else."""
-        nothing = np.zeros(len(ship), np.int64)
-        return cls(ship, moment_us, value, kind, sent_at_us, nothing, nothing, np.zeros(len(ship)))
+    def concat(cls, parts: Sequence[Self]) -> Self:
+        """Join several into one, in their order."""
+        if not parts:
+            return cls.from_rows([])
+        ship, moment_us, value, kind, sent_at_us = (
+            np.concatenate(list(map(attrgetter(name), parts))) for name in _PLAIN_COLUMNS
+        )
+        stated = None
+        if any(each.stated is not None for each in parts):
+            stated = Stated.concat([each.what_is_stated() for each in parts])
+        return cls(ship, moment_us, value, kind, sent_at_us, stated)
+
+    @classmethod
+    def from_rows(cls, rows: Iterable[tuple[Any, ...]]) -> Self:
+        """Build the columns from rows."""
+        table = np.fromiter(rows, cls.row)
+        columns = [table[name].copy() for name in cls.row.names or ()]
+        ship, moment_us, value, kind, sent_at_us, *stated = columns
+        is_stated = any(map(np.count_nonzero, stated))
+        return cls(ship, moment_us, value, kind, sent_at_us, Stated(*stated) if is_stated else None)
+
+
+_PLAIN_COLUMNS = ("ship", "moment_us", "value", "kind", "sent_at_us")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -65,11 +65,18 @@ def moment_us(text: str) -> int:
     shape = _SHAPE.fullmatch(text)
     if not shape:
         raise ValueError(NOT_A_MOMENT)
-    text, later_us = _usual(text.upper(), *shape.span("time"))
+    try:
+        return _us_of(datetime.fromisoformat(text))
+    except ValueError:
+        text, later_us = _usual(text.upper(), *shape.span("time"))
     try:
         moment = datetime.fromisoformat(text[:-1] if text.endswith("ZZ") else text)
     except ValueError:
         raise ValueError(NOT_A_MOMENT) from None
+    return _us_of(moment, later_us)
+
+
+def _us_of(moment: datetime, later_us: int = 0) -> int:
     us = ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - EPOCH) // ONE_US + later_us
     return _within(us)
 

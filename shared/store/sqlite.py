@@ -165,7 +165,7 @@ class SqliteStore:
         for part in _parts(readings):
             value = np.where(part.kind == Kind.UNKNOWN, 0.0, part.value)
             columns = (part.ship, part.moment_us, value, UNITS[part.kind], _LABELS[part.kind], part.sent_at_us)
-            self._put(_PUT_READING, *columns, part.duration_us, part.max_gap_us, part.rollover)
+            self._put(_PUT_READING, *columns, *part.what_is_stated().columns())
 
     def remove_readings(self, ship: int, start_us: int, end_us: int) -> None:
         """See `ReadingStore`."""

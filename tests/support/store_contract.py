@@ -236,8 +236,8 @@ class StoreContract:
         with store.transaction():
             store.put_readings(merged[is_new], replaced)
         found = Readings.concat([store.readings(ship, 0, EVER_US, 99) for ship in (1, 2, 3)])
-        for name in Readings.__slots__:
-            np.testing.assert_array_equal(getattr(found, name), getattr(merged, name))
+        for mine, theirs in zip(found.columns(), merged.columns(), strict=True):
+            np.testing.assert_array_equal(mine, theirs)
         store.close()
 
     def test_removed_readings_are_gone(self, make_store: MakeStore) -> None:

@@ -141,7 +141,8 @@ def lines(readings: Readings, replaced: Readings) -> Iterator[str]:
 
 
 def _stated_columns(readings: Readings) -> Iterator[tuple[float, ...]]:
-    return rows_of(readings.duration_us / US_PER_S, readings.max_gap_us / US_PER_S, readings.rollover)
+    stated = readings.what_is_stated()
+    return rows_of(stated.duration_us / US_PER_S, stated.max_gap_us / US_PER_S, stated.rollover)
 
 
 def _stated(*values: float) -> dict[str, float]:

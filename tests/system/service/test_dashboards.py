@@ -111,7 +111,7 @@ def simulated() -> Readings:
     for sent in deliveries(fleet, START_US, END_US, SEED):
         count = len(sent.value)
         kind, sent_at_us = np.full(count, sent.kind, np.int8), np.full(count, sent.moment_us[-1])
-        part = partial(Readings.plain, moment_us=sent.moment_us, value=sent.value, kind=kind, sent_at_us=sent_at_us)
+        part = partial(Readings, moment_us=sent.moment_us, value=sent.value, kind=kind, sent_at_us=sent_at_us)
         parts.append(part(ship=np.full(count, sent.ship)))
         if sent.ship in {power.number, energy.number}:
             early = sent.moment_us < middle_us

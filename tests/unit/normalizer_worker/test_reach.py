@@ -70,7 +70,7 @@ def test_what_is_read_decides_on_every_slot_that_changes(
     """In the windows the slots are those of all readings together, to the last bit; outside nothing changes."""
     stored, came = Stored(known, read_ahead), latest(as_columns(new))
     near = read_neighbourhoods(spans(came), stored.read)
-    of_ships = windows(spans(came), near)
+    of_ships = windows(near)
     merged, *_ = merge(Readings.concat([each.readings for each in near.values()]), came)
     mine = keyed(slots_within(merged, max_gap_us, of_ships))
 
