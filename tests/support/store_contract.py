@@ -104,7 +104,7 @@ class StoreContract:
     @many_histories
     @given(
         histories(),
-        st.lists(st.tuples(deletions, st.integers(0, 9)), min_size=1, max_size=4),
+        st.lists(st.tuples(deletions, st.sets(st.integers(0, 9), min_size=1)), min_size=1, max_size=4),
         st.sampled_from([0, 40, 10**6]),
         st.sampled_from([1, 3, 10_000]),
     )
@@ -112,19 +112,19 @@ class StoreContract:
         self,
         make_store: MakeStore,
         batches: list[list[Reading]],
-        deleted: list[tuple[Deletion, int]],
+        deleted: list[tuple[Deletion, set[int]]],
         cached_readings: int,
         max_deleted: int,
     ) -> None:
-        """Before, after, between and again; in one transaction or in many."""
+        """Before, after, between, perhaps again; in one transaction or in many."""
         store = make_store()
         recorder = Recorder(store, DEFAULT_MAX_GAP_US, cached_readings)
         with mock.patch("normalizer_worker.recorder.MAX_DELETED", max_deleted):
-            for i, batch in enumerate([[], *batches, []]):
+            for i, batch in enumerate([[], *batches]):
                 if batch:
                     recorder.record(as_columns(batch))
-                for deletion, at in deleted:
-                    if at == i or i > len(batches):
+                for deletion, when in deleted:
+                    if i in {at % (len(batches) + 1) for at in when}:
                         recorder.delete(deletion)
         rows = [each for batch in batches for each in batch]
         expected = reference.slots(rows, DEFAULT_MAX_GAP_US, [each for each, _ in deleted])

@@ -16,7 +16,7 @@ from shared.store.memory import MemoryStore
 from tests.support import reference
 from tests.support.columns import as_columns
 from tests.support.comparing import assert_same
-from tests.support.reference import Reading
+from tests.support.reference import Deletion, Reading
 from tests.support.strategies import START_US, every_five_minutes
 
 
@@ -113,3 +113,15 @@ def test_a_guess_that_reaches_into_the_slot_after_a_silence_is_counted_there(
     for row in rows:
         recorder.record(as_columns([row]))
     assert_same(store.slots(1, Window()), reference.slots(rows, DEFAULT_MAX_GAP_US))
+
+
+def test_a_deletion_is_not_undone_by_what_is_cached() -> None:
+    """The cache holds the readings that are deleted; the next reading follows what is left."""
+    store = MemoryStore()
+    recorder = Recorder(store, DEFAULT_MAX_GAP_US)
+    rows = [Reading(1, START_US + i * 300_000_000, 6.0, Kind.POWER_KW, 1) for i in range(12)]
+    recorder.record(as_columns(rows[:11]))
+    deletion = Deletion(1, rows[8].moment_us, rows[11].moment_us, 1)
+    recorder.delete(deletion)
+    recorder.record(as_columns(rows[11:]))
+    assert_same(store.slots(1, Window()), reference.slots(rows, DEFAULT_MAX_GAP_US, [deletion]))

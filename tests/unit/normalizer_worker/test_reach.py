@@ -85,6 +85,19 @@ def test_what_is_read_decides_on_every_slot_that_changes(
     }
 
 
+def test_what_a_lone_mean_reaches_back_to_changes_in_the_slot_of_the_reading_before_it() -> None:
+    """It looked back 15 minutes, and looks back two hours once another follows after two: into the other's slot."""
+    two_hours_us = 120 * MINUTE_US
+    earlier = [START_US + minute * MINUTE_US for minute in (*range(-150, 0, 15), 1)]
+    mean = Reading(1, earlier[-1] + two_hours_us + MINUTE_US, 6.0, Kind.MEAN_KW, 0)
+    known = [*(Reading(1, moment, 6.0, Kind.POWER_KW, 0) for moment in earlier), mean]
+    new = as_columns([mean._replace(moment_us=mean.moment_us + two_hours_us)])
+    near = read_neighbourhoods(spans(new), Stored(known).read)
+    merged, *_ = merge(near[1].readings, new)
+    found = keyed(slots_within(merged, two_hours_us, windows(near)))
+    assert found[1, START_US // 1_000_000][1] == 14 * 60
+
+
 def _is_in(wanted: ShipWindows, ship: int, start_s: int) -> bool:
     return any(each == ship and first <= start_s < end for each, first, end in wanted.rows())
 
