@@ -53,7 +53,7 @@ class DataFolder:
                     standing_by(who)
                     told = True
                 if stopping():
-                    raise Unavailable("the worker is told to end while it stands by") from None
+                    raise Unavailable("the worker was stopped while it stood by") from None
                 time.sleep(RETRY_S)
             else:
                 return self._name()

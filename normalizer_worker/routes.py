@@ -22,7 +22,9 @@ class LetterParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT, description="the newest so many"), DIGITS] = 50
+    limit: Annotated[
+        int, Field(ge=1, le=MAX_LIMIT, description="maximum number of dead letters; the newest are returned"), DIGITS
+    ] = 50
 
 
 class LetterFault(TypedDict):
@@ -39,10 +41,10 @@ class Letter(TypedDict):
     topic: str
     reason: str
     errors: list[LetterFault]
-    first: Annotated[Timestamp, Field(description="when it came first")]
-    last: Annotated[Timestamp, Field(description="when it came last")]
-    times: Annotated[int, Field(description="how often it came")]
-    bytes: Annotated[int, Field(description="how long it is")]
+    first: Annotated[Timestamp, Field(description="first received")]
+    last: Annotated[Timestamp, Field(description="last received")]
+    times: Annotated[int, Field(description="times received")]
+    bytes: Annotated[int, Field(description="size of the payload in bytes")]
 
 
 class Letters(TypedDict):

@@ -64,7 +64,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--end", type=_slot_start_s, metavar="TIME", help="where windows end (default: the last slot)")
     parser.add_argument("--model", action="append", choices=MODELS, help="score only this model; may be repeated")
     parser.add_argument(
-        "--windows", type=positive, default=365, metavar="N", help="most windows of each length (default 365)"
+        "--windows",
+        type=positive,
+        default=365,
+        metavar="N",
+        help="maximum number of windows of each length (default 365)",
     )
     add_url(parser)
 

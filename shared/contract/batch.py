@@ -316,7 +316,7 @@ def _parts(wire: WireBatch, rows: list[Any], judge: _Judge) -> _Parts:
 def _check_slots(batch: Batch, rules: Rules) -> None:
     slots = count_slots(batch.moment_us, rules.max_gap_us)
     if slots > MAX_SLOTS:
-        most = f"would make {slots:,} slots of a quarter of an hour, and a batch may make {MAX_SLOTS:,}"
+        most = f"covers {slots:,} slots of 15 minutes, and a batch may cover {MAX_SLOTS:,}"
         raise InvalidBatch((Problem("data", f"{most}: send it in several batches"),), batch.batch_id)
 
 

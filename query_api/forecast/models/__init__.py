@@ -1,6 +1,6 @@
 """The forecast models: linear (the default), seasonal naive and LSTM.
 
-A new model is a module here, keeps `Model` in `forecast/fit.py`, has its name in `ModelName`, and is made by
+A new model is a module here, implements `Model` in `forecast/fit.py`, has its name in `ModelName`, and is made by
 `routes/forecast.py` and `./power backtest`.
 """
 

@@ -228,7 +228,7 @@ def test_a_secret_is_given_once_and_not_empty(environ: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("service", [IngestSettings, WorkerSettings])
-def test_a_password_at_the_broker_is_somebodys(service: type[Settings]) -> None:
+def test_a_broker_password_requires_a_username(service: type[Settings]) -> None:
     for password in ({"POWER_MQTT_PASSWORD": "x"}, {"POWER_MQTT_PASSWORD_FILE": __file__}):
         service.load({"POWER_MQTT_USERNAME": "worker", **password})
         with pytest.raises(InvalidSettings, match=r"^POWER_MQTT_PASSWORD is set, so POWER_MQTT_USERNAME must be, too$"):

@@ -57,7 +57,7 @@ def test_energy_is_conserved(drawn: list[Reading], max_gap_us: int) -> None:
 
 
 @given(st.lists(readings, max_size=40), max_gaps_us)
-def test_cover_never_exceeds_a_slot_and_is_never_nothing(drawn: list[Reading], max_gap_us: int) -> None:
+def test_cover_is_above_0_and_at_most_900_s(drawn: list[Reading], max_gap_us: int) -> None:
     covered_s = normalize(Readings.from_rows(drawn), max_gap_us).covered_s
     assert (covered_s > 0).all()
     assert (covered_s <= 900).all()
