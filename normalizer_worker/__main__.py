@@ -40,7 +40,7 @@ def main() -> None:
     store = open_store(settings, cache_kib=CACHE_KIB)
     dead_letters, first_seen = DeadLetters(settings.data_dir), FirstSeenTimes(settings.data_dir)
     folder, login, worker_metrics = DataFolder(settings.data_dir), Login.of(settings), _observed(settings, dead_letters)
-    host, port = settings.mqtt_host, settings.mqtt_port
+    host, port = settings.broker.addresses[0]
     turn = Turn(host, port, login)
 
     def stopping() -> bool:

@@ -100,7 +100,7 @@ def _replay(letters: DeadLetters, arguments: Namespace) -> None:
         found = [_id(_whole(_find(letters, name)), ALL_DIGITS) for name in arguments.ids]
         left_out = 0
     settings = BrokerSettings.load(os.environ)
-    with closing(Publisher(settings.mqtt_host, settings.mqtt_port, Login.of(settings))) as publisher:
+    with closing(Publisher(*settings.broker.addresses[0], Login.of(settings))) as publisher:
         for name in found:
             letter = _find(letters, name)
             publisher.publish(letter.topic, letter.payload)

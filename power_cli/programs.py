@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,12 +61,10 @@ def install() -> None:
     if not packages:
         sys.stderr.write("All programs that the tests start are installed.\n")
         return
-    unpacked = rabbitmq.PACKAGE in packages and rabbitmq.is_too_old()
-    if unpacked:
-        packages.remove(rabbitmq.PACKAGE)
+    own = [each for each in packages if each != rabbitmq.PACKAGE or not rabbitmq.is_too_old()]
     commands = [["apt-get", "update", "-q"]]
-    if packages:
-        commands.append(["apt-get", "install", "-q", "-y", "--no-install-recommends", *packages])
+    if own:
+        commands.append(["apt-get", "install", "-q", "-y", "--no-install-recommends", *own])
     by_hand = " && ".join(" ".join(command) for command in commands)
     if shutil.which("apt-get") is None:
         raise InvalidSettings(
@@ -76,8 +75,12 @@ def install() -> None:
     for command in commands:
         if subprocess.run(command, check=False, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"}).returncode:
             raise InvalidSettings(f"The packages could not be installed (see above). To try again: {by_hand}")
-    if unpacked:
+    if own != packages:
         rabbitmq.unpack()
+    _switch_off(own)
+
+
+def _switch_off(packages: Sequence[str]) -> None:
     if shutil.which("systemctl"):
         for package in packages:  # not all of them have a server, and systemd may not run
             subprocess.run(["systemctl", "disable", "--now", package], check=False, capture_output=True)

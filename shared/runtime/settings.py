@@ -5,7 +5,7 @@ import ssl
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
@@ -18,9 +18,12 @@ from shared.domain.errors import InvalidSettings
 from shared.domain.slots import DEFAULT_MAX_GAP_US, SLOT_S
 from shared.domain.timestamps import LAST_US, US_PER_S
 from shared.http.browsers import Browsers, is_loopback
+from shared.runtime import management_url
+from shared.runtime.broker_url import Broker, parse
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 MAX_GAP_S = 31 * 24 * 3600
+MAX_PARTITIONS = 1024
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
@@ -111,10 +114,16 @@ class BrokerAddress(Settings):
 
 
 class BrokerSettings(BrokerAddress):
-    """How a service logs in to the broker; without a username it connects anonymously."""
+    """Which broker a service uses, and how it logs in; without a username it connects anonymously.
+
+    `broker` is what they say together.
+    """
+
+    broker_schemes: ClassVar[tuple[str, ...]] = ("mqtt", "mqtts")
 
     mqtt_username: str | None = Field(None, alias="POWER_MQTT_USERNAME", min_length=1)
     mqtt_password: Secret = Field(None, alias="POWER_MQTT_PASSWORD")
+    broker_url: Secret = Field(None, alias="POWER_BROKER_URL")
 
     @field_validator("mqtt_password")
     @classmethod
@@ -123,11 +132,62 @@ class BrokerSettings(BrokerAddress):
             raise PydanticCustomError("no_username", "is set, so POWER_MQTT_USERNAME must be, too")
         return password
 
+    @field_validator("broker_url")
+    @classmethod
+    def _is_one_broker(cls, url: str, info: ValidationInfo) -> str:
+        try:
+            broker = parse(url)
+        except ValueError as error:
+            raise PydanticCustomError("url", "{why}", {"why": str(error)}) from None
+        if broker.scheme not in cls.broker_schemes:
+            schemes = " or ".join(f"{each}://" for each in cls.broker_schemes)
+            raise PydanticCustomError("scheme", "should begin with {schemes}", {"schemes": schemes})
+        if info.data.get("mqtt_ca_file") and not broker.is_encrypted:
+            raise PydanticCustomError("ca", "says that there is no TLS, but POWER_MQTT_CA_FILE is set")
+        ours = {"mqtt_host": broker.addresses[0][0], "mqtt_port": broker.addresses[0][1]}
+        ours |= {"mqtt_username": broker.username, "mqtt_password": broker.password}
+        for name, value in ours.items():
+            of_setting = cls.model_fields[name]
+            if info.data.get(name, of_setting.default) not in {of_setting.default, value}:
+                raise PydanticCustomError("twice", "and {other} contradict each other", {"other": of_setting.alias})
+        return url
+
+    @property
+    def broker(self) -> Broker:
+        """The broker: that of POWER_BROKER_URL, or of the settings that begin with POWER_MQTT_."""
+        if self.broker_url is not None:
+            return parse(self.broker_url)
+        scheme = "mqtt" if self.mqtt_ca_file is None else "mqtts"
+        return Broker(scheme, ((self.mqtt_host, self.mqtt_port),), self.mqtt_username, self.mqtt_password)
+
 
 class BrokerAdminSettings(BrokerAddress):
     """How `./power ship` logs in to the broker to manage its users."""
 
     mqtt_admin_password: Secret = Field(None, alias="POWER_MQTT_ADMIN_PASSWORD")
+
+
+class RabbitMqSettings(Settings):
+    """How `./power cluster` and `./power ship` reach the management API of RabbitMQ."""
+
+    rabbitmq_ca_file: Path | None = Field(None, alias="POWER_RABBITMQ_CA_FILE")
+    rabbitmq_url: Secret = Field(None, alias="POWER_RABBITMQ_URL", validate_default=True)
+
+    @field_validator("rabbitmq_url")
+    @classmethod
+    def _is_an_address(cls, url: str | None) -> str:
+        if url is None:
+            raise PydanticCustomError("missing", "is missing: it names RabbitMQ's management API")
+        try:
+            management_url.parse(url)
+        except ValueError as error:
+            raise PydanticCustomError("url", "{why}", {"why": str(error)}) from None
+        return url
+
+    @property
+    def management(self) -> management_url.Management:
+        """The API, and its administrator."""
+        return management_url.parse(self.rabbitmq_url or "", self.rabbitmq_ca_file)
 
 
 class FolderSettings(Settings):
@@ -249,6 +309,10 @@ class IngestSettings(BrokerSettings, HttpSettings, FolderSettings, ReadingSettin
 class WorkerSettings(BrokerSettings, ListenerSettings, StoreSettings, ReadingSettings):
     """The worker's settings."""
 
+    broker_schemes: ClassVar[tuple[str, ...]] = ("mqtt", "mqtts", "amqp", "amqps")
+
+    partitions: int = Field(64, alias="POWER_PARTITIONS", ge=1, le=MAX_PARTITIONS)
+    """How many queues a cluster's readings are spread over; only with AMQP."""
     http_port: int = Field(5001, alias="POWER_WORKER_HTTP_PORT", ge=0, le=65535)
     """For health and metrics; 0 switches it off."""
 

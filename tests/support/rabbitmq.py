@@ -13,7 +13,7 @@ from tests.support.programs import need
 from tests.support.servers import HOST, free_port
 from tests.support.waiting import until
 
-USER = PASSWORD = "guest"  # RabbitMQ's own first user, who may log in from this machine only
+USER = PASSWORD = "guest"  # noqa: S105  # RabbitMQ's own first user, who may log in from this machine only
 PLUGINS = ("rabbitmq_mqtt", "rabbitmq_consistent_hash_exchange", "rabbitmq_management")
 START_S = 90
 MAX_BYTES = 8_400_000
