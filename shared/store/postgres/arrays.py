@@ -66,6 +66,8 @@ class _ArrayLoader(Loader):
     type: type[np.generic]
 
     def load(self, data: Buffer) -> NDArray[Any]:
+        if len(data) < _HEADER.itemsize:  # it is empty, and has no length
+            return np.empty(0, self.type)
         elements = np.frombuffer(data, _KINDS[self.type].element, offset=_HEADER.itemsize)
         return elements["value"].astype(self.type)
 

@@ -12,6 +12,7 @@ from shared.domain.readings import Kind, ReadingRanges, Readings
 from shared.domain.slots import ShipWindows, Slots
 from shared.store.postgres import roll_ups
 from shared.store.postgres.arrays import columns_of
+from shared.store.postgres.selected import READING, READINGS, SLOT, SLOTS
 from shared.store.postgres.writer import Statement, Transaction, Writer
 
 READ_AHEAD = 8
@@ -19,11 +20,6 @@ READ_AHEAD = 8
 MAX_KNOWN_SHIPS = 100_000
 
 _UNIT = " ".join(f"WHEN {kind.value} THEN '{kind.unit}'" for kind in Kind)
-KIND = f"CASE unit {' '.join(f'''WHEN '{kind.unit}' THEN {kind.value}''' for kind in Kind)} END::smallint"
-READING = f"ship, time_us, value, {KIND} AS kind, sent_at_us"
-READINGS = "array_agg(ship), array_agg(time_us), array_agg(value), array_agg(kind), array_agg(sent_at_us)"
-SLOT = "ship, start_s, kwh, covered_s, provisional"
-SLOTS = "array_agg(ship), array_agg(start_s), array_agg(kwh), array_agg(covered_s), array_agg(provisional)"
 
 _OF_SHIP = f"SELECT {READING} FROM readings WHERE partition = %s AND ship = w.wanted"
 _AROUND = f"""
