@@ -12,6 +12,8 @@ from power_cli import rabbitmq
 from shared.domain.errors import InvalidSettings
 
 _BEYOND_PATH = ("/usr/sbin", "/usr/local/sbin", "/usr/local/bin")
+_POSTGRES = tuple(f"/usr/lib/postgresql/{version}/bin/initdb" for version in range(25, 14, -1))
+"""Debian puts it beside the PATH, by version; older ones than 15 will not do."""
 
 
 class Program(NamedTuple):
@@ -29,6 +31,7 @@ PROGRAMS = (
     Program("mosquitto", ("mosquitto",), "gateway and worker at a real broker, and the whole service"),
     Program("mosquitto-clients", ("mosquitto_sub",), "the shell examples of the MQTT docs, the broker's health check"),
     Program("influxdb", ("influxd",), "InfluxDB as the store"),
+    Program("postgresql", ("initdb", *_POSTGRES), "PostgreSQL as the store"),
     Program("nginx", ("nginx",), "TLS and limits in front of the services"),
     Program("libnginx-mod-stream", ("/usr/lib/nginx/modules/ngx_stream_module.so",), "MQTT through nginx"),
     Program("prometheus", ("prometheus",), "dashboards and alarms"),

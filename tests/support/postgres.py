@@ -1,0 +1,144 @@
+"""A real PostgreSQL 15 or later, started for the tests from Debian's package."""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.sql import SQL, Identifier
+
+from tests.support.programs import need
+from tests.support.servers import HOST, free_port
+from tests.support.waiting import until
+
+USER, PASSWORD = "power", "a-password-for-tests"
+OWNER = "postgres"
+"""Who runs the server if the tests run as root, which PostgreSQL refuses."""
+_databases = count()
+
+
+def initdb_program() -> str:
+    """Give the path of PostgreSQL's `initdb`; without it, skip on a laptop and fail in CI."""
+    return need("postgresql")
+
+
+class Postgres:
+    """A real PostgreSQL, with its defaults where they matter: what is committed is on disk."""
+
+    def __init__(self, port: int | None = None, **settings: str) -> None:
+        """Prepare one in a temporary folder, with settings of `postgresql.conf`."""
+        self.port = port or free_port()
+        self._settings = settings
+        self._folder = Path(tempfile.mkdtemp(prefix="power-postgres-"))  # its owner must reach it: no folder of pytest's
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> Path:
+        """What the server says."""
+        return self._folder / "log"
+
+    def url(self, database: str = "postgres", *, user: str = USER, password: str = PASSWORD, more: str = "") -> str:
+        """Return the address of a database."""
+        return f"postgresql://{user}:{password}@{HOST}:{self.port}/{database}{more}"
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        program = Path(initdb_program())
+        data = self._folder / "data"
+        if not data.exists():
+            self._make(program, data)
+        settings = {"listen_addresses": HOST, "port": str(self.port), "unix_socket_directories": "", **self._settings}
+        options = [f"-c{name}={value}" for name, value in settings.items()]
+        with self.log.open("ab") as log:
+            command = [str(program.with_name("postgres")), "-D", str(data), *options]
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, **self._as_owner())
+        until(self.answers, f"PostgreSQL answers; see {self.log}")
+
+    def _make(self, program: Path, data: Path) -> None:
+        password = self._folder / "password"
+        password.write_text(PASSWORD, "utf-8")
+        if os.geteuid() == 0:
+            for each in (self._folder, password):
+                shutil.chown(each, OWNER)
+        options = ["--no-sync", "--auth=scram-sha-256", f"--username={USER}", f"--pwfile={password}", "--locale=C.UTF-8"]
+        command = [str(program), "-D", str(data), *options]
+        made = subprocess.run(command, check=False, capture_output=True, text=True, **self._as_owner())
+        assert made.returncode == 0, made.stderr
+
+    def _as_owner(self) -> dict[str, Any]:
+        if os.geteuid():
+            return {}
+        owner = pwd.getpwnam(OWNER)
+        return {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": (), "cwd": "/"}
+
+    def answers(self) -> bool:
+        """Tell whether it answers now."""
+        assert self._process is not None
+        assert self._process.poll() is None, self.log.read_text("utf-8")
+        try:
+            psycopg.connect(self.url(), connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    @property
+    def pid(self) -> int:
+        """The process that has started all others of the server."""
+        assert self._process is not None
+        return self._process.pid
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal, such as SIGSTOP and SIGCONT, to all processes of the server."""
+        for pid in [self.pid, *_children(self.pid)]:
+            os.kill(pid, number)
+
+    def stop(self) -> None:
+        """Stop it at once, in order, if it runs, and remove its folder."""
+        self._end(signal.SIGINT)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def restart(self) -> None:
+        """Stop it at once, in order, and start it again."""
+        self._end(signal.SIGINT)
+        self.start()
+
+    def kill(self) -> None:
+        """End all its processes at once, with no chance to write anything down."""
+        children = _children(self.pid)
+        self._end(signal.SIGKILL)
+        for pid in children:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+            self._process.send_signal(signal.SIGCONT)  # a halted process ends only when it goes on
+            self._process.wait(30)
+            self._process = None
+
+    def create(self) -> str:
+        """Make an empty database and return its address."""
+        name = f"test{next(_databases)}"
+        self.run(SQL("CREATE DATABASE {}").format(Identifier(name)))
+        return self.url(name)
+
+    def run(self, statement: Any, parameters: Sequence[Any] = (), *, url: str | None = None) -> list[tuple[Any, ...]]:
+        """Run one statement as the superuser and return its rows."""
+        with psycopg.connect(url or self.url(), autocommit=True) as connection:
+            cursor = connection.execute(statement, parameters)
+            return cursor.fetchall() if cursor.description else []
+
+
+def _children(pid: int) -> list[int]:
+    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], check=False, capture_output=True, text=True)
+    return [int(each) for each in found.stdout.split()]
