@@ -36,7 +36,9 @@ class Postgres:
         """Prepare one in a temporary folder, with settings of `postgresql.conf`."""
         self.port = port or free_port()
         self._settings = settings
-        self._folder = Path(tempfile.mkdtemp(prefix="power-postgres-"))  # its owner must reach it: no folder of pytest's
+        self._folder = Path(
+            tempfile.mkdtemp(prefix="power-postgres-")
+        )  # its owner must reach it: no folder of pytest's
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -67,7 +69,13 @@ class Postgres:
         if os.geteuid() == 0:
             for each in (self._folder, password):
                 shutil.chown(each, OWNER)
-        options = ["--no-sync", "--auth=scram-sha-256", f"--username={USER}", f"--pwfile={password}", "--locale=C.UTF-8"]
+        options = [
+            "--no-sync",
+            "--auth=scram-sha-256",
+            f"--username={USER}",
+            f"--pwfile={password}",
+            "--locale=C.UTF-8",
+        ]
         command = [str(program), "-D", str(data), *options]
         made = subprocess.run(command, check=False, capture_output=True, text=True, **self._as_owner())
         assert made.returncode == 0, made.stderr
