@@ -32,8 +32,9 @@ def initdb_program() -> str:
 class Postgres:
     """A real PostgreSQL, with its defaults where they matter: what is committed is on disk."""
 
-    def __init__(self, folder: Path | None = None, **settings: str) -> None:
+    def __init__(self, folder: Path | None = None, *, standby_of: "Postgres | None" = None, **settings: str) -> None:
         """Prepare one with settings of its own, in a folder that its owner can reach; else in a temporary one."""
+        self._primary = standby_of
         self.port = free_port()
         self._settings = settings
         self._folder = folder or Path(tempfile.mkdtemp(prefix="power-postgres-"))
@@ -51,7 +52,7 @@ class Postgres:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        program = Path(initdb_program())
+        program = Path(initdb_program()).resolve()  # its fellows are beside it
         data = self._folder / "data"
         if not data.exists():
             self._make(program, data)
@@ -68,14 +69,12 @@ class Postgres:
         if os.geteuid() == 0:
             for each in (self._folder, password):
                 shutil.chown(each, OWNER)
-        options = [
-            "--no-sync",
-            "--auth=scram-sha-256",
-            f"--username={USER}",
-            f"--pwfile={password}",
-            "--locale=C.UTF-8",
-        ]
-        command = [str(program), "-D", str(data), *options]
+        if self._primary:
+            options = ["--write-recovery-conf", "--checkpoint=fast", "--no-sync", f"--dbname={self._primary.url()}"]
+            command = [str(program.with_name("pg_basebackup")), "-D", str(data), *options]
+        else:
+            options = ["--no-sync", "--auth=scram-sha-256", f"--username={USER}", f"--pwfile={password}"]
+            command = [str(program), "-D", str(data), "--locale=C.UTF-8", *options]
         made = subprocess.run(command, check=False, capture_output=True, text=True, **self._as_owner())
         assert made.returncode == 0, made.stderr
 
@@ -114,8 +113,8 @@ class Postgres:
             os.kill(pid, number)
 
     def stop(self) -> None:
-        """Stop it at once, in order, if it runs, and remove its folder."""
-        self._end(signal.SIGINT)
+        """End it, if it runs, and remove its folder."""
+        self._end(signal.SIGQUIT)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def restart(self) -> None:
