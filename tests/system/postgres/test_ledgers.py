@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from normalizer_worker.ledger.dead_letters import LETTER_BYTES, row_of
 from normalizer_worker.ledger.first_seen import DELETED_BESIDES, KEPT_US
 from normalizer_worker.ledger.partition_first_seen import PartitionFirstSeen
 from normalizer_worker.ledger.partition_letters import AT_ONCE, AllLetters, Bounds, PartitionLetters
+from power_cli.__main__ import main
 from shared.domain.errors import InvalidInput, Problem
 from shared.domain.timestamps import US_PER_S
 from shared.store.postgres.store import PostgresStore
@@ -115,6 +117,25 @@ def test_letters_take_so_many_bytes_of_a_ship_and_of_a_partition(store: Postgres
     assert moments(store) == [19, 18, 17, 16, 15, 1]
     PartitionLetters(partition, bounds).keep([letter(bytes([each]) * 1800, each) for each in range(30, 34)])
     assert moments(store)[:4] == [33, 32, 31, 19], "by the ship's"
+
+
+def test_the_command_lists_and_shows_those_of_a_cluster(
+    postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = postgres.emptied()
+    with closing(PostgresStore(url)) as store:
+        for number in (7, 8):
+            PartitionLetters(store.partition(number)).keep(
+                [letter(b"of %d" % number, topic=f"ships/{number}/readings")]
+            )
+    monkeypatch.setenv("POWER_STORE_URL", url)
+    assert main(["dead-letters", "--data", str(tmp_path)]) == 0
+    listed = capsys.readouterr().out
+    assert "ships/7/readings" in listed
+    assert "2 dead letters" in listed
+    name = next(line for line in listed.splitlines() if "ships/8/" in line).split()[1]
+    assert main(["dead-letters", "--data", str(tmp_path), "show", name]) == 0
+    assert "of 8" in capsys.readouterr().out
 
 
 # --- first-seen times
