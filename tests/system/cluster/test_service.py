@@ -162,6 +162,7 @@ def test_another_number_of_partitions_than_the_store_has_is_refused(own: Cluster
     worker = PowerProcess("normalizer_worker", environ, tmp_path / "worker.log")
     with pytest.raises(AssertionError):
         worker.start()
+    worker.stop()
     other.rabbitmq.drop_vhost(other.vhost)
     expected = f"POWER_PARTITIONS is {PARTITIONS + 1}, but the store was filled with {PARTITIONS}"
     assert worker.said().splitlines()[-1] == expected

@@ -7,8 +7,8 @@ from normalizer_worker.amqp.seats import priorities
 
 def counts(seats: list[int], partitions: int) -> list[int]:
     """Tell how many partitions each seat gets: each goes to the highest priority."""
-    wishes = {seat: priorities(seat, partitions) for seat in seats}
-    owners = [max(seats, key=lambda seat: wishes[seat][partition]) for partition in range(partitions)]
+    wanted = {seat: priorities(seat, partitions) for seat in seats}
+    owners = [max(seats, key=lambda seat: wanted[seat][partition]) for partition in range(partitions)]
     return [owners.count(seat) for seat in seats]
 
 

@@ -48,7 +48,7 @@ def test_wrong_address_is_one_line_without_its_password(url: str) -> None:
 
 
 def test_gateway_speaks_mqtt_only() -> None:
-    with pytest.raises(InvalidSettings, match="^POWER_BROKER_URL should begin with mqtt:// or mqtts://$"):
+    with pytest.raises(InvalidSettings, match=r"^POWER_BROKER_URL should begin with mqtt:// or mqtts://$"):
         IngestSettings.load({URL: "amqp://broker"})
 
 
@@ -74,9 +74,9 @@ def test_settings_that_contradict_each_other_are_one_line(name: str, value: str)
 
 
 def test_cluster_needs_both_addresses() -> None:
-    with pytest.raises(InvalidSettings, match="POWER_BROKER_URL is missing.*POWER_AMQP_URL is missing"):
+    with pytest.raises(InvalidSettings, match=r"POWER_BROKER_URL is missing.*POWER_AMQP_URL is missing"):
         ClusterSettings.load({})
-    with pytest.raises(InvalidSettings, match="^POWER_AMQP_URL should begin with amqp:// or amqps://$"):
+    with pytest.raises(InvalidSettings, match=r"^POWER_AMQP_URL should begin with amqp:// or amqps://$"):
         ClusterSettings.load({URL: "mqtt://b", "POWER_AMQP_URL": "mqtt://b"})
 
 
