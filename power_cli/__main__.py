@@ -17,6 +17,7 @@ COMMANDS = {
     "import": "send the readings of a CSV file to a running service",
     "dead-letters": "list, show and replay messages that could not be stored",
     "token": "add, list or remove access tokens",
+    "cluster": "declare what a cluster needs in RabbitMQ, and show its partitions",
     "ship": "add, list or remove the ships that may log in to the broker",
     "openapi": "print the OpenAPI document of the HTTP API",
     "backtest": "score past forecasts of a ship against its stored energy",
