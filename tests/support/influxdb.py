@@ -11,11 +11,14 @@ from typing import Any
 
 import urllib3
 
+from shared.store.influx.server import Account
 from tests.support.programs import need
 from tests.support.servers import HOST, free_port
 from tests.support.waiting import until
 
 ADMIN, PASSWORD = "admin", "a-password-for-tests"
+START_S = 60.0
+"""The first start of a 2.x sets it up."""
 NOT_HERE = (urllib3.exceptions.HTTPError, OSError)
 
 CONFIGURATION = """
@@ -58,7 +61,11 @@ def influxd_program() -> str:
 
 
 class InfluxDb:
-    """A real InfluxDB, with its defaults where they matter: what it has answered is on disk."""
+    """A real InfluxDB 1.x, with its defaults where they matter: what it has answered is on disk."""
+
+    version = 1
+    admin = f"{ADMIN}:{PASSWORD}"
+    """The token of the administrator, where it asks for one."""
 
     def __init__(
         self,
@@ -85,7 +92,7 @@ class InfluxDb:
         self._environ = {**os.environ, **(environ or {})}
         self._process: subprocess.Popen[bytes] | None = None
         self._http = urllib3.PoolManager(
-            retries=False, headers=urllib3.make_headers(basic_auth=f"{ADMIN}:{PASSWORD}") if auth else None
+            retries=False, headers=urllib3.make_headers(basic_auth=self.admin) if auth else None
         )
 
     @property
@@ -113,7 +120,7 @@ class InfluxDb:
         command = self.command()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(command, env=self._environ, stdout=log, stderr=log)
-        until(self.answers, f"InfluxDB answers; see {self.log}")
+        until(self.answers, f"InfluxDB answers; see {self.log}", START_S)
         if self._auth:  # the first user may be made by anybody; made again, as after a restart, it stays what it is
             self.query(f"CREATE USER {ADMIN} WITH PASSWORD '{PASSWORD}' WITH ALL PRIVILEGES")
 
@@ -153,13 +160,40 @@ class InfluxDb:
             self._process = None
 
     def create(self, database: str) -> str:
-        """Make a database and give its name."""
+        """Make a database, if it is not there yet, and give its name."""
         self.query(f'CREATE DATABASE "{database}"')
         return database
 
     def drop(self, database: str) -> None:
         """Drop a database with all that is in it."""
         self.query(f'DROP DATABASE "{database}"')
+
+    def keep_days(self, database: str, days: int) -> None:
+        """Have a database delete what is older."""
+        self.query(f'ALTER RETENTION POLICY autogen ON "{database}" DURATION {days}d SHARD DURATION 1d DEFAULT')
+
+    def account(self, database: str) -> Account:
+        """Return the account of a worker in a database."""
+        return Account(self.url, database)
+
+    def environ(self, database: str) -> dict[str, str]:
+        """Return the settings of services whose store is a database."""
+        account = self.account(database)
+        return {
+            "INFLUXDB_URL": account.url,
+            "INFLUXDB_BUCKET": account.bucket,
+            "INFLUXDB_TOKEN": account.token,
+        }
+
+    def add_user(self, name: str, password: str, database: str = "", *, may_write: bool = False) -> None:
+        """Create a user that may read a database, and perhaps write to it; without a database, one without rights."""
+        self.query(f"CREATE USER \"{name}\" WITH PASSWORD '{password}'")
+        if database:
+            self.query(f'GRANT {"ALL" if may_write else "READ"} ON "{database}" TO "{name}"')
+
+    def set_password(self, name: str, password: str) -> None:
+        """Change a user's password."""
+        self.query(f"SET PASSWORD FOR \"{name}\" = '{password}'")
 
     def write(self, database: str, lines: Iterable[str], precision: str = "s") -> None:
         """Write points, as line protocol."""

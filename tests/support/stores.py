@@ -16,6 +16,4 @@ def service_on(request: pytest.FixtureRequest, folder: Path) -> Service:
     if request.param == "embedded":
         return Service(folder)
     influxdb: InfluxDb = request.getfixturevalue("influxdb")
-    return Service(
-        folder, store="influxdb", INFLUXDB_URL=influxdb.url, INFLUXDB_BUCKET=f"service-{secrets.token_hex(4)}"
-    )
+    return Service(folder, store="influxdb", **influxdb.environ(f"service-{secrets.token_hex(4)}"))

@@ -9,6 +9,7 @@ import pytest
 import urllib3
 
 from tests.support.influxdb import InfluxDb
+from tests.support.influxdb2 import new_influxdb
 from tests.support.waiting import until
 
 Make = Callable[..., InfluxDb]
@@ -20,7 +21,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
     with ExitStack() as stack:
 
         def start(*, auth: bool = False) -> InfluxDb:
-            server = InfluxDb(tmp_path, auth=auth)
+            server = new_influxdb(tmp_path, auth=auth)
             stack.callback(server.stop)
             server.start()
             return server

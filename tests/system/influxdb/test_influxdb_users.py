@@ -11,6 +11,7 @@ from shared.domain.errors import InvalidSettings
 from shared.store.influx.server import Account, Server
 from tests.support.grafana import shown_to_influxdb
 from tests.support.influxdb import InfluxDb
+from tests.support.influxdb2 import new_influxdb
 from tests.support.servers import started
 
 LINES = ["energy,ship=7 kwh=1.5 1535068800000000000"]
@@ -19,11 +20,10 @@ LINES = ["energy,ship=7 kwh=1.5 1535068800000000000"]
 @pytest.fixture(scope="module")
 def asking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InfluxDb]:
     """An InfluxDB with a user that may write and read, and two that may read."""
-    with started(InfluxDb(tmp_path_factory.mktemp("influxdb"), auth=True)) as influxdb:
+    with started(new_influxdb(tmp_path_factory.mktemp("influxdb"), auth=True)) as influxdb:
         influxdb.create("power")
-        for user, right in (("worker", "ALL"), ("query", "READ"), ("grafana", "READ")):
-            influxdb.query(f"CREATE USER \"{user}\" WITH PASSWORD 'the-{user}-password'")
-            influxdb.query(f'GRANT {right} ON power TO "{user}"')
+        for user in ("worker", "query", "grafana"):
+            influxdb.add_user(user, f"the-{user}-password", "power", may_write=user == "worker")
         yield influxdb
 
 
