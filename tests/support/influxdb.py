@@ -185,6 +185,14 @@ class InfluxDb:
             "INFLUXDB_TOKEN": account.token,
         }
 
+    def users(self) -> dict[str, str]:
+        """Return `user:password` of the users of docker-compose.yml, in the database `power`."""
+        self.create("power")
+        passwords = {name: f"the-{name}-password" for name in ("worker", "query", "grafana")}
+        for name, password in passwords.items():
+            self.add_user(name, password, "power", may_write=name == "worker")
+        return {name: f"{name}:{password}" for name, password in passwords.items()}
+
     def add_user(self, name: str, password: str, database: str = "", *, may_write: bool = False) -> None:
         """Create a user that may read a database, and perhaps write to it; without a database, one without rights."""
         self.query(f"CREATE USER \"{name}\" WITH PASSWORD '{password}'")
@@ -206,7 +214,7 @@ class InfluxDb:
         fields = {"q": influxql, "db": database, "epoch": epoch}
         response = self._http.request("POST", f"{self.url}/query", fields=fields, encode_multipart=False)
         assert response.status == 200, response.data
-        (result,) = json.loads(response.data)["results"]
+        (result,) = json.loads(response.data).get("results", [{}])  # 2.x has none for what is done
         assert "error" not in result, f"{influxql}: {result['error']}"
         return [_series(each) for each in result.get("series", [])]
 

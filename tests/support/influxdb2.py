@@ -88,7 +88,9 @@ class InfluxDb2(InfluxDb):
         entrypoint = programs / "entrypoint.sh"
         entrypoint.write_text(ENTRYPOINT, "utf-8")
         entrypoint.chmod(0o755)
-        script = start_script(data, folder / "secrets", entrypoint).replace("127.0.0.1:9999", f"{HOST}:{self._setup_port}")
+        script = start_script(data, folder / "secrets", entrypoint).replace(
+            "127.0.0.1:9999", f"{HOST}:{self._setup_port}"
+        )
         settings = {
             "PATH": f"{programs}:{os.environ.get('PATH', os.defpath)}",
             "INFLUXD_HTTP_BIND_ADDRESS": f"{HOST}:{self.port}",
@@ -109,8 +111,8 @@ class InfluxDb2(InfluxDb):
 
     def drop(self, database: str) -> None:
         """See `InfluxDb`."""
-        self._ask("DELETE", f"/api/v2/buckets/{self._bucket(database)}")
-        self._ids.pop(database)
+        if database in self._ids:
+            self._ask("DELETE", f"/api/v2/buckets/{self._ids.pop(database)}")
 
     def keep_days(self, database: str, days: int) -> None:
         """See `InfluxDb`."""
@@ -125,6 +127,11 @@ class InfluxDb2(InfluxDb):
         if f"user {name}" not in self._ids:
             self.add_user(name, password, database, may_write=True)
         return Account(self.url, database, f"{name}:{password}")
+
+    def users(self) -> dict[str, str]:
+        """See `InfluxDb`; influxdb/start.sh has created them."""
+        tokens = {name: self.secret(f"influxdb_{name}_token") for name in ("worker", "query")}
+        return tokens | {"grafana": f"grafana:{self.secret('influxdb_grafana_password')}"}
 
     def token(self, database: str) -> Account:
         """Return an account in a database that has an API token instead of a user."""
@@ -160,7 +167,10 @@ class InfluxDb2(InfluxDb):
     def _ask(self, method: str, path: str, body: Json | None = None) -> Json:
         encoded = None if body is None else json.dumps(body).encode()
         response = self._http.request(
-            method, f"{self.url}{path}", body=encoded, headers={**self._http.headers, "Content-Type": "application/json"}
+            method,
+            f"{self.url}{path}",
+            body=encoded,
+            headers={**self._http.headers, "Content-Type": "application/json"},
         )
         assert response.status in {200, 201, 204}, response.data
         found: Json = json.loads(response.data) if response.data else {}

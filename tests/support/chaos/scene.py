@@ -80,7 +80,11 @@ class Scene:
         self.query = service("query", "query_api", {**self.environ, "POWER_HTTP_PORT": str(query_port)}, folder)
 
     def _influxd(self, folder: Path) -> Victim:
-        if not is_chosen() and shutil.which("influxd", path=os.pathsep.join([os.environ.get("PATH", os.defpath), *BEYOND_PATH])) is None:
+        if (
+            not is_chosen()
+            and shutil.which("influxd", path=os.pathsep.join([os.environ.get("PATH", os.defpath), *BEYOND_PATH]))
+            is None
+        ):
             raise Unavailable("InfluxDB 1.x is missing (`influxd`; on Debian the package `influxdb`)")
         influxdb = new_influxdb(folder / "influxdb", port())
         with started(influxdb):  # a 2.x is set up once
