@@ -64,6 +64,7 @@ class InfluxDb:
     """A real InfluxDB 1.x, with its defaults where they matter: what it has answered is on disk."""
 
     version = 1
+    stops_at = signal.SIGTERM
     admin = f"{ADMIN}:{PASSWORD}"
     """The token of the administrator, where it asks for one."""
 
@@ -143,21 +144,23 @@ class InfluxDb:
         """Send a signal to it, such as SIGSTOP and SIGCONT."""
         os.kill(self.pid, number)
 
-    def stop(self) -> None:
-        """Stop it, if it runs."""
-        self._end(signal.SIGTERM)
+    def stop(self) -> int:
+        """Stop it, if it runs, and give its exit status."""
+        return self._end(self.stops_at)
 
     def kill(self) -> None:
         """End it at once, if it runs, with no chance to write anything down."""
         self._end(signal.SIGKILL)
 
-    def _end(self, number: signal.Signals) -> None:
+    def _end(self, number: signal.Signals) -> int:
         self._http.clear()
+        status = 0
         if self._process is not None:
             self._process.send_signal(number)
             self._process.send_signal(signal.SIGCONT)  # a stopped process ends only when it goes on
-            self._process.wait(20)
+            status = self._process.wait(20)
             self._process = None
+        return status
 
     def create(self, database: str) -> str:
         """Make a database, if it is not there yet, and give its name."""

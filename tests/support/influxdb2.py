@@ -6,6 +6,7 @@ Each store has a user of its own, with the rights of the worker of docker-compos
 import json
 import os
 import shutil
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,8 @@ class InfluxDb2(InfluxDb):
     """See `InfluxDb`. A database is a bucket, and it always asks who is there."""
 
     version = 2
+    stops_at = signal.SIGINT
+    """SIGTERM ends it as a crash does."""
 
     def __init__(
         self,

@@ -90,7 +90,7 @@ class Scene:
         with started(influxdb):  # a 2.x is set up once
             self.environ |= {**influxdb.environ(DATABASE), "INFLUXDB_SETTLE_S": SETTLE_S}
         self.stored = InInfluxDb(influxdb, DATABASE)
-        return Victim("influxd", influxdb.command(), {}, folder / "influxd.log")
+        return Victim("influxd", influxdb.command(), {}, folder / "influxd.log", influxdb.stops_at)
 
     @contextmanager
     def running(self) -> Iterator[None]:
