@@ -2,10 +2,11 @@
 
 import os
 import re
+import select
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import urllib3
@@ -25,6 +26,22 @@ STREAM_MODULE = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
 def nginx_program() -> str:
     """Give the path of nginx; without it, skip on a laptop and fail in CI."""
     return need("nginx")
+
+
+def turned_away(crowd: Sequence[socket.socket]) -> int:
+    """Count the connections that nginx has closed; none of them is sent anything.
+
+    Which ones these are is not sure: nginx has several processes, and each accepts connections in its own time.
+    """
+    readable, _, _ = select.select(crowd, [], [], 0)
+    return sum(_is_closed(each) for each in readable)
+
+
+def _is_closed(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1, socket.MSG_PEEK) == b""
+    except ConnectionResetError:
+        return True
 
 
 class Services:

@@ -7,6 +7,7 @@ import socket
 import ssl
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import urllib3
 
 from power_cli.up import ROOT
 from shared.contract.limits import MAX_BODY_BYTES
-from tests.support.edge import Edge, Services
+from tests.support.edge import Edge, Services, turned_away
 from tests.support.servers import HOST, Broker, free_port
 from tests.support.waiting import until
 
@@ -309,19 +310,20 @@ def test_forms_and_tags_pass_through(edge: Edge) -> None:
 def test_one_address_has_so_many_connections_and_no_more(make_edge: Callable[..., Edge]) -> None:
     """Counted as they are accepted: those that send nothing, or a byte, count too."""
     edge = make_edge(POWER_EDGE_OPEN="5")
-    crowd = [socket.create_connection((HOST, edge.port), timeout=20) for _ in range(8)]
+    crowd = [socket.create_connection((HOST, edge.port), 20, source_address=("127.0.0.8", 0)) for _ in range(8)]
     try:
-        for each in crowd[:5]:
-            each.sendall(b"G")
-        for each in crowd[5:]:
-            assert each.recv(1) == b""
+        for each in crowd:
+            with suppress(ConnectionError):
+                each.sendall(b"G")
+        until(lambda: turned_away(crowd) == 3, "three are closed")
         elsewhere = ("127.0.0.9", 0)
         with urllib3.HTTPConnectionPool(HOST, edge.port, retries=False, source_address=elsewhere, timeout=20) as http:
             assert http.request("GET", "/healthz").status == 200
+        assert turned_away(crowd) == 3
     finally:
         for each in crowd:
             each.close()
-    _logged(edge, lambda line: line["client"] == "127.0.0.9" or line["status"] == 400)
+    until(lambda: edge.log.read_text("utf-8").count('"status":400') == 5, "the others have reached the HTTP server")
 
 
 def test_whatever_the_edge_answers_by_itself_is_a_problem(edge: Edge) -> None:
