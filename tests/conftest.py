@@ -10,6 +10,7 @@ from hypothesis import settings
 from ingest_api.outbox.outbox import Outbox
 from tests.support.authenticated_broker import AuthenticatedBroker
 from tests.support.influxdb import InfluxDb
+from tests.support.influxdb2 import new_influxdb
 from tests.support.outbox import an_outbox
 from tests.support.postgres import Postgres
 from tests.support.programs import missing, told
@@ -83,7 +84,7 @@ def outbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outbox]:
 @pytest.fixture(scope="session")
 def influxdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InfluxDb]:
     """One InfluxDB for all tests that can share it: each uses a database of its own."""
-    with started(InfluxDb(tmp_path_factory.mktemp("influxdb"))) as influxdb:
+    with started(new_influxdb(tmp_path_factory.mktemp("influxdb"))) as influxdb:
         yield influxdb
 
 

@@ -23,6 +23,4 @@ def service_on(request: pytest.FixtureRequest, folder: Path) -> Service:
     if request.param == "cluster":
         return cluster_on(request.getfixturevalue("rabbitmq"), request.getfixturevalue("postgres"), folder)
     influxdb: InfluxDb = request.getfixturevalue("influxdb")
-    return Service(
-        folder, store="influxdb", INFLUXDB_URL=influxdb.url, INFLUXDB_BUCKET=f"service-{secrets.token_hex(4)}"
-    )
+    return Service(folder, store="influxdb", **influxdb.environ(f"service-{secrets.token_hex(4)}"))

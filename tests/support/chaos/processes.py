@@ -31,9 +31,16 @@ def port() -> int:
 class Victim:
     """One process."""
 
-    def __init__(self, name: str, command: Sequence[str], environ: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        environ: Mapping[str, str],
+        log: Path,
+        stops_at: signal.Signals = signal.SIGTERM,
+    ) -> None:
         """Prepare; `start` starts it. What it writes is added to a log."""
-        self.name, self.log = name, log
+        self.name, self.log, self._stops_at = name, log, stops_at
         self._command, self._environ = command, environ
         self._process: subprocess.Popen[bytes] | None = None
         self.is_stopped = False
@@ -90,7 +97,7 @@ class Victim:
         if self._process is None:
             return 0
         self.go_on()
-        self._process.terminate()
+        self._process.send_signal(self._stops_at)
         try:
             return self._process.wait(STOP_S)
         except subprocess.TimeoutExpired:

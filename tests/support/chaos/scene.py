@@ -12,9 +12,10 @@ from shared.domain.errors import Unavailable
 from tests.support.chaos.checker import InInfluxDb, InSqlite, Stored
 from tests.support.chaos.faults import IN_GATEWAY
 from tests.support.chaos.processes import Victim, broker, port, service
-from tests.support.influxdb import InfluxDb
+from tests.support.influxdb2 import is_chosen, new_influxdb
+from tests.support.servers import started
 
-DATABASE = "chaos"
+DATABASE = "power"
 SETTLE_S = "2"
 """On one machine nothing is under way for long."""
 BEYOND_PATH = ("/usr/sbin", "/usr/local/sbin")
@@ -79,12 +80,17 @@ class Scene:
         self.query = service("query", "query_api", {**self.environ, "POWER_HTTP_PORT": str(query_port)}, folder)
 
     def _influxd(self, folder: Path) -> Victim:
-        if shutil.which("influxd", path=os.pathsep.join([os.environ.get("PATH", os.defpath), *BEYOND_PATH])) is None:
+        if (
+            not is_chosen()
+            and shutil.which("influxd", path=os.pathsep.join([os.environ.get("PATH", os.defpath), *BEYOND_PATH]))
+            is None
+        ):
             raise Unavailable("InfluxDB 1.x is missing (`influxd`; on Debian the package `influxdb`)")
-        influxdb = InfluxDb(folder / "influxdb", port())
-        self.environ |= {"INFLUXDB_URL": influxdb.url, "INFLUXDB_BUCKET": DATABASE, "INFLUXDB_SETTLE_S": SETTLE_S}
+        influxdb = new_influxdb(folder / "influxdb", port())
+        with started(influxdb):  # a 2.x is set up once
+            self.environ |= {**influxdb.environ(DATABASE), "INFLUXDB_SETTLE_S": SETTLE_S}
         self.stored = InInfluxDb(influxdb, DATABASE)
-        return Victim("influxd", influxdb.command(), {}, folder / "influxd.log")
+        return Victim("influxd", influxdb.command(), {}, folder / "influxd.log", influxdb.stops_at)
 
     @contextmanager
     def running(self) -> Iterator[None]:

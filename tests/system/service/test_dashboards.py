@@ -20,7 +20,6 @@ from shared.domain.readings import Kind, Readings
 from shared.domain.slots import DEFAULT_MAX_GAP_US, SLOT_S, Slots
 from shared.domain.timestamps import US_PER_S, moment_us
 from shared.http.tokens import dump
-from shared.store.influx.server import Account
 from shared.store.influx.store import InfluxStore
 from tests.support import grafana
 from tests.support.grafana import Json, Query
@@ -128,7 +127,7 @@ def slots() -> Slots:
 @pytest.fixture(scope="module")
 def filled(influxdb: InfluxDb) -> Iterator[str]:
     """A database with the simulated readings and all that the worker makes of them."""
-    account = Account(influxdb.url, "dashboards")
+    account = influxdb.account("dashboards")
     store = InfluxStore(account)
     recorder = Recorder(store, DEFAULT_MAX_GAP_US)
     recorder.record(simulated())

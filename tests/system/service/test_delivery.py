@@ -30,7 +30,6 @@ from shared.contract.status import BatchKey
 from shared.domain.readings import Readings
 from shared.domain.slots import Slots, Window
 from shared.domain.timestamps import iso
-from shared.store.influx.server import Account
 from shared.store.influx.store import InfluxStore
 from shared.store.postgres.store import OnePartitionStore
 from shared.store.sqlite import SqliteStore
@@ -350,7 +349,7 @@ def test_whatever_happens_what_is_accepted_is_stored_once_in_influxdb(influxdb: 
         home = folder.with_suffix("")
         if home not in stores:
             stores[home] = next(databases)
-        return InfluxStore(Account(influxdb.url, stores[home]), settle_s=0.01)
+        return InfluxStore(influxdb.account(stores[home]), settle_s=0.01)
 
     run(open_store, 10)
     for each in stores.values():
