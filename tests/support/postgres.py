@@ -52,6 +52,11 @@ class Postgres:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
+        self.spawn()
+        until(self.answers, f"PostgreSQL answers; see {self.log}")
+
+    def spawn(self) -> subprocess.Popen[bytes]:
+        """Start it, and do not wait; give its first process."""
         program = Path(initdb_program())
         data = self._folder / "data"
         if not data.exists():
@@ -60,8 +65,10 @@ class Postgres:
         options = [f"-c{name}={value}" for name, value in settings.items()]
         with self.log.open("ab") as log:
             command = [str(program.with_name("postgres")), "-D", str(data), *options]
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, **self._as_owner())
-        until(self.answers, f"PostgreSQL answers; see {self.log}")
+            self._process = subprocess.Popen(
+                command, stdout=log, stderr=log, start_new_session=True, **self._as_owner()
+            )
+        return self._process
 
     def _make(self, program: Path, data: Path) -> None:
         password = self._folder / "password"
@@ -104,7 +111,7 @@ class Postgres:
 
     def send_signal(self, number: signal.Signals) -> None:
         """Send a signal, such as SIGSTOP and SIGCONT, to all processes of the server."""
-        for pid in [self.pid, *_children(self.pid)]:
+        for pid in [self.pid, *children(self.pid)]:
             os.kill(pid, number)
 
     def stop(self) -> None:
@@ -119,7 +126,7 @@ class Postgres:
 
     def kill(self) -> None:
         """End all its processes at once, with no chance to write anything down."""
-        children = _children(self.pid)
+        children = children(self.pid)
         self._end(signal.SIGKILL)
         for pid in children:
             try:
@@ -147,6 +154,7 @@ class Postgres:
             return cursor.fetchall() if cursor.description else []
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
+    """Give the processes that a process has started and that still run."""
     found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], check=False, capture_output=True, text=True)
     return [int(each) for each in found.stdout.split()]
