@@ -4,18 +4,21 @@ import os
 import random
 import socket
 from collections.abc import Callable
+from contextlib import closing
 from itertools import cycle
 
 from normalizer_worker.amqp.connection import AmqpConnection
 from normalizer_worker.amqp.link import Account, Link
 from normalizer_worker.ledger.partition_first_seen import PartitionFirstSeen
-from normalizer_worker.ledger.partition_letters import PartitionLetters
+from normalizer_worker.ledger.partition_letters import AllLetters, PartitionLetters
 from normalizer_worker.metrics import WorkerMetrics
 from normalizer_worker.partitions import Partitions, backlog_of_partition
 from normalizer_worker.recorder import Recorder
+from normalizer_worker.routes import LetterList
 from normalizer_worker.worker import Source, Worker
 from shared.domain.errors import InvalidSettings
 from shared.runtime.settings import WorkerSettings
+from shared.store.choice import open_partitions
 from shared.store.postgres.store import PostgresStore
 
 CACHED_READINGS = 1_000_000
@@ -24,17 +27,18 @@ CACHED_READINGS = 1_000_000
 
 def work(
     settings: WorkerSettings,
-    store: PostgresStore,
-    metrics: WorkerMetrics,
+    observed: Callable[[LetterList, object], WorkerMetrics],
     stopping: Callable[[], bool],
     ready: Callable[[], None],
 ) -> None:
-    """Serve partitions until `stopping`.
+    """Serve partitions until `stopping`; `observed` makes the metrics, and shows them, dead letters and store.
 
     Raises:
         InvalidSettings: broker or store refuses this worker, or they have another number of partitions.
 
     """
+    store = open_partitions(settings)
+    metrics = observed(AllLetters(store), store)
     broker, rules, partitions = settings.broker, settings.rules, settings.partitions
     account = Account(broker, settings.mqtt_ca_file, f"{socket.gethostname()}-{os.getpid()}")
     addresses = cycle(random.sample(broker.addresses, len(broker.addresses)))  # so that workers spread over the nodes
@@ -56,7 +60,8 @@ def work(
             letters_wait=False,
         )
 
-    Partitions(connect, make_worker, metrics).run(stopping, ready)
+    with closing(store):
+        Partitions(connect, make_worker, metrics).run(stopping, ready)
 
 
 def _never() -> Source:

@@ -19,6 +19,8 @@ from shared.runtime.settings import ClusterSettings
 ROOT = Path(__file__).parents[1]
 HOST = "127.0.0.1"
 MAX_WORKERS = 64
+STORE_URL = {"POWER_STORE_URL", "POWER_STORE_URL_FILE"}
+"""Either says which store it is, unless `--store` does."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -31,9 +33,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--store",
-        choices=["embedded", "influxdb"],
-        default="embedded",
-        help="the store: in the data folder (default), or in the InfluxDB at INFLUXDB_URL",
+        choices=["embedded", "influxdb", "postgresql"],
+        help="the store: in the data folder (default), in the InfluxDB at INFLUXDB_URL, or in the PostgreSQL at"
+        " POWER_STORE_URL",
     )
     parser.add_argument(
         "--workers",
@@ -97,8 +99,7 @@ def _of_cluster(cluster: ClusterSettings, folder: Path, arguments: Namespace) ->
     """Return workers and APIs; broker and store run elsewhere."""
     python = [sys.executable, "-P", "-m"]
     environ = _environ(folder, arguments)
-    for name in ("POWER_BROKER_URL_FILE", "POWER_AMQP_URL_FILE"):
-        environ.pop(name, None)
+    environ.pop("POWER_BROKER_URL_FILE", None)
     workers = []
     for number in range(arguments.workers):
         port = arguments.worker_port + number if arguments.worker_port else 0
@@ -116,8 +117,10 @@ def _processes(folder: Path, arguments: Namespace) -> list[Process]:
         **_environ(folder, arguments),
         "POWER_MQTT_HOST": HOST,
         "POWER_MQTT_PORT": str(arguments.mqtt_port),
-        "POWER_STORE": arguments.store,
     }
+    environ.pop("POWER_STORE", None)
+    if arguments.store or not STORE_URL.intersection(environ):
+        environ["POWER_STORE"] = arguments.store or "embedded"
     python = [sys.executable, "-P", "-m"]
     return [
         Process(

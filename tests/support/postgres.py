@@ -40,6 +40,7 @@ class Postgres:
             tempfile.mkdtemp(prefix="power-postgres-")
         )  # its owner must reach it: no folder of pytest's
         self._process: subprocess.Popen[bytes] | None = None
+        self._shared = ""
 
     @property
     def log(self) -> Path:
@@ -146,6 +147,19 @@ class Postgres:
         name = f"test{next(_databases)}"
         self.run(SQL("CREATE DATABASE {}").format(Identifier(name)))
         return self.url(name)
+
+    def emptied(self) -> str:
+        """Return the address of a database for stores, emptied: the same each time, which is quicker than a new one."""
+        self._shared = self._shared or self.create()
+        tables = self.run(
+            "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace",
+            url=self._shared,
+        )
+        emptied = SQL(";").join(
+            SQL("DELETE FROM {}").format(Identifier(name)) for (name,) in tables if name != "power_schema"
+        )
+        self.run(emptied, url=self._shared)
+        return self._shared
 
     def run(self, statement: Any, parameters: Sequence[Any] = (), *, url: str | None = None) -> list[tuple[Any, ...]]:
         """Run one statement as the superuser and return its rows."""
