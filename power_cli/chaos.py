@@ -17,7 +17,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--minutes", type=_minutes, default=1.0, metavar="M", help="duration in minutes (default 1)")
     parser.add_argument("--seed", type=int, metavar="S", help="random seed (default: a new one each time)")
     add_store(
-        parser, "the store to test (default embedded); influxdb starts an InfluxDB 1.x, and kills it like the others"
+        parser,
+        "the store to test (default embedded); influxdb starts an InfluxDB 1.x, and kills it like the others; postgresql"
+        " starts a cluster: three RabbitMQ nodes, PostgreSQL, two gateways and three workers",
+        "postgresql",
     )
     parser.add_argument("--report", type=Path, metavar="FILE", help="also write the report to this file, as JSON")
     parser.add_argument("--plant", choices=FAULTS, help="plant a fault in a process; the run should find it")
