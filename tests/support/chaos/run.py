@@ -16,6 +16,7 @@ from typing import NoReturn
 import urllib3
 from tqdm import tqdm
 
+from power_cli.chaos import CLUSTER
 from shared.domain.errors import PowerError
 from shared.runtime.process import on_stop
 from tests.support.chaos.cluster import ClusterScene
@@ -32,8 +33,6 @@ TICK_S = 0.02
 SETTLE_S = 240.0
 START_S = 60.0
 ASKED = 2_000
-CLUSTER = "postgresql"
-"""The store that makes it a cluster."""
 
 
 def chaos(options: Options) -> Report:
