@@ -13,7 +13,7 @@ from pathlib import Path
 from power_cli import mosquitto
 from power_cli.up import HOST, ROOT
 from shared.domain.errors import Unavailable
-from tests.support.postgres import Postgres, children
+from tests.support.postgres import Postgres, children_of
 from tests.support.rabbitmq import Node
 
 PORTS = range(20_000, 32_000)
@@ -172,7 +172,7 @@ class PostgresServer(Victim):
         if self._process is None:
             return
         super()._signal(signal.SIGSTOP)
-        rest = children(self._process.pid)
+        rest = children_of(self._process.pid)
         super().kill()
         for pid in rest:
             with suppress(ProcessLookupError):
@@ -180,7 +180,7 @@ class PostgresServer(Victim):
 
     def _signal(self, number: signal.Signals) -> None:
         super()._signal(number)
-        for pid in children(self._process.pid) if self._process is not None else []:
+        for pid in children_of(self._process.pid) if self._process is not None else []:
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
 

@@ -17,11 +17,11 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from normalizer_worker.ledger.dead_letter import MAX_PAYLOAD_BYTES, DeadLetter, digest_of
-from normalizer_worker.ledger.dead_letters import DeadLetters
 from power_cli.up import ROOT
 from shared.contract.limits import ENVELOPE_BYTES, MAX_BODY_BYTES, MAX_READINGS
 from shared.domain.timestamps import iso, moment_us
 from tests.support.bad_batches import INVALID, READING, SHIP, UNREADABLE, BadBatch, reading, text
+from tests.support.cluster_service import ClusterService
 from tests.support.servers import HOST, Broker, Service
 from tests.support.waiting import until
 
@@ -125,11 +125,8 @@ def stored(service: Service, ship: int, expected: list[float]) -> None:
 
 def letters(service: Service, wanted: Callable[[DeadLetter], bool]) -> list[DeadLetter]:
     """Read the dead letters of a running service."""
-    file = DeadLetters(service.folder)
-    try:
-        return [letter for letter in file.all() if wanted(letter)]
-    finally:
-        file.close()
+    with service.dead_letters() as kept:
+        return [letter for letter in kept.all() if wanted(letter)]
 
 
 def only_letter(service: Service, topic: str) -> DeadLetter:
@@ -192,6 +189,8 @@ def test_nothing_of_a_bad_message_is_stored(service: Service) -> None:
 @pytest.mark.parametrize("topic", NO_SHIPS, ids=[topic[:30] for topic in NO_SHIPS])
 def test_a_topic_that_names_no_ship_is_a_dead_letter(service: Service, ship: int, topic: str) -> None:
     """However good its payload."""
+    if "." in topic and isinstance(service, ClusterService):
+        pytest.skip("in RabbitMQ a dot separates levels, so that this is no topic of readings")
     with Ship(service) as sender:
         sender.publish(topic, text())
         sender.send(ship, {"units": "kWh", "data": kwh(3)})
