@@ -22,6 +22,7 @@ class ClusterService(Service):
         urls = {"POWER_BROKER_URL": cluster.url("mqtt"), "POWER_AMQP_URL": cluster.url("amqp")}
         settings = {"POWER_STORE_URL": store_url, "POWER_PARTITIONS": str(PARTITIONS), **urls, **environ}
         super().__init__(folder, **settings)
+        self.environ = settings
         self.cluster = cluster
         self.mqtt_port = cluster.rabbitmq.nodes[0].mqtt_port
         self._workers = workers
