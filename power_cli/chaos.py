@@ -21,8 +21,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, metavar="S", help="random seed (default: a new one each time)")
     add_store(
         parser,
-        "the store to test (default embedded); influxdb starts an InfluxDB 1.x, and kills it like the others; postgresql"
-        " starts a cluster: three RabbitMQ nodes, PostgreSQL, two gateways and three workers",
+        "the store to test (default embedded); influxdb starts an InfluxDB 1.x, and kills it like the others;"
+        " postgresql starts a cluster: three RabbitMQ nodes, PostgreSQL, two gateways and three workers",
         CLUSTER,
     )
     parser.add_argument("--report", type=Path, metavar="FILE", help="also write the report to this file, as JSON")

@@ -67,7 +67,7 @@ class Cluster:
                 channel.basic_publish("amq.topic", f"ships.{ship}.readings", payload)
 
     def end_connection(self, worker: str) -> None:
-        """Have RabbitMQ do at once what it does after some missed heartbeats of a worker; its name may be the end of it."""
+        """Have RabbitMQ do at once what it does after missed heartbeats of a worker, whose name ends with `worker`."""
 
         def found() -> str | None:
             there = self.rabbitmq.api("GET", f"/vhosts/{self.vhost}/connections")

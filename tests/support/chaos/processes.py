@@ -188,7 +188,7 @@ class PostgresServer(Victim):
         super()._signal(signal.SIGINT)  # at SIGTERM it would wait for its clients
 
 
-def service(
+def service(  # noqa: PLR0913, PLR0917  # what a process is started with
     name: str,
     module: str,
     environ: Mapping[str, str],

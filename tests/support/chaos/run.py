@@ -19,8 +19,8 @@ from tqdm import tqdm
 from power_cli.chaos import CLUSTER
 from shared.domain.errors import PowerError
 from shared.runtime.process import on_stop
-from tests.support.chaos.cluster import ClusterScene
 from tests.support.chaos.checker import Checker, check_batches
+from tests.support.chaos.cluster import ClusterScene
 from tests.support.chaos.killer import Killer
 from tests.support.chaos.ledger import Ledger
 from tests.support.chaos.report import Report

@@ -1,4 +1,4 @@
-"""A worker halted for so long that another one has its partition, and woken: whatever it wanted to write, it writes nothing."""
+"""A worker halted for so long that another one has its partition, and then woken: it writes nothing any more."""
 
 import json
 import signal

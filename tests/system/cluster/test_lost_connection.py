@@ -14,7 +14,7 @@ from tests.support.waiting import until
 
 @pytest.mark.parametrize("has_receipt", [True, False])
 def test_connection_lost_while_the_store_works_is_unavailable(cluster: Cluster, *, has_receipt: bool) -> None:
-    """Only the thread that sends heartbeats meanwhile has seen it; pika raises an error of its own for what is sent then."""
+    """Only the thread that sends heartbeats has seen it; for what is sent then, pika raises an error of its own."""
     cluster.publish(7, b"{}")
     connection = ClusterWorker(cluster.url("amqp"), PartitionedStore(), PARTITIONS, "worker").connect()
     number = connection.next_partition(20)
