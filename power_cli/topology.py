@@ -4,7 +4,7 @@ import re
 from typing import Any, NamedTuple
 
 from power_cli.broker_users import ship_user
-from shared.contract.topics import readings_topic, receipts_topic
+from shared.contract.topics import DROPPED, readings_topic, receipts_topic
 from shared.contract.topology import (
     EXCHANGE,
     MQTT_EXCHANGE,
@@ -18,6 +18,8 @@ from shared.contract.topology import (
 
 MQTT_PLUGIN, HASH_PLUGIN = "rabbitmq_mqtt", "rabbitmq_consistent_hash_exchange"
 EXCHANGE_TYPE = "x-consistent-hash"
+ON_DISK = "khepri_db"
+"""The feature flag of the database whose definitions are all on disk."""
 OLDEST = (4, 0)
 """The first version with what the queues need."""
 WEIGHT = "1"
@@ -51,7 +53,7 @@ USERS = {
         _OWN_SUBSCRIPTIONS,
         _OWN_SUBSCRIPTIONS,
         rf"^{_SHIP}\.readings$",
-        rf"^(gateways\..*|{_SHIP}\.receipts)$",
+        rf"^(gateways\..*|{_SHIP}\.receipts|{re.escape(routing_key(DROPPED))})$",  # else RabbitMQ ends the connection
     ),
     WORKER: Rights(
         f"^{re.escape(SEAT_PREFIX)}",

@@ -29,10 +29,16 @@ class ConfirmedChannel:
         *,
         mandatory: bool = False,
     ) -> None:
-        """Send a message; `wait` tells what became of it."""
+        """Send a message; `wait` tells what became of it.
+
+        Raises:
+            Unavailable: the connection is lost.
+
+        """
+        with self._link.sending():
+            self.channel.basic_publish(exchange, key, body, properties, mandatory=mandatory)
         self._sent += 1
         self._unconfirmed[self._sent] = None
-        self.channel.basic_publish(exchange, key, body, properties, mandatory=mandatory)
 
     def wait(self, what: str, limit_s: float) -> int:
         """Wait until the broker has confirmed or refused all messages; return how many it has refused since last time.

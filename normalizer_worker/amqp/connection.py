@@ -118,8 +118,9 @@ class AmqpConnection:
 
     def _read(self, wait_s: float) -> None:
         self._link.step(wait_s)
-        for tag in self._inbox.take_put_off():
-            self._channel.basic_nack(tag, requeue=True)
+        with self._link.sending():
+            for tag in self._inbox.take_put_off():
+                self._channel.basic_nack(tag, requeue=True)
 
     def of(self, partition: int) -> "PartitionSource":
         """Return the messages of one partition as a `Source`."""
@@ -141,9 +142,10 @@ class AmqpConnection:
 
         """
         self._receipts.send([each.receipt for each in done if each.receipt])
-        for each in done:
-            self._channel.basic_ack(each.message.mid)
-            self._inbox.finished(partition, each.message)
+        with self._link.sending():
+            for each in done:
+                self._channel.basic_ack(each.message.mid)
+                self._inbox.finished(partition, each.message)
         self._link.step()
 
     def kept_alive(self) -> AbstractContextManager[None]:

@@ -3,7 +3,8 @@
 import logging
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,12 +112,16 @@ class Link:
     def _ended(self, _connection: SelectConnection, why: BaseException) -> None:
         self._is_closed = True
         if self._error is None:
-            self._error = Unavailable(f"the connection to {self._where} is lost: {_said(why)}")
+            self._error = self._lost(why)
+
+    def _lost(self, why: BaseException) -> Unavailable:
+        return Unavailable(f"the connection to {self._where} is lost: {_said(why)}")
 
     def channel(self, then: Callable[[BaseException], PowerError | None] | None = None) -> Channel:
         """Open a channel; `then` says what its end by the broker means, where that is no reason to give up."""
         opened: list[Channel] = []
-        channel: Channel = self._connection.channel(on_open_callback=opened.append)
+        with self.sending():
+            channel: Channel = self._connection.channel(on_open_callback=opened.append)
 
         def closed(_channel: Channel, why: BaseException) -> None:
             error = (then or self._meaning)(why)
@@ -140,6 +145,20 @@ class Link:
         """Have the next `step` raise an error; for callbacks, out of which nothing may be raised."""
         self._error = self._error or error
 
+    @contextmanager
+    def sending(self) -> Iterator[None]:
+        """Context in which something is sent: the connection may have been lost since the last step.
+
+        Raises:
+            Unavailable: it was.
+            InvalidSettings: as `step`.
+
+        """
+        try:
+            yield
+        except AMQPError as error:  # of a closed channel pika says so, and not why it is closed
+            raise self._error or self._lost(error) from None
+
     def step(self, wait_s: float = 0) -> None:
         """Send and receive what is there now, or what comes within `wait_s`.
 
@@ -159,7 +178,7 @@ class Link:
             self._loop.poll()
             self._loop.process_timeouts()
         except (AMQPError, OSError) as error:
-            self.fail(Unavailable(f"the connection to {self._where} is lost: {_said(error)}"))
+            self.fail(self._lost(error))
         self._loop.remove_timeout(timeout)
 
     def wait(self, is_so: Callable[[], bool], what: str, limit_s: float = HANDSHAKE_S) -> None:

@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from pika import BlockingConnection, URLParameters
 
@@ -71,6 +72,16 @@ class Cluster:
             channel.confirm_delivery()
             for payload in payloads:
                 channel.basic_publish("amq.topic", f"ships.{ship}.readings", payload)
+
+    def end_connection(self, worker: str) -> None:
+        """Have RabbitMQ do at once what it does after missed heartbeats of a worker, whose name ends with `worker`."""
+
+        def found() -> str | None:
+            there = self.rabbitmq.api("GET", f"/vhosts/{self.vhost}/connections")
+            ours = [each for each in there if each["client_properties"].get("connection_name", "").endswith(worker)]
+            return ours[0]["name"] if ours else None
+
+        self.rabbitmq.api("DELETE", f"/connections/{quote(until(found, 'the connection'), safe='')}")
 
 
 def is_even(owners: Counter[str], workers: int, partitions: int = PARTITIONS) -> bool:

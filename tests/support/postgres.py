@@ -52,12 +52,17 @@ class Postgres:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
+        self.spawn()
+        until(self.answers, f"PostgreSQL answers; see {self.log}")
+
+    def spawn(self) -> subprocess.Popen[bytes]:
+        """Start it, and do not wait; give its first process."""
         initdb = Path(initdb_program()).resolve()  # its fellows are beside it
         if not (self._folder / "data").exists():
             self._make(initdb)
         settings = {"listen_addresses": HOST, "port": str(self.port), **self._settings}
         self._process = postgresql.started(initdb, self._folder, settings)
-        until(self.answers, f"PostgreSQL answers; see {self.log}")
+        return self._process
 
     def _make(self, initdb: Path) -> None:
         if self._primary is None:
@@ -92,7 +97,7 @@ class Postgres:
 
     def send_signal(self, number: signal.Signals) -> None:
         """Send a signal, such as SIGSTOP and SIGCONT, to all processes of the server."""
-        for pid in [self.pid, *_children(self.pid)]:
+        for pid in [self.pid, *children_of(self.pid)]:
             os.kill(pid, number)
 
     def stop(self) -> None:
@@ -107,7 +112,7 @@ class Postgres:
 
     def kill(self) -> None:
         """End all its processes at once, with no chance to write anything down."""
-        children = _children(self.pid)
+        children = children_of(self.pid)
         self._end(signal.SIGKILL)
         for pid in children:
             try:
@@ -148,6 +153,7 @@ class Postgres:
             return cursor.fetchall() if cursor.description else []
 
 
-def _children(pid: int) -> list[int]:
+def children_of(pid: int) -> list[int]:
+    """Give the processes that a process has started and that still run."""
     found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], check=False, capture_output=True, text=True)
     return [int(each) for each in found.stdout.split()]

@@ -46,7 +46,7 @@ class Node:
         self.spare_mqtt_ports = [free_port() for _ in range(SPARE_PORTS)]
         """For ships that log in without a name, each for a virtual host of its own."""
         self._dist_port, self._epmd_port = free_port(), epmd_port
-        self._folder, self._log = folder / name, folder / f"{name}.log"
+        self._folder, self.log = folder / name, folder / f"{name}.log"
         self._process: subprocess.Popen[bytes] | None = None
 
     def configure(self, peers: list[str], plugins: tuple[str, ...] = PLUGINS) -> None:
@@ -62,8 +62,8 @@ class Node:
         (self._folder / "rabbitmq.conf").write_text(text, "utf-8")
         (self._folder / "enabled_plugins").write_text(f"[{', '.join(plugins)}].\n", "utf-8")
 
-    def start(self) -> None:
-        """Start it, and do not wait."""
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start it, and do not wait; give its process."""
         command, seen = rabbitmq.command(need(rabbitmq.PACKAGE), self._folder, "rabbitmq-server")
         environ = {
             "HOME": str(seen),
@@ -81,12 +81,15 @@ class Node:
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": ERLANG,
             "RUNNING_UNDER_SYSTEMD": "true",  # the script gives its process to the server
         }
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                command, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        return self._process
 
     def said(self) -> str:
         """Give its log."""
-        return self._log.read_text("utf-8", "replace")
+        return self.log.read_text("utf-8", "replace")
 
     def runs(self) -> bool:
         """Tell whether its process is there."""
@@ -127,13 +130,22 @@ class RabbitMq:
 
     def start(self) -> None:
         """Start all nodes, and wait until each one serves and sees the others."""
+        self.prepare()
+        for node in self.nodes:
+            node.start()
+        self.await_whole()
+
+    def prepare(self) -> None:
+        """Write the configuration of all nodes, and start what they find each other by."""
         server = need(rabbitmq.PACKAGE)
         # Nodes find each other by it. One that a node starts by itself would stay for ever.
         command, _ = rabbitmq.command(server, self._folder, _epmd(server), "-port", str(self._epmd_port))
         self._epmd = subprocess.Popen([*command, "-address", HOST], stdin=subprocess.DEVNULL)
         for node in self.nodes:
             node.configure([each.name for each in self.nodes], self._plugins)
-            node.start()
+
+    def await_whole(self) -> None:
+        """Wait until each node serves and sees the others."""
         until(self._is_whole, f"RabbitMQ runs; see {self._folder}/*.log", START_S)
 
     def _is_whole(self) -> bool:
