@@ -4,7 +4,7 @@ import re
 from typing import Any, NamedTuple
 
 from power_cli.broker_users import ship_user
-from shared.contract.topics import readings_topic, receipts_topic
+from shared.contract.topics import DROPPED, readings_topic, receipts_topic
 from shared.contract.topology import (
     EXCHANGE,
     MQTT_EXCHANGE,
@@ -50,7 +50,7 @@ USERS = {
         _OWN_SUBSCRIPTIONS,
         _OWN_SUBSCRIPTIONS,
         rf"^{_SHIP}\.readings$",
-        rf"^(gateways\..*|{_SHIP}\.receipts)$",
+        rf"^(gateways\..*|{_SHIP}\.receipts|{re.escape(routing_key(DROPPED))})$",
     ),
     WORKER: Rights(
         f"^{re.escape(SEAT_PREFIX)}",
