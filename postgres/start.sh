@@ -12,10 +12,11 @@ PGPASSWORD=$(cat "$secrets/postgres_replication_password")
 export PGPASSWORD
 source="host=$peer user=replicator dbname=postgres connect_timeout=3 application_name=$(hostname)"
 
-# Prints t or f, whether the peer is a primary, and its timeline; nothing if it does not answer.
+# Prints t or f, whether the peer is a primary, and the timeline of a primary; nothing if the peer does not answer. The
+# first eight digits of a log file's name are the timeline; pg_control_checkpoint() lags behind a promotion.
 ask_peer() {
-    psql --no-psqlrc -Atq -F ' ' -d "$source" \
-        -c 'SELECT NOT pg_is_in_recovery(), timeline_id FROM pg_control_checkpoint()' 2>/dev/null || true
+    psql --no-psqlrc -Atq -F ' ' -d "$source" -c "SELECT NOT pg_is_in_recovery(), CASE WHEN NOT pg_is_in_recovery()
+        THEN ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int END" 2>/dev/null || true
 }
 
 own_timeline() {
