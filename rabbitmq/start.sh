@@ -9,4 +9,8 @@ login=${login%@*}
 export RABBITMQ_DEFAULT_USER="${login%%:*}" RABBITMQ_DEFAULT_PASS="${login#*:}"
 # Nodes that share the cookie trust each other, and rabbitmqctl in this container needs it, too.
 (umask 077 && cat /run/secrets/rabbitmq_erlang_cookie >"$HOME/.erlang.cookie")
+# RabbitMQ itself would take its share of the machine's memory, not of the container's (cgroups version 2, or 1).
+limit=$(cat /sys/fs/cgroup/memory.max 2>/dev/null || cat /sys/fs/cgroup/memory/memory.limit_in_bytes)
+[ "$limit" = max ] || echo "total_memory_available_override_value = $limit" >/tmp/memory.conf
+export RABBITMQ_CONFIG_FILES='/tmp/*.conf'
 exec docker-entrypoint.sh rabbitmq-server
