@@ -98,6 +98,7 @@ class Fleet:
                 continue
             if _run(["docker", "pull", "--quiet", image]).returncode != 0:
                 pytest.skip(f"the image {image} cannot be had")
+        self.compose("build", *(["declare"] if self._file == CLUSTER else ["ingest_api"]))  # of the code as it is
 
     def up(self) -> None:
         """Start all of it, and wait until each container is healthy."""
