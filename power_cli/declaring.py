@@ -61,6 +61,7 @@ class Declaring:
 
         """
         self._check_count(partitions)
+        self._keep_on_disk()
         if self._make(*topology.exchange()):
             self.changes.append("made the exchange")
         made = [number for number in range(partitions) if self._make(*topology.queue(number))]
@@ -72,6 +73,19 @@ class Declaring:
         for name, policy in topology.policies().items():
             if self._put(f"/policies/{{vhost}}/{name}", policy):
                 self.changes.append(f"set the policy {name}")
+
+    def _keep_on_disk(self) -> None:
+        """Have RabbitMQ keep the order of an exchange's queues on disk.
+
+        Its older database, Mnesia, keeps it in memory: when all nodes have been down or paused at one time, the queues
+        are in another order, and each ship in another partition. Newer versions have Khepri only, or from the start.
+        """
+        for flag in self._api.get("/feature-flags"):
+            if flag["name"] == topology.ON_DISK and flag["state"] == "disabled":
+                self._api.put(f"/feature-flags/{topology.ON_DISK}/enable", {})
+                self.changes.append(
+                    f"enabled the feature flag {topology.ON_DISK}: RabbitMQ keeps its definitions in Khepri"
+                )
 
     def _changed(self, numbers: list[int], what: str) -> None:
         if numbers:

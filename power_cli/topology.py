@@ -18,6 +18,8 @@ from shared.contract.topology import (
 
 MQTT_PLUGIN, HASH_PLUGIN = "rabbitmq_mqtt", "rabbitmq_consistent_hash_exchange"
 EXCHANGE_TYPE = "x-consistent-hash"
+ON_DISK = "khepri_db"
+"""The feature flag of the database whose definitions are all on disk."""
 OLDEST = (4, 0)
 """The first version with what the queues need."""
 WEIGHT = "1"
