@@ -23,7 +23,8 @@ SECRETS = {
 """The files, and where in them the random part is."""
 FILES = (*SECRETS, WORKER_URL, *map(password_name, USERS))
 ENVIRONMENT = """\
-# The variables of docker-compose.cluster.yml. Created by ./power init --cluster. After a change, run docker compose up -d.
+# The variables of docker-compose.cluster.yml. Created by ./power init --cluster. After a change, run docker compose
+# up -d.
 COMPOSE_FILE=docker-compose.cluster.yml
 COMPOSE_PROJECT_NAME=power-cluster
 

@@ -107,7 +107,7 @@ class Fleet:
 
     def containers(self) -> dict[str, str]:
         """Give the containers' identifiers by the names of their services, with a number where there are several."""
-        found = {}
+        found: dict[str, str] = {}
         for name in self.compose("config", "--services").split():
             ids = self.compose("ps", "-q", name).split()
             found |= {f"{name}{number or ''}": each for number, each in enumerate(ids)}

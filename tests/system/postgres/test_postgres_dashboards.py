@@ -1,6 +1,6 @@
 """The dashboards over PostgreSQL: they are those over InfluxDB with other queries, and each query finds what is stored.
 
-Every query is taken out of the JSON, and run with values in the place of Grafana's macros, as the user that may only read.
+Every query is taken out of the JSON, and run with values in the place of Grafana's macros, as a user who may only read.
 """
 
 from collections.abc import Callable, Iterator
@@ -135,4 +135,4 @@ def test_a_ship_is_shown_as_it_was_read(ask: Callable[..., Rows], slots: Slots) 
     (cover,) = ask("ship / Cover / A")
     assert cover["cover"] == pytest.approx(slots.covered_s[slots.ship == SHIPS + 1].sum() / ((2 * 24 + 2) * 3600))
     assert len(ask("ship / Newest readings / A")) == 50
-    assert START_US < mine.moment_us.min()
+    assert mine.moment_us.min() > START_US

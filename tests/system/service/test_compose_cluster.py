@@ -1,7 +1,7 @@
 """docker-compose.cluster.yml: what it promises of every container, and the whole of it for real.
 
-No batch is refused and none is lost while containers are restarted or killed, one after the other, and when the standby of
-PostgreSQL takes over.
+No batch is refused and none is lost while containers are restarted or killed, one after the other, and when the standby
+of PostgreSQL takes over.
 """
 
 import json
@@ -12,6 +12,8 @@ import threading
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import combinations, count
+from pathlib import Path
+from typing import Self
 from uuid import uuid4
 
 import pytest
@@ -88,13 +90,13 @@ def _networks() -> dict[str, set[str]]:
     return found
 
 
-def test_init_makes_each_secret_that_it_mounts_and_names_each_setting(tmp_path: pytest.TempPathFactory) -> None:
-    made = {path.name for path in make(tmp_path, cluster=True)}  # type: ignore[arg-type]
+def test_init_makes_each_secret_that_it_mounts_and_names_each_setting(tmp_path: Path) -> None:
+    made = {path.name for path in make(tmp_path, cluster=True)}
     text = (ROOT / CLUSTER).read_text("utf-8")
     mounted = set(re.findall(r"file: \./secrets/([\w.]+)", text))
     assert mounted
     assert mounted <= made
-    lines = (tmp_path / ".env").read_text("utf-8").splitlines()  # type: ignore[operator]
+    lines = (tmp_path / ".env").read_text("utf-8").splitlines()
     settings = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
     assert settings.pop("COMPOSE_FILE") == CLUSTER
     settings.pop("COMPOSE_PROJECT_NAME")
@@ -127,7 +129,7 @@ class Load:
         self.sent = 0
         self.refused: list[object] = []
 
-    def __enter__(self) -> "Load":
+    def __enter__(self) -> Self:
         """Begin."""
         self._thread.start()
         return self
@@ -142,10 +144,8 @@ class Load:
             if self._stop.wait(0.05):
                 return
             moment = (self.FIRST + timedelta(minutes=15 * number)).isoformat()
-            batch = {
-                **{"batch_id": str(uuid4()), "spaceship_id": self._ship, "units": "kWh"},
-                "data": [{"datetime": moment, "value": 1}],
-            }
+            batch = {"batch_id": str(uuid4()), "spaceship_id": self._ship, "units": "kWh"}
+            batch |= {"data": [{"datetime": moment, "value": 1}]}
             try:
                 status: object = self._fleet.request("POST", "/data", self._token, batch).status
             except Exception as error:  # whatever it is, the batch was refused  # noqa: BLE001
