@@ -19,6 +19,7 @@ COMMANDS = {
     "token": "add, list or remove access tokens",
     "cluster": "declare what a cluster needs in RabbitMQ, and show its partitions",
     "ship": "add, list or remove the ships that may log in to the broker",
+    "dashboards": "make the dashboards for PostgreSQL of those for InfluxDB",
     "openapi": "print the OpenAPI document of the HTTP API",
     "backtest": "score past forecasts of a ship against its stored energy",
     "bench": "measure speed and memory, each beside a baseline",

@@ -8,9 +8,10 @@ from pathlib import Path
 from power_cli.argument_types import positive
 from power_cli.cluster_status import table
 from power_cli.declaring import Declaring, check_server
+from power_cli.deployed import with_rabbitmq
 from power_cli.management import ManagementApi
 from power_cli.up import ROOT
-from shared.runtime.settings import RabbitMqSettings, WorkerSettings
+from shared.runtime.settings import PartitionSettings, RabbitMqSettings
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -18,7 +19,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.epilog = (
         "POWER_RABBITMQ_URL, or the file that POWER_RABBITMQ_URL_FILE names, has the address of RabbitMQ's management"
         " API with the login of an administrator: http://USER:PASSWORD@HOST:15672, and /VHOST where the service is not"
-        " to use the virtual host /."
+        " to use the virtual host /. After ./power init --cluster, it is that of docker-compose.cluster.yml."
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     declare = actions.add_parser("declare", help="make exchange, queues, bindings, policies and users where missing")
@@ -40,12 +41,13 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Declare the topology, or print how it stands."""
-    api = ManagementApi(RabbitMqSettings.load(os.environ).management)
+    environ = with_rabbitmq(os.environ, ROOT)
+    api = ManagementApi(RabbitMqSettings.load(environ).management)
     if arguments.action == "status":
         sys.stdout.write(table(api))
         return 0
     check_server(api)
-    partitions = arguments.partitions or WorkerSettings.load(os.environ).partitions
+    partitions = arguments.partitions or PartitionSettings.load(environ).partitions
     declaring = Declaring(api)
     declaring.topology(partitions)
     declaring.users(arguments.secrets)

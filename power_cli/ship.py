@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace
 from power_cli.argument_types import ship_number
 from power_cli.broker_control import Answer, Command, carry_out
 from power_cli.broker_users import ADMIN, new_password, password_name, ship_client, ship_role, ship_user
-from power_cli.deployed import with_broker
+from power_cli.deployed import RABBITMQ, with_broker, with_rabbitmq
 from power_cli.rabbitmq_ships import RabbitMqShips
 from power_cli.ship_lines import list_ships, tell_password
 from power_cli.up import ROOT
@@ -15,7 +15,6 @@ from shared.domain.errors import InvalidInput, InvalidSettings, Unavailable
 from shared.runtime.settings import BrokerAdminSettings, RabbitMqSettings
 
 SETTING = "POWER_MQTT_ADMIN_PASSWORD"
-RABBITMQ = "POWER_RABBITMQ_URL"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -23,7 +22,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.epilog = (
         "POWER_MQTT_HOST, POWER_MQTT_PORT and POWER_MQTT_CA_FILE name the broker, or else .env does. Its"
         f" administrator's password is {SETTING}, or in the file that {SETTING}_FILE names, or in secrets/."
-        " With POWER_RABBITMQ_URL, as for ./power cluster, the broker is RabbitMQ."
+        " With POWER_RABBITMQ_URL, or after ./power init --cluster, the broker is RabbitMQ, as for ./power cluster."
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     add = actions.add_parser("add", help="add a ship and print its password, only this once")
@@ -35,8 +34,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Add, list or remove ships."""
-    if RABBITMQ in os.environ or f"{RABBITMQ}_FILE" in os.environ:
-        ships = RabbitMqShips(RabbitMqSettings.load(os.environ).management)
+    environ = with_rabbitmq(os.environ, ROOT)
+    if RABBITMQ in environ or f"{RABBITMQ}_FILE" in environ:
+        ships = RabbitMqShips(RabbitMqSettings.load(environ).management)
         {"add": ships.add, "list": ships.list, "remove": ships.remove}[arguments.action](arguments)
         return 0
     {"add": _add, "list": _list, "remove": _remove}[arguments.action](arguments)

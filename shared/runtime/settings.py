@@ -388,13 +388,17 @@ class IngestSettings(BrokerSettings, HttpSettings, FolderSettings, ReadingSettin
     """None means half of `outbox_max_bytes`; docker-compose.yml sets an empty text for that."""
 
 
-class WorkerSettings(BrokerSettings, ListenerSettings, StoreSettings, ReadingSettings):
+class PartitionSettings(Settings):
+    """How many queues a cluster's readings are spread over; only with AMQP."""
+
+    partitions: int = Field(64, alias="POWER_PARTITIONS", ge=1, le=MAX_PARTITIONS)
+
+
+class WorkerSettings(BrokerSettings, ListenerSettings, StoreSettings, ReadingSettings, PartitionSettings):
     """The worker's settings."""
 
     broker_schemes: ClassVar[tuple[str, ...]] = ("mqtt", "mqtts", "amqp", "amqps")
 
-    partitions: int = Field(64, alias="POWER_PARTITIONS", ge=1, le=MAX_PARTITIONS)
-    """How many queues a cluster's readings are spread over; only with AMQP."""
     http_port: int = Field(5001, alias="POWER_WORKER_HTTP_PORT", ge=0, le=65535)
     """For health and metrics; 0 switches it off."""
 

@@ -145,7 +145,7 @@ class RabbitMqNode(Victim):
 
     def __init__(self, node: Node) -> None:
         """Prepare; the others of its cluster are victims of their own."""
-        super().__init__(f"rabbitmq {node.name.partition('@')[0]}", (), {}, node.log, NODE)
+        super().__init__(f"rabbitmq {node.name.partition('@')[0]}", (), {}, node.log, kind=NODE)
         self._node = node
 
     @property
