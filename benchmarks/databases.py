@@ -8,9 +8,7 @@ from typing import Protocol
 
 from benchmarks.load import Batch
 from shared.runtime.settings import StoreSettings
-from shared.store.choice import open_store
-from shared.store.influx.store import InfluxStore
-from shared.store.sqlite import SqliteStore
+from shared.store.choice import AnyStore, open_store
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +90,7 @@ class Place:
     poller: Callable[[], Poller]
     bare_client: Callable[[], BareClient]
 
-    def open_store(self, *, cache_kib: int = 8192) -> SqliteStore | InfluxStore:
+    def open_store(self, *, cache_kib: int = 8192) -> AnyStore:
         """Open the store as the service does."""
         return open_store(StoreSettings.load({**os.environ, **self.environ}), cache_kib=cache_kib)
 

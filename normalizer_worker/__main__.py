@@ -22,7 +22,7 @@ from shared.http.token_file import access_by
 from shared.runtime.mqtt_client import Login
 from shared.runtime.process import FINISH_S, announce_ready, end_within, on_stop, run
 from shared.runtime.settings import WorkerSettings
-from shared.store.choice import open_store
+from shared.store.choice import AnyStore, details, open_store
 from shared.store.port import ReadingStore
 
 CLIENT_ID = "normalizer-worker"
@@ -37,9 +37,10 @@ def main() -> None:
     settings = WorkerSettings.load(os.environ)
     stop: list[bool] = []
     on_stop(lambda: stop.append(True), lambda: end_within(FINISH_S))
-    store = open_store(settings, cache_kib=CACHE_KIB)
+    store = open_store(settings, cache_kib=CACHE_KIB, writes=True)
     dead_letters, first_seen = DeadLetters(settings.data_dir), FirstSeenTimes(settings.data_dir)
-    folder, login, worker_metrics = DataFolder(settings.data_dir), Login.of(settings), _observed(settings, dead_letters)
+    folder, login = DataFolder(settings.data_dir), Login.of(settings)
+    worker_metrics = _observed(settings, dead_letters, store)
     host, port = settings.broker.addresses[0]
     turn = Turn(host, port, login)
 
@@ -77,7 +78,7 @@ def _check_gap(store: ReadingStore, max_gap_s: int) -> None:
         raise InvalidSettings(f"POWER_MAX_GAP_S is {max_gap_s}, but the store was filled with {pinned}")
 
 
-def _observed(settings: WorkerSettings, dead_letters: DeadLetters) -> WorkerMetrics:
+def _observed(settings: WorkerSettings, dead_letters: DeadLetters, store: AnyStore) -> WorkerMetrics:
     """Make the metrics; serve them and the dead letters over HTTP from a daemon thread."""
     registry = metrics.new_registry()
     worker_metrics = WorkerMetrics(registry)
@@ -85,7 +86,7 @@ def _observed(settings: WorkerSettings, dead_letters: DeadLetters) -> WorkerMetr
         access = access_by(settings.api_tokens_file)
         app = make_app(
             metrics.routes(registry),
-            health.routes(worker_metrics.checks),
+            health.routes(worker_metrics.checks, details(store)),
             routes(dead_letters),
             access=access,
             browsers=settings.browsers,

@@ -1,13 +1,12 @@
 """The worker's HTTP interface: GET /dead-letters."""
 
-from typing import Annotated
+from typing import Annotated, Protocol
 
 from flask import Response, jsonify, request
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict  # pydantic wants it before Python 3.12
 
 from normalizer_worker.ledger.dead_letter import DeadLetter
-from normalizer_worker.ledger.dead_letters import DeadLetters
 from shared.domain.timestamps import iso
 from shared.http.app import Routes
 from shared.http.openapi import JSON, Answer, Operation, Timestamp
@@ -15,6 +14,16 @@ from shared.http.parameters import DIGITS, parse
 
 SHOWN_DIGITS = 12
 MAX_LIMIT = 1000
+
+
+class LetterList(Protocol):
+    """Lists dead letters: `DeadLetters` those of a data folder, `AllLetters` those of a cluster."""
+
+    def newest(self, limit: int) -> list[DeadLetter]:
+        """Return the letters received last, the last one first, without their payloads."""
+
+    def count(self) -> int:
+        """Return the number of letters."""
 
 
 class LetterParameters(BaseModel):
@@ -62,8 +71,8 @@ DEAD_LETTERS = Operation(
 OPERATIONS = (DEAD_LETTERS,)
 
 
-def routes(letters: DeadLetters) -> Routes:
-    """Build the routes over a folder's dead letters."""
+def routes(letters: LetterList) -> Routes:
+    """Build the routes over dead letters."""
     routes = Routes("dead_letters", __name__, needs="read")
 
     @routes.serves(DEAD_LETTERS)

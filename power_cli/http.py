@@ -27,7 +27,7 @@ def main() -> None:
     ):
         app = make_app(
             metrics.routes(registry),
-            health.routes({**ingest.checks, **queries.checks}),
+            health.routes({**ingest.checks, **queries.checks}, queries.details),
             ingest.routes,
             dead_letter_routes(dead_letters),
             *queries.routes,

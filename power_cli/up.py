@@ -17,6 +17,8 @@ from shared.runtime.private_files import make_private, private_folder
 
 ROOT = Path(__file__).parents[1]
 HOST = "127.0.0.1"
+STORE_URL = {"POWER_STORE_URL", "POWER_STORE_URL_FILE"}
+"""Either says which store it is, unless `--store` does."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -29,9 +31,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--store",
-        choices=["embedded", "influxdb"],
-        default="embedded",
-        help="the store: in the data folder (default), or in the InfluxDB at INFLUXDB_URL",
+        choices=["embedded", "influxdb", "postgresql"],
+        help="the store: in the data folder (default), in the InfluxDB at INFLUXDB_URL, or in the PostgreSQL at"
+        " POWER_STORE_URL",
     )
 
 
@@ -75,9 +77,11 @@ def _processes(broker: str, configuration: Path, folder: Path, arguments: Namesp
         "POWER_HTTP_PORT": str(arguments.port),
         "POWER_WORKER_HTTP_PORT": str(arguments.worker_port or 0),
         "POWER_DATA_DIR": str(folder),
-        "POWER_STORE": arguments.store,
         "PYTHONPATH": str(ROOT),
     }
+    environ.pop("POWER_STORE", None)
+    if arguments.store or not STORE_URL.intersection(environ):
+        environ["POWER_STORE"] = arguments.store or "embedded"
     python = [sys.executable, "-P", "-m"]
     return [
         Process(

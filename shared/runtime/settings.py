@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
+from urllib.parse import parse_qsl
 
 from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
@@ -196,15 +197,65 @@ class FolderSettings(Settings):
     data_dir: Path = Field(Path("data"), alias="POWER_DATA_DIR")
 
 
-class StoreSettings(FolderSettings):
-    """Which store holds readings and energy."""
+_STORES = {"sqlite": "embedded", "influxdb": "influxdb", "postgresql": "postgresql", "postgres": "postgresql"}
+"""The store by the scheme of its address."""
+_STORE_URL = r"^(sqlite:.|influxdb:https?://.|postgres(ql)?://)"
 
-    store: Literal["embedded", "influxdb"] = Field("embedded", alias="POWER_STORE")
-    influxdb_url: str = Field("", alias="INFLUXDB_URL", validate_default=True)
+
+class StoreSettings(FolderSettings):
+    """Which store holds readings and energy. `POWER_STORE_URL` says it in one address; the others may say the same."""
+
+    store_url: Secret = Field(None, alias="POWER_STORE_URL")
+    store: Literal["embedded", "influxdb", "postgresql"] = Field(None, alias="POWER_STORE", validate_default=True)
+    postgres_read_url: Secret = Field(None, alias="POWER_POSTGRES_READ_URL")
+    influxdb_url: str = Field(None, alias="INFLUXDB_URL", validate_default=True)
     influxdb_token: Secret = Field(None, alias="INFLUXDB_TOKEN")
-    influxdb_org: str = Field("", alias="INFLUXDB_ORG")
-    influxdb_bucket: str = Field("power", alias="INFLUXDB_BUCKET", min_length=1)
+    influxdb_org: str = Field(None, alias="INFLUXDB_ORG", validate_default=True)
+    influxdb_bucket: str = Field(None, alias="INFLUXDB_BUCKET", min_length=1, validate_default=True)
     influxdb_settle_s: float = Field(30.0, alias="INFLUXDB_SETTLE_S", gt=0, le=600)
+
+    @field_validator("store_url")
+    @classmethod
+    def _is_a_store(cls, url: str | None) -> str | None:
+        if url is not None and not re.match(_STORE_URL, url):
+            raise PydanticCustomError(
+                "store_url", "should be sqlite:FOLDER, influxdb:http://HOST:PORT or postgresql://HOST/DATABASE"
+            )
+        return url
+
+    @field_validator("store", mode="before")
+    @classmethod
+    def _is_the_urls(cls, given: str | None, info: ValidationInfo) -> str:
+        url: str | None = info.data.get("store_url")
+        of_url = _STORES[url.partition(":")[0]] if url else None
+        if of_url and given not in (None, of_url):
+            raise PydanticCustomError("contradicts", "contradicts POWER_STORE_URL: one of them is enough")
+        if given == "postgresql" and not of_url:
+            raise PydanticCustomError("no_url", "is postgresql, so POWER_STORE_URL must be set, too")
+        return of_url or given or "embedded"
+
+    @field_validator("postgres_read_url")
+    @classmethod
+    def _is_of_postgresql(cls, url: str, info: ValidationInfo) -> str:
+        if info.data.get("store", "postgresql") != "postgresql":
+            raise PydanticCustomError("alone", "is set, but POWER_STORE_URL is no PostgreSQL address")
+        if not url.startswith(("postgresql://", "postgres://")):
+            raise PydanticCustomError("postgres_url", "should be an address, such as postgresql://HOST/DATABASE")
+        return url
+
+    @field_validator("influxdb_url", "influxdb_org", "influxdb_bucket", mode="before")
+    @classmethod
+    def _is_in_the_url(cls, given: str | None, info: ValidationInfo) -> str:
+        """Take what `POWER_STORE_URL` says, such as `influxdb:http://127.0.0.1:8086?bucket=power&org=fleet`."""
+        name = info.field_name or ""
+        url: str = info.data.get("store_url") or ""
+        address, _, query = url.removeprefix("influxdb:").partition("?")
+        in_url = {"influxdb_url": address, **{f"influxdb_{key}": value for key, value in parse_qsl(query)}}.get(name)
+        if not in_url or not url.startswith("influxdb:"):
+            return ("power" if name == "influxdb_bucket" else "") if given is None else given
+        if given not in (None, in_url):
+            raise PydanticCustomError("contradicts", "contradicts POWER_STORE_URL: one of them is enough")
+        return in_url
 
     @field_validator("influxdb_url")
     @classmethod
@@ -214,6 +265,12 @@ class StoreSettings(FolderSettings):
         if "@" in url:
             raise PydanticCustomError("login", "should not contain a login: set INFLUXDB_TOKEN instead")
         return url
+
+    @property
+    def sqlite_folder(self) -> Path:
+        """The folder of the embedded store."""
+        url = self.store_url or ""
+        return Path(url.removeprefix("sqlite:")) if url.startswith("sqlite:") else self.data_dir
 
 
 def _split(given: object) -> object:

@@ -17,7 +17,7 @@ class TestPostgresStore(StoreContract, StoreEdges, StoreShips):
         """Make stores."""
 
         def make() -> OnePartitionStore:
-            store = OnePartitionStore(postgres.create())
+            store = OnePartitionStore(postgres.emptied())
             store.check_writing()
             return store
 

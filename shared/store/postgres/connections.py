@@ -86,5 +86,5 @@ class Connections:
         connection.close()
 
 
-class _Gone(Exception):  # noqa: N818  # it never leaves this module
+class _Gone(Exception):  # it never leaves this module
     """The connection has ended."""

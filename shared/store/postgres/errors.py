@@ -7,7 +7,7 @@ from shared.domain.errors import InvalidSettings, PowerError, Refused, Unavailab
 _REFUSED = ("22", "23", "54")
 """Classes of SQLSTATE: data exception, integrity constraint, a limit of the program."""
 _TEMPORARY = ("08", "40", "53", "57", "58")
-"""Connection, rolled back (serialisation, deadlock), no resources (disk full), operator (shutdown, cancelled), system."""
+"""Connection, rolled back (deadlock), no resources (disk full), operator (shutdown, cancelled), system."""
 _TEMPORARY_STATES = ("25006", "25P03", "25P04", "55P03")
 """A server that is read-only (a standby), a transaction that stood still, another that took too long, a lock."""
 _SETTINGS = ("28", "3D", "42501")

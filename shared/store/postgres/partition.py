@@ -135,7 +135,8 @@ class PostgresPartition:
         transaction = self._transaction
         if transaction is None or not (self._pending or transaction.has_begun):
             return self._writer.rows(query, parameters)[0]
-        return transaction.run([*self._gathered(), (query, parameters)])[-1].fetchall()[0]
+        rows = transaction.run([*self._gathered(), (query, parameters)])[-1].fetchall()
+        return tuple(rows[0])
 
     def readings_around(self, ranges: ReadingRanges) -> Readings:
         """See `ReadingStore`."""
@@ -198,5 +199,5 @@ def _last_of_each(ship: I64, time_us: I64) -> I64 | slice:
     if ((ship[1:] > ship[:-1]) | (same_ship & (time_us[1:] > time_us[:-1]))).all():
         return slice(None)
     order = np.lexsort((time_us, ship))  # stable
-    ends = np.append(starts(ship[order], time_us[order])[1:], [True])
-    return order[ends]
+    found: I64 = order[np.append(starts(ship[order], time_us[order])[1:], [True])]
+    return found

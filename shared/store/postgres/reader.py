@@ -1,7 +1,7 @@
 """The reading half of the store in PostgreSQL: what the query service asks. `schema.sql` describes the tables.
 
-A ship's rows are read in its partition. What concerns all ships is summed up over the partitions, each of which is looked
-up by itself: `fences` names them.
+A ship's rows are read in its partition. What concerns all ships is summed up over the partitions, each of which is
+looked up by itself: `fences` names them.
 """
 
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ from shared.domain.slots import NOWHEN, SLOT_S, Slots, Window
 from shared.domain.timestamps import US_PER_S
 from shared.store.port import AHEAD_SLOTS, NEWEST, FleetSlots, ShipEnergy, ShipHistory, ShipPage
 from shared.store.postgres.arrays import columns_of
-from shared.store.postgres.selected import READING, READINGS, SLOT, SLOTS
 from shared.store.postgres.connections import Connections
 from shared.store.postgres.roll_ups import DAY_S
+from shared.store.postgres.selected import READING, READINGS, SLOT, SLOTS
 from shared.store.postgres.server import Server
 
 MAX_KNOWN_SHIPS = 100_000
@@ -96,8 +96,8 @@ _LAST_OF_SHIP = _FIRST_OF_SHIP.replace("min", "max")
 _FIRST_OF_FLEET = """
 SELECT min(edge_s) FROM (
     SELECT (
-        SELECT start_s FROM fleet_energy WHERE partition = fences.partition AND ships > 0 AND start_s >= %s AND start_s < %s
-        ORDER BY start_s LIMIT 1
+        SELECT start_s FROM fleet_energy
+        WHERE partition = fences.partition AND ships > 0 AND start_s >= %s AND start_s < %s ORDER BY start_s LIMIT 1
     ) AS edge_s FROM fences
 ) AS edges
 """
@@ -118,7 +118,6 @@ class PostgresReader:
     def __init__(self, server: Server) -> None:
         """Read from a server; nothing is opened."""
         self._reads = Connections(server)
-        self._rows = self._reads.rows
         self._partitions: dict[int, int] = {}
         """By ship. Once stored, it stays."""
 
@@ -126,27 +125,31 @@ class PostgresReader:
         """Close the connections."""
         self._reads.close()
 
+    def read(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run a query of one's own, such as of another table, and return its rows."""
+        return self._reads.rows(query, parameters)
+
     def slots(self, ship: int, window: Window) -> Slots:
         """See `EnergyReader`."""
-        return columns_of(Slots, self._rows(_SLOTS, (self._partition(ship), ship, *window.bounds_s()))[0])
+        return columns_of(Slots, self.read(_SLOTS, (self._partition(ship), ship, *window.bounds_s()))[0])
 
     def fleet(self, window: Window) -> FleetSlots:
         """See `EnergyReader`."""
-        return columns_of(FleetSlots, self._rows(_FLEET, window.bounds_s())[0])
+        return columns_of(FleetSlots, self.read(_FLEET, window.bounds_s())[0])
 
     def top_ships(self, window: Window, count: int) -> list[ShipEnergy]:
         """See `EnergyReader`."""
         if window == Window():
-            rows = self._rows(_TOP_OF_ALL_TIME, (count,))
+            rows = self.read(_TOP_OF_ALL_TIME, (count,))
         else:
             start_s, first_day_s, end_day_s, end_s = _days(window)
-            rows = self._rows(_TOP, (first_day_s, end_day_s, start_s, first_day_s, end_day_s, end_s, count))
+            rows = self.read(_TOP, (first_day_s, end_day_s, start_s, first_day_s, end_day_s, end_s, count))
         return [ShipEnergy(ship, nwh / _NWH_PER_KWH, covered_us / US_PER_S) for ship, nwh, covered_us in rows]
 
     def ships(self, after: int, count: int, windows: Sequence[Window], until_us: int) -> ShipPage:
         """See `EnergyReader`."""
         until_s = until_us // US_PER_S
-        rows = self._rows(_SHIPS, (after, count + 1, until_s, until_s, until_us, until_us))
+        rows = self.read(_SHIPS, (after, count + 1, until_s, until_s, until_us, until_us))
         goes_on, rows = len(rows) > count, rows[:count]
         kwh = [self._kwh(rows[0][0], rows[-1][0], window) for window in windows] if rows else []
         ships = [
@@ -169,15 +172,15 @@ class PostgresReader:
         start_s, first_day_s, end_day_s, end_s = _days(window)
         ships = (first_ship, last_ship)
         edges = (start_s, first_day_s, *ships, end_day_s, end_s, *ships)
-        return dict(self._rows(_OF_SHIPS, (first_day_s, end_day_s, *ships, *edges)))
+        return dict(self.read(_OF_SHIPS, (first_day_s, end_day_s, *ships, *edges)))
 
     def readings(self, ship: int, start_us: int, end_us: int, count: int) -> Readings:
         """See `EnergyReader`."""
-        return columns_of(Readings, self._rows(_READINGS, (self._partition(ship), ship, start_us, end_us, count))[0])
+        return columns_of(Readings, self.read(_READINGS, (self._partition(ship), ship, start_us, end_us, count))[0])
 
     def ping(self) -> None:
         """See `EnergyReader`."""
-        self._rows("SELECT epoch FROM fences LIMIT 1")
+        self.read("SELECT epoch FROM fences LIMIT 1")
 
     def extent(self) -> Window | None:
         """See `EnergyReader`."""
@@ -194,9 +197,9 @@ class PostgresReader:
     def _start_s(self, of_fleet: str, of_ship: str, ship: int | None, window: Window) -> int | None:
         bounds = window.bounds_s()
         if ship is None:
-            rows = self._rows(of_fleet, bounds)
+            rows = self.read(of_fleet, bounds)
         else:
-            rows = self._rows(of_ship, (self._partition(ship), ship, *bounds))
+            rows = self.read(of_ship, (self._partition(ship), ship, *bounds))
         return None if rows[0][0] is None else int(rows[0][0])
 
     def reach(self, ship: int | None) -> Window:
@@ -207,10 +210,10 @@ class PostgresReader:
     def version(self, ship: int | None, window: Window) -> str | None:
         """See `EnergyReader`: the marks of the fleet's slots, or of a ship's days."""
         if ship is None:
-            (found,) = self._rows(_FLEET_MARKS, window.bounds_s())
+            (found,) = self.read(_FLEET_MARKS, window.bounds_s())
         else:
             start_s, end_s = window.cut_to(self.reach(ship)).bounds_s()
-            (found,) = self._rows(_SHIP_MARKS, (start_s // DAY_S * DAY_S, end_s, self._partition(ship), ship))
+            (found,) = self.read(_SHIP_MARKS, (start_s // DAY_S * DAY_S, end_s, self._partition(ship), ship))
         return f"{found[0]} {found[1]}"
 
     def _partition(self, ship: int) -> int:
@@ -218,7 +221,7 @@ class PostgresReader:
         found = self._partitions.get(ship)
         if found is not None:
             return found
-        rows = self._rows("SELECT partition FROM ships WHERE ship = %s", (ship,))
+        rows = self.read("SELECT partition FROM ships WHERE ship = %s", (ship,))
         if not rows:
             return NO_PARTITION
         if len(self._partitions) >= MAX_KNOWN_SHIPS:

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from shared.domain.errors import InvalidSettings, Refused, Unavailable
+from shared.domain.errors import InvalidSettings
 from shared.store.postgres import schema
 from shared.store.postgres.arrays import register
 from shared.store.postgres.errors import of_login, ours
@@ -19,7 +19,7 @@ OLDEST_VERSION = 15
 CONNECT_TIMEOUT_S = 5
 IDLE_TRANSACTION_S = 10
 """After so long the server ends a transaction of a worker that stands still: the next owner waits for its lock."""
-_DEFAULTS = {
+_DEFAULTS: dict[str, str | int] = {
     "application_name": "power",
     "client_encoding": "UTF8",
     "connect_timeout": CONNECT_TIMEOUT_S,
@@ -67,8 +67,8 @@ class Server:
             given = conninfo_to_dict(url)
         except psycopg.ProgrammingError as error:
             raise InvalidSettings(f"{variable} is not a PostgreSQL address: {' '.join(str(error).split())}") from None
-        for_writing = {"target_session_attrs": "read-write"} if writes else {}
-        self._conninfo = make_conninfo("", **{**_DEFAULTS, **for_writing, **given})
+        defaults = {**_DEFAULTS, "target_session_attrs": "read-write" if writes else "any"}
+        self._conninfo = make_conninfo("", **{**defaults, **given})
         self._writes = writes
         self.name = f"PostgreSQL at {given.get('host', 'localhost')}"
         self.promise = ""

@@ -1,7 +1,8 @@
 """The store in PostgreSQL: its reading half, and the partitions that workers write."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from shared.domain.errors import InvalidSettings, Refused
 from shared.store.postgres.partition import PostgresPartition
@@ -68,6 +69,10 @@ class PostgresStore(PostgresReader):
         partition = PostgresPartition(self._writer, number)
         partition.take()
         return partition
+
+    def write(self, statement: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """Run a statement of one's own, that no fence concerns, and return its rows."""
+        return self._writer.rows(statement, parameters)
 
     def pinned(self, name: str, value: str) -> str:
         """See `ReadingStore`."""

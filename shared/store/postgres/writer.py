@@ -19,8 +19,8 @@ INSERT INTO fences AS f (partition, epoch, owner, taken_at) VALUES (%s, 1, %s, n
 ON CONFLICT (partition) DO UPDATE SET epoch = f.epoch + 1, owner = EXCLUDED.owner, taken_at = EXCLUDED.taken_at
 RETURNING epoch
 """
-# A write, not a look: it waits for whoever is about to commit under an older epoch, and with a synchronous standby even a
-# transaction that stores nothing is confirmed by it, and with it whatever was committed before.
+# A write, not a look: it waits for whoever is about to commit under an older epoch. And with a synchronous standby a
+# transaction that stores nothing else waits for the standby, which then has all that was committed before, too.
 _FENCE = "UPDATE fences SET transactions = transactions + 1 WHERE partition = %s AND epoch = %s"
 
 
@@ -104,16 +104,16 @@ class Transaction:
 
         """
         with self._writer.errors():
-            begins, connection = self._connection is None, self._connection or self._writer.connect()
-            self._connection = connection
-            with connection.pipeline():
-                if begins:
-                    connection.execute("BEGIN", prepare=False)
-                    fence = connection.execute(_FENCE, (self._partition, self._epoch))
-                ran = [connection.execute(*each, binary=True) for each in statements]
-            if begins and fence.rowcount != 1:
+            if self._connection is None:
+                self._connection = self._writer.connect()
+                opening: list[Statement] = [("BEGIN", ()), (_FENCE, (self._partition, self._epoch))]
+            else:
+                opening = []
+            with self._connection.pipeline():
+                ran = [self._connection.execute(*each, binary=True) for each in [*opening, *statements]]
+            if opening and ran[1].rowcount != 1:
                 raise Unavailable(f"partition {self._partition} has another owner")
-        return ran
+        return ran[len(opening) :]
 
     @property
     def has_begun(self) -> bool:
