@@ -1,0 +1,102 @@
+"""`./power copy`: copies all ships from one store into another, and compares the two."""
+
+import os
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+from tqdm import tqdm
+
+from power_cli.copying.comparing import Totals, fleet_differences, has_part, totals
+from power_cli.copying.parts import Ship, parts, ships
+from power_cli.copying.targets import Target, check_different, open_source, open_target, settings_of
+from shared.domain.errors import InvalidSettings
+from shared.domain.timestamps import US_PER_S, iso
+from shared.runtime.settings import StoreSettings
+from shared.store.port import EnergyReader
+
+STORES = "sqlite:FOLDER, influxdb:http://HOST:8086?bucket=NAME or postgresql://USER@HOST/DATABASE"
+NAMED_SHIPS = 10
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the options."""
+    parser.epilog = (
+        f"An address is as in POWER_STORE_URL: {STORES}. INFLUXDB_TOKEN has the token of an InfluxDB; the password of a"
+        " PostgreSQL may be in the file that PGPASSFILE names. Stop the worker of the store that is written. A copy"
+        " that was stopped goes on when it is run again."
+    )
+    parser.add_argument("--from", dest="source", required=True, metavar="URL", help="the store to read")
+    parser.add_argument("--to", dest="target", metavar="URL", help="the store to write (default POWER_STORE_URL)")
+    parser.add_argument(
+        "--broker",
+        metavar="URL",
+        help="the RabbitMQ of the cluster that is to use the PostgreSQL, amqp://USER:PASSWORD@HOST, with a user who has"
+        " all rights (default POWER_BROKER_URL)",
+    )
+
+
+def run(arguments: Namespace) -> int:
+    """Copy, compare, and return whether they differ."""
+    to = arguments.target or StoreSettings.load(os.environ).store_url
+    if to is None:
+        raise InvalidSettings("name the store to write with --to or POWER_STORE_URL")
+    of_source, of_target = settings_of("--from", arguments.source), settings_of("--to", to)
+    check_different(of_source, of_target)
+    with ExitStack() as stack:
+        source = open_source(of_source, stack)
+        target = open_target(of_target, source, arguments.broker, stack)
+        fleet = list(ships(source))
+        target.prepare([each.number for each in fleet])
+        copied = _copy(source, target, fleet)
+        sys.stdout.write(f"{len(fleet):,} ships, {copied:,} readings copied; all others were there already\n")
+        return _compare(source, target.reader, fleet)
+
+
+def _bar(fleet: Sequence[Ship], what: str) -> "tqdm[None]":
+    slots = sum(each.slots_between(0, each.last_us + 1) for each in fleet)
+    return tqdm(total=slots, desc=what, unit=" slots", unit_scale=True)
+
+
+def _copy(source: EnergyReader, target: Target, fleet: Sequence[Ship]) -> int:
+    """Copy what differs; return how many readings were written."""
+    copied = 0
+    with _bar(fleet, "copying") as bar:
+        for ship in fleet:
+            for part in parts(source, ship):
+                if len(part.readings) and not has_part(target.reader, part, part.slots(source)):
+                    target.record(ship.number, part.readings)
+                    copied += len(part.readings)
+                bar.update(part.progress)
+    target.finish()
+    return copied
+
+
+def _compare(source: EnergyReader, target: EnergyReader, fleet: Sequence[Ship]) -> int:
+    """Compare all of it; say what differs, and return whether anything does."""
+    whole, different = Totals(), 0
+    with _bar(fleet, "comparing") as bar:
+        for ship in fleet:
+            is_same = True
+            for part in parts(source, ship):
+                slots = part.slots(source)
+                is_same = is_same and has_part(target, part, slots)
+                whole.add(part, slots)
+                bar.update(part.progress)
+            different += not is_same
+            if not is_same and different <= NAMED_SHIPS:
+                was, now = totals(source, ship), totals(target, ship)
+                tqdm.write(f"ship {ship.number} differs: {was} in --from, {now} in --to", file=sys.stderr)
+    others = sum(1 for _ in ships(target)) - len(fleet)
+    sums = [] if different or others else list(fleet_differences(source, target))
+    if not (different or others or sums):
+        sys.stdout.write(f"Both stores have the same: {len(fleet):,} ships, {whole}\n")
+        return 0
+    faults = [f"{different:,} of {len(fleet):,} ships differ"] if different else []
+    faults += [f"--to has {others:+,} ships"] if others else []
+    faults += [f"the fleet's sums differ from {iso((each.start_s or 0) * US_PER_S)} on" for each in sums[:1]]
+    sys.stderr.write(
+        f"The stores differ: {'; '.join(faults)}. If --from was written meanwhile, stop its worker and copy again.\n"
+    )
+    return 1
