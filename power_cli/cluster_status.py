@@ -13,7 +13,7 @@ _COLUMNS = "name,messages_ready,messages_unacknowledged,message_stats.ack_detail
 
 def table(api: ManagementApi) -> str:
     """Return a table with a line for each partition."""
-    owners = _owners(api)
+    workers = owners(api)
     epochs = _epochs()
     queues = [each for each in api.get(f"/queues/{{vhost}}?columns={_COLUMNS}") if is_partition(each["name"])]
     rows = [HEADS]
@@ -21,7 +21,7 @@ def table(api: ManagementApi) -> str:
         number = _number(queue["name"])
         ready, unacknowledged = queue.get("messages_ready", 0), queue.get("messages_unacknowledged", 0)
         epoch = str(epochs[number]) if number in epochs else "-"
-        owner = owners.get(queue["name"], "nobody")
+        owner = workers.get(queue["name"], "nobody")
         rows.append((str(number), owner, str(ready), str(unacknowledged), epoch, _lag(queue, ready + unacknowledged)))
     if len(rows) == 1:
         return "RabbitMQ has no partitions yet: run ./power cluster declare\n"
@@ -35,10 +35,18 @@ def _number(name: str) -> int:
     return int(name.removeprefix(QUEUE_PREFIX))
 
 
-def _owners(api: ManagementApi) -> dict[str, str]:
-    """Return the name of the worker that receives each queue's messages."""
-    found = [each for each in api.get("/consumers/{vhost}") if each["activity_status"] == "single_active"]
-    return {each["queue"]["name"]: each["consumer_tag"].rpartition(" #")[0] for each in found}
+def owners(api: ManagementApi) -> dict[str, str]:
+    """Return the name of the worker that receives each queue's messages.
+
+    RabbitMQ goes on calling a consumer active after one with a higher priority has replaced it.
+    """
+    found: dict[str, tuple[int, str]] = {}
+    for each in api.get("/consumers/{vhost}"):
+        if each["activity_status"] == "single_active":
+            queue, priority = each["queue"]["name"], each["arguments"].get("x-priority", 0)
+            worker = each["consumer_tag"].rpartition(" #")[0]
+            found[queue] = max(found.get(queue, (priority, worker)), (priority, worker))
+    return {queue: worker for queue, (_, worker) in found.items()}
 
 
 def _lag(queue: Mapping[str, Any], messages: int) -> str:

@@ -13,6 +13,7 @@ from tests.support.influxdb import InfluxDb
 from tests.support.outbox import an_outbox
 from tests.support.postgres import Postgres
 from tests.support.programs import missing, told
+from tests.support.rabbitmq import RabbitMq
 from tests.support.servers import Broker, Service, WatchedService, started
 from tests.support.stores import STORES, service_on
 
@@ -92,6 +93,13 @@ def database(influxdb: InfluxDb) -> Iterator[str]:
     name = influxdb.create(f"test{next(_databases)}")
     yield name
     influxdb.drop(name)
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMq]:
+    """One RabbitMQ for all tests that can share it: each uses a virtual host of its own."""
+    with started(RabbitMq(tmp_path_factory.mktemp("rabbitmq"))) as rabbitmq:
+        yield rabbitmq
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from shared.store.port import EnergyReader
 
 PART_READINGS = 50_000
 """Of one part, at most; some 2 MB in memory."""
-FIRST_SPAN_US = 4 * 86_400 * US_PER_S
+FIRST_SPAN_US = 32 * 86_400 * US_PER_S
 """The time that the first part covers; InfluxDB reads all that is in a time range, however little is asked for."""
 PAGE_SHIPS = 500
 _END_US = LAST_US + 1

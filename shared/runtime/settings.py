@@ -162,6 +162,31 @@ class BrokerSettings(BrokerAddress):
         return Broker(scheme, ((self.mqtt_host, self.mqtt_port),), self.mqtt_username, self.mqtt_password)
 
 
+class ClusterSettings(BrokerSettings):
+    """What `./power up --workers` needs: RabbitMQ, for the gateway and for the workers."""
+
+    broker_url: Secret = Field(None, alias="POWER_BROKER_URL", validate_default=True)
+    amqp_url: Secret = Field(None, alias="POWER_AMQP_URL", validate_default=True)
+
+    @field_validator("broker_url", "amqp_url", mode="before")
+    @classmethod
+    def _is_set(cls, url: object) -> object:
+        if url is None:
+            raise PydanticCustomError("missing", "is missing: --workers needs a RabbitMQ")
+        return url
+
+    @field_validator("amqp_url")
+    @classmethod
+    def _is_amqp(cls, url: str) -> str:
+        try:
+            is_amqp = parse(url).is_amqp
+        except ValueError as error:
+            raise PydanticCustomError("url", "{why}", {"why": str(error)}) from None
+        if not is_amqp:
+            raise PydanticCustomError("scheme", "should begin with amqp:// or amqps://")
+        return url
+
+
 class BrokerAdminSettings(BrokerAddress):
     """How `./power ship` logs in to the broker to manage its users."""
 

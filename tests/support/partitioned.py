@@ -122,3 +122,25 @@ class ClusterWorker:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
+
+
+class Workers:
+    """Workers on one store in memory."""
+
+    def __init__(self, url: str, partitions: int) -> None:
+        """Prepare; `url` is that of `POWER_BROKER_URL`."""
+        self.store = PartitionedStore()
+        self._url, self._partitions = url, partitions
+        self._all: list[ClusterWorker] = []
+
+    def start(self, name: str = "one") -> ClusterWorker:
+        """Start another one."""
+        worker = ClusterWorker(self._url, self.store, self._partitions, name)
+        worker.start()
+        self._all.append(worker)
+        return worker
+
+    def stop(self) -> None:
+        """Stop all of them."""
+        for worker in self._all:
+            worker.stop()

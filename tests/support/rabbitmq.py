@@ -136,11 +136,16 @@ class RabbitMq:
         return all(self._is_up(node) for node in self.nodes)
 
     def _is_up(self, node: Node) -> bool:
+        """Tell whether a node sees all others, and its last listener, which is that for MQTT, is there."""
         try:
-            answer = self._http.request("GET", f"http://{HOST}:{node.http_port}/api/nodes?columns=name,running")
+            nodes = self._http.request("GET", f"http://{HOST}:{node.http_port}/api/nodes?columns=name,running")
+            overview = self._http.request("GET", f"http://{HOST}:{node.http_port}/api/overview")
         except (urllib3.exceptions.HTTPError, OSError):
             return False
-        return answer.status == 200 and sum(each["running"] for each in answer.json()) == len(self.nodes)
+        if {nodes.status, overview.status} != {200} or sum(each["running"] for each in nodes.json()) < len(self.nodes):
+            return False
+        listening = {each["node"] for each in overview.json()["listeners"] if each["protocol"] == "mqtt"}
+        return len(listening) == len(self.nodes) or "rabbitmq_mqtt" not in self._plugins
 
     def stop(self) -> None:
         """End all of it at once: nobody reads its files again."""

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.cluster_service import cluster_on
 from tests.support.influxdb import InfluxDb
 from tests.support.postgres import Postgres
 from tests.support.servers import Service
 
-STORES = ["embedded", "influxdb", "postgresql"]
+STORES = ["embedded", "influxdb", "postgresql", "cluster"]
 
 
 def service_on(request: pytest.FixtureRequest, folder: Path) -> Service:
@@ -19,6 +20,8 @@ def service_on(request: pytest.FixtureRequest, folder: Path) -> Service:
     if request.param == "postgresql":
         postgres: Postgres = request.getfixturevalue("postgres")
         return Service(folder, store="postgresql", POWER_STORE_URL=postgres.create())
+    if request.param == "cluster":
+        return cluster_on(request.getfixturevalue("rabbitmq"), request.getfixturevalue("postgres"), folder)
     influxdb: InfluxDb = request.getfixturevalue("influxdb")
     return Service(
         folder, store="influxdb", INFLUXDB_URL=influxdb.url, INFLUXDB_BUCKET=f"service-{secrets.token_hex(4)}"

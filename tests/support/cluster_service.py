@@ -1,0 +1,36 @@
+"""The whole service on RabbitMQ and PostgreSQL, with several workers, as `./power up --workers` runs it."""
+
+from pathlib import Path
+
+from tests.support.cluster import PARTITIONS, Cluster
+from tests.support.postgres import Postgres
+from tests.support.rabbitmq import RabbitMq
+from tests.support.servers import Service
+
+WORKERS = 3
+
+
+class ClusterService(Service):
+    """Workers, gateway and query service; RabbitMQ and PostgreSQL are those of all tests."""
+
+    def __init__(self, cluster: Cluster, folder: Path, store_url: str, workers: int = WORKERS, **environ: str) -> None:
+        """Prepare one; what is declared in RabbitMQ has to be there before it starts."""
+        urls = {"POWER_BROKER_URL": cluster.url("mqtt"), "POWER_AMQP_URL": cluster.url("amqp")}
+        settings = {"POWER_STORE_URL": store_url, "POWER_PARTITIONS": str(PARTITIONS), **urls, **environ}
+        super().__init__(folder, **settings)
+        self.cluster = cluster
+        self.mqtt_port = cluster.rabbitmq.nodes[0].mqtt_port
+        self._workers = workers
+
+    def command(self) -> list[str]:
+        """See `Service`."""
+        command = super().command()
+        return [*command[: command.index("--store")], "--workers", str(self._workers)]
+
+
+def cluster_on(rabbitmq: RabbitMq, postgres: Postgres, folder: Path) -> ClusterService:
+    """Prepare one for all tests that can share it, in the virtual host of ships that log in without a name."""
+    cluster = Cluster(rabbitmq, "", folder.parent / "secrets")
+    declared = cluster.declare()
+    assert declared.returncode == 0, declared.stderr
+    return ClusterService(cluster, folder, postgres.create())
