@@ -1,10 +1,12 @@
 """`./power copy`: copies all ships from one store into another, and compares the two."""
 
+import logging
 import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from contextlib import ExitStack
+from typing import NoReturn
 
 from tqdm import tqdm
 
@@ -33,7 +35,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--broker",
         metavar="URL",
         help="the RabbitMQ of the cluster that is to use the PostgreSQL, amqp://USER:PASSWORD@HOST, with a user who has"
-        " all rights (default POWER_BROKER_URL)",
+        " all rights (default POWER_AMQP_URL, or POWER_BROKER_URL)",
     )
 
 
@@ -44,6 +46,7 @@ def run(arguments: Namespace) -> int:
         raise InvalidSettings("name the store to write with --to or POWER_STORE_URL")
     of_source, of_target = settings_of("--from", arguments.source), settings_of("--to", to)
     check_different(of_source, of_target)
+    logging.getLogger("shared.store").setLevel(logging.WARNING)  # what a database promises is for a service's log
     with ExitStack() as stack:
         source = open_source(of_source, stack)
         target = open_target(of_target, source, arguments.broker, stack)
@@ -54,7 +57,7 @@ def run(arguments: Namespace) -> int:
         return _compare(source, target.reader, fleet)
 
 
-def _bar(fleet: Sequence[Ship], what: str) -> "tqdm[None]":
+def _bar(fleet: Sequence[Ship], what: str) -> "tqdm[NoReturn]":
     slots = sum(each.slots_between(0, each.last_us + 1) for each in fleet)
     return tqdm(total=slots, desc=what, unit=" slots", unit_scale=True)
 

@@ -1,4 +1,4 @@
-"""Asks RabbitMQ in which partition each ship is: the exchange's hash is its own, so probes are sent through one like it."""
+"""Asks RabbitMQ in which partition each ship is, by probes: how its exchange hashes is its own affair."""
 
 import secrets
 from collections.abc import Sequence

@@ -23,10 +23,17 @@ if TYPE_CHECKING:  # only a cluster needs it, and the packages that it imports
 
 MAX_GAP = "POWER_MAX_GAP_S"
 CACHED_READINGS = 2 * PART_READINGS
-_CHOICE = ("POWER_STORE", "POWER_STORE_URL", "POWER_POSTGRES_READ_URL", "INFLUXDB_URL", "INFLUXDB_ORG", "INFLUXDB_BUCKET")
+_CHOICE = {
+    "POWER_STORE",
+    "POWER_STORE_URL",
+    "POWER_POSTGRES_READ_URL",
+    "INFLUXDB_URL",
+    "INFLUXDB_ORG",
+    "INFLUXDB_BUCKET",
+}
 _NEEDS_BROKER = (
     "each ship gets the partition that RabbitMQ gives it: name RabbitMQ with --broker amqp://USER:PASSWORD@HOST or"
-    " POWER_BROKER_URL; or set POWER_PARTITIONS=1 if a single worker at an MQTT broker will write this store"
+    " POWER_AMQP_URL; or set POWER_PARTITIONS=1 if a single worker at an MQTT broker will write this store"
 )
 
 
@@ -103,8 +110,11 @@ def open_target(settings: StoreSettings, source: Pinning, broker_url: str | None
         InvalidSettings: it cannot be used, or is bound to other settings.
 
     """
-    of_broker = {"POWER_BROKER_URL": broker_url} if broker_url else {}
-    worker = WorkerSettings.load({**environ(), **of_broker})
+    known = environ()
+    if amqp_url := broker_url or known.get("POWER_AMQP_URL"):
+        known = {**known, "POWER_BROKER_URL": amqp_url}
+        known.pop("POWER_BROKER_URL_FILE", None)
+    worker = WorkerSettings.load(known)
     gap_s = source.pinned(MAX_GAP, str(worker.max_gap_s))
     if settings.store == "postgresql" and (cluster := _cluster(settings, worker, stack)) is not None:
         _bind(cluster.store, gap_s)

@@ -1,47 +1,26 @@
-"""`./power copy` between stores that need no server: what is copied, what is left alone, and what is found at the end."""
+"""`./power copy` between embedded stores: what is copied, what is left alone, and what is compared."""
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from normalizer_worker.data_folder import DataFolder
-from normalizer_worker.recorder import Recorder
 from power_cli.__main__ import main
 from power_cli.copying import parts as parts_module
 from power_cli.copying.parts import FIRST_SPAN_US, Ship, parts, ships
 from shared.domain.readings import Readings
-from shared.domain.slots import DEFAULT_MAX_GAP_US, Window
-from shared.domain.timestamps import LAST_US
+from shared.domain.slots import Window
+from shared.domain.timestamps import LAST_US, US_PER_S
 from shared.store.sqlite import SqliteStore
+from tests.support.filled import contents, fill, of_ship
 from tests.support.strategies import DAY_US, START_US, every_five_minutes
 
 FAR_US = 3000 * DAY_US
 
 
-def fill(folder: Path, *batches: Readings, pinned: str = "86400") -> None:
-    """Make a store as a worker does."""
-    store = SqliteStore(folder)
-    store.pinned("POWER_MAX_GAP_S", pinned)
-    recorder = Recorder(store, DEFAULT_MAX_GAP_US)
-    for each in batches:
-        recorder.record(each)
-    store.close()
-
-
-def of_ship(readings: Readings, ship: int, *, later_us: int = 0, sent_at_us: int = 0) -> Readings:
-    """Give the same readings to another ship."""
-    n = len(readings)
-    moment_us = readings.moment_us + later_us
-    return Readings(np.full(n, ship), moment_us, readings.value, readings.kind, np.full(n, sent_at_us))
-
-
 def rows(folder: Path, ship: int) -> list[tuple[object, ...]]:
     """Read a ship's readings and slots."""
-    store = SqliteStore(folder)
-    found = [*store.readings(ship, 0, LAST_US + 1, 10**6).rows(), *store.slots(ship, Window()).rows()]
-    store.close()
-    return found
+    return [row for columns in contents(f"sqlite:{folder}", ship) for row in columns.rows()]
 
 
 def copy(source: Path, target: Path) -> int:
@@ -128,25 +107,21 @@ def test_a_difference_is_told_and_is_the_status(
     assert err.splitlines()[-1].startswith("The stores differ: ")
 
 
-def test_a_store_with_another_gap_is_refused(
-    fleet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    fill(tmp_path / "new", pinned="7200")
+def test_a_store_with_another_gap_is_refused(fleet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fill(tmp_path / "new", max_gap_us=7200 * US_PER_S)
     assert copy(fleet, tmp_path / "new") == 1
     assert "POWER_MAX_GAP_S=86400, but --to with 7200" in capsys.readouterr().err
 
 
 def test_the_gap_is_that_of_the_source(tmp_path: Path) -> None:
-    fill(tmp_path / "old", pinned="7200")
+    fill(tmp_path / "old", max_gap_us=7200 * US_PER_S)
     assert copy(tmp_path / "old", tmp_path / "new") == 0
     store = SqliteStore(tmp_path / "new")
     assert store.pinned("POWER_MAX_GAP_S", "1") == "7200"
     store.close()
 
 
-def test_a_store_with_a_worker_is_not_written(
-    fleet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_store_with_a_worker_is_not_written(fleet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     worker = DataFolder(tmp_path / "new")
     assert worker.lock()
     assert copy(fleet, tmp_path / "new") == 1
