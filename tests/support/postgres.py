@@ -32,13 +32,11 @@ def initdb_program() -> str:
 class Postgres:
     """A real PostgreSQL, with its defaults where they matter: what is committed is on disk."""
 
-    def __init__(self, port: int | None = None, **settings: str) -> None:
-        """Prepare one in a temporary folder, with settings of `postgresql.conf`."""
-        self.port = port or free_port()
+    def __init__(self, folder: Path | None = None, **settings: str) -> None:
+        """Prepare one with settings of its own, in a folder that its owner can reach; else in a temporary one."""
+        self.port = free_port()
         self._settings = settings
-        self._folder = Path(
-            tempfile.mkdtemp(prefix="power-postgres-")
-        )  # its owner must reach it: no folder of pytest's
+        self._folder = folder or Path(tempfile.mkdtemp(prefix="power-postgres-"))
         self._process: subprocess.Popen[bytes] | None = None
         self._shared = ""
 
@@ -96,6 +94,13 @@ class Postgres:
         except psycopg.OperationalError:
             return False
         return True
+
+    def revived(self) -> bool:
+        """Start it again if it has ended by itself; return whether it answers."""
+        assert self._process is not None
+        if self._process.poll() is not None:
+            self.start()
+        return self.answers()
 
     @property
     def pid(self) -> int:

@@ -26,7 +26,7 @@ def ours(error: psycopg.Error, where: str) -> PowerError | None:
     """Return the error of ours that one of PostgreSQL's stands for; None if it is a bug."""
     state, said = error.sqlstate or "", f"{where}: {line(error)}"
     if state.startswith(_REFUSED) or (not state and isinstance(error, psycopg.DataError)):
-        return Refused(said)
+        return Refused(f"PostgreSQL refuses it: {line(error)}")  # a ship is told it
     if state.startswith(_SETTINGS):
         return InvalidSettings(said)
     if state.startswith(_TEMPORARY) or state in _TEMPORARY_STATES:

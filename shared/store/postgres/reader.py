@@ -47,19 +47,20 @@ _TOP_OF_ALL_TIME = """
 SELECT ship, nwh::float8, covered_us FROM ship_energy
 WHERE covered_us > 0 ORDER BY round(nwh::float8 / 1e6) DESC, ship LIMIT %s
 """
-# A window's first and last hours are summed up from slots; so few doubles of whole numbers are exact.
+# A window's first and last hours are summed up from slots, ship by ship; so few doubles of whole numbers are exact.
 _EDGE = f"""
-SELECT s.ship, sum(trunc(e.kwh))::numeric * {int(_NWH_PER_KWH)}
-    + sum(round((e.kwh - trunc(e.kwh)) * {_NWH_PER_KWH}))::numeric AS nwh,
-    sum(round(e.covered_s * {US_PER_S}))::bigint AS covered_us
-FROM ship_energy s
-JOIN energy e ON e.partition = s.partition AND e.ship = s.ship AND e.start_s >= %s AND e.start_s < %s
+SELECT s.ship, e.nwh, e.covered_us FROM ship_energy s CROSS JOIN LATERAL (
+    SELECT sum(trunc(kwh))::numeric * {int(_NWH_PER_KWH)}
+        + sum(round((kwh - trunc(kwh)) * {_NWH_PER_KWH}))::numeric AS nwh,
+        sum(round(covered_s * {US_PER_S}))::bigint AS covered_us
+    FROM energy WHERE partition = s.partition AND ship = s.ship AND start_s >= %s AND start_s < %s
+) AS e
 """
 _TOP = f"""
-SELECT ship, sum(nwh)::float8 AS nwh, sum(covered_us)::bigint FROM (
+SELECT ship, sum(nwh)::float8, sum(covered_us)::bigint FROM (
     SELECT ship, sum(nwh) AS nwh, sum(covered_us)::bigint AS covered_us
     FROM fences JOIN ship_day_energy USING (partition) WHERE day_s >= %s AND day_s < %s GROUP BY ship
-    UNION ALL {_EDGE} GROUP BY s.ship UNION ALL {_EDGE} GROUP BY s.ship
+    UNION ALL {_EDGE} UNION ALL {_EDGE}
 ) AS parts GROUP BY ship HAVING sum(covered_us) > 0 ORDER BY round(sum(nwh)::float8 / 1e6) DESC, ship LIMIT %s
 """
 # Day by day, so that of each day only the ships that are asked for are read.
@@ -68,8 +69,7 @@ SELECT ship, sum(nwh)::float8 / {_NWH_PER_KWH} FROM (
     SELECT d.ship, d.nwh, d.covered_us
     FROM fences CROSS JOIN generate_series(%s::bigint, %s::bigint - 1, {DAY_S}) AS days (day_s)
     JOIN ship_day_energy d ON d.partition = fences.partition AND d.day_s = days.day_s AND d.ship BETWEEN %s AND %s
-    UNION ALL {_EDGE} WHERE s.ship BETWEEN %s AND %s GROUP BY s.ship
-    UNION ALL {_EDGE} WHERE s.ship BETWEEN %s AND %s GROUP BY s.ship
+    UNION ALL {_EDGE} WHERE s.ship BETWEEN %s AND %s UNION ALL {_EDGE} WHERE s.ship BETWEEN %s AND %s
 ) AS parts GROUP BY ship HAVING sum(covered_us) > 0
 """
 _OWN = "partition = page.partition AND ship = page.ship"

@@ -41,9 +41,9 @@ CREATE TABLE fleet_energy (
     partition integer NOT NULL,
     start_s bigint NOT NULL,
     covered_us bigint NOT NULL,
-    ships bigint NOT NULL,
-    whole_ships bigint NOT NULL,
-    provisional_ships bigint NOT NULL,
+    ships integer NOT NULL,
+    whole_ships integer NOT NULL,
+    provisional_ships integer NOT NULL,
     mark bigint NOT NULL,
     nwh numeric NOT NULL,
     PRIMARY KEY (partition, start_s)

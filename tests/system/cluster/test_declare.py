@@ -68,7 +68,7 @@ def test_queue_with_another_argument_is_named(undeclared: Cluster, name: str) ->
 
 
 def test_wrong_login_is_one_line(undeclared: Cluster) -> None:
-    url = undeclared.rabbitmq.url("http", undeclared.vhost, password="wrong")
+    url = undeclared.rabbitmq.url("http", undeclared.vhost, password="wrong")  # noqa: S106
     done = undeclared.declare(POWER_RABBITMQ_URL=url)
     assert done.returncode == 1
     assert "refuses the user: Not_Authorized; check POWER_RABBITMQ_URL" in done.stderr

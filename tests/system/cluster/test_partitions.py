@@ -272,7 +272,7 @@ def connecting(cluster: Cluster, partitions: int = PARTITIONS, **login: str) -> 
 
 def test_wrong_password_is_one_line(cluster: Cluster) -> None:
     with pytest.raises(InvalidSettings, match=r"^RabbitMQ at \S+ refuses the login; check .* in POWER_BROKER_URL$"):
-        connecting(cluster, password="wrong")
+        connecting(cluster, password="wrong")  # noqa: S106
 
 
 def test_missing_queues_are_one_line(undeclared: Cluster) -> None:
@@ -282,18 +282,18 @@ def test_missing_queues_are_one_line(undeclared: Cluster) -> None:
 
 def test_fewer_partitions_than_the_broker_has_are_refused(cluster: Cluster) -> None:
     """Else nobody would receive the messages of the others."""
-    with pytest.raises(InvalidSettings, match="RabbitMQ has a queue readings.11, so it has more"):
+    with pytest.raises(InvalidSettings, match=r"RabbitMQ has a queue readings\.11, so it has more"):
         connecting(cluster, PARTITIONS - 1)
 
 
 def test_more_partitions_than_the_broker_has_are_refused(cluster: Cluster) -> None:
-    with pytest.raises(InvalidSettings, match="no queue 'readings.12'"):
+    with pytest.raises(InvalidSettings, match=r"no queue 'readings\.12'"):
         connecting(cluster, PARTITIONS + 1)
 
 
 def test_broker_that_is_not_there_is_unavailable(cluster: Cluster) -> None:
     worker = ClusterWorker("amqp://guest:guest@127.0.0.1:1", PartitionedStore(), PARTITIONS)
-    with pytest.raises(Unavailable, match="no RabbitMQ at 127.0.0.1:1: .*refused"):
+    with pytest.raises(Unavailable, match=r"no RabbitMQ at 127\.0\.0\.1:1: .*refused"):
         worker.connect()
     assert cluster.owners() == Counter()
 
