@@ -1,0 +1,140 @@
+"""A cluster on this machine: what each part costs with one worker and with several, rates, and answers."""
+
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+
+import psutil
+from tqdm import tqdm
+
+from benchmarks import queries, throughput
+from benchmarks.load import A_DAY, Batch, post
+from benchmarks.postgres import PARTITION_COUNT, Servers, Waits, cluster_database, cluster_place, cluster_servers
+from benchmarks.rounds import Options
+from benchmarks.service import Service
+from benchmarks.table import Row
+from power_cli.cluster_status import owners
+from shared.domain.errors import Unavailable
+
+WORKERS = (1, 2, 4)
+WANTED_GROWTH = 1.15
+WANTED_LOCK_SHARE = 0.01
+SHARED_OUT_S = 60
+PARTS = ("gateway", "broker", "worker", "store")
+WAITS = ("Lock", "LWLock", "IO")
+
+Costs = Mapping[str, float]
+"""Seconds of CPU for a million readings, by part."""
+
+
+def measure(options: Options) -> list[Row]:
+    """Measure the costs, then rates and answers as for the other stores."""
+    with cluster_servers(options.folder) as servers:
+        on_cluster = replace(options, database=cluster_database(servers))
+        return [*_costs(on_cluster, servers), *throughput.measure(on_cluster), *queries.measure(on_cluster)]
+
+
+def _costs(options: Options, servers: Servers) -> list[Row]:
+    """Measure with each number of workers in turn."""
+    taken: dict[int, list[Costs]] = {workers: [] for workers in WORKERS}
+    waits: dict[int, list[Waits]] = {workers: [] for workers in WORKERS}
+    for _ in tqdm(range(options.size(3, 1)), "costs", unit="round", leave=False):
+        for workers in WORKERS:
+            costs, waited = _cost(options, servers, workers)
+            taken[workers].append(costs)
+            waits[workers].append(waited)
+    return [_row(options.database.name, workers, taken, waits[workers]) for workers in WORKERS]
+
+
+def _row(name: str, workers: int, taken: Mapping[int, Sequence[Costs]], waits: Sequence[Waits]) -> Row:
+    samples = {part: [each[part] for each in taken[workers]] for part in PARTS}
+    samples["all"] = [sum(each.values()) for each in taken[workers]]
+    samples |= {f"share of time waiting, {kind}": [each.share(kind) for each in waits] for kind in WAITS}
+    samples |= {f"samples, {what}": [each.seen.get(what, 0) for each in waits] for what in sorted(_all(waits))}
+    total, one = median(samples["all"]), median(sum(each.values()) for each in taken[WORKERS[0]])
+    parts = ", ".join(f"{part} {median(samples[part]):.1f}" for part in PARTS)
+    locked = median(samples["share of time waiting, Lock"])
+    return Row(
+        f"{name}: seconds of CPU for a million readings over HTTP, {workers} worker{'s'[: workers - 1]} ({parts});"
+        f" time in the store waiting for locks: {locked:.1%}",
+        f"{total:.1f} s",
+        f"with one worker: {one:.1f} s",
+        total / one,
+        f"at most {WANTED_GROWTH}x, locks under {WANTED_LOCK_SHARE:.0%}",
+        holds=total <= WANTED_GROWTH * one and locked < WANTED_LOCK_SHARE,
+        samples=samples,
+    )
+
+
+def _all(waits: Sequence[Waits]) -> set[str]:
+    return {what for each in waits for what in each.seen}
+
+
+def _cost(options: Options, servers: Servers, workers: int) -> tuple[Costs, Waits]:
+    """Start a service with so many workers, store some days of many ships, and return what that took."""
+    ships, days = options.size(1000, 300), options.size(3, 2)
+    folder = Path(tempfile.mkdtemp(dir=options.folder))
+    place = cluster_place(servers, folder, workers)
+    with Service(place) as service:
+        _await_shared_out(servers, workers)
+        service.stored_per_s(post, service.port, [Batch(ship, 0) for ship in range(ships)])
+        load = [Batch(ship, day * A_DAY) for day in range(1, days + 1) for ship in range(ships)]
+        roots = {
+            "gateway": [service.gateway()],
+            "broker": [psutil.Process(node.pid) for node in servers.rabbitmq.nodes],
+            "worker": service.workers(),
+            "store": [psutil.Process(servers.postgres.pid)],
+        }
+        waits = Waits(place.environ["POWER_STORE_URL"])
+        before = _cpu_s(roots)
+        with _sampled(waits):
+            service.stored_per_s(post, service.port, load)
+        after = _cpu_s(roots)
+    millions = sum(batch.readings for batch in load) / 1e6
+    return {part: (after[part] - before[part]) / millions for part in PARTS}, waits
+
+
+@contextmanager
+def _sampled(waits: Waits) -> Iterator[None]:
+    over = threading.Event()
+    thread = threading.Thread(target=waits.sample, args=(over.is_set,))
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _cpu_s(roots: Mapping[str, Sequence[psutil.Process]]) -> dict[str, float]:
+    """Return the CPU that processes have used, with their children, also those that have ended."""
+    return {part: sum(map(_of_tree, processes)) for part, processes in roots.items()}
+
+
+def _of_tree(root: psutil.Process) -> float:
+    used_s = 0.0
+    for each in (root, *root.children(recursive=True)):
+        try:
+            times = each.cpu_times()
+        except psutil.NoSuchProcess:
+            continue
+        used_s += times.user + times.system + times.children_user + times.children_system
+    return used_s
+
+
+def _await_shared_out(servers: Servers, workers: int) -> None:
+    """Wait until each worker has its share of the partitions."""
+    deadline_s = time.monotonic() + SHARED_OUT_S
+    while True:
+        of = list(owners(servers.api).values())
+        counts = [of.count(name) for name in set(of)]
+        if len(counts) == workers and sum(counts) == PARTITION_COUNT and max(counts) - min(counts) <= 1:
+            return
+        if time.monotonic() > deadline_s:
+            raise Unavailable(f"after {SHARED_OUT_S} s the partitions are not shared out evenly: {counts}")
+        time.sleep(0.5)
