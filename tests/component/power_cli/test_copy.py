@@ -1,5 +1,6 @@
 """`./power copy` between embedded stores: what is copied, what is left alone, and what is compared."""
 
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from power_cli.copying.parts import FIRST_SPAN_US, Ship, parts, ships
 from shared.domain.readings import Readings
 from shared.domain.slots import Window
 from shared.domain.timestamps import LAST_US, US_PER_S
-from shared.store.sqlite import SqliteStore
+from shared.store.sqlite import FILE_NAME, SqliteStore
 from tests.support.filled import contents, fill, of_ship
 from tests.support.strategies import DAY_US, START_US, every_five_minutes
 
@@ -105,6 +106,18 @@ def test_a_difference_is_told_and_is_the_status(
     err = capsys.readouterr().err
     assert said in err
     assert err.splitlines()[-1].startswith("The stores differ: ")
+
+
+def test_a_wrong_sum_of_the_fleet_is_told(fleet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    new = tmp_path / "new"
+    assert copy(fleet, new) == 0
+    with sqlite3.connect(new / FILE_NAME) as file:
+        file.execute(
+            "UPDATE fleet_energy SET whole_kwh = whole_kwh + 1 WHERE start_s = (SELECT max(start_s) FROM energy)"
+        )
+    file.close()
+    assert copy(fleet, new) == 1
+    assert "The stores differ: the fleet's sums differ from 20" in capsys.readouterr().err
 
 
 def test_a_store_with_another_gap_is_refused(fleet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
