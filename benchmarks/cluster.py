@@ -28,9 +28,6 @@ SHARED_OUT_S = 60
 PARTS = ("gateway", "broker", "worker", "store")
 WAITS = ("Lock", "LWLock", "IO")
 
-Costs = Mapping[str, float]
-"""Seconds of CPU for a million readings, by part."""
-
 
 class Case(NamedTuple):
     """How many workers there are, and how many batches each ship sends a day."""
@@ -49,6 +46,14 @@ class Case(NamedTuple):
         return f"in batches of {A_DAY // self.batches}, {workers}"
 
 
+class Taken(NamedTuple):
+    """What it took: seconds of CPU for a million readings by part, bytes of the store's log a reading, and waits."""
+
+    costs: Mapping[str, float]
+    log_bytes: float
+    waits: Waits
+
+
 ONE = Case(1)
 CASES = (ONE, Case(2), Case(4), Case(2, A_DAY_IN_BATCHES))
 
@@ -62,27 +67,31 @@ def measure(options: Options) -> list[Row]:
 
 def _costs(options: Options, servers: Servers) -> list[Row]:
     """Measure all cases in turn."""
-    taken: dict[Case, list[Costs]] = {case: [] for case in CASES}
-    waits: dict[Case, list[Waits]] = {case: [] for case in CASES}
+    taken: dict[Case, list[Taken]] = {case: [] for case in CASES}
     for _ in tqdm(range(options.size(3, 1)), "costs", unit="round", leave=False):
         for case in CASES:
-            costs, waited = _cost(options, servers, case)
-            taken[case].append(costs)
-            waits[case].append(waited)
-    return [_row(options.database.name, case, taken, waits[case]) for case in CASES]
+            taken[case].append(_cost(options, servers, case))
+    one = median(sum(each.costs.values()) for each in taken[ONE])
+    return [_row(options.database.name, case, taken[case], one) for case in CASES]
 
 
-def _row(name: str, case: Case, taken: Mapping[Case, Sequence[Costs]], waits: Sequence[Waits]) -> Row:
-    samples = {part: [each[part] for each in taken[case]] for part in PARTS}
-    samples["all"] = [sum(each.values()) for each in taken[case]]
+def _row(name: str, case: Case, taken: Sequence[Taken], one: float) -> Row:
+    waits = [each.waits for each in taken]
+    samples = {part: [each.costs[part] for each in taken] for part in PARTS}
+    samples["all"] = [sum(each.costs.values()) for each in taken]
+    samples["log bytes"] = [each.log_bytes for each in taken]
     samples |= {f"share of time waiting, {kind}": [each.share(kind) for each in waits] for kind in WAITS}
-    samples |= {f"samples, {what}": [each.seen.get(what, 0) for each in waits] for what in sorted(_all(waits))}
-    total, one = median(samples["all"]), median(sum(each.values()) for each in taken[ONE])
+    samples |= {
+        f"samples, {what}": [each.seen.get(what, 0) for each in waits]
+        for what in sorted({what for each in waits for what in each.seen})
+    }
+    total = median(samples["all"])
     parts = ", ".join(f"{part} {median(samples[part]):.1f}" for part in PARTS)
     has_goal = case.batches == ONE.batches
     return Row(
-        f"{name}: seconds of CPU for a million readings over HTTP {case} ({parts}); time in the store waiting for locks:"
-        f" {median(samples['share of time waiting, Lock']):.1%}",
+        f"{name}: CPU for a million readings over HTTP {case} ({parts}); the store waits for locks"
+        f" {median(samples['share of time waiting, Lock']):.1%} of the time, and writes"
+        f" {median(samples['log bytes']):.0f} bytes of log a reading",
         f"{total:.1f} s",
         f"{ONE}: {one:.1f} s",
         total / one,
@@ -92,11 +101,7 @@ def _row(name: str, case: Case, taken: Mapping[Case, Sequence[Costs]], waits: Se
     )
 
 
-def _all(waits: Sequence[Waits]) -> set[str]:
-    return {what for each in waits for what in each.seen}
-
-
-def _cost(options: Options, servers: Servers, case: Case) -> tuple[Costs, Waits]:
+def _cost(options: Options, servers: Servers, case: Case) -> Taken:
     """Start a service, store some days of many ships, and return what that took."""
     ships, days = options.size(1000, 300), options.size(3, 2)
     folder = Path(tempfile.mkdtemp(dir=options.folder))
@@ -112,12 +117,13 @@ def _cost(options: Options, servers: Servers, case: Case) -> tuple[Costs, Waits]
             "store": [psutil.Process(servers.postgres.pid)],
         }
         waits = Waits(place.environ["POWER_STORE_URL"])
-        before = _cpu_s(roots)
+        before, log_before = _cpu_s(roots), servers.log_bytes()
         with _sampled(waits):
             service.stored_per_s(post, service.port, load)
-        after = _cpu_s(roots)
-    millions = sum(batch.readings for batch in load) / 1e6
-    return {part: (after[part] - before[part]) / millions for part in PARTS}, waits
+        after, log_after = _cpu_s(roots), servers.log_bytes()
+    readings = sum(batch.readings for batch in load)
+    costs = {part: (after[part] - before[part]) / readings * 1e6 for part in PARTS}
+    return Taken(costs, (log_after - log_before) / readings, waits)
 
 
 @contextmanager

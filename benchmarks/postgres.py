@@ -52,6 +52,10 @@ class Servers:
     postgres: Postgres
     api: ManagementApi
 
+    def log_bytes(self) -> int:
+        """Return how much PostgreSQL has written to its write-ahead log."""
+        return int(self.postgres.run("SELECT pg_current_wal_lsn() - '0/0'")[0][0])
+
 
 @contextmanager
 def cluster_servers(folder: Path) -> Iterator[Servers]:
