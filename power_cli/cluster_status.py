@@ -1,11 +1,15 @@
 """How the partitions of a cluster stand: `./power cluster status`."""
 
+import os
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Any
 
 from power_cli.declaring import is_partition
 from power_cli.management import ManagementApi
 from shared.contract.topology import QUEUE_PREFIX
+from shared.runtime.settings import StoreSettings
+from shared.store.choice import open_partitions
 
 HEADS = ("partition", "owner", "waiting", "in work", "epoch", "lag")
 _COLUMNS = "name,messages_ready,messages_unacknowledged,message_stats.ack_details.rate"
@@ -59,4 +63,8 @@ def _lag(queue: Mapping[str, Any], messages: int) -> str:
 
 def _epochs() -> dict[int, int]:
     """Return the epochs in the store, where POWER_STORE_URL names it."""
-    return {}
+    settings = StoreSettings.load(os.environ)
+    if settings.store != "postgresql":
+        return {}
+    with closing(open_partitions(settings)) as store:
+        return store.epochs()

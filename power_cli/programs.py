@@ -31,7 +31,7 @@ PROGRAMS = (
     Program("mosquitto", ("mosquitto",), "gateway and worker at a real broker, and the whole service"),
     Program("mosquitto-clients", ("mosquitto_sub",), "the shell examples of the MQTT docs, the broker's health check"),
     Program("influxdb", ("influxd",), "InfluxDB as the store"),
-    Program("postgresql", ("initdb", *_POSTGRES), "PostgreSQL as the store"),
+    Program("postgresql", (*_POSTGRES, "initdb"), "PostgreSQL as the store"),
     Program("nginx", ("nginx",), "TLS and limits in front of the services"),
     Program("libnginx-mod-stream", ("/usr/lib/nginx/modules/ngx_stream_module.so",), "MQTT through nginx"),
     Program("prometheus", ("prometheus",), "dashboards and alarms"),

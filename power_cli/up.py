@@ -104,7 +104,7 @@ def _of_cluster(cluster: ClusterSettings, folder: Path, arguments: Namespace) ->
     for number in range(arguments.workers):
         port = arguments.worker_port + number if arguments.worker_port else 0
         own = {"POWER_BROKER_URL": cluster.amqp_url or "", "POWER_WORKER_HTTP_PORT": str(port)}
-        workers.append(Process(f"worker {number}", [*python, "normalizer_worker"], {**environ, **own}))
+        workers.append(Process(f"normalizer_worker {number}", [*python, "normalizer_worker"], {**environ, **own}))
     http = Process("http", [*python, "power_cli.http"], {**environ, "POWER_BROKER_URL": cluster.broker_url or ""})
     return [*workers, http]
 

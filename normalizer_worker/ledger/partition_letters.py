@@ -123,7 +123,5 @@ class AllLetters:
 
 
 def _storable(value: Any) -> Any:
-    """Return a text as PostgreSQL can store it."""
-    if not isinstance(value, str):
-        return value
-    return value.replace("\0", "\ufffd").encode(errors="backslashreplace").decode()
+    """Return a text as PostgreSQL can store it: without the character NUL."""
+    return value.replace("\0", "\ufffd") if isinstance(value, str) else value

@@ -16,7 +16,6 @@ QUEUE_ARGUMENTS = {
     "x-quorum-initial-group-size": 3,
 }
 """Without the delivery limit RabbitMQ 4 drops a message after 20 deliveries, which a long outage of the store makes."""
-_SWAPPED = str.maketrans("/.", "./")
 
 
 def queue_name(partition: int) -> str:
@@ -30,8 +29,10 @@ def seat_name(seat: int) -> str:
 
 
 def routing_key(topic: str) -> str:
-    """Return an MQTT topic as a routing key; `topic_of` is the inverse, and the same."""
-    return topic.translate(_SWAPPED)
+    """Return an MQTT topic as RabbitMQ writes it in a routing key."""
+    return topic.replace("/", ".")
 
 
-topic_of = routing_key
+def topic_of(key: str) -> str:
+    """Return a routing key as an MQTT topic. A dot in the topic has become a slash: no topic of ours has one."""
+    return key.replace(".", "/")

@@ -1,7 +1,11 @@
 """The whole service on RabbitMQ and PostgreSQL, with several workers, as `./power up --workers` runs it."""
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
+from normalizer_worker.ledger.partition_letters import AllLetters
+from shared.store.postgres.store import PostgresStore
 from tests.support.cluster import PARTITIONS, Cluster
 from tests.support.postgres import Postgres
 from tests.support.rabbitmq import RabbitMq
@@ -18,9 +22,17 @@ class ClusterService(Service):
         urls = {"POWER_BROKER_URL": cluster.url("mqtt"), "POWER_AMQP_URL": cluster.url("amqp")}
         settings = {"POWER_STORE_URL": store_url, "POWER_PARTITIONS": str(PARTITIONS), **urls, **environ}
         super().__init__(folder, **settings)
+        self.environ = settings
         self.cluster = cluster
         self.mqtt_port = cluster.rabbitmq.nodes[0].mqtt_port
         self._workers = workers
+        self._store_url = store_url
+
+    @contextmanager
+    def dead_letters(self) -> Iterator[AllLetters]:
+        """See `Service`."""
+        with closing(PostgresStore(self._store_url)) as store:
+            yield AllLetters(store)
 
     def command(self) -> list[str]:
         """See `Service`."""

@@ -1,7 +1,6 @@
 """A real PostgreSQL 15 or later, started for the tests from Debian's package."""
 
 import os
-import pwd
 import shutil
 import signal
 import subprocess
@@ -14,13 +13,12 @@ from typing import Any
 import psycopg
 from psycopg.sql import SQL, Identifier
 
+from power_cli import postgresql
 from tests.support.programs import need
 from tests.support.servers import HOST, free_port
 from tests.support.waiting import until
 
-USER, PASSWORD = "power", "a-password-for-tests"
-OWNER = "postgres"
-"""Who runs the server if the tests run as root, which PostgreSQL refuses."""
+PASSWORD = "a-password-for-tests"  # noqa: S105  # it guards nothing
 _databases = count()
 
 
@@ -32,8 +30,9 @@ def initdb_program() -> str:
 class Postgres:
     """A real PostgreSQL, with its defaults where they matter: what is committed is on disk."""
 
-    def __init__(self, folder: Path | None = None, **settings: str) -> None:
+    def __init__(self, folder: Path | None = None, *, standby_of: "Postgres | None" = None, **settings: str) -> None:
         """Prepare one with settings of its own, in a folder that its owner can reach; else in a temporary one."""
+        self._primary = standby_of
         self.port = free_port()
         self._settings = settings
         self._folder = folder or Path(tempfile.mkdtemp(prefix="power-postgres-"))
@@ -45,45 +44,28 @@ class Postgres:
         """What the server says."""
         return self._folder / "log"
 
-    def url(self, database: str = "postgres", *, user: str = USER, password: str = PASSWORD, more: str = "") -> str:
+    def url(
+        self, database: str = "postgres", *, user: str = postgresql.USER, password: str = PASSWORD, more: str = ""
+    ) -> str:
         """Return the address of a database."""
         return f"postgresql://{user}:{password}@{HOST}:{self.port}/{database}{more}"
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        program = Path(initdb_program())
-        data = self._folder / "data"
-        if not data.exists():
-            self._make(program, data)
-        settings = {"listen_addresses": HOST, "port": str(self.port), "unix_socket_directories": "", **self._settings}
-        options = [f"-c{name}={value}" for name, value in settings.items()]
-        with self.log.open("ab") as log:
-            command = [str(program.with_name("postgres")), "-D", str(data), *options]
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, **self._as_owner())
+        initdb = Path(initdb_program()).resolve()  # its fellows are beside it
+        if not (self._folder / "data").exists():
+            self._make(initdb)
+        settings = {"listen_addresses": HOST, "port": str(self.port), **self._settings}
+        self._process = postgresql.started(initdb, self._folder, settings)
         until(self.answers, f"PostgreSQL answers; see {self.log}")
 
-    def _make(self, program: Path, data: Path) -> None:
-        password = self._folder / "password"
-        password.write_text(PASSWORD, "utf-8")
-        if os.geteuid() == 0:
-            for each in (self._folder, password):
-                shutil.chown(each, OWNER)
-        options = [
-            "--no-sync",
-            "--auth=scram-sha-256",
-            f"--username={USER}",
-            f"--pwfile={password}",
-            "--locale=C.UTF-8",
-        ]
-        command = [str(program), "-D", str(data), *options]
-        made = subprocess.run(command, check=False, capture_output=True, text=True, **self._as_owner())
-        assert made.returncode == 0, made.stderr
-
-    def _as_owner(self) -> dict[str, Any]:
-        if os.geteuid():
-            return {}
-        owner = pwd.getpwnam(OWNER)
-        return {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": (), "cwd": "/"}
+    def _make(self, initdb: Path) -> None:
+        if self._primary is None:
+            postgresql.initialise(initdb, self._folder, PASSWORD)
+            return
+        postgresql.hand_over(self._folder)
+        options = ["--write-recovery-conf", "--checkpoint=fast", "--no-sync", f"--dbname={self._primary.url()}"]
+        postgresql.ran([str(initdb.with_name("pg_basebackup")), "-D", str(self._folder / "data"), *options])
 
     def answers(self) -> bool:
         """Tell whether it answers now."""
@@ -114,8 +96,8 @@ class Postgres:
             os.kill(pid, number)
 
     def stop(self) -> None:
-        """Stop it at once, in order, if it runs, and remove its folder."""
-        self._end(signal.SIGINT)
+        """End it, if it runs, and remove its folder."""
+        self._end(signal.SIGQUIT)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def restart(self) -> None:

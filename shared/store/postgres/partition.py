@@ -39,7 +39,7 @@ CROSS JOIN LATERAL (
     WHERE partition = %s AND ship = w.wanted AND start_s >= w.first_s AND start_s < w.end_s ORDER BY start_s
 ) AS e
 """
-_PUT_READINGS = f"""
+PUT_READINGS = f"""
 INSERT INTO readings (partition, ship, time_us, value, unit, sent_at_us)
 SELECT %s, u.ship, u.time_us, u.value, CASE u.kind {_UNIT} END, u.sent_at_us
 FROM unnest(%s::bigint[], %s::bigint[], %s::float8[], %s::smallint[], %s::bigint[])
@@ -47,7 +47,7 @@ FROM unnest(%s::bigint[], %s::bigint[], %s::float8[], %s::smallint[], %s::bigint
 ON CONFLICT (partition, ship, time_us) DO UPDATE SET
     value = EXCLUDED.value, unit = EXCLUDED.unit, sent_at_us = EXCLUDED.sent_at_us
 """
-_PUT_SLOTS = """
+PUT_SLOTS = """
 INSERT INTO energy (partition, ship, start_s, kwh, covered_s, provisional)
 SELECT %s, u.* FROM unnest(%s::bigint[], %s::bigint[], %s::float8[], %s::float8[], %s::boolean[]) AS u
 ON CONFLICT (partition, ship, start_s) DO UPDATE SET
@@ -156,7 +156,7 @@ class PostgresPartition:
         readings = readings[_last_of_each(readings.ship, readings.moment_us)]
         self._add_ships(readings.ship)
         columns = (readings.ship, readings.moment_us, readings.value, readings.kind, readings.sent_at_us)
-        self._pending.append((_PUT_READINGS, (self.number, *columns)))
+        self._pending.append((PUT_READINGS, (self.number, *columns)))
 
     def put_slots(self, slots: Slots, was: Slots) -> None:
         """See `ReadingStore`."""
@@ -166,7 +166,7 @@ class PostgresPartition:
             self._pending.append((_TAKE_SLOTS, (gone.ship, gone.start_s, self.number)))
         if len(there):
             columns = (there.ship, there.start_s, there.kwh, there.covered_s, there.provisional)
-            self._pending.append((_PUT_SLOTS, (self.number, *columns)))
+            self._pending.append((PUT_SLOTS, (self.number, *columns)))
         self._pending += roll_ups.statements(self.number, slots, was)
 
     def _add_ships(self, ship: I64) -> None:

@@ -12,11 +12,11 @@ VERSION = 1
 _MAKE = Path(__file__).with_name("schema.sql").read_text("utf-8")
 UPGRADES: Mapping[int, str] = {}
 """The SQL that brings tables forward to the next version, by the version that they have."""
+# Not `to_regclass`: it may not see yet what another process has made while this one waited for the lock.
+_IS_THERE = """
+SELECT tablename FROM pg_tables WHERE tablename = 'power_schema' AND schemaname = ANY(current_schemas(false))
+"""
 _LOCK = 0x706F776572  # "power"
-_IS_MADE = (
-    "SELECT 1 FROM pg_catalog.pg_tables WHERE tablename = 'power_schema' AND schemaname = ANY(current_schemas(false))"
-)
-"""Not `to_regclass`: after the wait for the lock it may still say what its session has cached before."""
 
 
 def check(connection: Connection[Any], where: str) -> None:
@@ -60,7 +60,7 @@ def bring_forward(connection: Connection[Any], where: str) -> None:
 
 def _version(connection: Connection[Any]) -> int:
     """Return the version of the tables; 0 if there are none."""
-    if connection.execute(_IS_MADE).fetchone() is None:
+    if not connection.execute(_IS_THERE).fetchall():
         return 0
     row = connection.execute("SELECT version FROM power_schema").fetchone()
     return int(row[0]) if row else 0

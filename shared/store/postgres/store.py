@@ -74,6 +74,10 @@ class PostgresStore(PostgresReader):
         """Run a statement of one's own, that no fence concerns, and return its rows."""
         return self._writer.rows(statement, parameters)
 
+    def epochs(self) -> dict[int, int]:
+        """Return the epoch of each partition that was ever taken."""
+        return {int(number): int(epoch) for number, epoch in self.read("SELECT partition, epoch FROM fences")}
+
     def pinned(self, name: str, value: str) -> str:
         """See `ReadingStore`."""
         return self._writer.pinned(name, value)
