@@ -76,7 +76,7 @@ def cluster_database(servers: Servers) -> Database:
         mqtt_per_s=20_000,
         http_per_s=15_000,
         share=0.4,
-        year_ms=150,
+        year_ms=250,
         fleet_ms=300,
         ships_ms=300,
         top_of_month=True,

@@ -4,14 +4,14 @@ import logging
 import os
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import NoReturn
 
 from tqdm import tqdm
 
 from power_cli.copying.comparing import Totals, fleet_differences, has_part, totals
-from power_cli.copying.parts import Ship, parts, ships
+from power_cli.copying.parts import Part, Ship, parts, ships
 from power_cli.copying.targets import Target, check_different, open_source, open_target, settings_of
 from shared.domain.errors import InvalidSettings
 from shared.domain.timestamps import US_PER_S, iso
@@ -52,9 +52,9 @@ def run(arguments: Namespace) -> int:
         target = open_target(of_target, source, arguments.broker, stack)
         fleet = list(ships(source))
         target.prepare([each.number for each in fleet])
-        copied = _copy(source, target, fleet)
-        sys.stdout.write(f"{len(fleet):,} ships, {copied:,} readings copied; all others were there already\n")
-        return _compare(source, target.reader, fleet)
+        whole = Totals()
+        changed = _copy(source, target, fleet, whole)
+        return _compare(source, target.reader, fleet, changed, whole)
 
 
 def _bar(fleet: Sequence[Ship], what: str) -> "tqdm[NoReturn]":
@@ -62,33 +62,49 @@ def _bar(fleet: Sequence[Ship], what: str) -> "tqdm[NoReturn]":
     return tqdm(total=slots, desc=what, unit=" slots", unit_scale=True)
 
 
-def _copy(source: EnergyReader, target: Target, fleet: Sequence[Ship]) -> int:
-    """Copy what differs; return how many readings were written."""
-    copied = 0
+def _differences(
+    source: EnergyReader, target: EnergyReader, ship: Ship, whole: Totals, bar: "tqdm[NoReturn]"
+) -> Iterator[Part]:
+    """Read a ship, and add it to the totals; return the parts that the target has not, or not so."""
+    for part in parts(source, ship):
+        slots = part.slots(source)
+        whole.add(part, slots)
+        if not has_part(target, part, slots):
+            yield part
+        bar.update(part.progress)
+
+
+def _copy(source: EnergyReader, target: Target, fleet: Sequence[Ship], whole: Totals) -> list[Ship]:
+    """Copy what differs; return the ships that did. The others are compared with this, and added to the totals."""
+    changed, copied = list[Ship](), 0
     with _bar(fleet, "copying") as bar:
         for ship in fleet:
-            for part in parts(source, ship):
-                if len(part.readings) and not has_part(target.reader, part, part.slots(source)):
+            of_ship, is_changed = Totals(), False
+            for part in _differences(source, target.reader, ship, of_ship, bar):
+                is_changed = True
+                if len(part.readings):
                     target.record(ship.number, part.readings)
                     copied += len(part.readings)
-                bar.update(part.progress)
+            if is_changed:
+                changed.append(ship)
+            else:
+                whole.join(of_ship)
     target.finish()
-    return copied
+    sys.stdout.write(f"{len(fleet):,} ships, {copied:,} readings copied; all others were there already\n")
+    return changed
 
 
-def _compare(source: EnergyReader, target: EnergyReader, fleet: Sequence[Ship]) -> int:
-    """Compare all of it; say what differs, and return whether anything does."""
-    whole, different = Totals(), 0
-    with _bar(fleet, "comparing") as bar:
-        for ship in fleet:
-            is_same = True
-            for part in parts(source, ship):
-                slots = part.slots(source)
-                is_same = is_same and has_part(target, part, slots)
-                whole.add(part, slots)
-                bar.update(part.progress)
-            different += not is_same
-            if not is_same and different <= NAMED_SHIPS:
+def _compare(
+    source: EnergyReader, target: EnergyReader, fleet: Sequence[Ship], changed: Sequence[Ship], whole: Totals
+) -> int:
+    """Compare the ships that were changed, and the sums of all; say what differs, and return whether anything does."""
+    different = 0
+    with _bar(changed, "comparing") as bar:
+        for ship in changed:
+            if not sum(1 for _ in _differences(source, target, ship, whole, bar)):  # it reads the whole ship
+                continue
+            different += 1
+            if different <= NAMED_SHIPS:
                 was, now = totals(source, ship), totals(target, ship)
                 tqdm.write(f"ship {ship.number} differs: {was} in --from, {now} in --to", file=sys.stderr)
     others = sum(1 for _ in ships(target)) - len(fleet)

@@ -32,6 +32,13 @@ class Totals:
         self.slots += len(slots)
         self.kwh += float(slots.kwh.sum())
 
+    def join(self, other: "Totals") -> None:
+        """Add what there is of another ship."""
+        self.readings += other.readings
+        self.value += other.value
+        self.slots += other.slots
+        self.kwh += other.kwh
+
     def __str__(self) -> str:
         return (
             f"{self.readings:,} readings (sum of values {self.value:.6g}), {self.slots:,} slots of {self.kwh:,.6f} kWh"
