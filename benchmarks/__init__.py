@@ -30,9 +30,10 @@ MEASUREMENTS = {
     "history": "storing one reading of a ship with little or much history",
     "page": "the page in a browser",
     "memory": "the worker's memory under load",
+    "cluster": "RabbitMQ and PostgreSQL with several workers: cost of each part, rates and answers",
 }
-WHEN_NAMED = {"page"}
-"""Only measured when named by `--only`: filling its store takes some ten minutes."""
+WHEN_NAMED = {"cluster", "page"}
+"""Only measured when named by `--only`: they take some ten minutes, and need further programs."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -15,6 +15,7 @@ COMMANDS = {
     "digests": "pull the images of docker-compose.yml and pin them by digest",
     "simulate": "send simulated readings to a running service",
     "import": "send the readings of a CSV file to a running service",
+    "copy": "copy all ships from one store into another, and compare the two",
     "dead-letters": "list, show and replay messages that could not be stored",
     "token": "add, list or remove access tokens",
     "cluster": "declare what a cluster needs in RabbitMQ, and show its partitions",
