@@ -11,7 +11,7 @@ import numpy as np
 
 from query_api.forecast.days import HOUR, DayModel, Days, days_of, hourly, origins_back
 from query_api.forecast.fit import Fit, Weights, no_paths
-from query_api.forecast.history import History
+from query_api.forecast.history import ROUNDING, History
 from query_api.forecast.models.linear import Linear
 from query_api.forecast.models.plain import LastWeek, Yesterday, recent_days, recent_weeks
 from query_api.forecast.models.pooled import Pooled
@@ -31,8 +31,8 @@ OF_HOURS = 0.3
 SHRINK = 0.1
 """How much is added to each squared error, so that weights are more equal."""
 REPEATED = "yesterday", "seasonal_naive"
-DOUBT = 5.0
-"""As many days of errors weigh as much as the assumption that repeating is best: for a new ship nothing else is."""
+DOUBT = 10.0
+"""After so many days of errors the assumption that repeating is best, as for a new ship, has a weight of a quarter."""
 ROUNDS = 300
 REACH = 2.0
 """How far a day's total may lie outside of what the plain models say: so many of their typical errors."""
@@ -119,12 +119,13 @@ def mixture(days: Days, names: list[str], predicted: F64, day: int) -> tuple[F64
     """
     first_guess = np.array([name in REPEATED for name in names], np.float64)
     first_guess /= first_guess.sum()
+    negligible = ROUNDING * DAY * float(np.abs(days.kwh).max())
     mixed, weights = np.empty_like(predicted[0]), np.empty((len(predicted), DAY))
     came, known = days.ahead(day)
     for first, last in PARTS if day == 0 else ((0, DAY),):
         part = slice(first, last)
         errors = (came[:, part] - predicted[:, :, part]) * (known[:, part] > 0)
-        best = _weights(errors, known[:, part].mean(axis=1), first_guess)
+        best = _weights(errors, known[:, part].mean(axis=1), first_guess, negligible)
         mixed[:, part] = np.tensordot(best, predicted[:, :, part], 1)
         weights[:, part] = best[:, None]
     return mixed, weights
@@ -143,7 +144,7 @@ def within_reach(days: Days, path: F64, plain_paths: F64, day: int) -> F64:
     return shifted
 
 
-def _weights(errors: F64, known: F64, first_guess: F64) -> F64:
+def _weights(errors: F64, known: F64, first_guess: F64, negligible: float) -> F64:
     """Return the weights of models, float64[k], at least 0, with the sum 1.
 
     They minimise the squared errors of the mean of the models: totals of the part and its single hours.
@@ -152,6 +153,7 @@ def _weights(errors: F64, known: F64, first_guess: F64) -> F64:
         errors: of each model and day, float64[k, n, slots]; 0 where nothing is known.
         known: how much of each day is known, float64[n].
         first_guess: the weights without any errors.
+        negligible: errors up to this are only rounding, in kWh.
 
     """
     k, n, _ = errors.shape
@@ -159,24 +161,24 @@ def _weights(errors: F64, known: F64, first_guess: F64) -> F64:
     totals = errors.sum(axis=2)
     size = np.abs(totals).min(axis=0)
     typical = TOO_LARGE * float(np.median(size[known > 0])) if known.any() else 0.0
-    if not typical:
-        return first_guess if not known.any() else _smallest(totals)
+    if typical <= negligible:
+        return first_guess if not known.any() else _smallest(totals[:, known > 0], negligible)
     days = known * 0.5 ** (np.arange(n)[::-1] / HALF_LIFE)
-    days = days * np.minimum(1.0, typical / np.maximum(np.abs(totals).mean(axis=0), 1e-300))
+    days = days * typical / np.maximum(np.abs(totals).mean(axis=0), typical)
     hours = np.stack([hourly(each) for each in errors]).reshape(k, n, -1)
     flat = hours * np.sqrt(days)[:, None]
     flat = flat.reshape(k, -1)
     products = [_scaled((totals * days) @ totals.T), _scaled(flat @ flat.T)]
     squared = (1 - OF_HOURS) * products[0] + OF_HOURS * products[1]
     squared += np.diag(np.diag(squared)) * SHRINK
-    doubt = DOUBT / (DOUBT + float(known.sum()))
+    doubt = (DOUBT / (DOUBT + float(known.sum()))) ** 2
     return doubt * first_guess + (1 - doubt) * _minimised(squared)
 
 
-def _smallest(totals: F64) -> F64:
+def _smallest(totals: F64, negligible: float) -> F64:
     """Return equal weights of the models with the smallest errors: most often some are exact."""
     size = np.abs(totals).sum(axis=1)
-    best = size <= size.min() * (1 + 1e-9)
+    best = size <= size.min() + negligible * totals.shape[1]
     weights: F64 = best / best.sum()
     return weights
 
