@@ -34,19 +34,20 @@ def sizes(errors: F64, wait: int) -> F64:
     """Return the recent size of errors for each of them and for the future, float64[m + 1, c].
 
     Args:
-        errors: oldest first, float64[m, c].
+        errors: oldest first, float64[m, c]; NaN is unknown.
         wait: after how many rows an error is known; of the future's, all are.
 
     """
     m = len(errors)
-    usual = np.abs(errors).mean(axis=0)
+    absolute, seen = np.abs(np.nan_to_num(errors)), ~np.isnan(errors)
+    usual = absolute.sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
+    means = np.cumsum(absolute, axis=0) / np.maximum(np.cumsum(seen, axis=0), 1)
     keep = 0.5 ** (1 / SIZE_HALF_LIFE)
-    known = np.empty((m, errors.shape[1]))
-    recent, count, total = np.zeros_like(usual), 0.0, np.zeros_like(usual)
-    for at, size in enumerate(np.abs(errors)):
-        total = total + size
-        mean = total / (at + 1)
-        recent, count = keep * recent + np.minimum(size, LARGEST * np.maximum(mean, usual)), keep * count + 1
+    known = np.empty_like(absolute)
+    recent, count = np.zeros_like(usual), np.zeros_like(usual)
+    for at, mean in enumerate(means):
+        recent = keep * recent + np.minimum(absolute[at], LARGEST * np.maximum(mean, usual))
+        count = keep * count + seen[at]
         known[at] = (recent + SIZE_DOUBT * mean) / (count + SIZE_DOUBT)
     known = np.maximum(known, 0.1 * usual) ** SIZE_POWER
     before = np.maximum(np.arange(m) - wait, 0)
@@ -58,7 +59,7 @@ def ends(errors: F64, wait: int, overlap: float, tail: float) -> tuple[F64, F64]
     """Return the quantiles `tail` and 1 - `tail` of the next error, float64[c] each.
 
     Args:
-        errors: past ones, oldest first, a day apart, float64[m, c].
+        errors: past ones, oldest first, a day apart, float64[m, c]; NaN is unknown.
         wait: after how many rows an error is known.
         overlap: how many neighbouring errors count as one.
         tail: the share wanted beyond each end.
@@ -68,7 +69,10 @@ def ends(errors: F64, wait: int, overlap: float, tail: float) -> tuple[F64, F64]
     wait = min(wait, m // 2)
     size = sizes(errors, wait)
     relative = np.divide(errors, size[:-1], out=np.zeros_like(errors), where=size[:-1] > 0)
+    relative[np.isnan(errors)] = np.nan
     first = max(wait, min(FIRST, m // 3))
+    if (np.isnan(relative[first:]).all(axis=0)).any():
+        first = 0  # all that is known came first
     level = np.full(errors.shape[1], tail)
     if errors.shape[1] == 1:
         level = _adapted(relative, first, wait, overlap, tail)
@@ -89,13 +93,14 @@ def _adapted(relative: F64, first: int, wait: int, overlap: float, tail: float) 
 def _quantiles(errors: F64, overlap: float, tail: F64) -> tuple[F64, F64]:
     """Return the weighted quantiles of each column at both ends, float64[c]."""
     m, columns = errors.shape
-    weight = 0.5 ** (np.arange(m)[::-1] / HALF_LIFE)
-    count = weight.sum() ** 2 / (weight**2).sum() / overlap
+    weight = 0.5 ** (np.arange(m)[::-1] / HALF_LIFE)[:, None] * ~np.isnan(errors)
+    count = weight.sum(axis=0) ** 2 / (weight**2).sum(axis=0) / overlap
     tail = np.maximum(tail - EDGE / count, LEAST_TAIL)
-    order = np.argsort(errors, axis=0)
-    ranked = np.take_along_axis(errors, order, axis=0)
-    shares = np.cumsum(weight[order], axis=0)
-    shares = (shares - weight[order] / 2) / shares[-1]
+    order = np.argsort(errors, axis=0)  # NaN last, with no weight
+    ranked = np.fmax.accumulate(np.take_along_axis(errors, order, axis=0), axis=0)
+    weight = np.take_along_axis(weight, order, axis=0)
+    shares = np.cumsum(weight, axis=0)
+    shares = (shares - weight / 2) / shares[-1]
     low, high = (
         np.array([np.interp(share[c], shares[:, c], ranked[:, c]) for c in range(columns)])
         for share in (tail, 1 - tail)

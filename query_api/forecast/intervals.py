@@ -44,16 +44,11 @@ def total_off(history: History, fit: Fit, steps: I64) -> tuple[float, float]:
 def slots_off(history: History, fit: Fit, steps: I64) -> tuple[F64, F64]:
     """Return the interval of each of these modelled steps by itself, float64[n] each."""
     errors, known = _errors(history, fit, steps)
+    errors = np.where(known > 0, errors, np.nan)
     low, high = np.zeros(len(steps)), np.zeros(len(steps))
     for day in np.unique(steps // DAY).tolist():
         at = np.flatnonzero(steps // DAY == day)
-        if (known[:, at] > 0).all(axis=1).sum() >= 2 * MANY:  # slots together, without the days that are known in part
-            seen = (known[:, at] > 0).all(axis=1)
-            low[at], high[at] = _off(errors[seen][:, at], day + 1, 1.0, history.spread)
-            continue
-        for each in at.tolist():
-            seen = known[:, each] > 0
-            (low[each],), (high[each],) = _off(errors[seen, each][:, None], day + 1, 1.0, history.spread)
+        low[at], high[at] = _off(errors[:, at], day + 1, 1.0, history.spread)
     return low, high
 
 
@@ -77,23 +72,27 @@ def _totals(history: History, fit: Fit, steps: I64) -> F64:
 def _off(errors: F64, wait: int, overlap: float, spread: float) -> tuple[F64, F64]:
     """Return the 5 % and 95 % quantiles of errors, latest first, float64[m, c]; without errors, from the spread.
 
-    Errors of overlapping windows correlate, so `overlap` of them count as one.
+    Errors of overlapping windows correlate, so `overlap` of them count as one. NaN is an unknown error.
     """
-    count = len(errors) / overlap
-    if count < MANY:
-        return _by_student(errors, int(count), spread)
-    low, high = ends(errors[::-1], wait, overlap, TAIL)
+    count = (~np.isnan(errors)).sum(axis=0) / overlap
+    width = _by_student(errors, count, spread)
+    low, high = -width, width
+    many = count >= MANY
+    if many.any():
+        low[many], high[many] = ends(errors[::-1, many], wait, overlap, TAIL)
     return np.minimum(low, 0.0), np.maximum(high, 0.0)
 
 
-def _by_student(errors: F64, count: int, spread: float) -> tuple[F64, F64]:
-    """Return the interval of few errors, from their size; recent ones count more."""
-    size = np.full(errors.shape[1], spread)
-    if len(errors):
-        weight = 0.5 ** (np.arange(len(errors)) / HALF_LIFE)
-        size = np.sqrt(weight @ errors**2 / weight.sum() * (1 + DOUBT / len(errors)))
-    width = size * student(max(count, 1), 1 - TAIL)
-    return -width, width
+def _by_student(errors: F64, count: F64, spread: float) -> F64:
+    """Return half the interval of few errors, from their size; recent ones count more."""
+    known = ~np.isnan(errors)
+    weight = known * 0.5 ** (np.arange(len(errors)) / HALF_LIFE)[:, None]
+    total, n = weight.sum(axis=0), known.sum(axis=0)
+    squares = (weight * np.where(known, errors, 0.0) ** 2).sum(axis=0)
+    size = np.sqrt(squares / np.where(n, total, 1.0) * (1 + DOUBT / np.maximum(n, 1)))
+    factors = [student(max(int(each), 1), 1 - TAIL) if each < MANY else 0.0 for each in count]
+    width: F64 = np.where(n, size, spread) * np.array(factors)
+    return width
 
 
 @cache

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from query_api.forecast.days import HOUR, DayModel, Days, days_of, hourly, origins_back
+from query_api.forecast.days import HOUR, WEEK_DAYS, DayModel, Days, days_of, hourly, origins_back
 from query_api.forecast.fit import Fit, Weights, no_paths
 from query_api.forecast.history import ROUNDING, History
 from query_api.forecast.models.linear import Linear
@@ -23,16 +23,17 @@ PARTS = ((0, 4), (4, 12), (12, 24), (24, 48), (48, DAY))
 HALF_LIFE = 20.0
 """Days after which an error counts half."""
 FIRST_DAYS = 28
-"""Of so many days, or half of a shorter history, errors do not count: the models had learned little."""
+"""Of so many days, or a third of a shorter history, errors do not count: the models had learned little."""
 TOO_LARGE = 4.0
 """An error larger than so many typical ones counts as if it were no larger."""
 OF_HOURS = 0.3
 """How much the errors of single hours count, beside those of totals."""
 SHRINK = 0.1
 """How much is added to each squared error, so that weights are more equal."""
-REPEATED = "yesterday", "seasonal_naive"
-DOUBT = 10.0
-"""After so many days of errors the assumption that repeating is best, as for a new ship, has a weight of a quarter."""
+FIRST_GUESS = {"yesterday": 0.3, "seasonal_naive": 0.7}
+"""The weights for a new ship."""
+DOUBT = 8.0
+"""After so many days of errors the first guess has a weight of a quarter."""
 ROUNDS = 300
 REACH = 2.0
 """How far a day's total may lie outside of what the plain models say: so many of their typical errors."""
@@ -117,7 +118,7 @@ def mixture(days: Days, names: list[str], predicted: F64, day: int) -> tuple[F64
         day: how many days ahead, from 0.
 
     """
-    first_guess = np.array([name in REPEATED for name in names], np.float64)
+    first_guess = np.array([FIRST_GUESS.get(name, 0.0) for name in names])
     first_guess /= first_guess.sum()
     negligible = ROUNDING * DAY * float(np.abs(days.kwh).max())
     mixed, weights = np.empty_like(predicted[0]), np.empty((len(predicted), DAY))
@@ -157,7 +158,8 @@ def _weights(errors: F64, known: F64, first_guess: F64, negligible: float) -> F6
 
     """
     k, n, _ = errors.shape
-    known = np.where(np.arange(n) >= min(FIRST_DAYS, n // 3), known, 0.0)
+    first = n // 3 if n < WEEK_DAYS + 1 else max(n // 3, WEEK_DAYS - 1)  # before that there is no last week
+    known = np.where(np.arange(n) >= min(FIRST_DAYS, first), known, 0.0)
     totals = errors.sum(axis=2)
     size = np.abs(totals).min(axis=0)
     typical = TOO_LARGE * float(np.median(size[known > 0])) if known.any() else 0.0
