@@ -36,9 +36,7 @@ def run(block: str, folder: Path, **environ: str) -> None:
     if not (folder / ".venv").exists():
         (folder / ".venv").symlink_to(sys.prefix)
     shell, environment = ["sh", "-euc", block], {**os.environ, **environ}
-    done = subprocess.run(
-        shell, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
-    )
+    done = subprocess.run(shell, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

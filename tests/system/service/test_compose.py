@@ -262,7 +262,9 @@ def test_what_keeps_data_ends_in_good_order_when_it_is_stopped(fleet: Fleet) -> 
     containers = fleet.containers()
     fleet.compose("stop")
     try:
-        statuses = {name: fleet.inspect(containers[name], ".State.ExitCode") for name in OURS | {"influxdb", "mosquitto"}}
+        statuses = {
+            name: fleet.inspect(containers[name], ".State.ExitCode") for name in OURS | {"influxdb", "mosquitto"}
+        }
         assert set(statuses.values()) == {"0"}, statuses
     finally:
         fleet.up()

@@ -41,7 +41,7 @@ def processes(broker: Broker, tmp_path: Path, request: pytest.FixtureRequest) ->
         influxdb: InfluxDb = request.getfixturevalue("influxdb")
         database = request.getfixturevalue("database")
         store = {"POWER_STORE": "influxdb", **influxdb.environ(database)}
-    processes = Processes(tmp_path / "data", broker=broker, **store)
+    processes = Processes(tmp_path / "data", broker=broker, broker_ports=None, **store)
     processes.worker.start()
     processes.gateway.start()
     yield processes
