@@ -1,7 +1,7 @@
 # One image for the three services; docker-compose.yml says which one a container runs.
 
 # docker-compose.digests.yml names the same image by its digest: docs/deploy.md, "Images by digest".
-ARG BASE=python:3.13.9-slim-bookworm
+ARG BASE=python:3.13.15-slim-bookworm
 
 FROM ${BASE} AS packages
 

@@ -105,6 +105,16 @@ class InfluxDb2(InfluxDb):
         }
         return ["env", *(f"{name}={value}" for name, value in settings.items()), "bash", "-c", script]
 
+    def client(self) -> dict[str, str]:
+        """Return the environment in which `influx` acts as the administrator."""
+        folder = self._folder.absolute()
+        return {
+            "PATH": f"{folder / 'bin'}:{os.environ.get('PATH', os.defpath)}",
+            "INFLUX_HOST": self.url,
+            "INFLUX_TOKEN": self.admin,
+            "INFLUX_CONFIGS_PATH": str(folder / "configs"),
+        }
+
     def create(self, database: str) -> str:
         """See `InfluxDb`."""
         if database not in {BUCKET, *self._ids}:
