@@ -26,6 +26,8 @@ def test_scores_are_what_they_are_by_hand() -> None:
     assert (half.wape, half.coverage) == (0.1, 0.5)
     text = as_text({("1 day", "seasonal_naive"): found, ("1 day", "linear"): half})
     assert [line.split("|")[-2].strip() for line in text.splitlines()[2:4]] == ["", "+50%"]
+    reference = as_text({("1 day", "AutoTheta"): half}).splitlines()[2]
+    assert [cell.strip() for cell in reference.split("|")[3:-1]] == ["2", "10.00%", "25.00%", "", "", "", "", ""]
 
 
 def test_windows_that_are_not_known_from_end_to_end_are_left_out() -> None:
