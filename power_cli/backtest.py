@@ -13,11 +13,7 @@ from urllib3.exceptions import HTTPError
 from power_cli import sending
 from power_cli.argument_types import add_url, positive, ship_number, timestamp_us
 from power_cli.markdown import table
-<<<<<<< HEAD
-from power_cli.reference_models import reference_models
-=======
 from power_cli.reference_models import NAMES, reference_models
->>>>>>> forecast
 from query_api.forecast.fit import Model
 from query_api.forecast.forecast import forecast
 from query_api.forecast.intervals import COVERAGE, TAIL
@@ -77,11 +73,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--end", type=_slot_start_s, metavar="TIME", help="where windows end (default: the last slot)")
     parser.add_argument("--model", action="append", choices=MODELS, help="score only this model; may be repeated")
     parser.add_argument(
-        "--windows",
-        type=positive,
-        default=365,
-        metavar="N",
-        help="maximum number of windows of each length (default 365)",
+        "--windows", type=positive, default=365, metavar="N", help="maximum number of windows of each length (default 365)"
     )
     parser.add_argument("--every", type=positive, default=1, metavar="N", help="only every N-th window (default 1)")
     parser.add_argument("--reference", action="store_true", help="score the models of statsforecast, too")
@@ -194,17 +186,10 @@ def as_text(scores: dict[tuple[str, str], Score]) -> str:
     for (window, name), each in scores.items():
         naive = scores.get((window, "seasonal_naive"))
         better = f"{1 - each.wape / naive.wape:+.0%}" if naive and naive is not each and naive.wape else ""
-<<<<<<< HEAD
-        shares = f"{each.wape:.2%}", f"{each.slots_wape:.2%}", f"{each.pinball_kwh:.4g} kWh", f"{each.coverage:.1%}"
-        rows.append(
-            (window, name, str(each.windows), *shares, f"{each.slots_coverage:.1%}", f"{each.width:.1%}", better)
-        )
-=======
         accuracy = name, str(each.windows), f"{each.wape:.2%}", f"{each.slots_wape:.2%}"
         shares = (f"{share:.1%}" for share in (each.coverage, each.slots_coverage, each.width))
         interval = ("",) * 4 if name in NAMES else (f"{each.pinball_kwh:.4g} kWh", *shares)
         rows.append((window, *accuracy, *interval, better))
->>>>>>> forecast
     return f"{table(rows)}\n\nCoverage should be {COVERAGE:.0%}; smaller WAPE and pinball loss are better."
 
 

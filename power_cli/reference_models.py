@@ -17,10 +17,7 @@ from shared.domain.errors import InvalidInput
 HOUR = 4
 HOURS_AHEAD = 14 * 24
 DAYS = 56
-<<<<<<< HEAD
-=======
 NAMES = "SeasonalNaive", "AutoTheta", "MSTL+AutoETS", "MSTL+AutoARIMA", "AutoARIMA"
->>>>>>> forecast
 
 
 class Reference:
@@ -50,15 +47,6 @@ def reference_models() -> list[Model]:
     from statsforecast import models as of  # noqa: PLC0415  # only for those who ask for it
 
     seasons = [DAY // HOUR, WEEK // HOUR]
-<<<<<<< HEAD
-    return [
-        Reference("SeasonalNaive", DAYS, lambda: of.SeasonalNaive(seasons[1])),
-        Reference("AutoTheta", DAYS, lambda: of.AutoTheta(seasons[0])),
-        Reference("MSTL+AutoETS", DAYS, lambda: of.MSTL(seasons, trend_forecaster=of.AutoETS(model="ZZN"))),
-        Reference("MSTL+AutoARIMA", DAYS, lambda: of.MSTL(seasons, trend_forecaster=of.AutoARIMA())),
-        Reference("AutoARIMA", DAYS // 2, lambda: of.AutoARIMA(season_length=seasons[0], approximation=True)),
-    ]
-=======
     makers: list[Callable[[], Any]] = [
         lambda: of.SeasonalNaive(seasons[1]),
         lambda: of.AutoTheta(seasons[0]),
@@ -68,4 +56,3 @@ def reference_models() -> list[Model]:
     ]
     days = [DAYS] * (len(NAMES) - 1) + [DAYS // 2]
     return [Reference(*each) for each in zip(NAMES, days, makers, strict=True)]
->>>>>>> forecast
