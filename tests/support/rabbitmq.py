@@ -138,6 +138,7 @@ class RabbitMq:
     def prepare(self) -> None:
         """Write the configuration of all nodes, and start what they find each other by."""
         server = need(rabbitmq.PACKAGE)
+        self._folder.mkdir(parents=True, exist_ok=True)
         # Nodes find each other by it. One that a node starts by itself would stay for ever.
         command, _ = rabbitmq.command(server, self._folder, _epmd(server), "-port", str(self._epmd_port))
         self._epmd = subprocess.Popen([*command, "-address", HOST], stdin=subprocess.DEVNULL)
