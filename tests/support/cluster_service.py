@@ -1,5 +1,6 @@
 """The whole service on RabbitMQ and PostgreSQL, with several workers, as `./power up --workers` runs it."""
 
+import secrets
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -24,7 +25,6 @@ class ClusterService(Service):
         super().__init__(folder, **settings)
         self.environ = settings
         self.cluster = cluster
-        self.mqtt_port = cluster.rabbitmq.nodes[0].mqtt_port
         self._workers = workers
         self._store_url = store_url
 
@@ -41,8 +41,11 @@ class ClusterService(Service):
 
 
 def cluster_on(rabbitmq: RabbitMq, postgres: Postgres, folder: Path) -> ClusterService:
-    """Prepare one for all tests that can share it, in the virtual host of ships that log in without a name."""
-    cluster = Cluster(rabbitmq, "", folder.parent / "secrets")
-    declared = cluster.declare()
-    assert declared.returncode == 0, declared.stderr
-    return ClusterService(cluster, folder, postgres.create())
+    """Prepare one in a virtual host of its own."""
+    vhost = f"service-{secrets.token_hex(4)}"
+    rabbitmq.add_vhost(vhost)
+    cluster = Cluster(rabbitmq, vhost, folder.parent / "secrets")
+    cluster.make()
+    service = ClusterService(cluster, folder, postgres.create())
+    service.mqtt_port = rabbitmq.mqtt_port_of(vhost)
+    return service

@@ -16,6 +16,7 @@ from tests.support.waiting import until
 USER = PASSWORD = "guest"  # noqa: S105  # RabbitMQ's own first user, who may log in from this machine only
 PLUGINS = ("rabbitmq_mqtt", "rabbitmq_consistent_hash_exchange", "rabbitmq_management")
 START_S = 90
+SPARE_PORTS = 6
 MAX_BYTES = 8_400_000
 CONFIGURATION = f"""
 listeners.tcp.1 = {HOST}:{{amqp_port}}
@@ -42,6 +43,8 @@ class Node:
         """Prepare one that keeps its state in a folder."""
         self.name = f"{name}@localhost"
         self.amqp_port, self.mqtt_port, self.http_port = free_port(), free_port(), free_port()
+        self.spare_mqtt_ports = [free_port() for _ in range(SPARE_PORTS)]
+        """For ships that log in without a name, each for a virtual host of its own."""
         self._dist_port, self._epmd_port = free_port(), epmd_port
         self._folder, self._log = folder / name, folder / f"{name}.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -51,6 +54,8 @@ class Node:
         self._folder.mkdir(parents=True, exist_ok=True)
         ports = {"amqp_port": self.amqp_port, "mqtt_port": self.mqtt_port, "http_port": self.http_port}
         text = CONFIGURATION.format(**ports)
+        for number, port in enumerate(self.spare_mqtt_ports, 2):
+            text += f"mqtt.listeners.tcp.{number} = {HOST}:{port}\n"
         if len(peers) > 1:
             text += "cluster_formation.peer_discovery_backend = classic_config\n"
             text += "".join(PEER.format(number=number, name=name) for number, name in enumerate(peers, 1))
@@ -114,6 +119,7 @@ class RabbitMq:
         self._folder, self._epmd_port = folder, free_port()
         self.nodes = [Node(folder, name, self._epmd_port) for name in "abcdefgh"[:nodes]]
         self._plugins = plugins
+        self._of_ports: dict[str, str] = {}
         self._epmd: subprocess.Popen[bytes] | None = None
         self._http = urllib3.PoolManager(
             retries=False, headers=urllib3.make_headers(basic_auth=f"{USER}:{PASSWORD}"), timeout=urllib3.Timeout(30)
@@ -169,6 +175,13 @@ class RabbitMq:
         self.api("PUT", f"/vhosts/{name}", {})
         everything = {"configure": ".*", "write": ".*", "read": ".*"}
         self.api("PUT", f"/permissions/{name}/{USER}", everything)
+
+    def mqtt_port_of(self, vhost: str) -> int:
+        """Give a port at which clients without a name are in a virtual host."""
+        port = self.nodes[0].spare_mqtt_ports[len(self._of_ports)]
+        self._of_ports[str(port)] = vhost
+        self.api("PUT", "/global-parameters/mqtt_port_to_vhost_mapping", {"value": self._of_ports})
+        return port
 
     def drop_vhost(self, name: str) -> None:
         """Delete it with all that is in it."""

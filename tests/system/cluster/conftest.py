@@ -25,8 +25,7 @@ def undeclared(rabbitmq: RabbitMq, tmp_path: Path) -> Iterator[Cluster]:
 @pytest.fixture
 def cluster(undeclared: Cluster) -> Cluster:
     """The same with everything that a cluster needs."""
-    done = undeclared.declare()
-    assert done.returncode == 0, done.stderr
+    undeclared.make()
     return undeclared
 
 

@@ -285,6 +285,8 @@ def test_exactly_100_000_readings_are_stored(service: Service, ship: int) -> Non
 @pytest.mark.parametrize("qos", [0, 1, 2])
 def test_every_protocol_and_qos_is_taken(service: Service, ship: int, protocol: MQTTProtocolVersion, qos: int) -> None:
     """QoS 1 is the supported way; the others are taken as well."""
+    if qos == 2 and protocol == MQTTProtocolVersion.MQTTv5 and isinstance(service, ClusterService):
+        pytest.skip("RabbitMQ ends the connection of a client that publishes with QoS 2 over MQTT 5")
     with Ship(service, protocol) as sender:
         sender.publish(f"ships/{ship}/readings", json.dumps({"units": "kWh", "data": kwh(3)}), qos=qos)
         stored(service, ship, [3])
