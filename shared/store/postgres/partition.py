@@ -175,7 +175,10 @@ class PostgresPartition:
         if not new:
             return
         ships = np.array(sorted(new))
-        for other, partition in self._writer.rows(_ADD_SHIPS, (self.number, ships, ships, self.number)):
+        query, transaction = (_ADD_SHIPS, (self.number, ships, ships, self.number)), self._transaction
+        begun = transaction is not None and transaction.has_begun
+        rows = transaction.run([query])[-1].fetchall() if transaction and begun else self._writer.rows(*query)
+        for other, partition in rows:
             raise InvalidSettings(
                 f"ship {other} belongs to partition {partition} of the store, but its readings come in partition"
                 f" {self.number}: the number of partitions or the broker's bindings were changed"

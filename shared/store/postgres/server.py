@@ -29,13 +29,16 @@ _DEFAULTS: dict[str, str | int] = {
     "tcp_user_timeout": 30_000,
 }
 # The worker finds all rows by their keys. Of a table that is small as yet, the planner would prefer to read all, and
-# keep that plan while the table grows.
+# keep that plan while the table grows. The keepalives are for a worker whose machine is gone.
 _WRITING = f"""
 SET jit = off;
 SET enable_seqscan = off;
 SET statement_timeout = '120s';
 SET lock_timeout = '10s';
 SET idle_in_transaction_session_timeout = '{IDLE_TRANSACTION_S}s';
+SET tcp_keepalives_idle = 10;
+SET tcp_keepalives_interval = 5;
+SET tcp_keepalives_count = 3;
 """
 _READING = """
 SET jit = off;

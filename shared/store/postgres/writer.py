@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -87,13 +87,23 @@ class Writer:
 
 
 class Transaction:
-    """A transaction of one partition: nothing is sent before `run` or `commit`."""
+    """A transaction of one partition: nothing is sent before `run` or `commit`.
+
+    It is one pipeline, which ends after the commit: psycopg ends a pipeline with a message after which PostgreSQL no
+    longer counts how long the transaction stands still.
+    """
 
     def __init__(self, writer: Writer, partition: int, epoch: int) -> None:
         """Keep what fences it."""
         self._writer, self._partition, self._epoch = writer, partition, epoch
         self._connection: psycopg.Connection[Any] | None = None
         """None before it has begun."""
+        self._pipeline = ExitStack()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything was sent."""
+        return self._connection is not None
 
     def run(self, statements: Sequence[Statement]) -> "list[psycopg.Cursor[Any]]":
         """Run statements, in one round trip; the first call begins the transaction.
@@ -104,21 +114,16 @@ class Transaction:
 
         """
         with self._writer.errors():
+            opening: list[Statement] = []
             if self._connection is None:
                 self._connection = self._writer.connect()
-                opening: list[Statement] = [("BEGIN", ()), (_FENCE, (self._partition, self._epoch))]
-            else:
-                opening = []
-            with self._connection.pipeline():
-                ran = [self._connection.execute(*each, binary=True) for each in [*opening, *statements]]
+                self._synced = self._pipeline.enter_context(self._connection.pipeline())
+                opening = [("BEGIN", ()), (_FENCE, (self._partition, self._epoch))]
+            ran = [self._connection.execute(*each, binary=True) for each in [*opening, *statements]]
+            self._synced.sync()
             if opening and ran[1].rowcount != 1:
                 raise Unavailable(f"partition {self._partition} has another owner")
         return ran[len(opening) :]
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether anything was sent."""
-        return self._connection is not None
 
     def commit(self) -> None:
         """Make all of it durable.
@@ -134,11 +139,13 @@ class Transaction:
             warnings = self._writer.warnings
             warnings.clear()
             self._connection.execute("COMMIT", prepare=False)
+            self._pipeline.close()
             if warnings:  # such as: the wait for the synchronous standby was cancelled
                 raise Unavailable(f"a commit may not be durable: {warnings[0]}")
 
     def roll_back(self) -> None:
         """Undo it; where the connection is gone, the server does."""
-        if self._connection is not None and not self._connection.closed:
-            with suppress(Unavailable), self._writer.errors():
+        with suppress(Unavailable), self._writer.errors():
+            self._pipeline.close()
+            if self._connection is not None and not self._connection.closed:
                 self._connection.execute("ROLLBACK", prepare=False)

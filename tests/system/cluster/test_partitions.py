@@ -75,6 +75,7 @@ def test_partition_moves_on_with_its_messages(cluster: Cluster, workers: Workers
     first = workers.start("first")
     workers.store.is_away = True
     cluster.publish(7, *(batch(hour) for hour in range(5)))
+    until(lambda: len(workers.store.takes) > 1, "the first has tried, more than once")
     workers.start("second")
     first.stop()
     workers.store.is_away = False
