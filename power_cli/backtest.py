@@ -73,7 +73,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--end", type=_slot_start_s, metavar="TIME", help="where windows end (default: the last slot)")
     parser.add_argument("--model", action="append", choices=MODELS, help="score only this model; may be repeated")
     parser.add_argument(
-        "--windows", type=positive, default=365, metavar="N", help="maximum number of windows of each length (default 365)"
+        "--windows",
+        type=positive,
+        default=365,
+        metavar="N",
+        help="maximum number of windows of each length (default 365)",
     )
     parser.add_argument("--every", type=positive, default=1, metavar="N", help="only every N-th window (default 1)")
     parser.add_argument("--reference", action="store_true", help="score the models of statsforecast, too")
