@@ -182,11 +182,8 @@ class InfluxDb:
     def environ(self, database: str) -> dict[str, str]:
         """Return the settings of services whose store is a database."""
         account = self.account(database)
-        return {
-            "INFLUXDB_URL": account.url,
-            "INFLUXDB_BUCKET": account.bucket,
-            "INFLUXDB_TOKEN": account.token,
-        }
+        settings = {"INFLUXDB_URL": account.url, "INFLUXDB_BUCKET": account.bucket}
+        return {**settings, "INFLUXDB_TOKEN": account.token} if account.token else settings
 
     def users(self) -> dict[str, str]:
         """Return `user:password` of the users of docker-compose.yml, in the database `power`."""

@@ -195,7 +195,7 @@ def test_what_the_servers_settings_promise_is_told_at_the_start(
             primary.run(f"ALTER SYSTEM SET {name} = '{value}'")
         primary.run("SELECT pg_reload_conf()")
         until(lambda: all(primary.run(f"SHOW {name}") == [(value,)] for name, value in settings.items()), "it is read")
-        with closing(PostgresStore(primary.url())) as store, caplog.at_level(logging.INFO):
+        with closing(PostgresStore(primary.url())) as store, caplog.at_level(logging.INFO, "shared.store.postgres"):
             store.check_writing()
             store.pinned("a", "1")
             assert promise in store.promise
