@@ -5,10 +5,13 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
 from pika import BlockingConnection, URLParameters
+from pika.adapters.blocking_connection import BlockingChannel
+from pika.exceptions import NackError
 
 from power_cli.cluster_status import owners
 from power_cli.declaring import Declaring
@@ -71,7 +74,7 @@ class Cluster:
             channel = connection.channel()
             channel.confirm_delivery()
             for payload in payloads:
-                channel.basic_publish("amq.topic", f"ships.{ship}.readings", payload)
+                until(partial(_is_taken, channel, f"ships.{ship}.readings", payload), "RabbitMQ takes a message")
 
     def end_connection(self, worker: str) -> None:
         """Have RabbitMQ do at once what it does after missed heartbeats of a worker, whose name ends with `worker`."""
@@ -82,6 +85,14 @@ class Cluster:
             return ours[0]["name"] if ours else None
 
         self.rabbitmq.api("DELETE", f"/connections/{quote(until(found, 'the connection'), safe='')}")
+
+
+def _is_taken(channel: BlockingChannel, key: str, payload: bytes) -> bool:
+    try:
+        channel.basic_publish("amq.topic", key, payload)
+    except NackError:  # after a restart a queue has no leader for a moment
+        return False
+    return True
 
 
 def is_even(owners: Counter[str], workers: int, partitions: int = PARTITIONS) -> bool:
