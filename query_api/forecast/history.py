@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from query_api.forecast.steps import DAY, DAY_S, WEEK
 from shared.domain.columns import F64, Bools
@@ -172,5 +171,6 @@ def _moved(kwh: F64, usual: F64) -> F64:
 def _carried(kwh: F64, period: int) -> F64:
     """Replace each NaN by the last number before it at the same position of a period."""
     table = np.pad(kwh, (0, -len(kwh) % period), constant_values=np.nan).reshape(-1, period)
-    filled: F64 = pd.DataFrame(table).ffill().to_numpy().ravel()[: len(kwh)]
+    rows = np.where(np.isnan(table), 0, np.arange(len(table))[:, None])
+    filled: F64 = np.take_along_axis(table, np.maximum.accumulate(rows), axis=0).ravel()[: len(kwh)]
     return filled
