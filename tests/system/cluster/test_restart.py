@@ -3,10 +3,12 @@
 from pathlib import Path
 
 from normalizer_worker.mqtt.acknowledgements import Done
+from shared.contract.topology import queue_name
 from tests.support.cluster import PARTITIONS, Cluster
 from tests.support.partitioned import ClusterWorker, PartitionedStore
 from tests.support.rabbitmq import RabbitMq
 from tests.support.servers import started
+from tests.support.waiting import until
 
 SHIPS = range(40)
 
@@ -28,6 +30,15 @@ def partitions(cluster: Cluster) -> dict[str, int]:
     return found
 
 
+def are_on_disk(folder: Path) -> bool:
+    """Tell whether RabbitMQ has written the names of all queues, which takes it a moment.
+
+    If it is killed before, a queue whose name is missing takes no message for long.
+    """
+    names = b"".join(each.read_bytes() for each in folder.rglob("quorum/*/names.dets"))
+    return all(queue_name(number).encode() in names for number in range(PARTITIONS))
+
+
 def test_ships_stay_in_their_partitions_when_all_nodes_were_down(tmp_path: Path) -> None:
     """RabbitMQ's older database would have the exchange's queues in another order then."""
     with started(RabbitMq(tmp_path)) as rabbitmq:
@@ -35,6 +46,7 @@ def test_ships_stay_in_their_partitions_when_all_nodes_were_down(tmp_path: Path)
         assert cluster.declare().returncode == 0
         before = partitions(cluster)
         assert len(set(before.values())) > PARTITIONS // 2
+        until(lambda: are_on_disk(tmp_path), "all queues are on disk")
         (node,) = rabbitmq.nodes
         node.kill()
         node.start()
