@@ -14,8 +14,8 @@ import psutil
 from tqdm import tqdm
 
 from benchmarks import queries, throughput
+from benchmarks.cluster_servers import PARTITION_COUNT, Servers, Waits, cluster_database, cluster_place, cluster_servers
 from benchmarks.load import A_DAY, Batch, post
-from benchmarks.postgres import PARTITION_COUNT, Servers, Waits, cluster_database, cluster_place, cluster_servers
 from benchmarks.rounds import Options
 from benchmarks.service import Service
 from benchmarks.table import Row

@@ -66,16 +66,20 @@ def _place(folder: Path, conninfo: str) -> Place:
     user, password, host, port, name = (parts[each] for each in ("user", "password", "host", "port", "dbname"))
     url = f"postgresql://{user}:{password}@{host}:{port}/{name}"
     environ = {"POWER_STORE": "postgresql", "POWER_STORE_URL": url, "POWER_DATA_DIR": str(folder)}
-    return Place(folder, environ, lambda: _Poller(url), lambda: _BareClient(url))
+    return Place(folder, environ, lambda: Poller(url), lambda: _BareClient(url))
 
 
-class _Poller:
+class Poller:
+    """Looks whether batches are stored, whatever their ships' partitions."""
+
     pause_s = 0.005
 
     def __init__(self, url: str) -> None:
-        self._connection = psycopg.connect(url, autocommit=True)
+        """Connect."""
+        self._connection = psycopg.connect(url, autocommit=True, prepare_threshold=0)
 
     def close(self) -> None:
+        """Disconnect."""
         self._connection.close()
 
     def missing(self, batches: Sequence[Batch]) -> Sequence[Batch]:
@@ -83,7 +87,7 @@ class _Poller:
         return list(itertools.dropwhile(self._is_there, batches))
 
     def _is_there(self, batch: Batch) -> bool:
-        query = "SELECT 1 FROM readings WHERE partition = 0 AND ship = %s AND time_us = %s"
+        query = "SELECT 1 FROM ships JOIN readings USING (partition, ship) WHERE ship = %s AND time_us = %s"
         return self._connection.execute(query, (batch.ship, batch.last_us)).fetchone() is not None
 
 

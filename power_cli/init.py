@@ -11,6 +11,7 @@ from pathlib import Path
 
 from power_cli import init_cluster
 from power_cli.broker_users import FILES, files_from_passwords, missing_passwords
+from power_cli.environment_file import SERVICES
 from power_cli.tokens import SECRET_BYTES, token_of
 from power_cli.up import ROOT
 from shared.domain.errors import InvalidSettings
@@ -69,29 +70,6 @@ POWER_MOSQUITTO_MEMORY=2g
 POWER_MOSQUITTO_CPUS=1
 POWER_INFLUXDB_MEMORY=2g
 POWER_INFLUXDB_CPUS=1
-POWER_INGEST_MEMORY=1536m
-POWER_INGEST_CPUS=1
-POWER_WORKER_MEMORY=1g
-POWER_WORKER_CPUS=1
-POWER_QUERY_MEMORY=1g
-POWER_QUERY_CPUS=1
-POWER_EDGE_MEMORY=512m
-POWER_EDGE_CPUS=1
-POWER_PROMETHEUS_MEMORY=384m
-POWER_PROMETHEUS_CPUS=1
-POWER_GRAFANA_MEMORY=512m
-POWER_GRAFANA_CPUS=1
-
-# docs/operating.md explains these.
-POWER_MAX_GAP_S=86400
-POWER_ALLOW_NEGATIVE=false
-POWER_MAX_AHEAD_S=900
-POWER_OLDEST=2000-01-01
-POWER_OUTBOX_MAX_BYTES=1073741824
-POWER_OUTBOX_SENDER_BYTES=
-POWER_LOG_LEVEL=INFO
-# Origins of web pages that may use the service, separated by commas, such as https://fleet.example.
-POWER_ALLOWED_ORIGINS=
 """
 NEXT = """\
 Next, with the engine running:
@@ -137,7 +115,7 @@ def make(root: Path, *, cluster: bool = False) -> list[Path]:
         folder.mkdir(exist_ok=True)
         folder.chmod(0o700)
         before = _files(root)
-        environment = init_cluster.ENVIRONMENT if cluster else ENVIRONMENT
+        environment = (init_cluster.ENVIRONMENT if cluster else ENVIRONMENT) + SERVICES
         _refuse_other_kind(root / ".env", environment)
         _refuse_folders(folder, init_cluster.FILES if cluster else (*FILES, *SECRETS))
         if cluster:

@@ -1,6 +1,5 @@
 """A cluster's store on RabbitMQ and PostgreSQL, which are started for it, and bare PostgreSQL as its baseline."""
 
-import itertools
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +12,7 @@ import psycopg
 
 from benchmarks.databases import Database, Filled, Goals, Place
 from benchmarks.load import A_DAY, Batch, readings_of
+from benchmarks.postgresql import Poller
 from normalizer_worker.load import Limits
 from normalizer_worker.rule.normalize import normalize
 from power_cli.declaring import Declaring
@@ -98,7 +98,7 @@ def cluster_place(servers: Servers, folder: Path, workers: int = WORKERS) -> "Cl
         "POWER_AMQP_URL": servers.rabbitmq.url("amqp"),
     }
     mqtt_port = servers.rabbitmq.nodes[0].mqtt_port
-    return ClusterPlace(folder, environ, lambda: _Poller(url), lambda: _BareClient(url), workers, mqtt_port)
+    return ClusterPlace(folder, environ, lambda: Poller(url), lambda: _BareClient(url), workers, mqtt_port)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,24 +135,6 @@ class _AllPartitions:
             is_its = ship % PARTITION_COUNT == number
             if is_its.any():
                 yield partition, is_its
-
-
-class _Poller:
-    pause_s = 0.02
-
-    def __init__(self, url: str) -> None:
-        self._connection = psycopg.connect(url, autocommit=True, prepare_threshold=0)
-
-    def close(self) -> None:
-        self._connection.close()
-
-    def missing(self, batches: Sequence[Batch]) -> Sequence[Batch]:
-        """Check one batch at a time; a transaction becomes visible as a whole."""
-        return list(itertools.dropwhile(self._is_there, batches))
-
-    def _is_there(self, batch: Batch) -> bool:
-        query = "SELECT 1 FROM ships JOIN readings USING (partition, ship) WHERE ship = %s AND time_us = %s"
-        return self._connection.execute(query, (batch.ship, batch.last_us)).fetchone() is not None
 
 
 class _BareClient:
