@@ -1,7 +1,7 @@
 # One image for the three services; docker-compose.yml says which one a container runs.
 
 # docker-compose.digests.yml names the same image by its digest: docs/deploy.md, "Images by digest".
-ARG BASE=python:3.13.9-slim-bookworm
+ARG BASE=python:3.13.15-slim-bookworm
 
 FROM ${BASE} AS packages
 
@@ -24,6 +24,8 @@ COPY shared /app/shared
 COPY ingest_api /app/ingest_api
 COPY normalizer_worker /app/normalizer_worker
 COPY query_api /app/query_api
+# For ./power cluster: docker-compose.cluster.yml declares what the cluster needs.
+COPY power_cli /app/power_cli
 # The root is read-only, so the code is compiled here, once; a checkout may be for its owner alone.
 RUN /opt/power/bin/python -m compileall -q /app \
     && chmod -R go+rX /app

@@ -30,9 +30,10 @@ MEASUREMENTS = {
     "history": "storing one reading of a ship with little or much history",
     "page": "the page in a browser",
     "memory": "the worker's memory under load",
+    "cluster": "RabbitMQ and PostgreSQL with several workers: cost of each part, rates and answers",
 }
-WHEN_NAMED = {"page"}
-"""Only measured when named by `--only`: filling its store takes some ten minutes."""
+WHEN_NAMED = {"cluster", "page"}
+"""Only measured when named by `--only`: they take some ten minutes, and need further programs."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -40,7 +41,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     what = "; ".join(f"{name}: {text}" for name, text in MEASUREMENTS.items())
     few = f"measure only these ({what}); only measured when named: {', '.join(sorted(WHEN_NAMED))}"
     parser.add_argument("--only", nargs="+", choices=MEASUREMENTS, metavar="NAME", help=few)
-    add_store(parser, "the store (default embedded); influxdb uses the server at INFLUXDB_URL, or starts one")
+    add_store(
+        parser,
+        "the store (default embedded); influxdb uses the server at INFLUXDB_URL, postgresql that at POWER_STORE_URL, or"
+        " starts one",
+        "postgresql",
+    )
     parser.add_argument("--quick", action="store_true", help="smaller sizes and fewer rounds, for a rough result")
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="also write the table and the result of every round to this file"
@@ -75,6 +81,10 @@ def run(arguments: Namespace) -> int:
 def _database(store: str, folder: Path) -> AbstractContextManager[Database]:
     if store == "embedded":
         return nullcontext(embedded_database())
+    if store == "postgresql":
+        from benchmarks.postgresql import postgresql_database  # noqa: PLC0415  # only it needs psycopg
+
+        return postgresql_database()
     return influx_database(Path(tempfile.mkdtemp(prefix="influxdb-", dir=folder)))
 
 

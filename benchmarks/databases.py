@@ -2,15 +2,16 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from benchmarks.load import Batch
+from shared.domain.readings import Readings
+from shared.domain.slots import Slots
 from shared.runtime.settings import StoreSettings
-from shared.store.choice import open_store
-from shared.store.influx.store import InfluxStore
-from shared.store.sqlite import SqliteStore
+from shared.store.choice import AnyStore, open_store
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,22 @@ class BareClient(Protocol):
         ...
 
 
+class Filled(Protocol):
+    """A store that is filled directly; see `ReadingStore`."""
+
+    def transaction(self) -> AbstractContextManager[object]:
+        """See `ReadingStore`."""
+
+    def put_readings(self, readings: Readings) -> None:
+        """See `ReadingStore`."""
+
+    def put_slots(self, slots: Slots, was: Slots) -> None:
+        """See `ReadingStore`."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """The storage of one service; empty at first.
@@ -84,6 +101,8 @@ class Place:
         environ: the settings of the store.
         poller: connects to the store; a service must have been started.
         bare_client: connects to the database without the service.
+        workers: how many workers of a cluster the service has; 0 for the worker of a single machine.
+        mqtt_port: that of the broker, if the service does not start one.
 
     """
 
@@ -91,10 +110,16 @@ class Place:
     environ: Mapping[str, str]
     poller: Callable[[], Poller]
     bare_client: Callable[[], BareClient]
+    workers: int = 0
+    mqtt_port: int | None = None
 
-    def open_store(self, *, cache_kib: int = 8192) -> SqliteStore | InfluxStore:
+    def open_store(self, *, cache_kib: int = 8192) -> AnyStore:
         """Open the store as the service does."""
         return open_store(StoreSettings.load({**os.environ, **self.environ}), cache_kib=cache_kib)
+
+    def open_to_fill(self) -> Filled:
+        """Open the store to fill it directly."""
+        return self.open_store()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ SLOTS_PER_DAY = DAY_S // SLOT_S
 
 def fill(place: Place, ships: int, days: int, start_s: int) -> None:
     """Write every slot of a fleet, a day at a time, and the readings of the first day and the last two."""
-    store, rng = place.open_store(), np.random.default_rng(ships)
+    store, rng = place.open_to_fill(), np.random.default_rng(ships)
     n = ships * SLOTS_PER_DAY
     ship, zeros = np.repeat(np.arange(ships), SLOTS_PER_DAY), np.zeros(n, np.int64)
     kind, is_false = zeros.astype(np.int8), zeros.astype(np.bool_)

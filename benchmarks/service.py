@@ -31,14 +31,19 @@ class Service:
         self.start_s = 0.0
         """The time that the start took."""
         self._environ = environ
-        self.port, self.mqtt_port = free_port(), free_port()
+        self.port, self.mqtt_port = free_port(), place.mqtt_port or free_port()
         self._place = place
         self._log = place.folder / "log"
 
     def __enter__(self) -> Self:
         """Start it, and wait until it is ready."""
         ports = ["--port", str(self.port), "--mqtt-port", str(self.mqtt_port)]
-        where = ["--data", str(self._place.folder), "--store", self._place.environ["POWER_STORE"]]
+        kind = (
+            ["--workers", str(workers)]
+            if (workers := self._place.workers)
+            else ["--store", self._place.environ["POWER_STORE"]]
+        )
+        where = ["--data", str(self._place.folder), *kind]
         environ = {**os.environ, **self._place.environ, **self._environ, "PYTHONPATH": str(ROOT)}
         environ.pop("POWER_API_TOKENS_FILE", None)  # the measurements send no token
         began_s = time.monotonic()
@@ -72,17 +77,21 @@ class Service:
 
     def worker(self) -> psutil.Process:
         """Return the worker's process; see `gateway`."""
-        return self._child("normalizer_worker")
+        return self.workers()[0]
+
+    def workers(self) -> list[psutil.Process]:
+        """Return the processes of all workers; see `gateway`."""
+        return self._children("normalizer_worker")
 
     def gateway(self) -> psutil.Process:
         """Return the process of the two APIs; it is `Unavailable` if it is not running."""
-        return self._child("power_cli.http")
+        return self._children("power_cli.http")[0]
 
-    def _child(self, name: str) -> psutil.Process:
-        for child in psutil.Process(self._process.pid).children():
-            if name in child.cmdline():
-                return child
-        raise Unavailable(f"{name} is not running")
+    def _children(self, name: str) -> list[psutil.Process]:
+        found = [child for child in psutil.Process(self._process.pid).children() if name in child.cmdline()]
+        if not found:
+            raise Unavailable(f"{name} is not running")
+        return found
 
     def get(self, path: str) -> bytes:
         """Return the answer to a GET, over a persistent connection; raises `Unavailable` if its status is not 2xx."""

@@ -45,8 +45,8 @@ set_up() (
     let_in influxdb_grafana_password --read-bucket "$bucket"
 
     rm -r "$folder"
-    kill "$server"
-    wait "$server" || true
+    kill -INT "$server"  # SIGTERM would end it as a crash does
+    wait "$server"
 )
 
 # The mark says that what is here comes from a setup that was cut short: nobody has written to it yet.

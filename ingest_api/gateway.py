@@ -1,6 +1,7 @@
 """The gateway: an outbox, the dispatcher that publishes it, and the routes that fill it."""
 
 from collections.abc import Mapping
+from itertools import cycle
 from secrets import token_hex
 
 from prometheus_client import CollectorRegistry
@@ -43,9 +44,10 @@ class Gateway:
         self._outbox = Outbox(settings.data_dir, settings.outbox_max_bytes, settings.outbox_sender_bytes)
         metrics.watch(self._outbox)
         receipts_topic, login = new_receipts_topic(), Login.of(settings)
+        addresses = cycle(settings.broker.addresses)
 
         def make_link(listener: Listener) -> Link:
-            return Link(settings.mqtt_host, settings.mqtt_port, receipts_topic, listener, login)
+            return Link(*next(addresses), receipts_topic, listener, login)
 
         self._dispatcher = Dispatcher(lambda: Publisher(self._outbox, metrics.dropped.set), make_link)
         self._dispatcher.start()

@@ -2,6 +2,8 @@
 
 import os
 import threading
+from collections.abc import Callable
+from functools import partial
 
 from normalizer_worker.data_folder import DataFolder
 from normalizer_worker.ledger.dead_letters import DeadLetters
@@ -10,7 +12,7 @@ from normalizer_worker.metrics import WorkerMetrics
 from normalizer_worker.mqtt.session import Connection
 from normalizer_worker.mqtt.standby import Turn
 from normalizer_worker.recorder import Recorder
-from normalizer_worker.routes import routes
+from normalizer_worker.routes import LetterList, routes
 from normalizer_worker.worker import Worker
 from shared.contract.topics import ALL_READINGS
 from shared.domain.errors import InvalidSettings
@@ -22,7 +24,7 @@ from shared.http.token_file import access_by
 from shared.runtime.mqtt_client import Login
 from shared.runtime.process import FINISH_S, announce_ready, end_within, on_stop, run
 from shared.runtime.settings import WorkerSettings
-from shared.store.choice import open_store
+from shared.store.choice import details, open_store
 from shared.store.port import ReadingStore
 
 CLIENT_ID = "normalizer-worker"
@@ -37,14 +39,26 @@ def main() -> None:
     settings = WorkerSettings.load(os.environ)
     stop: list[bool] = []
     on_stop(lambda: stop.append(True), lambda: end_within(FINISH_S))
-    store = open_store(settings, cache_kib=CACHE_KIB)
-    dead_letters, first_seen = DeadLetters(settings.data_dir), FirstSeenTimes(settings.data_dir)
-    folder, login, worker_metrics = DataFolder(settings.data_dir), Login.of(settings), _observed(settings, dead_letters)
-    host, port = settings.mqtt_host, settings.mqtt_port
-    turn = Turn(host, port, login)
 
     def stopping() -> bool:
         return bool(stop)
+
+    if settings.broker.is_amqp:
+        from normalizer_worker import cluster  # noqa: PLC0415  # with packages that only a cluster needs
+
+        cluster.work(settings, partial(_observed, settings), stopping, announce_ready)
+    else:
+        _work_alone(settings, stopping)
+
+
+def _work_alone(settings: WorkerSettings, stopping: Callable[[], bool]) -> None:
+    """Work at an MQTT broker, as the only worker; others stand by."""
+    store = open_store(settings, cache_kib=CACHE_KIB, writes=True)
+    dead_letters, first_seen = DeadLetters(settings.data_dir), FirstSeenTimes(settings.data_dir)
+    folder, login = DataFolder(settings.data_dir), Login.of(settings)
+    worker_metrics = _observed(settings, dead_letters, store)
+    host, port = settings.broker.addresses[0]
+    turn = Turn(host, port, login)
 
     def connect() -> Connection:
         turn.name = folder.take(worker_metrics.standing_by, stopping)
@@ -77,7 +91,7 @@ def _check_gap(store: ReadingStore, max_gap_s: int) -> None:
         raise InvalidSettings(f"POWER_MAX_GAP_S is {max_gap_s}, but the store was filled with {pinned}")
 
 
-def _observed(settings: WorkerSettings, dead_letters: DeadLetters) -> WorkerMetrics:
+def _observed(settings: WorkerSettings, dead_letters: LetterList, store: object) -> WorkerMetrics:
     """Make the metrics; serve them and the dead letters over HTTP from a daemon thread."""
     registry = metrics.new_registry()
     worker_metrics = WorkerMetrics(registry)
@@ -85,7 +99,7 @@ def _observed(settings: WorkerSettings, dead_letters: DeadLetters) -> WorkerMetr
         access = access_by(settings.api_tokens_file)
         app = make_app(
             metrics.routes(registry),
-            health.routes(worker_metrics.checks),
+            health.routes(worker_metrics.checks, details(store)),
             routes(dead_letters),
             access=access,
             browsers=settings.browsers,

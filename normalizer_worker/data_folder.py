@@ -43,20 +43,24 @@ class DataFolder:
 
         """
         told = False
-        while True:
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # it may be ours already
-            except BlockingIOError:
-                if not told:
-                    who = f"worker {self._path.read_text('utf-8').strip()} has the data folder {self._path.parent}"
-                    log.warning("standing by: %s", who)
-                    standing_by(who)
-                    told = True
-                if stopping():
-                    raise Unavailable("the worker is told to end while it stands by") from None
-                time.sleep(RETRY_S)
-            else:
-                return self._name()
+        while not self.lock():
+            if not told:
+                who = f"worker {self._path.read_text('utf-8').strip()} has the data folder {self._path.parent}"
+                log.warning("standing by: %s", who)
+                standing_by(who)
+                told = True
+            if stopping():
+                raise Unavailable("the worker was stopped while it stood by")
+            time.sleep(RETRY_S)
+        return self._name()
+
+    def lock(self) -> bool:
+        """Lock the folder unless another process has it; return whether it is ours, now or already."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
     def _name(self) -> str:
         self._file.seek(0)

@@ -114,7 +114,7 @@ class WorkerMetrics:
         for ship, count in by_ship.items():
             self._shed.inc(count)
             log.warning(
-                "shed %d messages of ship %d: its backlog is full; it has to resend what it got no receipt for",
+                "shed %d messages of ship %d: its backlog is full; the ship must resend batches that got no receipt",
                 count,
                 ship,
             )

@@ -1,13 +1,12 @@
 """The worker's HTTP interface: GET /dead-letters."""
 
-from typing import Annotated
+from typing import Annotated, Protocol
 
 from flask import Response, jsonify, request
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict  # pydantic wants it before Python 3.12
 
 from normalizer_worker.ledger.dead_letter import DeadLetter
-from normalizer_worker.ledger.dead_letters import DeadLetters
 from shared.domain.timestamps import iso
 from shared.http.app import Routes
 from shared.http.openapi import JSON, Answer, Operation, Timestamp
@@ -17,12 +16,24 @@ SHOWN_DIGITS = 12
 MAX_LIMIT = 1000
 
 
+class LetterList(Protocol):
+    """Lists dead letters: `DeadLetters` those of a data folder, `AllLetters` those of a cluster."""
+
+    def newest(self, limit: int) -> list[DeadLetter]:
+        """Return the letters received last, the last one first, without their payloads."""
+
+    def count(self) -> int:
+        """Return the number of letters."""
+
+
 class LetterParameters(BaseModel):
     """How many dead letters."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT, description="the newest so many"), DIGITS] = 50
+    limit: Annotated[
+        int, Field(ge=1, le=MAX_LIMIT, description="maximum number of dead letters; the newest are returned"), DIGITS
+    ] = 50
 
 
 class LetterFault(TypedDict):
@@ -39,10 +50,10 @@ class Letter(TypedDict):
     topic: str
     reason: str
     errors: list[LetterFault]
-    first: Annotated[Timestamp, Field(description="when it came first")]
-    last: Annotated[Timestamp, Field(description="when it came last")]
-    times: Annotated[int, Field(description="how often it came")]
-    bytes: Annotated[int, Field(description="how long it is")]
+    first: Annotated[Timestamp, Field(description="first received")]
+    last: Annotated[Timestamp, Field(description="last received")]
+    times: Annotated[int, Field(description="times received")]
+    bytes: Annotated[int, Field(description="size of the payload in bytes")]
 
 
 class Letters(TypedDict):
@@ -62,8 +73,8 @@ DEAD_LETTERS = Operation(
 OPERATIONS = (DEAD_LETTERS,)
 
 
-def routes(letters: DeadLetters) -> Routes:
-    """Build the routes over a folder's dead letters."""
+def routes(letters: LetterList) -> Routes:
+    """Build the routes over dead letters."""
     routes = Routes("dead_letters", __name__, needs="read")
 
     @routes.serves(DEAD_LETTERS)

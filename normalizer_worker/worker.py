@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from normalizer_worker.backlog import Backlog
 from normalizer_worker.ledger.letter_queue import DeadLetterStore, LetterQueue
@@ -80,15 +80,20 @@ class Worker:
         *,
         rules: Rules | None = None,
         limits: Limits | None = None,
+        backlog: Backlog | None = None,
+        letters_wait: bool = True,
     ) -> None:
-        """Keep the parts; `connect` opens a new connection, or raises `Unavailable`."""
+        """Keep the parts; `connect` opens a new connection, or raises `Unavailable`.
+
+        Without a `backlog` it has one of its own; `letters_wait` is the `may_wait` of `LetterQueue`.
+        """
         self._connect = connect
         self._sink = sink
-        self._letters = LetterQueue(dead_letters, metrics)
+        self._letters = LetterQueue(dead_letters, metrics, may_wait=letters_wait)
         self._first_seen = first_seen
         self._metrics = metrics
         self._rules = rules or Rules()
-        self._backlog = Backlog(self._rules.max_gap_us)
+        self._backlog = Backlog(self._rules.max_gap_us) if backlog is None else backlog
         self._limits = limits or Limits()
         self._clock = StrictClock()
         self._untidy = False
@@ -99,19 +104,12 @@ class Worker:
         When broker or store is unavailable, the connection is closed and another one opened after a pause. The broker
         then redelivers what was not acknowledged.
         """
-        retry_s = FIRST_RETRY_S
-        while not stopping():
-            try:
-                with closing(self._connect()) as source, self._metrics.session():
-                    log.info("connected to the broker")
-                    ready()
-                    while not stopping():
-                        if self.step(source):
-                            retry_s = FIRST_RETRY_S
-            except Unavailable as error:
-                log.warning("%s; next try in %.1f s", error, retry_s)
-                _wait(retry_s, stopping)
-                retry_s = min(retry_s * 2, LAST_RETRY_S)
+        serve(self._connect, self.step, self._metrics, stopping, ready)
+
+    @property
+    def has_work(self) -> bool:
+        """Whether something is left to do without a further message."""
+        return bool(self._backlog) or self._untidy
 
     def step(self, source: Source) -> int:
         """Store what has arrived and a part of the backlog; send receipts and acknowledge what is stored.
@@ -257,6 +255,36 @@ class Worker:
             is_over = load.is_full() or time.monotonic() - began_s > most_s
             message = None if is_over else source.receive(wait_s)
         return load
+
+
+class _Closing(Protocol):
+    def close(self) -> None: ...
+
+
+Connected = TypeVar("Connected", bound=_Closing)
+
+
+def serve(
+    connect: Callable[[], Connected],
+    step: Callable[[Connected], int],
+    metrics: WorkerMetrics,
+    stopping: Callable[[], bool],
+    ready: Callable[[], None],
+) -> None:
+    """Connect and do step after step until `stopping`; after `Unavailable` begin again, after a pause."""
+    retry_s = FIRST_RETRY_S
+    while not stopping():
+        try:
+            with closing(connect()) as source, metrics.session():
+                log.info("connected to the broker")
+                ready()
+                while not stopping():
+                    if step(source):
+                        retry_s = FIRST_RETRY_S
+        except Unavailable as error:
+            log.warning("%s; next try in %.1f s", error, retry_s)
+            _wait(retry_s, stopping)
+            retry_s = min(retry_s * 2, LAST_RETRY_S)
 
 
 def _wait(seconds: float, stopping: Callable[[], bool]) -> None:

@@ -20,9 +20,9 @@ def add_data(parser: ArgumentParser, what: str, default: Path | str = ROOT / "da
     parser.add_argument("--data", type=Path, default=default, metavar="DIR", help=what)
 
 
-def add_store(parser: ArgumentParser, what: str) -> None:
-    """Add the option `--store`."""
-    parser.add_argument("--store", choices=("embedded", "influxdb"), default="embedded", help=what)
+def add_store(parser: ArgumentParser, what: str, *more: str) -> None:
+    """Add the option `--store`, with more stores than the first two."""
+    parser.add_argument("--store", choices=("embedded", "influxdb", *more), default="embedded", help=what)
 
 
 def whole_number(text: str) -> int:

@@ -13,14 +13,14 @@ from urllib3.exceptions import HTTPError
 from power_cli import sending
 from power_cli.argument_types import add_url, positive, ship_number, timestamp_us
 from power_cli.markdown import table
+from power_cli.reference_models import NAMES, reference_models
 from query_api.forecast.fit import Model
 from query_api.forecast.forecast import forecast
 from query_api.forecast.intervals import COVERAGE, TAIL
 from query_api.forecast.models import ModelName
-from query_api.forecast.models.linear import Linear
+from query_api.forecast.models.choice import standard_models
 from query_api.forecast.models.lstm import Lstm
 from query_api.forecast.models.lstm_net import torch_or_none
-from query_api.forecast.models.seasonal_naive import SeasonalNaive
 from query_api.forecast.steps import DAY, DAY_S
 from shared.domain.columns import F64, I64
 from shared.domain.errors import InvalidInput
@@ -32,7 +32,10 @@ STEP = DAY + 4
 """Slots from one window to the next: a day and an hour, so that windows begin at every hour of the day."""
 LSTM_GOOD_FOR_S = 91 * DAY_S
 MODELS = get_args(ModelName)
-HEADER = ("window", "model", "windows", "WAPE", "slots' WAPE", "pinball loss", "coverage", "against naive")
+HEADER = (
+    "window", "model", "windows", "WAPE", "slots' WAPE", "pinball loss", "coverage", "slots' coverage", "width",
+    "against naive",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,8 @@ class Score:
         slots_wape: the same for single slots.
         pinball_kwh: mean pinball loss per window, over lower bound, total and upper bound.
         coverage: the fraction of windows whose total lay in the interval.
+        slots_coverage: the fraction of slots that lay in theirs.
+        width: the mean width of the intervals of totals, over the mean total.
 
     """
 
@@ -53,54 +58,77 @@ class Score:
     slots_wape: float
     pinball_kwh: float
     coverage: float
+    slots_coverage: float
+    width: float
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("--ship", type=ship_number, required=True, metavar="N", help="its number")
+    parser.add_argument(
+        "--ship", action="append", type=ship_number, required=True, metavar="N", help="its number; may be repeated"
+    )
     parser.add_argument(
         "--start", type=_slot_start_s, metavar="TIME", help="where windows begin (default: the middle of the history)"
     )
     parser.add_argument("--end", type=_slot_start_s, metavar="TIME", help="where windows end (default: the last slot)")
     parser.add_argument("--model", action="append", choices=MODELS, help="score only this model; may be repeated")
     parser.add_argument(
-        "--windows", type=positive, default=365, metavar="N", help="most windows of each length (default 365)"
+        "--windows",
+        type=positive,
+        default=365,
+        metavar="N",
+        help="maximum number of windows of each length (default 365)",
     )
+    parser.add_argument("--every", type=positive, default=1, metavar="N", help="only every N-th window (default 1)")
+    parser.add_argument("--reference", action="store_true", help="score the models of statsforecast, too")
     add_url(parser)
 
 
 def run(arguments: Namespace) -> int:
-    """Fetch all slots of a ship, forecast past windows from the slots before them, and print the scores."""
-    slots = _slots(arguments.url, arguments.ship)
-    if not len(slots):
-        raise InvalidInput(f"the service has no slots of ship {arguments.ship}")
-    first_s, last_s = int(slots.start_s[0]), int(slots.start_s[-1]) + SLOT_S
-    start_s = first_s + (last_s - first_s) // (2 * SLOT_S) * SLOT_S if arguments.start is None else arguments.start
-    end_s = last_s if arguments.end is None else min(arguments.end, last_s)
-    models = [each for each in _models() if not arguments.model or each.name in arguments.model]
-    if not models:
-        raise InvalidInput("lstm needs PyTorch, which is not installed; see docs/forecast.md")
-    starts = {name: _starts(start_s, end_s, steps, arguments.windows) for name, steps in HORIZONS.items()}
-    scores: dict[tuple[str, str], Score] = {}
+    """Fetch all slots of the ships, forecast past windows from the slots before them, and print the scores."""
+    models = _models(arguments)
+    ships = {ship: _slots(arguments.url, ship) for ship in arguments.ship}
+    periods = {ship: _period(ship, slots, arguments.start, arguments.end) for ship, slots in ships.items()}
+    starts = {
+        (ship, name): _starts(*periods[ship], steps, arguments.windows)[:: arguments.every]
+        for ship in ships
+        for name, steps in HORIZONS.items()
+    }
+    found: dict[int, dict[tuple[str, str], Score]] = {ship: {} for ship in ships}
     with tqdm(total=len(models) * sum(map(len, starts.values())), unit=" forecasts") as bar:
-        for name, steps in HORIZONS.items():
+        for (ship, name), starts_s in starts.items():
             for model in models:
-                bar.set_description(f"{name}, {model.name}")
-                found = score(model, slots, starts[name], steps, bar)
-                if found is not None:
-                    scores[name, model.name] = found
-    if not scores:
+                bar.set_description(f"ship {ship}, {name}, {model.name}")
+                scores = score(model, ships[ship], starts_s, HORIZONS[name], bar)
+                if scores is not None:
+                    found[ship][name, model.name] = scores
+    if not all(found.values()):
         raise InvalidInput("no window is complete and has a day of complete history before it")
-    start, end = (iso(at_s * US_PER_S) for at_s in (start_s, end_s))
-    sys.stdout.write(f"Ship {arguments.ship}, windows from {start} to {end}\n\n{as_text(scores)}\n")
+    for ship, scores_of in found.items():
+        start, end = (iso(at_s * US_PER_S) for at_s in periods[ship])
+        sys.stdout.write(f"Ship {ship}, windows from {start} to {end}\n\n{as_text(scores_of)}\n\n")
+    if len(found) > 1:
+        sys.stdout.write(f"Mean of the ships' WAPE\n\n{means(list(found.values()))}\n")
     return 0
 
 
-def _models() -> list[Model]:
-    models: list[Model] = [SeasonalNaive(), Linear()]
+def _period(ship: int, slots: Slots, start_s: int | None, end_s: int | None) -> tuple[int, int]:
+    """Return where windows begin and end, in seconds since 1970."""
+    if not len(slots):
+        raise InvalidInput(f"the service has no slots of ship {ship}")
+    first_s, last_s = int(slots.start_s[0]), int(slots.start_s[-1]) + SLOT_S
+    middle_s = first_s + (last_s - first_s) // (2 * SLOT_S) * SLOT_S
+    return middle_s if start_s is None else start_s, last_s if end_s is None else min(end_s, last_s)
+
+
+def _models(arguments: Namespace) -> list[Model]:
+    models = standard_models()
     if torch_or_none() is not None:
         models.append(Lstm(None, good_for_s=LSTM_GOOD_FOR_S, wait_s=None))
-    return models
+    models = [each for each in models if not arguments.model or each.name in arguments.model]
+    if not models:
+        raise InvalidInput("lstm needs PyTorch, which is not installed; see docs/forecast.md")
+    return [*models, *(reference_models() if arguments.reference else ())]
 
 
 def _starts(start_s: int, end_s: int, steps: int, most: int) -> I64:
@@ -126,14 +154,19 @@ def score(model: Model, slots: Slots, starts_s: I64, steps: int, bar: Any = None
             found = forecast(model, slots[:first], start_s, start_s + steps * SLOT_S)
         except InvalidInput:
             continue
-        slot_errors = float(np.abs(found.path.kwh - actual.kwh).sum())
-        rows.append((float(actual.kwh.sum()), found.kwh, found.lower, found.upper, slot_errors))
+        path = found.path
+        slot_errors = float(np.abs(path.kwh - actual.kwh).sum())
+        inside = float(((path.lower <= actual.kwh) & (actual.kwh <= path.upper)).mean())
+        rows.append((float(actual.kwh.sum()), found.kwh, found.lower, found.upper, slot_errors, inside))
     return scored(np.array(rows).T) if rows else None
 
 
 def scored(columns: F64) -> Score:
-    """Score windows, float64[5, n]: actual kWh, forecast, its lower and upper bound, absolute errors of the slots."""
-    actual, expected, lower, upper, slot_errors = columns
+    """Score windows, float64[6, n].
+
+    Actual kWh, forecast, its lower and upper bound; the slots' absolute errors, and the share inside their intervals.
+    """
+    actual, expected, lower, upper, slot_errors, inside = columns
     pinball = [_pinball(actual - at, share) for at, share in ((lower, TAIL), (expected, 0.5), (upper, 1 - TAIL))]
     size = float(np.abs(actual).sum()) or 1.0
     return Score(
@@ -142,6 +175,8 @@ def scored(columns: F64) -> Score:
         float(slot_errors.sum()) / size,
         float(np.mean(pinball)),
         float(((lower <= actual) & (actual <= upper)).mean()),
+        float(inside.mean()),
+        float((upper - lower).sum()) / size,
     )
 
 
@@ -155,9 +190,22 @@ def as_text(scores: dict[tuple[str, str], Score]) -> str:
     for (window, name), each in scores.items():
         naive = scores.get((window, "seasonal_naive"))
         better = f"{1 - each.wape / naive.wape:+.0%}" if naive and naive is not each and naive.wape else ""
-        shares = f"{each.wape:.2%}", f"{each.slots_wape:.2%}", f"{each.pinball_kwh:.4g} kWh", f"{each.coverage:.1%}"
-        rows.append((window, name, str(each.windows), *shares, better))
+        accuracy = name, str(each.windows), f"{each.wape:.2%}", f"{each.slots_wape:.2%}"
+        shares = (f"{share:.1%}" for share in (each.coverage, each.slots_coverage, each.width))
+        interval = ("",) * 4 if name in NAMES else (f"{each.pinball_kwh:.4g} kWh", *shares)
+        rows.append((window, *accuracy, *interval, better))
     return f"{table(rows)}\n\nCoverage should be {COVERAGE:.0%}; smaller WAPE and pinball loss are better."
+
+
+def means(found: list[dict[tuple[str, str], Score]]) -> str:
+    """Return the mean WAPE of each model over the ships, as a Markdown table."""
+    rows: list[tuple[str, ...]] = [("model", *HORIZONS, *(f"{name}, slots" for name in HORIZONS))]
+    for model in dict.fromkeys(name for each in found for _, name in each):
+        of = [[each[window, model] for each in found if (window, model) in each] for window in HORIZONS]
+        totals = [f"{np.mean([each.wape for each in scores]):.2%}" if scores else "" for scores in of]
+        slots = [f"{np.mean([each.slots_wape for each in scores]):.2%}" if scores else "" for scores in of]
+        rows.append((model, *totals, *slots))
+    return table(rows)
 
 
 def _slots(url: str, ship: int) -> Slots:

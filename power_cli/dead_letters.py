@@ -5,7 +5,10 @@ import json
 import os
 import sys
 from argparse import ArgumentParser, Namespace
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Protocol
 
 from normalizer_worker.ledger.dead_letter import DeadLetter
 from normalizer_worker.ledger.dead_letters import FILE_NAME, DeadLetters
@@ -15,12 +18,26 @@ from power_cli.publishing import Publisher
 from shared.domain.errors import InvalidInput, InvalidSettings
 from shared.domain.timestamps import iso
 from shared.runtime.mqtt_client import Login
-from shared.runtime.settings import BrokerSettings
+from shared.runtime.settings import BrokerSettings, StoreSettings
+from shared.store.choice import open_partitions
 
 SHOWN_BYTES = 60
 SHOWN_FAULTS = 3
 ALL_DIGITS = 64
 FOLDER_HELP = "data folder of the service"
+
+
+class Letters(Protocol):
+    """Dead letters: `DeadLetters` of a folder, or `AllLetters` of a cluster."""
+
+    def all(self) -> Iterator[DeadLetter]:
+        """Yield all letters, the one received last first."""
+
+    def between(self, first: bytes, last: bytes) -> Iterator[DeadLetter]:
+        """Yield the letters with digests from `first` to `last`, by digest."""
+
+    def remove(self, letter: DeadLetter) -> bool:
+        """Delete a letter, unless its message was received again since it was read; return whether it is deleted."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -51,18 +68,30 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """List the dead letters, the newest first; or show one, or replay some."""
-    if not (arguments.data / FILE_NAME).exists():
-        raise InvalidSettings(
-            f"there are no dead letters in {arguments.data}; set the service's data folder with --data"
-        )
-    with closing(DeadLetters(arguments.data)) as letters:
-        while letters.has_old:
-            letters.tidy()
+    with _opened(arguments.data) as letters:
         {"show": _show, "replay": _replay}.get(arguments.action, _list)(letters, arguments)
     return 0
 
 
-def _list(letters: DeadLetters, arguments: Namespace) -> None:
+@contextmanager
+def _opened(folder: Path) -> Iterator[Letters]:
+    """Open the dead letters of a folder; without any there, those of a cluster, if POWER_STORE_URL names its store."""
+    if (folder / FILE_NAME).exists():
+        with closing(DeadLetters(folder)) as letters:
+            while letters.has_old:
+                letters.tidy()
+            yield letters
+        return
+    settings = StoreSettings.load(os.environ)
+    if settings.store != "postgresql":
+        raise InvalidSettings(f"there are no dead letters in {folder}; set the service's data folder with --data")
+    from normalizer_worker.ledger.partition_letters import AllLetters  # noqa: PLC0415  # only a cluster has psycopg
+
+    with closing(open_partitions(settings)) as store:
+        yield AllLetters(store)
+
+
+def _list(letters: Letters, arguments: Namespace) -> None:
     count = 0
     for letter in letters.all():
         sys.stdout.write(f"{_json(letter) if arguments.json else _line(letter)}\n")
@@ -71,7 +100,7 @@ def _list(letters: DeadLetters, arguments: Namespace) -> None:
         sys.stdout.write(f"{_letters(count)}\n")
 
 
-def _show(letters: DeadLetters, arguments: Namespace) -> None:
+def _show(letters: Letters, arguments: Namespace) -> None:
     letter = _find(letters, arguments.id)
     shown = {
         "id": _id(letter),
@@ -89,7 +118,7 @@ def _show(letters: DeadLetters, arguments: Namespace) -> None:
     sys.stdout.write("\n".join(["", *map(_printable, lines), ""]))
 
 
-def _replay(letters: DeadLetters, arguments: Namespace) -> None:
+def _replay(letters: Letters, arguments: Namespace) -> None:
     """Publish dead letters; one that the worker refuses again before it is removed here is kept."""
     # Only their IDs: the payloads of all of them may not fit into memory.
     if arguments.all:
@@ -100,7 +129,7 @@ def _replay(letters: DeadLetters, arguments: Namespace) -> None:
         found = [_id(_whole(_find(letters, name)), ALL_DIGITS) for name in arguments.ids]
         left_out = 0
     settings = BrokerSettings.load(os.environ)
-    with closing(Publisher(settings.mqtt_host, settings.mqtt_port, Login.of(settings))) as publisher:
+    with closing(Publisher(*settings.broker.addresses[0], Login.of(settings))) as publisher:
         for name in found:
             letter = _find(letters, name)
             publisher.publish(letter.topic, letter.payload)
@@ -121,7 +150,7 @@ def _cut(letter: DeadLetter) -> str:
     return f"only the first {len(letter.payload)} of {letter.payload_bytes} bytes are kept"
 
 
-def _find(letters: DeadLetters, name: str) -> DeadLetter:
+def _find(letters: Letters, name: str) -> DeadLetter:
     """Return the dead letter whose ID begins with `name`."""
     try:
         first, last = (bytes.fromhex(name.ljust(ALL_DIGITS, digit)) for digit in "0f")

@@ -34,10 +34,13 @@ def run(_arguments: Namespace) -> int:
     return 0
 
 
-def images(root: Path) -> list[tuple[str, str]]:
+def images(root: Path, file: str = "docker-compose.yml") -> list[tuple[str, str]]:
     """Return the images that come from a registry, with their services' names, and our base image."""
-    compose, dockerfile = ((root / name).read_text("utf-8") for name in ("docker-compose.yml", "Dockerfile"))
+    compose, dockerfile = ((root / name).read_text("utf-8") for name in (file, "Dockerfile"))
+    shared = dict(re.findall(r"(?m)^x-(\w+): &\w+\n  <<: \*service\n  image: (\S+:\S+)$", compose))
     others = re.findall(r"(?m)^  (\w+):\n    <<: \*service\n    image: (\S+)$", compose)
+    alike = re.findall(r"(?m)^  (\w+):\n    <<: \*(\w+)$", compose)
+    others += [(name, shared[anchor]) for name, anchor in alike if anchor in shared and anchor != "ours"]
     return [*others, *re.findall(rf"(?m)^ARG ({BASE})=(\S+)$", dockerfile)]
 
 

@@ -162,7 +162,7 @@ def _value(text: str, *, allow_negative: bool) -> float:
     elif abs(number) > MAX_VALUE:
         fault = f"is beyond {MAX_VALUE:g}"
     elif number < 0 and not allow_negative:
-        fault = "is negative, which only --allow-negative takes"
+        fault = "is negative, --allow-negative accepts it"
     else:
         return number
     raise ValueError(f"value {fault}: {_shown(text)}" if text else "value is missing")
@@ -234,7 +234,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument("file", type=Path, metavar="FILE.csv", help="a file with a header and a row per reading")
     parser.add_argument("--ship", type=ship_number, required=True, metavar="N", help="number of the ship")
-    parser.add_argument("--units", choices=UNITS, required=True, help="of the values")
+    parser.add_argument("--units", choices=UNITS, required=True, help="unit of the values")
     parser.add_argument(
         "--time-column", default="datetime", metavar="NAME", help="column of the timestamps (default datetime)"
     )

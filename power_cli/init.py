@@ -1,12 +1,17 @@
-"""`./power init`: creates what docker-compose.yml needs besides the repository: `.env` and random secrets."""
+"""`./power init`: creates what docker-compose.yml needs besides the repository: `.env` and random secrets.
+
+With `--cluster`, what docker-compose.cluster.yml needs.
+"""
 
 import os
 import secrets
 import sys
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from power_cli import init_cluster
 from power_cli.broker_users import FILES, files_from_passwords, missing_passwords
+from power_cli.environment_file import SERVICES
 from power_cli.tokens import SECRET_BYTES, token_of
 from power_cli.up import ROOT
 from shared.domain.errors import InvalidSettings
@@ -27,6 +32,7 @@ API_TOKENS: dict[str, tuple[str, Role]] = {
     "prometheus_token": ("prometheus", "read"),
 }
 """The files of the first access tokens, with their names and roles."""
+_CLUSTER = "docker-compose.cluster.yml"
 READABLE = 0o644
 """The mode of a secret's file; docker-compose.yml says why. The folder is for its owner alone."""
 ENVIRONMENT = """\
@@ -64,29 +70,6 @@ POWER_MOSQUITTO_MEMORY=2g
 POWER_MOSQUITTO_CPUS=1
 POWER_INFLUXDB_MEMORY=2g
 POWER_INFLUXDB_CPUS=1
-POWER_INGEST_MEMORY=1536m
-POWER_INGEST_CPUS=1
-POWER_WORKER_MEMORY=1g
-POWER_WORKER_CPUS=1
-POWER_QUERY_MEMORY=1g
-POWER_QUERY_CPUS=1
-POWER_EDGE_MEMORY=512m
-POWER_EDGE_CPUS=1
-POWER_PROMETHEUS_MEMORY=384m
-POWER_PROMETHEUS_CPUS=1
-POWER_GRAFANA_MEMORY=512m
-POWER_GRAFANA_CPUS=1
-
-# docs/operating.md explains these.
-POWER_MAX_GAP_S=86400
-POWER_ALLOW_NEGATIVE=false
-POWER_MAX_AHEAD_S=900
-POWER_OLDEST=2000-01-01
-POWER_OUTBOX_MAX_BYTES=1073741824
-POWER_OUTBOX_SENDER_BYTES=
-POWER_LOG_LEVEL=INFO
-# Origins of web pages that may use the service, separated by commas, such as https://fleet.example.
-POWER_ALLOWED_ORIGINS=
 """
 NEXT = """\
 Next, with the engine running:
@@ -104,31 +87,47 @@ docs/deploy.md goes on from there.
 """
 
 
-def run(_arguments: Namespace) -> int:
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("--cluster", action="store_true", help="for docker-compose.cluster.yml: docs/cluster.md")
+
+
+def run(arguments: Namespace) -> int:
     """Create what is missing, and print what to do next."""
-    made = make(ROOT)
+    made = make(ROOT, cluster=arguments.cluster)
     for path in made:
         sys.stdout.write(f"created  {path.relative_to(ROOT)}\n")
     if not made:
         sys.stdout.write("Everything exists already; nothing was changed.\n")
-    sys.stdout.write(f"\n{NEXT}")
+    sys.stdout.write(f"\n{init_cluster.NEXT if arguments.cluster else NEXT}")
     return 0
 
 
-def make(root: Path) -> list[Path]:
-    """Create `.env` and the secrets below a folder where they are missing; return the new files."""
+def make(root: Path, *, cluster: bool = False) -> list[Path]:
+    """Create `.env` and the secrets below a folder where they are missing; return the new files.
+
+    Raises:
+        InvalidSettings: a file cannot be written, or `.env` is that of the other kind.
+
+    """
     folder, tokens = root / "secrets", root / "secrets" / "api" / "tokens.jsonl"
     try:
         folder.mkdir(exist_ok=True)
         folder.chmod(0o700)
         before = _files(root)
-        _refuse_folders(folder)
-        _make_brokers(folder)
-        for name, user in SECRETS.items():
-            _write_new(folder / name, f"{user}{secrets.token_hex(SECRET_BYTES)}\n")
+        environment = (init_cluster.ENVIRONMENT if cluster else ENVIRONMENT) + SERVICES
+        _refuse_other_kind(root / ".env", environment)
+        _refuse_folders(folder, init_cluster.FILES if cluster else (*FILES, *SECRETS))
+        if cluster:
+            for name, text in init_cluster.secret_files(folder).items():
+                _write_new(folder / name, f"{text}\n")
+        else:
+            _make_brokers(folder)
+            for name, user in SECRETS.items():
+                _write_new(folder / name, f"{user}{secrets.token_hex(SECRET_BYTES)}\n")
         if not tokens.exists():  # else a removed token would come back
             _make_tokens(folder, tokens)
-        _write_new(root / ".env", ENVIRONMENT)
+        _write_new(root / ".env", environment)
         return sorted(_files(root) - before)
     except OSError as error:
         raise InvalidSettings(f"cannot write {error.filename or folder}: {error.strerror}") from None
@@ -138,9 +137,16 @@ def _files(root: Path) -> set[Path]:
     return {path for path in (root / ".env", *(root / "secrets").rglob("*")) if path.is_file()}
 
 
-def _refuse_folders(folder: Path) -> None:
+def _refuse_other_kind(file: Path, environment: str) -> None:
+    """Refuse a checkout that the other kind of deployment uses: both would have the same volumes and ports."""
+    if file.exists() and (_CLUSTER in file.read_text("utf-8")) != (_CLUSTER in environment):
+        kind = "one server" if _CLUSTER in environment else "a cluster"
+        raise InvalidSettings(f"{file} is that of {kind}: use another checkout, or remove it")
+
+
+def _refuse_folders(folder: Path, names: tuple[str, ...]) -> None:
     """Refuse folders in the place of secrets: Compose creates them when it mounts a file that does not exist."""
-    for path in sorted(folder / name for name in (*FILES, *SECRETS, *API_TOKENS)):
+    for path in sorted(folder / name for name in (*names, *API_TOKENS)):
         if path.is_dir():
             raise InvalidSettings(f"{path} is a folder but should be a file: remove it, and run this again")
 

@@ -6,12 +6,13 @@ from argparse import ArgumentParser, Namespace
 
 from power_cli.argument_types import ship_number
 from power_cli.broker_control import Answer, Command, carry_out
-from power_cli.broker_users import ADMIN, SHIP_PREFIX, new_password, password_name, ship_client, ship_role, ship_user
-from power_cli.deployed import with_broker
+from power_cli.broker_users import ADMIN, new_password, password_name, ship_client, ship_role, ship_user
+from power_cli.deployed import RABBITMQ, with_broker, with_rabbitmq
+from power_cli.rabbitmq_ships import RabbitMqShips
+from power_cli.ship_lines import list_ships, tell_password
 from power_cli.up import ROOT
-from shared.contract.topics import readings_topic, receipts_topic
 from shared.domain.errors import InvalidInput, InvalidSettings, Unavailable
-from shared.runtime.settings import BrokerAdminSettings
+from shared.runtime.settings import BrokerAdminSettings, RabbitMqSettings
 
 SETTING = "POWER_MQTT_ADMIN_PASSWORD"
 
@@ -21,6 +22,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.epilog = (
         "POWER_MQTT_HOST, POWER_MQTT_PORT and POWER_MQTT_CA_FILE name the broker, or else .env does. Its"
         f" administrator's password is {SETTING}, or in the file that {SETTING}_FILE names, or in secrets/."
+        " With POWER_RABBITMQ_URL, or after ./power init --cluster, the broker is RabbitMQ, as for ./power cluster."
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     add = actions.add_parser("add", help="add a ship and print its password, only this once")
@@ -32,6 +34,11 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Add, list or remove ships."""
+    environ = with_rabbitmq(os.environ, ROOT)
+    if RABBITMQ in environ or f"{RABBITMQ}_FILE" in environ:
+        ships = RabbitMqShips(RabbitMqSettings.load(environ).management)
+        {"add": ships.add, "list": ships.list, "remove": ships.remove}[arguments.action](arguments)
+        return 0
     {"add": _add, "list": _list, "remove": _remove}[arguments.action](arguments)
     return 0
 
@@ -47,20 +54,13 @@ def _add(arguments: Namespace) -> None:
     if client_made.get("error") == "Client already exists":
         raise InvalidInput(f"ship {ship} has a password already; remove it first")
     _check(role_made, client_made)
-    sys.stderr.write(
-        f"ship {ship}: user and client identifier {ship_user(ship)};"
-        f" may publish to {readings_topic(ship)} and subscribe to {receipts_topic(ship)}\n"
-        "The broker keeps only a hash: the password is shown only this once.\n"
-    )
-    sys.stdout.write(f"{password}\n")
+    tell_password(ship, password)
 
 
 def _list(_arguments: Namespace) -> None:
     (answer,) = _carry_out({"command": "listClients", "count": -1})
     _check(answer)
-    names = (name.removeprefix(SHIP_PREFIX) for name in answer["data"]["clients"] if name.startswith(SHIP_PREFIX))
-    for ship in sorted(int(name) for name in names if name.isdecimal()):
-        sys.stdout.write(f"{ship}\n")
+    list_ships(answer["data"]["clients"])
 
 
 def _remove(arguments: Namespace) -> None:

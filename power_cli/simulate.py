@@ -157,7 +157,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("--ships", type=positive, default=10, metavar="N", help="number of ships (default 10)")
     parser.add_argument("--days", type=positive, default=2, metavar="D", help="days of readings (default 2)")
-    parser.add_argument("--end", type=timestamp_us, metavar="TIME", help="end of the days, in ISO 8601 (default: now)")
+    parser.add_argument(
+        "--end", type=timestamp_us, metavar="TIME", help="end of the simulated time, in ISO 8601 (default: now)"
+    )
     parser.add_argument(
         "--first-ship", type=ship_number, default=1, metavar="N", help="number of the first ship (default 1)"
     )

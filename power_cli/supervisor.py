@@ -92,7 +92,7 @@ class Process:
                 self.start()
             return None
         if self._is_too_large(self._popen.pid):
-            log.error("%s takes more than %d MiB of memory and is killed", self.name, (self.max_bytes or 0) // 2**20)
+            log.error("%s uses more than %d MiB of memory; killing it", self.name, (self.max_bytes or 0) // 2**20)
             self._popen.kill()
             self._popen.wait()
             self.on_too_large()

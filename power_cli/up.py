@@ -14,9 +14,13 @@ from power_cli import mosquitto
 from power_cli.supervisor import Process, supervise
 from shared.domain.errors import InvalidSettings
 from shared.runtime.private_files import make_private, private_folder
+from shared.runtime.settings import ClusterSettings
 
 ROOT = Path(__file__).parents[1]
 HOST = "127.0.0.1"
+MAX_WORKERS = 64
+STORE_URL = {"POWER_STORE_URL", "POWER_STORE_URL_FILE"}
+"""Either says which store it is, unless `--store` does."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -29,9 +33,16 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--store",
-        choices=["embedded", "influxdb"],
-        default="embedded",
-        help="the store: in the data folder (default), or in the InfluxDB at INFLUXDB_URL",
+        choices=["embedded", "influxdb", "postgresql"],
+        help="the store: in the data folder (default), in the InfluxDB at INFLUXDB_URL, or in the PostgreSQL at"
+        " POWER_STORE_URL",
+    )
+    parser.add_argument(
+        "--workers",
+        type=_workers,
+        metavar="N",
+        help="run so many workers, as a cluster has them: with the RabbitMQ at POWER_BROKER_URL (mqtt://…) and"
+        " POWER_AMQP_URL (amqp://…), and the PostgreSQL at POWER_STORE_URL (postgresql://…)",
     )
 
 
@@ -41,43 +52,75 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def _workers(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) <= MAX_WORKERS):
+        raise ArgumentTypeError(f"should be a number from 1 to {MAX_WORKERS}, not {text!r}")
+    return int(text)
+
+
 def run(arguments: Namespace) -> int:
     """Run the service until a signal stops it."""
     began_s = time.monotonic()
     folder: Path = arguments.data.absolute()
+    cluster = ClusterSettings.load(os.environ) if arguments.workers else None
     with _locked(folder):
-        for option in ("port", "mqtt_port", "worker_port"):
+        for option in ("port", "worker_port", *([] if cluster else ["mqtt_port"])):
             if port := getattr(arguments, option):
                 _check_free(port, f"--{option.replace('_', '-')}")
-        broker = mosquitto.find_or_install()
-        configuration = mosquitto.configure(folder / "mosquitto", arguments.mqtt_port)
+        where = f"mqtt://{HOST}:{arguments.mqtt_port}" if cluster is None else f"RabbitMQ at {cluster.broker}"
+        processes = _processes(folder, arguments) if cluster is None else _of_cluster(cluster, folder, arguments)
 
         def ready() -> None:
             sys.stdout.write(
                 f"\nSpaceship Power Service is ready, after {time.monotonic() - began_s:.1f} s. Ctrl-C stops it.\n\n"
                 f"  page  http://{HOST}:{arguments.port}/\n"
                 f"  HTTP  http://{HOST}:{arguments.port}   POST /data; GET /data, /data/fleet, /topusers, /forecast\n"
-                f"  MQTT  mqtt://{HOST}:{arguments.mqtt_port}   ships/{{spaceship_id}}/readings\n"
+                f"  MQTT  {where}   ships/{{spaceship_id}}/readings\n"
                 f"  data  {folder}\n\n"
             )
             sys.stdout.flush()
 
-        supervise(_processes(broker, configuration, folder, arguments), ready)
+        supervise(processes, ready)
     return 0
 
 
-def _processes(broker: str, configuration: Path, folder: Path, arguments: Namespace) -> list[Process]:
-    environ = {
+def _environ(folder: Path, arguments: Namespace) -> dict[str, str]:
+    return {
         **os.environ,
-        "POWER_MQTT_HOST": HOST,
-        "POWER_MQTT_PORT": str(arguments.mqtt_port),
         "POWER_HTTP_HOST": HOST,
         "POWER_HTTP_PORT": str(arguments.port),
         "POWER_WORKER_HTTP_PORT": str(arguments.worker_port or 0),
         "POWER_DATA_DIR": str(folder),
-        "POWER_STORE": arguments.store,
         "PYTHONPATH": str(ROOT),
     }
+
+
+def _of_cluster(cluster: ClusterSettings, folder: Path, arguments: Namespace) -> list[Process]:
+    """Return workers and APIs; broker and store run elsewhere."""
+    python = [sys.executable, "-P", "-m"]
+    environ = _environ(folder, arguments)
+    environ.pop("POWER_BROKER_URL_FILE", None)
+    workers = []
+    for number in range(arguments.workers):
+        port = arguments.worker_port + number if arguments.worker_port else 0
+        own = {"POWER_BROKER_URL": cluster.amqp_url or "", "POWER_WORKER_HTTP_PORT": str(port)}
+        workers.append(Process(f"normalizer_worker {number}", [*python, "normalizer_worker"], {**environ, **own}))
+    http = Process("http", [*python, "power_cli.http"], {**environ, "POWER_BROKER_URL": cluster.broker_url or ""})
+    return [*workers, http]
+
+
+def _processes(folder: Path, arguments: Namespace) -> list[Process]:
+    """Return broker, worker and APIs."""
+    broker = mosquitto.find_or_install()
+    configuration = mosquitto.configure(folder / "mosquitto", arguments.mqtt_port)
+    environ = {
+        **_environ(folder, arguments),
+        "POWER_MQTT_HOST": HOST,
+        "POWER_MQTT_PORT": str(arguments.mqtt_port),
+    }
+    environ.pop("POWER_STORE", None)
+    if arguments.store or not STORE_URL.intersection(environ):
+        environ["POWER_STORE"] = arguments.store or "embedded"
     python = [sys.executable, "-P", "-m"]
     return [
         Process(

@@ -19,7 +19,7 @@ def main() -> None:
     with query_service(settings, registry) as queries:
         app = make_app(
             metrics.routes(registry),
-            health.routes(queries.checks),
+            health.routes(queries.checks, queries.details),
             *queries.routes,
             access=access,
             browsers=settings.browsers,

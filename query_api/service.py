@@ -13,7 +13,7 @@ from query_api.routes.stream import MAX_STREAMS, Streams
 from shared.http import health
 from shared.http.app import Routes
 from shared.runtime.settings import QuerySettings
-from shared.store.choice import open_store
+from shared.store.choice import details, open_store
 
 CACHE_KIB = 1024
 """SQLite's page cache of each connection: neighbouring slots are on the same pages."""
@@ -26,6 +26,7 @@ class QueryService:
     Attributes:
         routes: its HTTP routes.
         checks: the readiness checks.
+        details: what `/readyz` tells besides.
         threads: how many server threads streams and heavy answers may take.
         warm_up: loads in the background what the first forecast would wait for.
         let_go: ends all streams; safe to call from a signal handler.
@@ -34,6 +35,7 @@ class QueryService:
 
     routes: tuple[Routes, ...]
     checks: Mapping[str, health.Check]
+    details: Callable[[], Mapping[str, str]]
     threads: int
     warm_up: Callable[[], None]
     let_go: Callable[[], None]
@@ -64,6 +66,6 @@ def query_service(settings: QuerySettings, registry: CollectorRegistry) -> Itera
     )
     checks = {"store": health.is_available(store.ping)}
     try:
-        yield QueryService(routes, checks, MAX_STREAMS + PLACES, forecast.warm_up, streams.end)
+        yield QueryService(routes, checks, details(store), MAX_STREAMS + PLACES, forecast.warm_up, streams.end)
     finally:
         store.close()

@@ -10,8 +10,11 @@ from hypothesis import settings
 from ingest_api.outbox.outbox import Outbox
 from tests.support.authenticated_broker import AuthenticatedBroker
 from tests.support.influxdb import InfluxDb
+from tests.support.influxdb2 import new_influxdb
 from tests.support.outbox import an_outbox
+from tests.support.postgres import Postgres
 from tests.support.programs import missing, told
+from tests.support.rabbitmq import RabbitMq
 from tests.support.servers import Broker, Service, WatchedService, started
 from tests.support.stores import STORES, service_on
 
@@ -81,7 +84,7 @@ def outbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outbox]:
 @pytest.fixture(scope="session")
 def influxdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InfluxDb]:
     """One InfluxDB for all tests that can share it: each uses a database of its own."""
-    with started(InfluxDb(tmp_path_factory.mktemp("influxdb"))) as influxdb:
+    with started(new_influxdb(tmp_path_factory.mktemp("influxdb"))) as influxdb:
         yield influxdb
 
 
@@ -91,6 +94,20 @@ def database(influxdb: InfluxDb) -> Iterator[str]:
     name = influxdb.create(f"test{next(_databases)}")
     yield name
     influxdb.drop(name)
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMq]:
+    """One RabbitMQ for all tests that can share it: each uses a virtual host of its own."""
+    with started(RabbitMq(tmp_path_factory.mktemp("rabbitmq"))) as rabbitmq:
+        yield rabbitmq
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One PostgreSQL for all tests that can share it: each uses a database of its own."""
+    with started(Postgres()) as postgres:
+        yield postgres
 
 
 _databases = iter(range(1, 1_000_000))

@@ -178,7 +178,7 @@ class Link:
             with suppress(ValueError):
                 self._listener.dropped(float(message.payload))
         else:
-            self._listener.receipt(bytes(message.payload), getattr(message.properties, "CorrelationData", b""))
+            self._listener.receipt(bytes(message.payload), _digest(getattr(message.properties, "CorrelationData", b"")))
 
     def publish(self, key: BatchKey, topic: str, payload: bytes, correlation: bytes) -> None:
         """Send a batch with QoS 1, and do not wait; the listener is told if the broker refuses it.
@@ -190,7 +190,8 @@ class Link:
         if 0 < self._max_packet < len(payload) + PACKET_BYTES:  # the broker would end the connection
             self._listener.refused(key, f"it takes no more than {self._max_packet} bytes")
             return
-        properties = AnswerProperties(self._receipts_topic, correlation)
+        # As text: on its way through AMQP, bytes that are no text would be another kind of property.
+        properties = AnswerProperties(self._receipts_topic, correlation.hex().encode())
         info = self._client.publish(topic, payload, qos=1, properties=properties)
         if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
             raise Unavailable("the connection to the broker is lost")
@@ -227,3 +228,11 @@ class Link:
             with suppress(OSError):
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)  # without the closing handshake of TLS
         self._client.loop_stop()
+
+
+def _digest(correlation: bytes) -> bytes:
+    """Return what `publish` was given; nothing where the Correlation Data is not ours."""
+    try:
+        return bytes.fromhex(correlation.decode("ascii"))
+    except ValueError:
+        return b""

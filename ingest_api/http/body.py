@@ -63,14 +63,14 @@ class Room:
         """
         with self._changed:
             if not self._places:
-                raise Unavailable("too many large bodies at a time")
+                raise Unavailable("too many large bodies are being processed")
             self._places -= 1
             is_free = self._changed.wait_for(lambda: self._free >= size, TURN_S)
             held = size if is_free else 0
             self._free -= held
         try:
             if not is_free:
-                raise Unavailable("too many bytes in large bodies at a time")
+                raise Unavailable("large bodies use all of their memory")
             yield
         finally:
             with self._changed:
@@ -133,7 +133,7 @@ def gunzip(packed: bytes, most: int = MAX_BODY_BYTES) -> bytes:
 
 
 def _too_large() -> TooLargeInput:
-    return TooLargeInput(f"a body may have at most {MAX_BODY_BYTES} bytes, unpacked too")
+    return TooLargeInput(f"a body may have at most {MAX_BODY_BYTES} bytes, before and after unpacking")
 
 
 def _unsupported(header: str, problem: str) -> UnsupportedInput:

@@ -72,7 +72,7 @@ def routes(outbox: Acceptor, metrics: IngestMetrics, rules: Rules | None = None)
         try:
             known_id = UUID(batch_id)
         except ValueError:
-            raise InvalidInput("that is no batch_id", (Problem("batch_id", "should be a UUID"),)) from None
+            raise InvalidInput("invalid batch_id", (Problem("batch_id", "should be a UUID"),)) from None
         batch = outbox.status(known_id, caller())
         if batch is None:
             raise NotFound("No batch with that batch_id is known; the status of a batch is kept for two days.")

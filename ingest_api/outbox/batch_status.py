@@ -45,7 +45,7 @@ class KnownBatch(NamedTuple):
 
         """
         if (self.batch.ship, self.digest) != (ship, digest):
-            raise Conflict(f"batch_id {self.batch.batch_id} is that of another batch")
+            raise Conflict(f"batch_id {self.batch.batch_id} is already used by another batch")
         return self.batch
 
 

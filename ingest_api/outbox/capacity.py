@@ -44,7 +44,7 @@ class Usage:
                 )
             used = self._by_sender.get(sender, 0)
             if used + size_bytes > self.max_sender_bytes:
-                raise QuotaFull(f"the quota of {sender} is full: {used} bytes of it wait to be stored")
+                raise QuotaFull(f"the quota of {sender} is used up: {used} bytes are waiting to be stored")
             self.batches, self.size_bytes = self.batches + 1, self.size_bytes + size_bytes
             self._by_sender[sender] = used + size_bytes
 

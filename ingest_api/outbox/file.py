@@ -98,9 +98,9 @@ def has_disk_for(file: SqliteFile, folder: Path, size: int) -> bool:
     try:
         found, is_in_place = os.statvfs(folder / FILE_NAME), file.is_in_place()
     except OSError as error:
-        raise Unavailable(f"the outbox is out of reach: {error}") from None
+        raise Unavailable(f"the outbox is unavailable: {error}") from None
     if not is_in_place:
-        raise Unavailable(f"the outbox is out of reach: another file is in the place of {folder / FILE_NAME}")
+        raise Unavailable(f"the outbox is unavailable: {folder / FILE_NAME} was replaced by another file")
     free, longest = found.f_bavail * found.f_frsize, resource.getrlimit(resource.RLIMIT_FSIZE)[0]
     if free >= 2 * size + PLENTY_BYTES and longest == resource.RLIM_INFINITY:
         return True

@@ -53,17 +53,17 @@ END;
 """In `totals` the ship -2 stands for all ships."""
 _FROM_1 = f"ALTER TABLE dead_letters RENAME TO old_letters;\nDROP INDEX IF EXISTS dead_letters_by_last;\n{_SCHEMA}"
 """`tidy` converts the letters, a few at a time: there may be very many."""
-_COLUMNS = ", ".join(DeadLetter.__slots__)
+COLUMNS = ", ".join(DeadLetter.__slots__)
 """Those of a letter have the names and the order of its members."""
 _KEEP = f"""
-INSERT INTO dead_letters ({_COLUMNS}, ship, kept_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO dead_letters ({COLUMNS}, ship, kept_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET
     first_us = min(first_us, excluded.first_us),
     last_us = max(last_us, excluded.last_us),
     times = times + excluded.times
 """  # noqa: S608  # put together from constants
 _NEWEST = f"""
-SELECT {_COLUMNS.replace("payload", "x''", 1)}
+SELECT {COLUMNS.replace("payload", "x''", 1)}
 FROM dead_letters ORDER BY last_us DESC, digest LIMIT ?
 """  # noqa: S608  # put together from constants
 _OLD = f"""
@@ -119,14 +119,14 @@ class DeadLetters:
         with self._file.transaction() as connection:
             rows = connection.execute(_OLD, (OLD_AT_ONCE,)).fetchall()
             if rows:
-                self._insert(connection, [_letter(row) for row in rows])
+                self._insert(connection, [letter_of(row) for row in rows])
                 connection.execute("DELETE FROM old_letters WHERE digest <= ?", (rows[-1][-1],))
             else:
                 connection.execute("DROP TABLE old_letters")
         self.has_old = bool(rows)
 
     def _insert(self, connection: Connection, letters: Sequence[DeadLetter]) -> int:
-        rows = [_row(letter) for letter in letters]
+        rows = [row_of(letter) for letter in letters]
         connection.executemany(_KEEP, rows)
         dropped = 0
         for ship in {int(row[-2]) for row in rows}:
@@ -162,7 +162,7 @@ class DeadLetters:
         """Return the letters received last, the last one first, without their payloads, which may be long."""
         with self._file.errors():
             rows = self._file.connection().execute(_NEWEST, (limit,)).fetchall()
-        return [_letter(row) for row in rows]
+        return [letter_of(row) for row in rows]
 
     def between(self, first: bytes, last: bytes) -> Iterator[DeadLetter]:
         """Yield the letters with digests from `first` to `last`, by digest."""
@@ -170,9 +170,9 @@ class DeadLetters:
 
     def _select(self, which: str, *bound: bytes) -> Iterator[DeadLetter]:
         with self._file.errors():
-            query = f"SELECT {_COLUMNS} FROM dead_letters {which}"  # noqa: S608  # put together from constants
+            query = f"SELECT {COLUMNS} FROM dead_letters {which}"  # noqa: S608  # put together from constants
             for row in self._file.connection().execute(query, bound):
-                yield _letter(row)
+                yield letter_of(row)
 
     def remove(self, letter: DeadLetter) -> bool:
         """Delete a letter, unless its message was received again since it was read; return whether it is deleted."""
@@ -183,15 +183,15 @@ class DeadLetters:
             return found.rowcount == 1
 
 
-def _letter(row: tuple[Any, ...]) -> DeadLetter:
-    """Make a letter from `_COLUMNS`."""
+def letter_of(row: tuple[Any, ...]) -> DeadLetter:
+    """Make a letter from `COLUMNS`."""
     topic, payload, payload_bytes, reason, problems, *others = row
     faults = tuple(Problem(**problem) for problem in json.loads(problems))
     return DeadLetter(topic, payload, payload_bytes, reason, faults, *others)
 
 
-def _row(letter: DeadLetter) -> tuple[Any, ...]:
-    """Return `_COLUMNS`, the ship and the size of a letter."""
+def row_of(letter: DeadLetter) -> tuple[Any, ...]:
+    """Return `COLUMNS`, the ship and the size of a letter."""
     problems = json.dumps([asdict(each) for each in letter.problems])
     texts = letter.topic, letter.reason, problems
     kept_bytes = LETTER_BYTES + len(letter.payload) + sum(len(each.encode()) for each in texts)

@@ -32,12 +32,22 @@ class LetterQueue:
     """Writes dead letters. Their messages may be acknowledged once they are on disk, or given up."""
 
     def __init__(
-        self, dead_letters: DeadLetterStore, metrics: WorkerMetrics, now_s: Callable[[], float] = time.monotonic
+        self,
+        dead_letters: DeadLetterStore,
+        metrics: WorkerMetrics,
+        now_s: Callable[[], float] = time.monotonic,
+        *,
+        may_wait: bool = True,
     ) -> None:
-        """Start empty."""
+        """Start empty.
+
+        With `may_wait` letters wait while they cannot be written. Otherwise that is an error: where they are in the
+        store of the readings, good messages cannot go on either.
+        """
         self._dead_letters = dead_letters
         self._metrics = metrics
         self._now_s = now_s
+        self._may_wait = may_wait
         self._waiting: list[tuple[Done, DeadLetter]] = []
         self._next_try_s = 0.0
 
@@ -58,6 +68,8 @@ class LetterQueue:
             self._dead_letters.tidy()
             dropped = self._dead_letters.keep([letter for _, letter in self._waiting]) if self._waiting else 0
         except Unavailable as error:
+            if not self._may_wait:
+                raise
             self._next_try_s = self._now_s() + RETRY_S
             log.error("dead letters cannot be written, %d wait: %s", len(self._waiting), error)  # noqa: TRY400
             return self._given_up()

@@ -67,7 +67,7 @@ class Turn:
                     standing_by(f"worker {holder} has the session")
                     told, patience_s = holder, PATIENCE_S
                 if stopping():
-                    raise Unavailable("the worker is told to end while it stands by")
+                    raise Unavailable("the worker was stopped while it stood by")
                 look.read_on(0.25)
 
     def _is_free(self, holder: str) -> bool:
@@ -157,7 +157,7 @@ class _Look:
         self._holder = "" if message.payload == GONE else message.payload.decode("utf-8", "replace")
 
     def holder(self) -> str:
-        """Name who has the session; nobody is an empty text."""
+        """Return the name of the worker that has the session, or an empty text."""
         return self._holder if time.monotonic() < self._until_s else ""
 
     def read_on(self, wait_s: float) -> None:

@@ -11,6 +11,14 @@ from shared.domain.columns import F64, I64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Weights:
+    """The models of a weighted mean, and the weight of each for each slot ahead, float64[k, STEPS]."""
+
+    names: tuple[str, ...]
+    shares: F64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Fit:
     """Paths in kWh per slot; NaN on days that were not requested.
 
@@ -18,12 +26,16 @@ class Fit:
         path: from the end of the history on, float64[STEPS].
         origins: positions in the history at the same time of day as its end, latest first, int64[m].
         past: the path predicted at each origin by a model that was not fitted to what followed, float64[m, STEPS].
+        weights: of which models it is a weighted mean, if it is one.
+        instead: another path that is as likely, if there is one: intervals contain it.
 
     """
 
     path: F64
     origins: I64
     past: F64
+    weights: Weights | None = None
+    instead: F64 | None = None
 
 
 class Model(Protocol):

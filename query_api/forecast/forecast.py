@@ -7,7 +7,7 @@ import numpy as np
 from query_api.forecast.fit import Fit, Model
 from query_api.forecast.history import History, history_of
 from query_api.forecast.intervals import slots_off, total_off
-from query_api.forecast.steps import DAY, modelled
+from query_api.forecast.steps import DAY, STEPS, modelled
 from shared.domain.columns import F64, I64
 from shared.domain.slots import SLOT_S, Slots
 
@@ -35,6 +35,7 @@ class Forecast:
         trained_from_s: start of the history that the model was fitted to.
         trained_to_s: its end.
         slots: how many of its slots are known.
+        weights: the mean weight of each model in the window, if the forecast is a weighted mean of several.
 
     """
 
@@ -46,6 +47,7 @@ class Forecast:
     trained_from_s: int
     trained_to_s: int
     slots: int
+    weights: dict[str, float] | None
     _steps: I64
     _modelled: Path
 
@@ -70,14 +72,23 @@ def forecast(model: Model, slots: Slots, start_s: int, end_s: int) -> Forecast:
     steps = np.arange(start_s - history.end_s, end_s - history.end_s, SLOT_S, dtype=np.int64) // SLOT_S
     unique = np.unique(modelled(steps))
     fit = model.fit(int(slots.ship[0]), history, np.unique(unique // DAY).tolist())
-    fit = Fit(np.clip(fit.path, *history.bounds()), fit.origins, np.clip(fit.past, *history.bounds()))
+    clipped = np.clip(fit.path, *history.bounds()), np.clip(fit.past, *history.bounds())
+    fit = Fit(clipped[0], fit.origins, clipped[1], fit.weights, fit.instead)
+    apart = np.zeros(STEPS) if fit.instead is None else fit.instead - fit.path
+    slot_kwh, kwh = fit.path[unique], fit.path[modelled(steps)].sum()
     below, above = slots_off(history, fit, unique)
-    slot_kwh = fit.path[unique]
+    below, above = np.minimum(below, apart[unique]), np.maximum(above, apart[unique])
     path = Path(unique, slot_kwh, *_interval(history, slot_kwh, below, above, 1))
-    kwh = fit.path[modelled(steps)].sum()
-    lower, upper = map(float, _interval(history, kwh, *total_off(history, fit, steps), len(steps)))
+    (low, high), other = total_off(history, fit, steps), float(apart[modelled(steps)].sum())
+    lower, upper = map(float, _interval(history, kwh, min(low, other), max(high, other), len(steps)))
     known = history.start_s, history.end_s, history.slots
-    return Forecast(start_s, end_s, float(kwh), lower, upper, *known, unique, path)
+    return Forecast(start_s, end_s, float(kwh), lower, upper, *known, _weights(fit, modelled(steps)), unique, path)
+
+
+def _weights(fit: Fit, steps: I64) -> dict[str, float] | None:
+    if fit.weights is None or not len(steps):
+        return None
+    return dict(zip(fit.weights.names, fit.weights.shares[:, steps].mean(axis=1).tolist(), strict=True))
 
 
 def _interval(history: History, kwh: F64, below: F64 | float, above: F64 | float, slots: int) -> tuple[F64, F64]:

@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from query_api.forecast.steps import DAY, DAY_S, WEEK
-from shared.domain.columns import F64
+from shared.domain.columns import F64, Bools
 from shared.domain.errors import InvalidInput, Problem
 from shared.domain.slots import SLOT_S, Slots
 from shared.domain.timestamps import US_PER_S, iso
@@ -17,6 +16,12 @@ LEAST_COVER = 0.1
 """Slots with a smaller share covered are not used."""
 DOUBT = 4.0
 """How many known slots of a day weigh as much as the assumption that its level is that of the week before."""
+SEVERAL_SLOTS = 13
+SEVERAL_DAYS = 3
+ROOM = 1.5
+"""How much farther from the median a slot may lie than several others reach."""
+ABSURD = 5.0
+"""The same, from which on it is not believed at all."""
 PROVISIONAL = 0.5
 """The weight of a provisional slot, which is exact for a ship with a steady cadence and a guess for others."""
 
@@ -93,7 +98,45 @@ def history_of(slots: Slots, start_s: int) -> History:
     kwh, weight = np.full(n, np.nan), np.zeros(n)
     kwh[at] = slots.kwh / cover
     weight[at] = cover * np.where(slots.provisional, PROVISIONAL, 1.0)
-    return History(first_s, _filled(kwh), weight, len(slots))
+    kwh = _credible(kwh)
+    weight[np.isnan(kwh)] = 0.0
+    end = _end(weight > 0)
+    kwh, weight = kwh[:end], weight[:end]
+    return History(first_s, _filled(kwh), weight, int((weight > 0).sum()))
+
+
+def _end(known: Bools) -> int:
+    """Return where the history ends: the last slot with at least half of the day before it known.
+
+    What little is known after a gap of half a day counts less than that the forecast knows how old its data is.
+    """
+    counts = np.concatenate([np.zeros(1, np.int64), np.cumsum(known)])
+    at = np.flatnonzero(known) + 1
+    at = at[at >= DAY]
+    enough = at[counts[at] - counts[at - DAY] >= DAY // 2]
+    return int(enough[-1]) if len(enough) else len(known)
+
+
+def _credible(kwh: F64) -> F64:
+    """Limit slots to half more than what several others reach; far beyond it they are missing.
+
+    So one bad reading moves nothing. Several are three hours of slots, or three days with one such slot: rare peaks
+    that come again are no faults.
+    """
+    middle = float(np.nanmedian(kwh))
+    above, below = _reached(kwh) - middle, _reached(-kwh) + middle
+    limited = np.clip(kwh, middle - ROOM * below, middle + ROOM * above)
+    absurd = (kwh > middle + ABSURD * above) | (kwh < middle - ABSURD * below)
+    return np.where(absurd & (above + below > ROUNDING * abs(middle)), np.nan, limited)
+
+
+def _reached(kwh: F64) -> float:
+    """Return the energy that several slots reach."""
+    kwh = np.where(np.isnan(kwh), -np.inf, kwh)
+    days = np.sort(np.pad(kwh, (-len(kwh) % DAY, 0), constant_values=-np.inf).reshape(-1, DAY).max(axis=1))
+    slots = np.sort(kwh[np.isfinite(kwh)])
+    few = slots[-min(SEVERAL_SLOTS, len(slots))]
+    return float(max(few, days[-SEVERAL_DAYS] if len(days) >= SEVERAL_DAYS else few))
 
 
 def _filled(kwh: F64) -> F64:
@@ -128,5 +171,6 @@ def _moved(kwh: F64, usual: F64) -> F64:
 def _carried(kwh: F64, period: int) -> F64:
     """Replace each NaN by the last number before it at the same position of a period."""
     table = np.pad(kwh, (0, -len(kwh) % period), constant_values=np.nan).reshape(-1, period)
-    filled: F64 = pd.DataFrame(table).ffill().to_numpy().ravel()[: len(kwh)]
+    rows = np.where(np.isnan(table), 0, np.arange(len(table))[:, None])
+    filled: F64 = np.take_along_axis(table, np.maximum.accumulate(rows), axis=0).ravel()[: len(kwh)]
     return filled

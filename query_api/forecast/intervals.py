@@ -8,6 +8,7 @@ from functools import cache
 
 import numpy as np
 
+from query_api.forecast.conformal import HALF_LIFE, ends
 from query_api.forecast.fit import Fit
 from query_api.forecast.history import History
 from query_api.forecast.steps import DAY, STEPS, modelled
@@ -16,9 +17,12 @@ from shared.domain.columns import F64, I64
 COVERAGE = 0.9
 TAIL = (1 - COVERAGE) / 2
 MANY = 20
-"""From so many errors on, the interval is their quantiles; with fewer, it is from Student's distribution."""
+"""From so many errors on, the interval is from their quantiles; with fewer, from Student's distribution."""
 FEW = 8
 LEAST_KNOWN = 0.5
+ANGLES = 100_001
+DOUBT = 2.0
+"""So many errors are as uncertain a measure of the next one as that one is."""
 
 
 def total_off(history: History, fit: Fit, steps: I64) -> tuple[float, float]:
@@ -30,17 +34,21 @@ def total_off(history: History, fit: Fit, steps: I64) -> tuple[float, float]:
     while len(errors) < FEW and length > 1:  # too few windows of this length in the history
         length //= 2
         errors = _totals(history, fit, steps[:length])
-    low, high = _off(errors, len(errors) * min(every * DAY / length, 1.0), history.spread * length)
-    return low * len(steps) / length, high * len(steps) / length  # as if all parts had the same error
+    overlap = max(length / DAY / every, 1.0)
+    wait = max(-(-int(steps[:length].max(initial=0) + 1) // (DAY * every)), 1)
+    low, high = _off(errors[:, None], wait, overlap, history.spread * length)
+    share = len(steps) / length  # as if all parts had the same error
+    return float(low[0]) * share, float(high[0]) * share
 
 
 def slots_off(history: History, fit: Fit, steps: I64) -> tuple[F64, F64]:
     """Return the interval of each of these modelled steps by itself, float64[n] each."""
     errors, known = _errors(history, fit, steps)
-    off = [
-        _off(column[seen], int(seen.sum()), history.spread) for column, seen in zip(errors.T, known.T > 0, strict=True)
-    ]
-    low, high = np.array(off).reshape(-1, 2).T
+    errors = np.where(known > 0, errors, np.nan)
+    low, high = np.zeros(len(steps)), np.zeros(len(steps))
+    for day in np.unique(steps // DAY).tolist():
+        at = np.flatnonzero(steps // DAY == day)
+        low[at], high[at] = _off(errors[:, at], day + 1, 1.0, history.spread)
     return low, high
 
 
@@ -61,23 +69,38 @@ def _totals(history: History, fit: Fit, steps: I64) -> F64:
     return totals
 
 
-def _off(errors: F64, count: float, spread: float) -> tuple[float, float]:
-    """Return the 5 % and 95 % quantiles of errors, float64[m]; without errors, from the spread of slots.
+def _off(errors: F64, wait: int, overlap: float, spread: float) -> tuple[F64, F64]:
+    """Return the 5 % and 95 % quantiles of errors, latest first, float64[m, c]; without errors, from the spread.
 
-    Errors of overlapping windows correlate, so `count` is smaller than their number.
+    Errors of overlapping windows correlate, so `overlap` of them count as one. NaN is an unknown error.
     """
-    if count < MANY:
-        size = float(np.sqrt((errors**2).mean())) if len(errors) else spread
-        return -size * _student(int(count)), size * _student(int(count))
-    below = int((np.floor((count + 1) * TAIL) - 0.5) / count * len(errors))
-    above = len(errors) - 1 - below
-    ordered = np.partition(errors, (below, above))
-    return min(float(ordered[below]), 0.0), max(float(ordered[above]), 0.0)
+    count = (~np.isnan(errors)).sum(axis=0) / overlap
+    width = _by_student(errors, count, spread)
+    low, high = -width, width
+    many = count >= MANY
+    if many.any():
+        low[many], high[many] = ends(errors[::-1, many], wait, overlap, TAIL)
+    return np.minimum(low, 0.0), np.maximum(high, 0.0)
+
+
+def _by_student(errors: F64, count: F64, spread: float) -> F64:
+    """Return half the interval of few errors, from their size; recent ones count more."""
+    known = ~np.isnan(errors)
+    weight = known * 0.5 ** (np.arange(len(errors)) / HALF_LIFE)[:, None]
+    total, n = weight.sum(axis=0), known.sum(axis=0)
+    squares = (weight * np.where(known, errors, 0.0) ** 2).sum(axis=0)
+    size = np.sqrt(squares / np.where(n, total, 1.0) * (1 + DOUBT / np.maximum(n, 1)))
+    factors = [student(max(int(each), 1), 1 - TAIL) if each < MANY else 0.0 for each in count]
+    width: F64 = np.where(n, size, spread) * np.array(factors)
+    return width
 
 
 @cache
-def _student(m: int) -> float:
-    """Return Student's quantile for m errors with mean zero, at least one."""
-    from scipy.special import stdtrit  # noqa: PLC0415  # the service starts without it
+def student(m: int, share: float) -> float:
+    """Return a quantile of Student's distribution with m degrees of freedom.
 
-    return float(stdtrit(max(m, 1), 1 - TAIL))
+    With t = √m tan θ its density is proportional to cos θ to the power of m - 1.
+    """
+    angle = np.linspace(-np.pi / 2, np.pi / 2, ANGLES)
+    reached = np.cumsum(np.cos(angle) ** (m - 1))
+    return float(np.sqrt(m) * np.tan(np.interp(share, reached / reached[-1], angle)))

@@ -12,6 +12,8 @@ import numpy as np
 from query_api.forecast.fit import Model
 from query_api.forecast.forecast import Forecast
 from query_api.forecast.forecast import forecast as make_forecast
+from query_api.forecast.history import history_of
+from query_api.forecast.models.auto import Auto, Standing, contest
 from query_api.forecast.steps import DAY_S
 from shared.domain.errors import Busy
 from shared.domain.slots import Slots, Window
@@ -64,6 +66,7 @@ class Forecasts:
         self._cache: dict[Key, _Cached] = {}
         self._lock = threading.Lock()
         self._turns = {name: threading.BoundedSemaphore(AT_ONCE) for name in models}
+        self._contests = threading.BoundedSemaphore(AT_ONCE)
         self._waiting = threading.BoundedSemaphore(WAITING)
 
     def forecast(self, model: str, ship: int, start_s: int, end_s: int) -> Forecast:
@@ -90,6 +93,20 @@ class Forecasts:
             made = make_forecast(self._models[model], slots, start_s, end_s)
             self._put(key, _Cached(made, slots[slots.start_s >= start_s - RECENT_S], made_s))
         return made
+
+    def contest(self, ship: int, start_s: int) -> tuple[int, list[Standing]]:
+        """Return the end of a ship's history before `start_s`, and how its models do.
+
+        Raises:
+            InvalidInput: there is less than a day of history.
+            Busy: there are too many queries.
+            Unavailable: the store does not answer.
+
+        """
+        with _taken(self._waiting, 0), _taken(self._contests, self._patience_s):
+            slots = self._store.slots(ship, Window(max(start_s - HISTORY_S, 0), start_s))
+            history = history_of(slots, start_s)
+            return history.end_s, contest(Auto(), history)
 
     def _find(self, key: Key) -> Forecast | None:
         with self._lock:

@@ -1,4 +1,4 @@
-"""One module per kind of query: its parameters, its schema and its handlers."""
+"""One module per kind of query: its parameters, its schema and its handlers. `service.py` serves their `routes`."""
 
 from query_api.routes import energy, forecast, ships, stream, top_users
 

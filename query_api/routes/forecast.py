@@ -1,6 +1,7 @@
-"""GET /forecast: the energy that a ship is expected to use."""
+"""GET /forecast: the energy that a ship is expected to use; GET /forecast/models: how good the models are for it."""
 
 import threading
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, NotRequired
@@ -14,15 +15,18 @@ from typing_extensions import TypedDict  # pydantic requires it before Python 3.
 from query_api.answers.columns import is_short
 from query_api.answers.heavy import HeavyAnswers
 from query_api.answers.rows import Row, json_response, number, numbers, timestamp
+from query_api.forecast.chained import one_blas_thread
 from query_api.forecast.forecast import Forecast
-from query_api.forecast.models import ModelName, linear
-from query_api.forecast.models.linear import Linear
+from query_api.forecast.models import ModelName
+from query_api.forecast.models.auto import Standing
+from query_api.forecast.models.choice import standard_models
 from query_api.forecast.models.lstm import BeingTrained, Lstm
-from query_api.forecast.models.seasonal_naive import SeasonalNaive
 from query_api.forecast.service import Forecasts
 from query_api.forecast.steps import DAY_S
-from query_api.routes.parameters import ShipId, WindowParameters
+from query_api.routes.parameters import QueryParameters, ShipId, WindowParameters
+from shared.domain.clock import now_us as wall_clock_us
 from shared.domain.errors import Unavailable
+from shared.domain.slots import Window
 from shared.domain.timestamps import US_PER_S
 from shared.http.app import Routes, problem
 from shared.http.openapi import JSON, RETRY_AFTER, Answer, Operation, Timestamp
@@ -45,8 +49,8 @@ class ForecastParameters(WindowParameters):
     end: Annotated[TimestampUs, Field(description=f"End of the window, at most {MAX_DAYS} days after `start`.")]
     model: Annotated[
         ModelName,
-        Field(description="Ridge regression; the same slot a week before; a neural network, if it is installed."),
-    ] = "linear"
+        Field(description="`auto` is a weighted mean of the others, except `lstm`, which must be installed."),
+    ] = "auto"
     detail: Annotated[bool, Field(description="Adds the forecast of each slot.")] = False
 
     @field_validator("end")
@@ -83,6 +87,7 @@ class Expected(TypedDict):
     lower: float
     upper: float
     model: ModelName
+    weights: NotRequired[Annotated[dict[str, float], Field(description="mean weight of each model; with `auto`")]]
     trained_on: TrainedOn
     data: NotRequired[Annotated[list[ExpectedSlot], Field(description="each slot; with `detail`")]]
 
@@ -104,17 +109,68 @@ FORECAST = Operation(
         ),
     },
 )
-OPERATIONS = (FORECAST,)
 
 
-def routes(store: EnergyReader, errors: Counter, folder: Path | None, heavy: HeavyAnswers | None = None) -> Routes:
-    """Build the route; `errors` counts queries for which the store is `Unavailable`.
+class ContestParameters(QueryParameters):
+    """A ship, and the end of the history."""
+
+    spaceship_id: ShipId
+    start: TimestampUs | None = Field(None, description="Only slots before it are used; now if omitted.")
+
+
+class Accuracy(TypedDict):
+    """A number for each time ahead: the first hour, the first day and the seventh day."""
+
+    first_hour: float | None
+    first_day: float | None
+    seventh_day: float | None
+
+
+class Candidate(TypedDict):
+    """How good a model was on the ship's last 90 days, and its weight in `auto`."""
+
+    model: str
+    wape: Annotated[Accuracy, Field(description="sum of absolute errors over the sum of energy; null if unknown")]
+    weight: Accuracy
+
+
+class Contest(TypedDict):
+    """The contest of the models, best first."""
+
+    spaceship_id: int
+    datetime: Annotated[Timestamp, Field(description="end of the history")]
+    models: list[Candidate]
+
+
+CONTEST = Operation(
+    path="/forecast/models",
+    name="forecast_models",
+    summary="How good the forecast models are for a ship",
+    description="Each model forecasts the last 90 days, each from what was known before it.",
+    query=ContestParameters,
+    answers={
+        200: Answer("The models, the best for the first day first.", {JSON: Contest}),
+        422: problem_answer("A parameter is invalid, or there is less than a day of history."),
+        503: problem_answer("There are too many queries, or the store is unavailable: try again.", RETRY_AFTER),
+    },
+)
+OPERATIONS = (FORECAST, CONTEST)
+
+
+def routes(
+    store: EnergyReader,
+    errors: Counter,
+    folder: Path | None,
+    heavy: HeavyAnswers | None = None,
+    now_us: Callable[[], int] = wall_clock_us,
+) -> Routes:
+    """Build the routes; `errors` counts queries for which the store is `Unavailable`.
 
     Trained models are kept in `folder`, or for None in memory only. Long windows with `detail` are `heavy` answers.
     """
     heavy = heavy or HeavyAnswers()
     routes = Routes("forecast", __name__, needs="read")
-    models = (Linear(), SeasonalNaive(), Lstm(folder))
+    models = [*standard_models(), Lstm(folder)]
     forecasts = Forecasts(store, {each.name: each for each in models})
 
     @routes.serves(FORECAST)
@@ -132,31 +188,51 @@ def routes(store: EnergyReader, errors: Counter, folder: Path | None, heavy: Hea
                 answer["data"] = _rows(found)
         return json_response(answer)
 
+    @routes.serves(CONTEST)
+    @errors.count_exceptions(Unavailable)
+    def contest_of_ship() -> Response:
+        query = parse(ContestParameters, request.args)
+        at_us = now_us() if query.start is None else query.start
+        end_s, standings = forecasts.contest(query.spaceship_id, Window.around(at_us, None).start_s or 0)
+        models = [_standing(each) for each in standings]
+        return json_response({"spaceship_id": query.spaceship_id, "datetime": timestamp(end_s), "models": models})
+
     return routes
 
 
 def warm_up() -> None:
-    """Load the default model's library in the background, so that the first query does not wait for it."""
+    """Load a library in the background, so that the first query does not wait for it."""
 
     def load() -> None:
-        linear.warm_up()
+        one_blas_thread()
         freeze_startup_objects()
 
     threading.Thread(target=load, name="warm-up", daemon=True).start()
 
 
 def _answer(found: Forecast, model: str) -> dict[str, Any]:
+    weights = {} if found.weights is None else {"weights": {k: round(v, 3) for k, v in found.weights.items()}}
     return {
         "datetime": timestamp(found.start_s),
         "expected_consumption": number(found.kwh),
         "lower": number(found.lower),
         "upper": number(found.upper),
         "model": model,
+        **weights,
         "trained_on": {
             "start": timestamp(found.trained_from_s),
             "end": timestamp(found.trained_to_s),
             "slots": found.slots,
         },
+    }
+
+
+def _standing(found: Standing) -> dict[str, Any]:
+    wape = {span: None if share is None else round(share, 4) for span, share in found.wape.items()}
+    return {
+        "model": found.model,
+        "wape": wape,
+        "weight": {span: round(share, 3) for span, share in found.weight.items()},
     }
 
 

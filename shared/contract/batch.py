@@ -436,7 +436,7 @@ def _check_slots(batch: Batch, rules: Rules) -> None:
     looks_back = bool(LOOKS_BACK[batch.kind])
     slots = count_slots(batch.moment_us, max_gap_us, batch.duration_us, looks_back=looks_back)
     if slots > MAX_SLOTS:
-        most = f"would make {slots:,} slots of a quarter of an hour, and a batch may make {MAX_SLOTS:,}"
+        most = f"covers {slots:,} slots of 15 minutes, and a batch may cover {MAX_SLOTS:,}"
         raise InvalidBatch((Problem("data", f"{most}: send it in several batches"),), batch.batch_id)
 
 

@@ -204,7 +204,7 @@ def _answer_errors(app: Flask) -> None:
     @app.errorhandler(Exception)
     def broken(error: Exception) -> Response:
         log.error("a request failed", exc_info=error)
-        return problem(500, "This is our fault; the log tells more.")
+        return problem(500, "Internal error; the log of the service tells more.")
 
 
 class Cut(ClientDisconnected):

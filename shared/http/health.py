@@ -1,10 +1,10 @@
 """GET /healthz and /readyz: liveness and readiness of a process."""
 
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
 from flask import Response, jsonify
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from shared.domain.errors import Unavailable
 from shared.http.app import OPEN, Routes
@@ -24,6 +24,7 @@ class Readiness(BaseModel):
 
     ready: bool
     checks: dict[str, bool]
+    details: Annotated[dict[str, str], Field(description="what is known of a part besides; may be missing")] = {}
 
 
 HEALTHZ = Operation(
@@ -46,11 +47,13 @@ READYZ = Operation(
 OPERATIONS = (HEALTHZ, READYZ)
 
 
-def routes(checks: Callable[[], Mapping[str, Check]] | Mapping[str, Check]) -> Routes:
+def routes(
+    checks: Callable[[], Mapping[str, Check]] | Mapping[str, Check], details: Callable[[], Mapping[str, str]] = dict
+) -> Routes:
     """Return the routes, which need no access token: orchestrators have none.
 
     `checks` are the conditions to be ready, by name, or a function that returns them. Every request calls all of them,
-    from any thread.
+    and `details`, from any thread.
     """
     routes = Routes("health", __name__, needs=OPEN)
 
@@ -63,7 +66,8 @@ def routes(checks: Callable[[], Mapping[str, Check]] | Mapping[str, Check]) -> R
         asked = checks() if callable(checks) else checks
         held = {name: check() for name, check in asked.items()}
         ready = all(held.values())
-        return jsonify(ready=ready, checks=held), 200 if ready else 503
+        told = {"details": dict(told)} if (told := details()) else {}
+        return jsonify(ready=ready, checks=held, **told), 200 if ready else 503
 
     return routes
 

@@ -138,7 +138,7 @@ class Listener(TcpWSGIServer):
             self._bodies_bytes -= each.body_bytes
             each.cut()
         if self._bodies_bytes > self._most_bodies_bytes:
-            channel.refuse(TooBusy("too much is being taken in at a time"))
+            channel.refuse(TooBusy("the server is receiving too many request bodies"))
 
     def has_kept(self, size: int) -> None:
         """Count bytes of an answer that its client has not taken; above the limit, drop answers. Runs in a thread.

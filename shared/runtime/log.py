@@ -52,7 +52,7 @@ class RateLimit(logging.Filter):
             written, left_out = self._count((record.name, record.levelno, str(record.msg), error))
         remarks = [f"{left_out} more of this kind were left out"] if left_out else []
         if written == BURST:
-            remarks.append(f"more of this kind are only counted for up to {WITHIN_S:.0f} s")
+            remarks.append(f"further lines of this kind are only counted for up to {WITHIN_S:.0f} s")
         if remarks:
             record.msg = f"{record.msg} ({'; '.join(remarks)})"  # not formatted here, where wrong arguments would raise
         return written <= BURST

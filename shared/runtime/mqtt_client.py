@@ -9,7 +9,7 @@ from paho.mqtt.client import Client
 
 from shared.runtime.settings import BrokerSettings
 
-CHECK = "check POWER_MQTT_USERNAME and POWER_MQTT_PASSWORD"
+CHECK = "check POWER_MQTT_USERNAME and POWER_MQTT_PASSWORD, or POWER_BROKER_URL"
 """Advice for when the broker refuses the connection."""
 
 
@@ -20,24 +20,27 @@ class Login:
     Attributes:
         username: None for an anonymous connection.
         password: the user's password.
-        ca_file: certificates to check the broker's certificate; None for a connection without TLS.
+        ca_file: certificates to check the broker's certificate; None for those that the system trusts.
+        is_encrypted: whether to use TLS; with a `ca_file` it always is.
 
     """
 
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     ca_file: Path | None = None
+    is_encrypted: bool = False
 
     @classmethod
     def of(cls, settings: BrokerSettings) -> Self:
         """Return the login in the settings of a service."""
-        return cls(settings.mqtt_username, settings.mqtt_password, settings.mqtt_ca_file)
+        broker = settings.broker
+        return cls(broker.username, broker.password, settings.mqtt_ca_file, broker.is_encrypted)
 
     def apply_to(self, client: Client) -> None:
         """Set the login of a client that has not connected yet."""
         client.username_pw_set(self.username, self.password)
-        if self.ca_file is not None:
-            client.tls_set(str(self.ca_file))
+        if self.ca_file is not None or self.is_encrypted:
+            client.tls_set(None if self.ca_file is None else str(self.ca_file))
 
 
 ANONYMOUS = Login()

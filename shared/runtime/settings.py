@@ -5,7 +5,8 @@ import ssl
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
+from urllib.parse import parse_qsl
 
 from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
@@ -19,9 +20,12 @@ from shared.domain.errors import InvalidSettings
 from shared.domain.slots import DEFAULT_MAX_GAP_US, SLOT_S
 from shared.domain.timestamps import LAST_US, US_PER_S
 from shared.http.browsers import Browsers, is_loopback
+from shared.runtime import management_url
+from shared.runtime.broker_url import Broker, parse
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 MAX_GAP_S = 31 * 24 * 3600
+MAX_PARTITIONS = 1024
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
@@ -112,10 +116,16 @@ class BrokerAddress(Settings):
 
 
 class BrokerSettings(BrokerAddress):
-    """How a service logs in to the broker; without a username it connects anonymously."""
+    """Which broker a service uses, and how it logs in; without a username it connects anonymously.
+
+    `broker` is what they say together.
+    """
+
+    broker_schemes: ClassVar[tuple[str, ...]] = ("mqtt", "mqtts")
 
     mqtt_username: str | None = Field(None, alias="POWER_MQTT_USERNAME", min_length=1)
     mqtt_password: Secret = Field(None, alias="POWER_MQTT_PASSWORD")
+    broker_url: Secret = Field(None, alias="POWER_BROKER_URL")
 
     @field_validator("mqtt_password")
     @classmethod
@@ -124,11 +134,87 @@ class BrokerSettings(BrokerAddress):
             raise PydanticCustomError("no_username", "is set, so POWER_MQTT_USERNAME must be, too")
         return password
 
+    @field_validator("broker_url")
+    @classmethod
+    def _is_one_broker(cls, url: str, info: ValidationInfo) -> str:
+        try:
+            broker = parse(url)
+        except ValueError as error:
+            raise PydanticCustomError("url", "{why}", {"why": str(error)}) from None
+        if broker.scheme not in cls.broker_schemes:
+            schemes = " or ".join(f"{each}://" for each in cls.broker_schemes)
+            raise PydanticCustomError("scheme", "should begin with {schemes}", {"schemes": schemes})
+        if info.data.get("mqtt_ca_file") and not broker.is_encrypted:
+            raise PydanticCustomError("ca", "says that there is no TLS, but POWER_MQTT_CA_FILE is set")
+        ours = {"mqtt_host": broker.addresses[0][0], "mqtt_port": broker.addresses[0][1]}
+        ours |= {"mqtt_username": broker.username, "mqtt_password": broker.password}
+        for name, value in ours.items():
+            of_setting = cls.model_fields[name]
+            if info.data.get(name, of_setting.default) not in {of_setting.default, value}:
+                raise PydanticCustomError("twice", "and {other} contradict each other", {"other": of_setting.alias})
+        return url
+
+    @property
+    def broker(self) -> Broker:
+        """The broker: that of POWER_BROKER_URL, or of the settings that begin with POWER_MQTT_."""
+        if self.broker_url is not None:
+            return parse(self.broker_url)
+        scheme = "mqtt" if self.mqtt_ca_file is None else "mqtts"
+        return Broker(scheme, ((self.mqtt_host, self.mqtt_port),), self.mqtt_username, self.mqtt_password)
+
+
+class ClusterSettings(BrokerSettings):
+    """What `./power up --workers` needs: RabbitMQ, for the gateway and for the workers."""
+
+    broker_url: Secret = Field(None, alias="POWER_BROKER_URL", validate_default=True)
+    amqp_url: Secret = Field(None, alias="POWER_AMQP_URL", validate_default=True)
+
+    @field_validator("broker_url", "amqp_url", mode="before")
+    @classmethod
+    def _is_set(cls, url: object) -> object:
+        if url is None:
+            raise PydanticCustomError("missing", "is missing: --workers needs a RabbitMQ")
+        return url
+
+    @field_validator("amqp_url")
+    @classmethod
+    def _is_amqp(cls, url: str) -> str:
+        try:
+            is_amqp = parse(url).is_amqp
+        except ValueError as error:
+            raise PydanticCustomError("url", "{why}", {"why": str(error)}) from None
+        if not is_amqp:
+            raise PydanticCustomError("scheme", "should begin with amqp:// or amqps://")
+        return url
+
 
 class BrokerAdminSettings(BrokerAddress):
     """How `./power ship` logs in to the broker to manage its users."""
 
     mqtt_admin_password: Secret = Field(None, alias="POWER_MQTT_ADMIN_PASSWORD")
+
+
+class RabbitMqSettings(Settings):
+    """How `./power cluster` and `./power ship` reach the management API of RabbitMQ."""
+
+    rabbitmq_ca_file: Path | None = Field(None, alias="POWER_RABBITMQ_CA_FILE")
+    rabbitmq_url: Secret = Field(None, alias="POWER_RABBITMQ_URL", validate_default=True)
+
+    @field_validator("rabbitmq_url")
+    @classmethod
+    def _is_an_address(cls, url: str | None) -> str:
+        if url is None:
+            raise PydanticCustomError("missing", "is missing: it names RabbitMQ's management API")
+        try:
+            management_url.parse(url)
+        except ValueError as error:
+            raise PydanticCustomError("url", "{why}", {"why": str(error)}) from None
+        return url
+
+    @property
+    def management(self) -> management_url.Management:
+        """The API, and its administrator."""
+        return management_url.parse(self.rabbitmq_url or "", self.rabbitmq_ca_file)
 
 
 class FolderSettings(Settings):
@@ -137,15 +223,65 @@ class FolderSettings(Settings):
     data_dir: Path = Field(Path("data"), alias="POWER_DATA_DIR")
 
 
-class StoreSettings(FolderSettings):
-    """Which store holds readings and energy."""
+_STORES = {"sqlite": "embedded", "influxdb": "influxdb", "postgresql": "postgresql", "postgres": "postgresql"}
+"""The store by the scheme of its address."""
+_STORE_URL = r"^(sqlite:.|influxdb:https?://.|postgres(ql)?://)"
 
-    store: Literal["embedded", "influxdb"] = Field("embedded", alias="POWER_STORE")
-    influxdb_url: str = Field("", alias="INFLUXDB_URL", validate_default=True)
+
+class StoreSettings(FolderSettings):
+    """Which store holds readings and energy. `POWER_STORE_URL` says it in one address; the others may say the same."""
+
+    store_url: Secret = Field(None, alias="POWER_STORE_URL")
+    store: Literal["embedded", "influxdb", "postgresql"] = Field(None, alias="POWER_STORE", validate_default=True)
+    postgres_read_url: Secret = Field(None, alias="POWER_POSTGRES_READ_URL")
+    influxdb_url: str = Field(None, alias="INFLUXDB_URL", validate_default=True)
     influxdb_token: Secret = Field(None, alias="INFLUXDB_TOKEN")
-    influxdb_org: str = Field("", alias="INFLUXDB_ORG")
-    influxdb_bucket: str = Field("power", alias="INFLUXDB_BUCKET", min_length=1)
+    influxdb_org: str = Field(None, alias="INFLUXDB_ORG", validate_default=True)
+    influxdb_bucket: str = Field(None, alias="INFLUXDB_BUCKET", min_length=1, validate_default=True)
     influxdb_settle_s: float = Field(30.0, alias="INFLUXDB_SETTLE_S", gt=0, le=600)
+
+    @field_validator("store_url")
+    @classmethod
+    def _is_a_store(cls, url: str | None) -> str | None:
+        if url is not None and not re.match(_STORE_URL, url):
+            raise PydanticCustomError(
+                "store_url", "should be sqlite:FOLDER, influxdb:http://HOST:PORT or postgresql://HOST/DATABASE"
+            )
+        return url
+
+    @field_validator("store", mode="before")
+    @classmethod
+    def _is_the_urls(cls, given: str | None, info: ValidationInfo) -> str:
+        url: str | None = info.data.get("store_url")
+        of_url = _STORES[url.partition(":")[0]] if url else None
+        if of_url and given not in (None, of_url):
+            raise PydanticCustomError("contradicts", "contradicts POWER_STORE_URL: one of them is enough")
+        if given == "postgresql" and not of_url:
+            raise PydanticCustomError("no_url", "is postgresql, so POWER_STORE_URL must be set, too")
+        return of_url or given or "embedded"
+
+    @field_validator("postgres_read_url")
+    @classmethod
+    def _is_of_postgresql(cls, url: str, info: ValidationInfo) -> str:
+        if info.data.get("store", "postgresql") != "postgresql":
+            raise PydanticCustomError("alone", "is set, but POWER_STORE_URL is no PostgreSQL address")
+        if not url.startswith(("postgresql://", "postgres://")):
+            raise PydanticCustomError("postgres_url", "should be an address, such as postgresql://HOST/DATABASE")
+        return url
+
+    @field_validator("influxdb_url", "influxdb_org", "influxdb_bucket", mode="before")
+    @classmethod
+    def _is_in_the_url(cls, given: str | None, info: ValidationInfo) -> str:
+        """Take what `POWER_STORE_URL` says, such as `influxdb:http://127.0.0.1:8086?bucket=power&org=fleet`."""
+        name = info.field_name or ""
+        url: str = info.data.get("store_url") or ""
+        address, _, query = url.removeprefix("influxdb:").partition("?")
+        in_url = {"influxdb_url": address, **{f"influxdb_{key}": value for key, value in parse_qsl(query)}}.get(name)
+        if not in_url or not url.startswith("influxdb:"):
+            return ("power" if name == "influxdb_bucket" else "") if given is None else given
+        if given not in (None, in_url):
+            raise PydanticCustomError("contradicts", "contradicts POWER_STORE_URL: one of them is enough")
+        return in_url
 
     @field_validator("influxdb_url")
     @classmethod
@@ -155,6 +291,12 @@ class StoreSettings(FolderSettings):
         if "@" in url:
             raise PydanticCustomError("login", "should not contain a login: set INFLUXDB_TOKEN instead")
         return url
+
+    @property
+    def sqlite_folder(self) -> Path:
+        """The folder of the embedded store."""
+        url = self.store_url or ""
+        return Path(url.removeprefix("sqlite:")) if url.startswith("sqlite:") else self.data_dir
 
 
 def _split(given: object) -> object:
@@ -248,8 +390,16 @@ class IngestSettings(BrokerSettings, HttpSettings, FolderSettings, ReadingSettin
     """None means half of `outbox_max_bytes`; docker-compose.yml sets an empty text for that."""
 
 
-class WorkerSettings(BrokerSettings, ListenerSettings, StoreSettings, ReadingSettings):
+class PartitionSettings(Settings):
+    """How many queues a cluster's readings are spread over; only with AMQP."""
+
+    partitions: int = Field(64, alias="POWER_PARTITIONS", ge=1, le=MAX_PARTITIONS)
+
+
+class WorkerSettings(BrokerSettings, ListenerSettings, StoreSettings, ReadingSettings, PartitionSettings):
     """The worker's settings."""
+
+    broker_schemes: ClassVar[tuple[str, ...]] = ("mqtt", "mqtts", "amqp", "amqps")
 
     http_port: int = Field(5001, alias="POWER_WORKER_HTTP_PORT", ge=0, le=65535)
     """For health and metrics; 0 switches it off."""

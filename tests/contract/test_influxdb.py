@@ -8,7 +8,8 @@ import pytest
 from shared.store.influx.server import Account
 from shared.store.influx.store import InfluxStore
 from tests.support.influxdb import InfluxDb
-from tests.support.influxdb2 import InfluxDb2, influxdb2
+from tests.support.influxdb2 import InfluxDb2
+from tests.support.influxdb_container import InfluxDbContainer, influxdb_container
 from tests.support.store_contract import MakeStore, StoreContract
 from tests.support.store_edges import StoreEdges
 from tests.support.store_ships import StoreShips
@@ -33,19 +34,30 @@ class InfluxContract(StoreContract, StoreEdges, StoreShips):
 
 
 class TestInfluxStore(InfluxContract):
-    """On a real InfluxDB 1.x."""
+    """On a real InfluxDB."""
 
     @pytest.fixture
     def new_account(self, influxdb: InfluxDb) -> Callable[[], Account]:
         """Name a new database."""
-        return lambda: Account(influxdb.url, f"contract{next(_databases)}")
+        return lambda: influxdb.account(f"contract{next(_databases)}")
+
+
+class TestInfluxStoreWithApiToken(InfluxContract):
+    """On a real InfluxDB 2.x, with an API token in the place of a user."""
+
+    @pytest.fixture
+    def new_account(self, influxdb: InfluxDb) -> Callable[[], Account]:
+        """Make a new bucket."""
+        if not isinstance(influxdb, InfluxDb2):
+            pytest.skip("InfluxDB 1.x has no API tokens")
+        return lambda: influxdb.token(f"contract{next(_databases)}")
 
 
 @pytest.fixture(scope="session")
-def server2() -> Iterator[InfluxDb2]:
+def container() -> Iterator[InfluxDbContainer]:
     """One InfluxDB 2 in a container, or a skip that says why there is none."""
-    with influxdb2() as server:
-        yield server
+    with influxdb_container() as container:
+        yield container
 
 
 @pytest.mark.engine
@@ -53,6 +65,6 @@ class TestInfluxStoreOnVersion2(InfluxContract):
     """On the image that the service is composed with."""
 
     @pytest.fixture
-    def new_account(self, server2: InfluxDb2) -> Callable[[], Account]:
+    def new_account(self, container: InfluxDbContainer) -> Callable[[], Account]:
         """Make a new bucket."""
-        return server2.bucket
+        return container.bucket

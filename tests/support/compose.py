@@ -1,5 +1,6 @@
-"""docker-compose.yml for tests: the programs that read it, and a copy of it that runs beside anything else."""
+"""The compose files for tests: the programs that read them, and copies that run beside anything else."""
 
+import json
 import os
 import re
 import shutil
@@ -8,21 +9,26 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import urllib3
 
 from power_cli.digests import images
 from power_cli.init import make
 from power_cli.up import ROOT
 from tests.support.programs import NO_ENGINE, need
-from tests.support.servers import free_port
+from tests.support.servers import HOST, free_port
 from tests.support.waiting import until
 
 COPIED = (
     *("docker-compose.yml", "Dockerfile", ".dockerignore", "requirements.lock"),
-    *("shared", "ingest_api", "normalizer_worker", "query_api"),
+    *("shared", "ingest_api", "normalizer_worker", "query_api", "power_cli"),
     *("edge", "grafana", "influxdb", "mosquitto", "prometheus"),
 )
+CLUSTER = "docker-compose.cluster.yml"
+COPIED_FOR_CLUSTER = (CLUSTER, "rabbitmq", "postgres")
 PORTS = ("POWER_PORT", "POWER_MQTT_PORT", "POWER_GRAFANA_PORT", "POWER_TLS_PORT", "POWER_MQTTS_PORT")
 START_S = 300.0
+ONCE = {"declare"}
+"""Services that end by themselves."""
 
 
 def programs() -> Iterator[list[str]]:
@@ -49,16 +55,16 @@ def need_engine() -> None:
 
 
 class Fleet:
-    """The whole of docker-compose.yml, in a folder, on ports and under a name of its own."""
+    """The whole of docker-compose.yml, or of that of a cluster, in a folder, on ports and under a name of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, cluster: bool = False) -> None:
         """Copy what it needs, as a checkout has it, and make its secrets."""
-        self.folder = folder
-        for name in COPIED:
+        self.folder, self._file = folder, CLUSTER if cluster else "docker-compose.yml"
+        for name in (*COPIED, *(COPIED_FOR_CLUSTER if cluster else ())):
             copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
             copy(ROOT / name, folder / name)
-        make(folder)
-        self.ports = {name: free_port() for name in PORTS}
+        make(folder, cluster=cluster)
+        self.ports = {name: free_port() for name in (*PORTS, *(["POWER_RABBITMQ_PORT"] if cluster else []))}
         settings = {
             "COMPOSE_PROJECT_NAME": f"power-test-{os.getpid()}",
             "POWER_TLS_BIND_ADDRESS": "127.0.0.1",
@@ -87,11 +93,12 @@ class Fleet:
     def get_images(self) -> None:
         """Have every image at hand, or skip."""
         at_hand = _run(["docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}"]).stdout.split()
-        for _, image in images(self.folder):
+        for _, image in images(self.folder, self._file):
             if image in at_hand:
                 continue
             if _run(["docker", "pull", "--quiet", image]).returncode != 0:
                 pytest.skip(f"the image {image} cannot be had")
+        self.compose("build", *(["declare"] if self._file == CLUSTER else ["ingest_api"]))  # of the code as it is
 
     def up(self) -> None:
         """Start all of it, and wait until each container is healthy."""
@@ -99,12 +106,30 @@ class Fleet:
         until(lambda: set(self.health().values()) == {"healthy"}, "all are healthy", START_S)
 
     def containers(self) -> dict[str, str]:
-        """Give the containers' identifiers by the names of their services."""
-        return {name: self.compose("ps", "-q", name).strip() for name in self.compose("config", "--services").split()}
+        """Give the containers' identifiers by the names of their services, with a number where there are several."""
+        found: dict[str, str] = {}
+        for name in self.compose("config", "--services").split():
+            ids = self.compose("ps", "-q", name).split()
+            found |= {f"{name}{number or ''}": each for number, each in enumerate(ids)}
+        return found
 
     def health(self) -> dict[str, str]:
-        """Give what the health checks say."""
-        return {name: self.inspect(each, ".State.Health.Status") for name, each in self.containers().items()}
+        """Give what the health checks say; what has done its work and ended has none."""
+        health = {name: self.inspect(each, ".State.Health.Status") for name, each in self.containers().items()}
+        return {name: each for name, each in health.items() if name not in ONCE}
+
+    def await_health(self, container: str) -> None:
+        """Wait until a container is healthy."""
+        until(lambda: self.inspect(container, ".State.Health.Status") == "healthy", "it is healthy", START_S)
+
+    def request(
+        self, method: str, path: str, token: str, batch: object = None, **headers: str
+    ) -> urllib3.BaseHTTPResponse:
+        """Send a request to the edge."""
+        url = f"http://{HOST}:{self.ports['POWER_PORT']}{path}"
+        all_headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json", **headers}
+        body = json.dumps(batch).encode() if batch else None
+        return urllib3.request(method, url, body=body, headers=all_headers, timeout=70, retries=False)
 
     def inspect(self, container: str, what: str) -> str:
         """Ask the engine about a container."""
@@ -113,3 +138,13 @@ class Fleet:
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def config_of(file: str, section: str = "services") -> dict[str, str]:
+    """Give each part of a section of what compose makes of a file of the repository."""
+    command = [*any_program(), "-f", file, "config"]
+    text = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    found = re.search(rf"(?ms)^{section}:\n(.*?)(?=^\S|\Z)", text)
+    assert found
+    parts = re.split(r"(?m)^  (\w+):", found[1])
+    return dict(zip(parts[1::2], parts[2::2], strict=True))

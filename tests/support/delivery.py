@@ -33,8 +33,7 @@ from shared.domain.errors import Unavailable
 from shared.http import metrics
 from shared.http.app import make_app
 from shared.http.token_file import access_by
-from shared.store.influx.store import InfluxStore
-from shared.store.sqlite import SqliteStore
+from shared.store.choice import AnyStore
 from tests.support.interleaving import Clock, Killed
 from tests.support.outbox import ROOM
 
@@ -241,7 +240,7 @@ class Source:
             raise Unavailable("the connection is lost")
 
 
-OpenStore = Callable[[Path], SqliteStore | InfluxStore]
+OpenStore = Callable[[Path], AnyStore]
 
 
 class WorkerProcess:

@@ -97,6 +97,7 @@ class Edge:
             "POWER_EDGE_MQTTS": f"{HOST}:1",
             "POWER_EDGE_INGEST": f"{HOST}:{ports['ingest_api']}",
             "POWER_EDGE_QUERY": f"{HOST}:{ports['query_api']}",
+            "POWER_EDGE_UNKNOWN": "404",
             "POWER_EDGE_WORKER": f"{HOST}:{ports['normalizer_worker']}",
             "POWER_EDGE_RESOLVER": HOST,
             "POWER_EDGE_INCLUDE": str(folder / "more" / "*.conf"),

@@ -143,6 +143,9 @@ class HttpFaultProxy:
         self.passes = 0
         """How many of these are let through first."""
         self.version: str | None = "1.6.7"
+        """What it says to be, if nothing is let through."""
+        self.pretends = ""
+        """What the real one says to be, if that is not the truth."""
         self._url = url
         self._hanging = threading.Event()
         self._http = urllib3.PoolManager(retries=False)
@@ -193,6 +196,7 @@ class HttpFaultProxy:
         if not is_answered:
             return
         kept = {name: found.headers[name] for name in ("Content-Type", "X-Influxdb-Version") if name in found.headers}
+        kept |= {"X-Influxdb-Version": self.pretends} if self.pretends else {}
         request.say(found.status, kept, found.data)
 
     def _fail(self, request: "_Handler", body: bytes) -> None:

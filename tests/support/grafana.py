@@ -13,7 +13,9 @@ from power_cli.up import ROOT
 
 DASHBOARDS = ROOT / "grafana" / "dashboards"
 PROVISIONING = ROOT / "grafana" / "provisioning"
-TEXT_OF = {"influxdb": "query", "prometheus": "expr"}
+POSTGRESQL = ROOT / "grafana" / "postgresql"
+"""The data sources and dashboards of a cluster."""
+TEXT_OF = {"influxdb": "query", "prometheus": "expr", "grafana-postgresql-datasource": "rawSql"}
 """Under which name a query keeps its text, by the kind of its data source."""
 _MACRO = re.compile(r"\$(?:\{(\w+)(?::raw)?\}|(\w+))")
 
@@ -82,9 +84,9 @@ def queries(name: str, dashboard: Json) -> Iterator[Query]:
             )
 
 
-def provisioned() -> dict[str, str]:
+def provisioned(folder: Path = PROVISIONING) -> dict[str, str]:
     """Give the kinds of the provisioned data sources, by their uid."""
-    text = "".join(path.read_text("utf-8") for path in sorted((PROVISIONING / "datasources").glob("*.yml")))
+    text = "".join(path.read_text("utf-8") for path in sorted((folder / "datasources").glob("*.yml")))
     return dict(re.findall(r"- uid: (\S+)\n\s+name: .+\n\s+type: (\S+)", text))
 
 

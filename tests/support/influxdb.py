@@ -11,11 +11,14 @@ from typing import Any
 
 import urllib3
 
+from shared.store.influx.server import Account
 from tests.support.programs import need
 from tests.support.servers import HOST, free_port
 from tests.support.waiting import until
 
 ADMIN, PASSWORD = "admin", "a-password-for-tests"
+START_S = 60.0
+"""The first start of a 2.x sets it up."""
 NOT_HERE = (urllib3.exceptions.HTTPError, OSError)
 
 CONFIGURATION = """
@@ -58,7 +61,12 @@ def influxd_program() -> str:
 
 
 class InfluxDb:
-    """A real InfluxDB, with its defaults where they matter: what it has answered is on disk."""
+    """A real InfluxDB 1.x, with its defaults where they matter: what it has answered is on disk."""
+
+    version = 1
+    stops_at = signal.SIGTERM
+    admin = f"{ADMIN}:{PASSWORD}"
+    """The token of the administrator, where it asks for one."""
 
     def __init__(
         self,
@@ -85,7 +93,7 @@ class InfluxDb:
         self._environ = {**os.environ, **(environ or {})}
         self._process: subprocess.Popen[bytes] | None = None
         self._http = urllib3.PoolManager(
-            retries=False, headers=urllib3.make_headers(basic_auth=f"{ADMIN}:{PASSWORD}") if auth else None
+            retries=False, headers=urllib3.make_headers(basic_auth=self.admin) if auth else None
         )
 
     @property
@@ -113,7 +121,7 @@ class InfluxDb:
         command = self.command()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(command, env=self._environ, stdout=log, stderr=log)
-        until(self.answers, f"InfluxDB answers; see {self.log}")
+        until(self.answers, f"InfluxDB answers; see {self.log}", START_S)
         if self._auth:  # the first user may be made by anybody; made again, as after a restart, it stays what it is
             self.query(f"CREATE USER {ADMIN} WITH PASSWORD '{PASSWORD}' WITH ALL PRIVILEGES")
 
@@ -136,30 +144,64 @@ class InfluxDb:
         """Send a signal to it, such as SIGSTOP and SIGCONT."""
         os.kill(self.pid, number)
 
-    def stop(self) -> None:
-        """Stop it, if it runs."""
-        self._end(signal.SIGTERM)
+    def stop(self) -> int:
+        """Stop it, if it runs, and give its exit status."""
+        return self._end(self.stops_at)
 
     def kill(self) -> None:
         """End it at once, if it runs, with no chance to write anything down."""
         self._end(signal.SIGKILL)
 
-    def _end(self, number: signal.Signals) -> None:
+    def _end(self, number: signal.Signals) -> int:
         self._http.clear()
+        status = 0
         if self._process is not None:
             self._process.send_signal(number)
             self._process.send_signal(signal.SIGCONT)  # a stopped process ends only when it goes on
-            self._process.wait(20)
+            status = self._process.wait(20)
             self._process = None
+        return status
 
     def create(self, database: str) -> str:
-        """Make a database and give its name."""
+        """Make a database, if it is not there yet, and give its name."""
         self.query(f'CREATE DATABASE "{database}"')
         return database
 
     def drop(self, database: str) -> None:
         """Drop a database with all that is in it."""
         self.query(f'DROP DATABASE "{database}"')
+
+    def keep_days(self, database: str, days: int) -> None:
+        """Have a database delete what is older."""
+        self.query(f'ALTER RETENTION POLICY autogen ON "{database}" DURATION {days}d SHARD DURATION 1d DEFAULT')
+
+    def account(self, database: str) -> Account:
+        """Return the account of a worker in a database."""
+        return Account(self.url, database)
+
+    def environ(self, database: str) -> dict[str, str]:
+        """Return the settings of services whose store is a database."""
+        account = self.account(database)
+        settings = {"INFLUXDB_URL": account.url, "INFLUXDB_BUCKET": account.bucket}
+        return {**settings, "INFLUXDB_TOKEN": account.token} if account.token else settings
+
+    def users(self) -> dict[str, str]:
+        """Return `user:password` of the users of docker-compose.yml, in the database `power`."""
+        self.create("power")
+        passwords = {name: f"the-{name}-password" for name in ("worker", "query", "grafana")}
+        for name, password in passwords.items():
+            self.add_user(name, password, "power", may_write=name == "worker")
+        return {name: f"{name}:{password}" for name, password in passwords.items()}
+
+    def add_user(self, name: str, password: str, database: str = "", *, may_write: bool = False) -> None:
+        """Create a user that may read a database, and perhaps write to it; without a database, one without rights."""
+        self.query(f"CREATE USER \"{name}\" WITH PASSWORD '{password}'")
+        if database:
+            self.query(f'GRANT {"ALL" if may_write else "READ"} ON "{database}" TO "{name}"')
+
+    def set_password(self, name: str, password: str) -> None:
+        """Change a user's password."""
+        self.query(f"SET PASSWORD FOR \"{name}\" = '{password}'")
 
     def write(self, database: str, lines: Iterable[str], precision: str = "s") -> None:
         """Write points, as line protocol."""
@@ -172,7 +214,7 @@ class InfluxDb:
         fields = {"q": influxql, "db": database, "epoch": epoch}
         response = self._http.request("POST", f"{self.url}/query", fields=fields, encode_multipart=False)
         assert response.status == 200, response.data
-        (result,) = json.loads(response.data)["results"]
+        (result,) = json.loads(response.data).get("results", [{}])  # 2.x has none for what is done
         assert "error" not in result, f"{influxql}: {result['error']}"
         return [_series(each) for each in result.get("series", [])]
 

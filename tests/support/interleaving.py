@@ -14,7 +14,7 @@ from shared.domain.errors import Unavailable
 from shared.domain.slots import DEFAULT_MAX_GAP_US, Slots, Window
 from shared.store.influx.owner import SETTLE_S
 from shared.store.influx.roll_ups import KINDS, read_stale
-from shared.store.influx.server import Account, Server
+from shared.store.influx.server import Server
 from shared.store.influx.store import InfluxStore
 from tests.support import reference
 from tests.support.columns import as_columns
@@ -73,7 +73,7 @@ class World:
         """Begin with an empty database."""
         self.influxdb = influxdb
         self.database = influxdb.create(f"stepped{next(_databases)}")
-        self.account = Account(influxdb.url, self.database)
+        self.account = influxdb.account(self.database)
         self.server = Server(self.account)
         self.server.set_up()
         self.clock = Clock()

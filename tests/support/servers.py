@@ -9,19 +9,23 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import paho.mqtt.publish as paho
 import urllib3
 
+from normalizer_worker.ledger.dead_letters import DeadLetters
 from power_cli import mosquitto
 from power_cli.up import ROOT
 from tests.support.metrics import samples
 from tests.support.programs import need
 from tests.support.waiting import until
+
+if TYPE_CHECKING:
+    from normalizer_worker.ledger.partition_letters import AllLetters
 
 HOST = "127.0.0.1"
 PORTS, PORTS_EACH = range(10_000, 20_000), 200
@@ -176,6 +180,10 @@ class Service:
         return self.request(
             "POST", "/data", json.dumps(batch).encode(), {"Content-Type": "application/json", **headers}
         )
+
+    def dead_letters(self) -> "AbstractContextManager[DeadLetters | AllLetters]":
+        """Open its dead letters."""
+        return closing(DeadLetters(self.folder))
 
     def get(self, path: str) -> Any:
         """GET an answer that must be a good one."""

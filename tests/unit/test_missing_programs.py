@@ -23,7 +23,7 @@ def test_reason_tells_what_is_missing(reason: str, what: str | None) -> None:
 def test_each_missing_program_is_one_line() -> None:
     *lines, install, engine = told([*(each.package for each in PROGRAMS), "nginx", NO_ENGINE])
     assert [line.split()[0] for line in lines] == [each.package for each in PROGRAMS]
-    assert "nginx is not installed: 2 tests skipped" in lines[3]
+    assert any("nginx is not installed: 2 tests skipped" in line for line in lines)
     assert "./power test --install" in install
     assert engine == f"{NO_ENGINE}: 1 tests skipped (all of docker-compose.yml, and InfluxDB 2)"
     assert told([]) == []

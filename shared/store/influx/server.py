@@ -35,6 +35,7 @@ _TOO_NEW = 3
 _IS_ANSWERED = "SELECT value FROM pinned WHERE setting = 'store' LIMIT 1"
 _BAD = (400, 422)
 _NOT_ALLOWED = (401, 403)
+_NO_BUCKET = 404
 _SERVER_ERROR = 500
 
 
@@ -87,7 +88,7 @@ class Server:
         self._client.close()
 
     def check(self) -> None:
-        """Ask, once, whether this is an InfluxDB that we can work with, and make the database on 1.x.
+        """Ask, once, whether this is an InfluxDB that we can work with; on 1.x make the database.
 
         Raises:
             InvalidSettings: it is not, or it does not let us in.
@@ -104,6 +105,8 @@ class Server:
             raise InvalidSettings(f"INFLUXDB_URL: {self._account.url} is {what}; 1.6 to 1.x and 2.x are supported")
         if version.lstrip("v").startswith("1."):
             self._make_database()
+        elif not self._is_there():  # /ping answers everyone: this is the first request that needs the token
+            raise InvalidSettings(f"INFLUXDB_BUCKET: {self._no_bucket()}")
         self._is_known = True
 
     def forget(self) -> None:
@@ -115,9 +118,16 @@ class Server:
         try:
             self._ask(f'CREATE DATABASE "{name}"', {})  # one that is there stays as it is
         except InvalidSettings:
-            found = self._ask("SHOW DATABASES", {})  # only an administrator may make one: then it must be there
-            if f",{self._account.bucket}" not in found.replace('"', ""):
+            if not self._is_there():  # only an administrator may make one
                 raise
+
+    def _is_there(self) -> bool:
+        """Tell whether the database, or on 2.x the bucket, is among those that we may read."""
+        names = _columns(self._ask("SHOW DATABASES", {}).rstrip("\n"))
+        return self._account.bucket in names.get("name", ())
+
+    def _no_bucket(self) -> str:
+        return f"InfluxDB at {self._account.url} has no bucket {self._account.bucket!r} for this INFLUXDB_TOKEN"
 
     def write(self, lines: Iterable[str]) -> None:
         """Have lines stored, their times in nanoseconds; they are durable when this returns.
@@ -231,6 +241,8 @@ class Server:
                 raise Refused(f"InfluxDB refuses it: {said}") from error
             if error.status in _BAD:
                 raise  # the query is wrong, and that is our fault
+            if error.status == _NO_BUCKET:  # on 2.x also one that the token may not use
+                raise Unavailable(f"INFLUXDB_BUCKET: {self._no_bucket()}: {said}") from error
             raise Unavailable(f"{where} answers {error.status}: {said}") from error
 
     @contextmanager

@@ -188,7 +188,7 @@ def test_what_is_accepted_is_answered_202_though_it_cannot_be_told_what_became_o
     ],
 )
 @pytest.mark.usefixtures("worker")
-def test_what_is_no_preference_of_ours_is_none(app: Flask, prefer: str, waited: int | None) -> None:
+def test_unsupported_preferences_are_ignored(app: Flask, prefer: str, waited: int | None) -> None:
     """RFC 7240; of two the first counts."""
     response = post(app, text(), Prefer=prefer.encode().decode("latin-1"))
     assert response.status_code == (202 if waited is None else 201)

@@ -113,7 +113,9 @@ def test_what_is_stored_already_is_not_in_flight_any_more_when_it_is_due(
     assert links[0].names == [str(made.batch_id), str(behind.batch_id)]
 
 
-def test_room_for_a_ship_that_stays_small_is_used_after_a_look(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_small_free_share_of_a_ship_is_used_at_the_next_check(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(publisher_module, "CHECK_S", 0.02)
     clock = Clock()
     dispatcher, links = over(lambda _: FakeLink(), outbox, clock)

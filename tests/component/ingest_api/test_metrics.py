@@ -93,7 +93,7 @@ def test_what_a_full_quota_keeps_out_is_counted_and_the_log_says_whose(
     assert registry.get_sample_value("power_ingest_quota_refusals_total") == 1
     assert registry.get_sample_value("power_ingest_outbox_failures_total") == 1
     assert registry.get_sample_value("power_ingest_batches_refused_total", {"status": "503"}) == 1
-    assert "the quota of ship 42 is full" in caplog.text
+    assert "the quota of ship 42 is used up" in caplog.text
 
 
 def test_what_waits_is_told_and_for_how_long(outbox: Outbox) -> None:

@@ -139,7 +139,7 @@ def test_a_receipt_for_other_content_removes_nothing(outbox: Outbox) -> None:
     assert names(outbox) == [str(made.batch_id)]
 
 
-def test_the_first_word_counts(outbox: Outbox) -> None:
+def test_the_first_receipt_decides_the_status(outbox: Outbox) -> None:
     """A batch that is published again is stored again: a worker with other settings changes nothing any more."""
     made = entry()
     outbox.accept(made)
@@ -375,7 +375,7 @@ def test_a_disk_that_takes_long_can_accept_nothing_now(outbox: Outbox, monkeypat
     until(outbox.can_accept, "it can again")
 
 
-def test_after_its_end_nobody_waits_for_ever(tmp_path: Path) -> None:
+def test_a_call_on_a_closed_outbox_fails(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path, ROOM)
     outbox.close()
     with pytest.raises(Unavailable, match="closed"):

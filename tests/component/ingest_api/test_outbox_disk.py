@@ -202,7 +202,7 @@ def test_while_its_file_is_away_nothing_is_accepted(tmp_path: Path) -> None:
     with an_outbox(tmp_path) as outbox:
         outbox.accept(first)
         away = (tmp_path / FILE_NAME).rename(tmp_path / "away")
-        with pytest.raises(Unavailable, match="out of reach"):
+        with pytest.raises(Unavailable, match="the outbox is unavailable"):
             outbox.accept(second)
         assert not outbox.can_accept()
         away.rename(tmp_path / FILE_NAME)

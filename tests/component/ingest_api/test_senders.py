@@ -45,7 +45,7 @@ def test_sender_fills_half_of_the_outbox(tmp_path: Path) -> None:
     with an_outbox(tmp_path, ROOM) as outbox:
         made = fill(outbox, OURS)
         assert len(made) == 10
-        with pytest.raises(QuotaFull, match="the quota of ours is full"):
+        with pytest.raises(QuotaFull, match="the quota of ours is used up"):
             outbox.accept(large(OURS, SHIP + 1))
         assert outbox.accept(made[0]) == (made[0].accepted, False)
         with pytest.raises(Conflict):

@@ -14,7 +14,7 @@ from normalizer_worker.ledger.dead_letters import (
     OLD_AT_ONCE,
     Bounds,
     DeadLetters,
-    _row,
+    row_of,
 )
 from shared.domain.errors import InvalidInput, Problem, Unavailable
 
@@ -118,7 +118,7 @@ def test_a_ship_has_so_many_letters_and_its_oldest_go_first(tmp_path: Path, othe
 
 def test_letters_take_so_many_bytes_of_a_ship_and_of_all(tmp_path: Path) -> None:
     """Topics, reasons and faults count, too: a stranger chooses them."""
-    size = _row(letter(b"1" * 1800))[-1]
+    size = row_of(letter(b"1" * 1800))[-1]
     assert size > LETTER_BYTES + 1800
     with closing(DeadLetters(tmp_path, Bounds(bytes_of_ship=3 * size, bytes_of_all=5 * size))) as letters:
         for each in range(20):

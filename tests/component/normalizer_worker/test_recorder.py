@@ -143,7 +143,7 @@ def test_what_lies_between_two_readings_within_the_longest_gap_is_not_read(store
     assert store.given <= 60
 
 
-def test_stretches_part_each_ship_where_it_was_silent_for_long() -> None:
+def test_stretches_split_each_ship_at_long_gaps() -> None:
     near = NEAR_US
     rows = [(1, 0), (1, near), (1, 2 * near + 1), (2, 0), (2, 2 * near), (2, 4 * near), (3, 5)]
     readings = as_columns([(ship, moment, 0.0, Kind.POWER_KW, 0) for ship, moment in rows])

@@ -61,9 +61,9 @@ def test_compose_runs_every_image_by_its_digest(folder: Path, monkeypatch: pytes
 
 
 def test_digest_in_the_file_is_kept(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    image = f"prom/prometheus:v3.5.0@sha256:{'a' * 64}"
+    image = f"prom/prometheus:v3.13.5@sha256:{'a' * 64}"
     file = folder / "docker-compose.yml"
-    file.write_text(file.read_text("utf-8").replace("prom/prometheus:v3.5.0", image), "utf-8")
+    file.write_text(file.read_text("utf-8").replace("prom/prometheus:v3.13.5", image), "utf-8")
     assert main(["digests"]) == 0
     assert f'prometheus: {{image: "{image}"}}' in capsys.readouterr().out
 

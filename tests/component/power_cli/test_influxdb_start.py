@@ -7,29 +7,34 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from power_cli.init import make
-from power_cli.up import ROOT
+from tests.support.influxdb2 import start_script
 
-PROGRAMS = ("cat", "cut", "mktemp", "rm", "sleep", "touch")
+PROGRAMS = ("cat", "cut", "mktemp", "rm", "touch")
 """All that the script may call: nothing else is on its PATH."""
 INFLUX = """\
 case "$1 $2" in
+    "ping ") [ -e "$DATA/influxd.bolt" ] || exit 1 ;;
     "setup --username") read -r password; read -r sure; echo "setup $password $sure $INFLUX_TOKEN" >>"$HEARD" ;;
     "v1 auth") read -r password; echo "$* $password" >>"$HEARD" ;;
     "bucket list") printf '0123\\tpower\\n' ;;
 esac
 [ "$1" != "${FAILING:-}" ]
 """
-SERVER = """\
-[ -n "${INFLUXD_HTTP_BIND_ADDRESS:-}" ] || exit 0
-echo new >"$DATA/influxd.bolt"
-exec sleep 60
+SERVER = f"""\
+[ -n "${{INFLUXD_HTTP_BIND_ADDRESS:-}}" ] || exit 0
+exec {sys.executable} -c 'import os, signal, sys
+signal.signal(signal.SIGINT, lambda *_: sys.exit())
+print("new", file=open(os.environ["DATA"] + "/influxd.bolt", "w"))
+signal.sigtimedwait([], 60)'
 """
+"""Like the real one, it ends in good order at SIGINT only."""
 
 
 class Container:
@@ -44,16 +49,10 @@ class Container:
         self._path.mkdir()
         for name in PROGRAMS:
             self._program(name, f'exec {shutil.which(name)} "$@"\n')
+        self._program("sleep", f"exec {shutil.which('sleep')} 0.05\n")
         self._program("influx", INFLUX)
         self._program("entrypoint.sh", SERVER)
-        script = (ROOT / "influxdb" / "start.sh").read_text("utf-8")
-        for inside, here in (
-            ("/var/lib/influxdb2", self.data),
-            ("/run/secrets", self._secrets),
-            ("/entrypoint.sh", self._path / "entrypoint.sh"),
-        ):
-            script = script.replace(inside, str(here))
-        self._script = script
+        self._script = start_script(self.data, self._secrets, self._path / "entrypoint.sh")
 
     def start(self, **environ: str) -> int:
         """Run the script to its end, and stop all that it leaves behind, as the end of a container does."""

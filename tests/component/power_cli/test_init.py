@@ -7,6 +7,7 @@ import pytest
 
 from power_cli.__main__ import main
 from power_cli.init import API_TOKENS, SECRETS, make
+from power_cli.init_cluster import SECRETS as CLUSTER_SECRETS
 from power_cli.up import ROOT
 from shared.domain.errors import InvalidSettings
 from shared.http.token_file import read
@@ -134,3 +135,35 @@ def test_the_command_tells_what_it_made_and_what_to_do_next(
     assert not any(secret in said for secret in secrets)
     assert main(["init"]) == 0
     assert "nothing was changed" in capsys.readouterr().out
+
+
+# With --cluster.
+
+
+def test_the_workers_have_the_password_that_declare_gives_their_user(tmp_path: Path) -> None:
+    make(tmp_path, cluster=True)
+    password, url = (
+        (tmp_path / "secrets" / name).read_text("utf-8").strip() for name in ("mqtt_worker_password", "amqp_worker_url")
+    )
+    assert url == f"amqp://worker:{password}@rabbitmq1,rabbitmq2,rabbitmq3"
+    (tmp_path / "secrets" / "amqp_worker_url").unlink()
+    assert [path.name for path in make(tmp_path, cluster=True)] == ["amqp_worker_url"]
+    assert (tmp_path / "secrets" / "amqp_worker_url").read_text("utf-8").strip() == url
+
+
+def test_a_clusters_secrets_are_all_different_and_made_once(tmp_path: Path) -> None:
+    make(tmp_path, cluster=True)
+    before = _contents(tmp_path)
+    secrets = re.findall(r"\b[0-9a-f]{64}\b", "".join(before[f"secrets/{name}"] for name in CLUSTER_SECRETS))
+    assert len(set(secrets)) == len(secrets) == len(CLUSTER_SECRETS)
+    assert make(tmp_path, cluster=True) == []
+    assert _contents(tmp_path) == before
+
+
+@pytest.mark.parametrize(("first", "kind"), [(False, "one server"), (True, "a cluster")])
+def test_a_checkout_is_for_one_kind(tmp_path: Path, first: bool, kind: str) -> None:  # noqa: FBT001  # a parameter
+    make(tmp_path, cluster=first)
+    before = _contents(tmp_path)
+    with pytest.raises(InvalidSettings, match=rf"\.env is that of {kind}: use another checkout"):
+        make(tmp_path, cluster=not first)
+    assert _contents(tmp_path) == before

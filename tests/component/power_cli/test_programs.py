@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from power_cli import programs
+from power_cli import programs, rabbitmq
 from power_cli.__main__ import main
 from power_cli.up import ROOT
 from tests.support.programs import need
@@ -26,6 +26,7 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", str(folder))
     monkeypatch.setattr(programs, "_BEYOND_PATH", (str(tmp_path / "sbin"),))
     monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(rabbitmq, "is_too_old", lambda: False)
     # The logging programs need a shell's own means only, and `basename`.
     (folder / "basename").symlink_to("/usr/bin/basename")
     return log
@@ -53,6 +54,19 @@ def test_nothing_is_installed_where_nothing_is_missing(log: Path, monkeypatch: p
     monkeypatch.setattr(programs, "PROGRAMS", ())
     assert main(["test", "--install"]) == 0
     assert log.read_text("utf-8") == ""
+
+
+def test_newer_rabbitmq_is_unpacked_where_the_systems_own_is_too_old(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unpacked: list[bool] = []
+    monkeypatch.setattr(programs, "PROGRAMS", [each for each in programs.PROGRAMS if each.package == rabbitmq.PACKAGE])
+    monkeypatch.setattr(programs, "find", lambda *_: None)
+    monkeypatch.setattr(rabbitmq, "is_too_old", lambda: True)
+    monkeypatch.setattr(rabbitmq, "unpack", lambda: unpacked.append(True))
+    assert main(["test", "--install"]) == 0
+    assert log.read_text("utf-8").splitlines() == ["apt-get update -q"], "no server of 3.10 is installed"
+    assert unpacked == [True]
 
 
 def test_failed_installation_is_a_failure(log: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -60,7 +60,7 @@ def refused(asking: FlaskClient, path: str) -> dict[str, str]:
     return {each["at"]: each["problem"] for each in errors}
 
 
-@pytest.mark.parametrize("model", ["linear", "seasonal_naive"])
+@pytest.mark.parametrize("model", ["linear", "seasonal_naive", "pooled", "yesterday"])
 def test_the_answer_is_a_total_with_an_interval_and_what_it_comes_from(asking: FlaskClient, model: str) -> None:
     assert asking.get(query(model=model)).get_json() == {
         "datetime": "2024-01-09T00:00:00Z",
@@ -72,8 +72,30 @@ def test_the_answer_is_a_total_with_an_interval_and_what_it_comes_from(asking: F
     }
 
 
-def test_linear_is_the_default(asking: FlaskClient) -> None:
-    assert asking.get(query()).get_json() == asking.get(query(model="linear")).get_json()
+def test_the_default_is_a_weighted_mean_and_says_of_what(asking: FlaskClient) -> None:
+    answer = asking.get(query()).get_json()
+    assert answer == asking.get(query(model="auto")).get_json()
+    weights = answer.pop("weights")
+    assert set(weights) == {"yesterday", "seasonal_naive", "recent_days", "recent_weeks"}  # eight days are few
+    assert sum(weights.values()) == pytest.approx(1, abs=0.002)
+    assert answer["expected_consumption"] == 8
+
+
+def test_the_contest_says_how_good_each_model_is(asking: FlaskClient) -> None:
+    answer = asking.get(f"/forecast/models?spaceship_id=7&start={iso(END_S * 10**6)}").get_json()
+    assert (answer["spaceship_id"], answer["datetime"]) == (7, "2024-01-09T00:00:00Z")
+    by_name = {each["model"]: each for each in answer["models"]}
+    assert set(by_name) == {"auto", "yesterday", "seasonal_naive", "recent_days", "recent_weeks"}
+    assert by_name["auto"]["wape"] == {"first_hour": 0, "first_day": 0, "seventh_day": 0}
+    assert by_name["auto"]["weight"]["first_day"] == 1
+
+
+def test_the_contest_knows_nothing_of_what_came_later_and_needs_a_day(asking: FlaskClient) -> None:
+    early = END_S - 4 * DAY * SLOT_S
+    answer = asking.get(f"/forecast/models?spaceship_id=7&start={iso(early * 10**6)}").get_json()
+    assert answer["datetime"] == "2024-01-05T00:00:00Z"
+    assert {each["wape"]["seventh_day"] for each in answer["models"]} == {None}
+    assert "start" in refused(asking, "/forecast/models?spaceship_id=8")
 
 
 def test_detail_adds_the_path(asking: FlaskClient) -> None:

@@ -69,7 +69,7 @@ def test_a_ship_is_told_of(ask: Ask) -> None:
     }
 
 
-def test_a_stamp_in_the_future_is_told_and_changes_nothing_else(ask: Ask) -> None:
+def test_a_future_timestamp_is_shown_as_ahead_and_changes_nothing_else(ask: Ask) -> None:
     """Not even of the ship that has sent nothing else: of that one nothing is known up to now."""
     ask.put([(1, NOW_US - at * MINUTE_US, 6.0, False, 0) for at in (1, 2, 4)])
     ask.put(slots_of((1, 0, 1.0, 900.0, False), (1, 1, 1.0, 300.0, False)))

@@ -313,7 +313,7 @@ def test_long_answers_are_streamed_and_right(asking_years: Asking, fetch: Fetch)
 
 @pytest.mark.parametrize("headers", [{}, {"Accept_Encoding": "gzip"}], ids=["plain", "gzip"])
 @pytest.mark.parametrize("form", ["json", "csv", "parquet"])
-def test_what_fails_in_the_middle_is_seen_to_be_cut(
+def test_a_failure_while_streaming_is_visible_as_a_truncated_response(
     asking_years: Asking, fetch: Fetch, monkeypatch: pytest.MonkeyPatch, form: str, headers: dict[str, str]
 ) -> None:
     """Never a short 200 that looks whole; and it is counted."""

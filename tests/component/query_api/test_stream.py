@@ -158,7 +158,7 @@ def test_a_ship_that_has_sent_nothing_yet_is_waited_for(hearing: Hearing) -> Non
     response.close()
 
 
-def test_while_nothing_changes_there_is_a_word_now_and_then(hearing: Hearing, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_heartbeat_is_sent_while_nothing_changes(hearing: Hearing, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "HEARTBEAT_S", 0.05)
     response = hearing.open()
     assert [response.readline() for _ in range(6)] == [b"retry: 2000\n", b"\n", b":\n", b"\n", b":\n", b"\n"]

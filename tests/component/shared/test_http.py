@@ -111,7 +111,7 @@ def test_a_route_that_nobody_declared_is_for_admin_alone() -> None:
         assert "role admin is needed" in _refused(client.get("/forgotten", headers=bearer(name)), 403)
 
 
-def test_routes_that_are_open_open_no_others() -> None:
+def test_open_routes_do_not_make_other_routes_public() -> None:
     app = make_app(Routes("some", __name__, needs=OPEN), access=partial(access, TOKENS))
     app.add_url_rule("/forgotten", view_func=lambda: "here")
     client = app.test_client()

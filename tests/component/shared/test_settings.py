@@ -228,7 +228,7 @@ def test_a_secret_is_given_once_and_not_empty(environ: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("service", [IngestSettings, WorkerSettings])
-def test_a_password_at_the_broker_is_somebodys(service: type[Settings]) -> None:
+def test_a_broker_password_requires_a_username(service: type[Settings]) -> None:
     for password in ({"POWER_MQTT_PASSWORD": "x"}, {"POWER_MQTT_PASSWORD_FILE": __file__}):
         service.load({"POWER_MQTT_USERNAME": "worker", **password})
         with pytest.raises(InvalidSettings, match=r"^POWER_MQTT_PASSWORD is set, so POWER_MQTT_USERNAME must be, too$"):
@@ -260,3 +260,72 @@ def test_where_influxdb_is_has_to_be_said_only_where_it_is_the_store(url: dict[s
     assert StoreSettings.load({"POWER_STORE": "embedded", **url}).store == "embedded"
     with pytest.raises(InvalidSettings, match=r"^INFLUXDB_URL should be an address"):
         StoreSettings.load({"POWER_STORE": "influxdb", **url})
+
+
+# --- the store in one address
+
+
+@pytest.mark.parametrize(
+    ("url", "store"),
+    [
+        ("sqlite:/var/lib/power", "embedded"),
+        ("influxdb:http://127.0.0.1:8086", "influxdb"),
+        ("postgresql://power:secret@db/power", "postgresql"),
+        ("postgres://power:secret@db/power", "postgresql"),
+    ],
+)
+def test_an_address_says_which_store_it_is(url: str, store: str, tmp_path: Path) -> None:
+    (tmp_path / "url").write_text(f"{url}\n", "utf-8")
+    for environ in ({"POWER_STORE_URL": url}, {"POWER_STORE_URL_FILE": str(tmp_path / "url")}):
+        settings = StoreSettings.load(environ)
+        assert (settings.store, settings.store_url) == (store, url)
+        assert "secret" not in repr(settings)
+        assert StoreSettings.load({**environ, "POWER_STORE": store}).store == store
+    assert StoreSettings.load({}).store == "embedded"
+
+
+def test_an_address_says_what_the_other_settings_say() -> None:
+    url = {"POWER_STORE_URL": "influxdb:https://here:8086?bucket=fleet&org=us"}
+    for more in ({}, {"INFLUXDB_BUCKET": "fleet"}, {"INFLUXDB_URL": "https://here:8086", "INFLUXDB_ORG": "us"}):
+        settings = StoreSettings.load({**url, **more})
+        assert (settings.influxdb_url, settings.influxdb_bucket, settings.influxdb_org) == (
+            "https://here:8086",
+            "fleet",
+            "us",
+        )
+    assert StoreSettings.load({"POWER_STORE_URL": "influxdb:http://here:8086"}).influxdb_bucket == "power"
+    assert StoreSettings.load({"POWER_STORE_URL": "sqlite:some/where"}).sqlite_folder == Path("some/where")
+    assert StoreSettings.load({"POWER_DATA_DIR": "some/where"}).sqlite_folder == Path("some/where")
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({"POWER_STORE_URL": "mysql://secret@db"}, "POWER_STORE_URL should be sqlite:FOLDER, influxdb:http://"),
+        ({"POWER_STORE_URL": "sqlite:"}, "POWER_STORE_URL should be sqlite:FOLDER"),
+        ({"POWER_STORE_URL": ""}, "POWER_STORE_URL"),
+        (
+            {"POWER_STORE_URL": "postgresql://secret@db", "POWER_STORE": "influxdb"},
+            "POWER_STORE contradicts POWER_STORE_",
+        ),
+        (
+            {"POWER_STORE_URL": "influxdb:http://a", "INFLUXDB_URL": "http://b"},
+            "INFLUXDB_URL contradicts POWER_STORE_URL",
+        ),
+        ({"POWER_STORE_URL": "influxdb:http://secret@a"}, "INFLUXDB_URL should not contain a login"),
+        ({"POWER_STORE": "postgresql"}, "POWER_STORE is postgresql, so POWER_STORE_URL must be set, too"),
+        (
+            {"POWER_POSTGRES_READ_URL": "postgresql://secret@db"},
+            "POWER_POSTGRES_READ_URL is set, but POWER_STORE_URL is no",
+        ),
+        (
+            {"POWER_STORE_URL": "postgresql://db", "POWER_POSTGRES_READ_URL": "secret@db"},
+            "POWER_POSTGRES_READ_URL should be an address",
+        ),
+    ],
+)
+def test_addresses_that_are_wrong_or_contradict_are_named(environ: dict[str, str], said: str) -> None:
+    with pytest.raises(InvalidSettings) as caught:
+        StoreSettings.load(environ)
+    assert str(caught.value).startswith(said)
+    assert "secret" not in str(caught.value)

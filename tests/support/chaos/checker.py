@@ -10,6 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+import psycopg
 import urllib3
 
 from normalizer_worker.ledger.dead_letter import MAX_PAYLOAD_BYTES
@@ -39,11 +40,22 @@ READ = "SELECT ship, time_us, value, unit, sent_at_us FROM readings"
 _NAME = re.compile(rb'"batch_id": ?"([^"]*)"')
 
 
+class Letter(NamedTuple):
+    """What is compared of a dead letter."""
+
+    topic: str
+    payload: bytes
+
+
 class Stored(Protocol):
-    """Raw readings, read without the service."""
+    """Raw readings and dead letters, read without the service."""
 
     def readings(self) -> dict[Key, Row]:
         """Give all of them, by ship and moment."""
+        ...
+
+    def letters(self) -> list[Letter]:
+        """Give the dead letters."""
         ...
 
 
@@ -51,6 +63,10 @@ class InSqlite(NamedTuple):
     """Those of the embedded store."""
 
     folder: Path
+
+    def letters(self) -> list[Letter]:
+        """See `Stored`."""
+        return _letters(self.folder)
 
     def readings(self) -> dict[Key, Row]:
         """See `Stored`."""
@@ -61,8 +77,13 @@ class InSqlite(NamedTuple):
 class InInfluxDb(NamedTuple):
     """Those of an InfluxDB."""
 
+    folder: Path
     influxdb: InfluxDb
     database: str
+
+    def letters(self) -> list[Letter]:
+        """See `Stored`."""
+        return _letters(self.folder)
 
     def readings(self) -> dict[Key, Row]:
         """See `Stored`."""
@@ -77,20 +98,40 @@ class InInfluxDb(NamedTuple):
         return found
 
 
+class InPostgres(NamedTuple):
+    """Those of a PostgreSQL."""
+
+    url: str
+
+    def readings(self) -> dict[Key, Row]:
+        """See `Stored`."""
+        with closing(psycopg.connect(self.url)) as connection:
+            return {(ship, moment_us): tuple(row) for ship, moment_us, *row in connection.execute(READ)}
+
+    def letters(self) -> list[Letter]:
+        """See `Stored`."""
+        with closing(psycopg.connect(self.url)) as connection:
+            return [Letter(*row) for row in connection.execute("SELECT topic, payload FROM dead_letters")]
+
+
+def _letters(folder: Path) -> list[Letter]:
+    with closing(DeadLetters(folder)) as letters:
+        return [Letter(each.topic, each.payload) for each in letters.all()]
+
+
 class Checker:
     """Compares; every difference goes to the ledger, the first ones in full."""
 
-    def __init__(self, ledger: Ledger, folder: Path, environ: Mapping[str, str], stored: Stored) -> None:
+    def __init__(self, ledger: Ledger, environ: Mapping[str, str], stored: Stored) -> None:
         """Prepare.
 
         Args:
             ledger: what was promised.
-            folder: the data folder.
             environ: the settings of the store.
-            stored: its raw readings.
+            stored: its raw readings, and the dead letters.
 
         """
-        self._ledger, self._folder, self._environ, self._stored = ledger, folder, environ, stored
+        self._ledger, self._environ, self._stored = ledger, environ, stored
         self._kinds: Counter[str] = Counter()
 
     def check(self, query_url: str) -> dict[str, int]:
@@ -168,8 +209,7 @@ class Checker:
             self._differs("/topusers", which, "sorted", rows)
 
     def _check_dead_letters(self) -> None:
-        with closing(DeadLetters(self._folder)) as letters:
-            found = [*letters.all()]
+        found = self._stored.letters()
         names = {letter.payload: _name(letter.payload) for letter in found}
         by_ship = Counter(ship_of(letter.topic) for letter in found)
         for missing in sorted(self._ledger.told.keys() - set(names.values())):
@@ -182,11 +222,11 @@ class Checker:
                 self._differs("a dead letter", f"of {name}", "none", payload)
 
 
-def check_batches(ledger: Ledger, gateway_url: str, names: list[str]) -> None:
-    """Ask the gateway what became of batches."""
+def check_batches(ledger: Ledger, names: list[str]) -> None:
+    """Ask the gateways what became of batches that they have accepted."""
     with urllib3.PoolManager(retries=False) as http:
         for name in names:
-            answer = http.request("GET", f"{gateway_url}/batches/{name}", timeout=10)
+            answer = http.request("GET", f"{ledger.gateways[name]}/batches/{name}", timeout=10)
             if answer.status != 200 or answer.json()["status"] != ledger.outcomes[name]:
                 ledger.differs(f"GET /batches/{name}: {answer.status} {answer.data!r}, not {ledger.outcomes[name]}")
 

@@ -11,8 +11,10 @@ from typing import Any
 from ingest_api.delivery.mqtt_link import Link
 from ingest_api.delivery.publisher import Publisher
 from normalizer_worker.ledger.first_seen import FirstSeenTimes
+from normalizer_worker.ledger.partition_first_seen import PartitionFirstSeen
 from normalizer_worker.worker import Source, Worker
 from shared.contract.status import BatchKey
+from shared.store.postgres import writer
 
 
 def acknowledge_first() -> None:
@@ -55,12 +57,31 @@ def repeats_are_new() -> None:
         return [counts_us for _, counts_us in first_seen]
 
     FirstSeenTimes.first = first  # type: ignore[assignment,method-assign]  # it is replaced on purpose
+    PartitionFirstSeen.first = first  # type: ignore[assignment,method-assign]
+
+
+def no_fence() -> None:
+    """Have a worker write a partition that another one has taken over."""
+    writer._FENCE = "UPDATE fences SET transactions = transactions + 1 WHERE partition = %s AND %s > 0"
+
+
+def fence_only_read() -> None:
+    """Have a worker look at the fence and not write it: a partition may be taken over between that and the commit."""
+    writer._FENCE = "SELECT FROM fences WHERE partition = %s AND epoch = %s"
+
+
+def epoch_not_raised() -> None:
+    """Have a worker that takes a partition over leave the epoch as it is."""
+    writer._TAKE = writer._TAKE.replace("f.epoch + 1", "f.epoch")
 
 
 FAULTS: dict[str, Callable[[], None]] = {
     "acknowledge-first": acknowledge_first,
     "gone-at-puback": gone_at_puback,
     "repeats-are-new": repeats_are_new,
+    "no-fence": no_fence,
+    "fence-only-read": fence_only_read,
+    "epoch-not-raised": epoch_not_raised,
 }
 IN_GATEWAY = {"gone-at-puback"}
 """The others are in the worker."""

@@ -9,7 +9,7 @@ from functools import partial
 from itertools import count
 
 from tests.support.chaos.ledger import Ledger
-from tests.support.chaos.processes import Victim
+from tests.support.chaos.processes import NODE, OWNER, Victim
 
 PAUSES_S = [(0.05, 0.5), (0.3, 1.5), (0.3, 1.5), (1.0, 4.0), (2.0, 6.0)]
 """Between two blows: sometimes there is hardly time to start, sometimes some to recover."""
@@ -17,6 +17,12 @@ HOW_MANY = [1, 1, 1, 1, 2, 2, 3, 4]
 STOP_SHARE = 0.25
 STOPS_S = [(0.2, 4.0)] * 29 + [(20.0, 30.0)]
 """How long something stands still: now and then for longer than a connection stays without a ping."""
+OWNER_STOPS_S = [(0.2, 4.0), (0.2, 4.0), (16.0, 24.0)]
+"""The same of an owner of partitions: often for so long that others have them when it goes on."""
+HALTED_S = 15.0
+"""An owner that stands still for longer is left alone until it goes on."""
+RECKLESS_SHARE = 0.1
+"""How often a node of a broker is struck though others do not serve either."""
 STARTS_S = [(0.0, 0.0), (0.0, 1.0)]
 """After how long it is started again."""
 
@@ -31,6 +37,7 @@ class Killer:
         self._rng, self._victims, self._ledger = rng, victims, ledger
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = count()
+        self._halted: set[Victim] = set()
         self._next_s = float("inf")
 
     def begin(self) -> None:
@@ -57,19 +64,27 @@ class Killer:
         chosen = self._rng.sample(self._victims, min(self._rng.choice(HOW_MANY), len(self._victims)))
         for victim in chosen:
             is_stop = self._rng.random() < STOP_SHARE
-            times_s = STOPS_S if is_stop else STARTS_S
-            for_s = self._rng.uniform(*self._rng.choice(times_s))
-            if not victim.runs or (is_stop and victim.is_stopped):
+            stops_s = OWNER_STOPS_S if victim.kind == OWNER else STOPS_S
+            for_s = self._rng.uniform(*self._rng.choice(stops_s if is_stop else STARTS_S))
+            if not victim.runs or (is_stop and victim.is_stopped) or not self._may_strike(victim):
                 continue
             self._ledger.note("stop" if is_stop else "kill", process=victim.name)
             if is_stop:
                 self.stops[victim.name] += 1
                 victim.stop()
+                if victim.kind == OWNER and for_s > HALTED_S:
+                    self._halted.add(victim)
                 self._later(now_s + for_s, partial(self._go_on, victim))
             else:
                 self.kills[victim.name] += 1
                 victim.kill()
                 self._later(now_s + for_s, partial(self._start, victim))
+
+    def _may_strike(self, victim: Victim) -> bool:
+        """Whether to strike now: without a majority of its nodes a broker only waits, and starts of nodes take long."""
+        if victim.kind == NODE and not all(each.is_well for each in self._victims if each.kind == NODE):
+            return self._rng.random() < RECKLESS_SHARE
+        return victim not in self._halted
 
     def _later(self, due_s: float, action: Callable[[], None]) -> None:
         heapq.heappush(self._due, (due_s, next(self._numbers), action))
@@ -84,6 +99,7 @@ class Killer:
         if victim.is_stopped:
             self._ledger.note("continue", process=victim.name)
             victim.go_on()
+        self._halted.discard(victim)
         self._look()
 
     def _look(self) -> None:

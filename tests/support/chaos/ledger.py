@@ -25,6 +25,8 @@ class Ledger:
         self.counts: Counter[str] = Counter()
         self.outcomes: dict[str, str] = {}
         """What has to have become of the batches that came over HTTP, by their names."""
+        self.gateways: dict[str, str] = {}
+        """The addresses of the gateways that have accepted them last."""
         self.rejected: set[str] = set()
         """The names of batches that may be dead letters."""
         self.told: dict[str, int] = {}
@@ -56,11 +58,14 @@ class Ledger:
                 self.rejected.add(batch.batch_id)
 
     def promised(self, batch: Batch, name: str, over: str) -> None:
-        """Note that a batch is accepted, or that its receipt says what has become of it."""
+        """Note that a batch is accepted, or that its receipt says what has become of it.
+
+        `over` is the address of the gateway, or `MQTT`.
+        """
         self.note("promise", batch_id=name, over=over)
         with self._lock:
-            if over == "HTTP":
-                self.outcomes[name] = batch.outcome
+            if over != "MQTT":
+                self.outcomes[name], self.gateways[name] = batch.outcome, over
             self.counts["rejected" if batch.outcome == "rejected" else "accepted"] += 1
             if batch.outcome == "rejected":
                 self.told[name] = batch.ship

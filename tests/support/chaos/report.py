@@ -12,7 +12,7 @@ class Report:
 
     Attributes:
         seed: of its choices.
-        store: `embedded` or `influxdb`.
+        store: `embedded`, `influxdb` or `postgresql`: a cluster.
         fault: what was planted, if anything.
         storm_s: how long processes were killed and stopped.
         all_s: how long it took with starts, checks and the end.
@@ -23,6 +23,7 @@ class Report:
         recovery_s: the longest time from the moment at which everything ran again to the next word of something stored.
         settled_s: the longest time from the end of the killing until everything accepted was stored.
         compared: how many readings and slots there were to compare in the end.
+        figures: what else there is to tell of a cluster.
         differences: all that was not as it should be.
 
     """
@@ -39,6 +40,7 @@ class Report:
     recovery_s: float = 0.0
     settled_s: float = 0.0
     compared: dict[str, int] = field(default_factory=dict)
+    figures: Counter[str] = field(default_factory=Counter)
     differences: list[str] = field(default_factory=list)
 
     def as_json(self) -> str:
@@ -72,6 +74,7 @@ class Report:
             ),
             ("readings accepted", f"{counts['readings']:,}, {counts['readings'] / storm_s:.0f} a second"),
             ("compared in the end", ", ".join(f"{count:,} {what}" for what, count in self.compared.items())),
+            *((name, f"{count:,}") for name, count in self.figures.items()),
             ("longest until it worked again", f"{self.recovery_s:.1f} s"),
             ("everything stored", f"{self.settled_s:.1f} s after the last blow"),
             ("differences", len(self.differences) or "none: all that was promised is stored, and nothing else"),

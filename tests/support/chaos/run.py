@@ -16,13 +16,15 @@ from typing import NoReturn
 import urllib3
 from tqdm import tqdm
 
+from power_cli.chaos import CLUSTER
 from shared.domain.errors import PowerError
 from shared.runtime.process import on_stop
 from tests.support.chaos.checker import Checker, check_batches
+from tests.support.chaos.cluster import ClusterScene
 from tests.support.chaos.killer import Killer
 from tests.support.chaos.ledger import Ledger
 from tests.support.chaos.report import Report
-from tests.support.chaos.scene import Options, Scene
+from tests.support.chaos.scene import MachineScene, Options
 from tests.support.chaos.senders import HttpClient, MqttShip, Orders, crew
 from tests.support.metrics import samples
 
@@ -44,7 +46,7 @@ class Run:
     def __init__(self, options: Options) -> None:
         """Put it together; as `Scene`."""
         self._options = options
-        self._scene = Scene(options)
+        self._scene = ClusterScene(options) if options.store == CLUSTER else MachineScene(options)
         self._ledger = Ledger(options.folder / "journal.jsonl")
         self._killer = Killer(random.Random(f"{options.seed} killer"), self._scene.victims, self._ledger)
         self._orders = Orders()
@@ -117,8 +119,8 @@ class Run:
         self.report.settled_s = max(self.report.settled_s, time.monotonic() - began_s)
 
     def _outbox_depth(self) -> float | None:
-        text = _asked(f"{self._scene.gateway_url}/metrics")
-        return None if text is None else samples(text, "power_outbox_batches")[()]
+        texts = [_asked(f"{url}/metrics") for url in self._scene.gateway_urls]
+        return None if None in texts else sum(samples(text, "power_outbox_batches")[()] for text in texts if text)
 
     def _await(self, event: Callable[[], bool], wait_s: float) -> bool:
         deadline_s = time.monotonic() + wait_s
@@ -133,11 +135,12 @@ class Run:
         scene, ledger = self._scene, self._ledger
         names = sorted(ledger.outcomes)
         names = random.Random(self._options.seed).sample(names, min(len(names), ASKED))
-        check_batches(ledger, scene.gateway_url, names)
+        check_batches(ledger, names)
         if not self._await(lambda: _asked(f"{scene.query_url}/readyz") is not None, START_S):
             ledger.differs("the query service is not ready")
             return
-        self.report.compared = Checker(ledger, scene.data, scene.environ, scene.stored).check(scene.query_url)
+        self.report.compared = Checker(ledger, scene.environ, scene.stored).check(scene.query_url)
+        self.report.figures = scene.figures()
 
 
 def _asked(url: str) -> str | None:

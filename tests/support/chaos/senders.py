@@ -5,6 +5,7 @@ import queue
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -44,11 +45,12 @@ class Orders:
 
 
 class Where(Protocol):
-    """Where the service is."""
+    """Where the service is; see `Scene`."""
 
-    gateway_url: str
+    gateway_urls: list[str]
     query_url: str
-    mqtt_port: int
+    mqtt_ports: Sequence[int]
+    mqtt_login: tuple[str, str] | None
 
 
 class HttpClient:
@@ -58,7 +60,8 @@ class HttpClient:
         """Prepare."""
         self.name = f"client {number}"
         self._rng = random.Random(f"{seed} {self.name}")
-        self._url = f"{where.gateway_url}/data"
+        self._gateways = deque(where.gateway_urls)
+        self._gateways.rotate(number)
         self._ledger, self._orders = ledger, orders
         self._readback = Readback(where.query_url, ledger)
         self._authors = [Author(self._rng, ship, dated=True, http=True) for ship in (*SHARED, _mqtt_ship(0))]
@@ -77,22 +80,34 @@ class HttpClient:
         headers = {"Content-Type": "application/json", **({"Prefer": f"wait={wait_s}"} if wait_s else {})}
         answer_s = self._rng.choice(ANSWER_S)
         self._ledger.sending(batch, "HTTP", self.name)
+        known_at = self._known_at(batch)
         while not self._orders.giving_up.is_set():
+            url = known_at or self._gateways[0]
             try:
                 answer = self._http.request(
-                    "POST", self._url, body=batch.payload, headers=headers, timeout=answer_s + wait_s
+                    "POST", f"{url}/data", body=batch.payload, headers=headers, timeout=answer_s + wait_s
                 )
             except (urllib3.exceptions.HTTPError, OSError):
                 self._ledger.count("without an answer")
             else:
                 if answer.status != 503:
-                    self._judge(batch, answer)
+                    self._judge(batch, answer, url)
                     return
                 self._ledger.count("answered 503")
+            self._gateways.rotate(1)  # as a proxy goes on to the next one
             time.sleep(RETRY_S)
         self._ledger.differs(f"a POST was never answered: {batch.payload.decode()}")
 
-    def _judge(self, batch: Batch, answer: urllib3.BaseHTTPResponse) -> None:
+    def _known_at(self, batch: Batch) -> str | None:
+        """Give the gateway that has to get a batch, where another one would take it for new.
+
+        Only the gateway that has accepted a `batch_id` knows it: another one cannot refuse other content, and it dates
+        a repeat without `sent_at` when it comes.
+        """
+        needs_it = batch.kind == "conflict" or (batch.kind == "repeat" and batch.sent_at_us is None)
+        return self._ledger.gateways.get(batch.batch_id or "") if needs_it else None
+
+    def _judge(self, batch: Batch, answer: urllib3.BaseHTTPResponse, url: str) -> None:
         told = answer.json()
         if batch.outcome == "refused":
             if answer.status not in REFUSALS or (answer.status == 409) != (batch.kind == "conflict"):
@@ -110,7 +125,7 @@ class HttpClient:
             self._ledger.recovery.stored()
             self._readback.check(batch)
         self._ledger.count(f"answered {answer.status}")
-        self._ledger.promised(batch, name, "HTTP")
+        self._ledger.promised(batch, name, url)
 
     def _wrong(self, batch: Batch, answer: urllib3.BaseHTTPResponse) -> None:
         self._ledger.differs(f"{answer.status} {answer.data!r} for what should be {batch.outcome}: {batch.payload!r}")
@@ -134,7 +149,9 @@ class MqttShip:
         self._window = WINDOW if number % 3 != 1 else 1
         self._rng = random.Random(f"{seed} {self.name}")
         self._author = Author(self._rng, self.ship, dated=self._window > 1, http=False)
-        self._port, self._ledger, self._orders = where.mqtt_port, ledger, orders
+        self._ports = deque(where.mqtt_ports)
+        self._ports.rotate(number)
+        self._login, self._ledger, self._orders = where.mqtt_login, ledger, orders
         self._readback = Readback(where.query_url, ledger)
         self._under_way: dict[str, _UnderWay] = {}
         self._known: dict[str, Batch] = {}
@@ -145,7 +162,7 @@ class MqttShip:
         """Send until told to stop, and all receipts are in."""
         self._listens.clear()
         client = self._client()
-        client.connect_async(HOST, self._port, keepalive=10)
+        self._aim(client)
         client.loop_start()
         try:
             while (self._under_way or not self._orders.ending.is_set()) and not self._orders.giving_up.is_set():
@@ -159,19 +176,30 @@ class MqttShip:
             self._ledger.differs(f"{self.name} got no receipt: {each.batch.payload.decode()}")
         self._under_way.clear()
 
+    def _aim(self, client: Client) -> None:
+        """Have the next connection go to the next node of the broker."""
+        self._ports.rotate(1)
+        client.connect_async(HOST, self._ports[0], keepalive=10)
+
     def _client(self) -> Client:
         version = MQTTProtocolVersion.MQTTv5 if self._is_5 else MQTTProtocolVersion.MQTTv311
         client = Client(CallbackAPIVersion.VERSION2, self.name, protocol=version)
         client.max_queued_messages_set(0)
+        client.username_pw_set(*self._login or (None,))
         client.reconnect_delay_set(1, 1)
         topics = [(receipts_topic(self.ship), 1), (f"ships/{self.ship}/answers/+", 1)]
 
         def connected(*_: Any) -> None:
             client.subscribe(topics)
 
+        def disconnected(*_: Any) -> None:
+            self._listens.clear()
+            self._aim(client)
+
         client.on_connect = connected
         client.on_subscribe = lambda *_: self._listens.set()
-        client.on_disconnect = lambda *_: self._listens.clear()
+        client.on_disconnect = disconnected
+        client.on_connect_fail = lambda *_: self._aim(client)
         client.on_message = lambda _client, _userdata, message: self._came.put(message)
         return client
 

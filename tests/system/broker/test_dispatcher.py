@@ -88,7 +88,7 @@ def test_what_is_accepted_is_published_and_gone_with_its_receipt(outbox: Outbox,
         until(lambda: stored(outbox, name), "stored")
         (message,) = worker.came
         assert (message.topic, message.qos) == (readings_topic(SHIP), 1)
-        assert getattr(message.properties, "CorrelationData", None) == b"this"
+        assert getattr(message.properties, "CorrelationData", None) == b"this".hex().encode()
         assert re.fullmatch("gateways/[0-9a-f]{32}/receipts", getattr(message.properties, "ResponseTopic", ""))
         assert len(publisher_of(dispatcher)._in_flight) == 0
     worker.close()

@@ -95,7 +95,7 @@ def test_the_journal_tells_of_the_batches_behind_a_reading(tmp_path: Path) -> No
 
 
 def test_the_faults_that_the_command_names_are_those_there_are() -> None:
-    assert set(chaos.FAULTS) == set(faults.FAULTS)
+    assert {*chaos.FAULTS, *chaos.CLUSTER_FAULTS} == set(faults.FAULTS)
     assert set(faults.FAULTS) > faults.IN_GATEWAY
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from shared.domain.errors import Refused
-from shared.store.influx.server import LINES, Account, Server
+from shared.store.influx.server import LINES, Server
 from tests.support.influxdb import InfluxDb
 
 
@@ -14,14 +14,14 @@ def count(influxdb: InfluxDb, database: str) -> int:
 
 @pytest.mark.parametrize("n", [1, LINES, LINES + 1, 3 * LINES + 1])
 def test_all_lines_are_stored(influxdb: InfluxDb, database: str, n: int) -> None:
-    server = Server(Account(influxdb.url, database))
+    server = Server(influxdb.account(database))
     server.write(f"readings,ship=7 value={i}.5 {i}" for i in range(n))
     server.close()
     assert count(influxdb, database) == n
 
 
 def test_without_a_line_nothing_is_asked_for(influxdb: InfluxDb, database: str) -> None:
-    server = Server(Account(influxdb.url, database))
+    server = Server(influxdb.account(database))
     server.write([])
     server.close()
     assert influxdb.query("SHOW MEASUREMENTS", database) == []
@@ -33,7 +33,7 @@ def test_a_refusal_comes_when_all_that_can_be_stored_is(influxdb: InfluxDb, data
     lines = [f"readings,ship=7 value={i}.5 {i}" for i in range(3 * LINES + 1)]
     lines[bad] = f'readings,ship=7 value="text" {bad}'
     influxdb.write(database, ["readings,ship=7 value=1.5 -1"])
-    server = Server(Account(influxdb.url, database))
+    server = Server(influxdb.account(database))
     with pytest.raises(Refused):
         server.write(lines)
     assert count(influxdb, database) == 3 * LINES + 1

@@ -5,6 +5,7 @@ docs/decisions/010-influxdb.md says what is relied on here. A late request arriv
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -147,7 +148,7 @@ def test_it_waits_after_a_write_that_is_neither_done_nor_refused(
     waited_s: list[float] = []
     with (
         HttpFaultProxy(influxdb.url) as between,
-        closing(InfluxStore(Account(between.url, database), sleep=waited_s.append)) as store,
+        closing(InfluxStore(replace(influxdb.account(database), url=between.url), sleep=waited_s.append)) as store,
     ):
         recorder = Recorder(store, DEFAULT_MAX_GAP_US)
         recorder.record(as_columns([at(0, 6.0)]))

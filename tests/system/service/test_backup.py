@@ -1,5 +1,6 @@
 """Backup and restore as the docs tell: their very lines are run, and the service then answers as before."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -10,7 +11,8 @@ import pytest
 
 from power_cli.up import ROOT
 from tests.support.influxdb import InfluxDb
-from tests.support.servers import Service
+from tests.support.influxdb2 import SERVER, InfluxDb2, is_chosen
+from tests.support.servers import Service, started
 from tests.support.waiting import until
 
 HOURS = {
@@ -29,11 +31,12 @@ def lines(page: str, heading: str) -> list[str]:
     return re.findall(r"^```sh\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
 
 
-def run(block: str, folder: Path) -> None:
+def run(block: str, folder: Path, **environ: str) -> None:
     """Run a block in a folder that looks like the project's."""
     if not (folder / ".venv").exists():
         (folder / ".venv").symlink_to(sys.prefix)
-    done = subprocess.run(["sh", "-euc", block], cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    shell, environment = ["sh", "-euc", block], {**os.environ, **environ}
+    done = subprocess.run(shell, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -65,6 +68,28 @@ def test_a_data_folder(tmp_path: Path) -> None:
     assert service.stop() == 0
 
 
+def test_an_influxdb_2(tmp_path: Path) -> None:
+    """Restored into another one, which was set up with the same secrets."""
+    if not is_chosen():
+        pytest.skip(f"{SERVER} does not name an InfluxDB 2.x")
+    backup, restore = lines("influxdb.md", "## Backup and restore")[2:]
+    first = InfluxDb2(tmp_path / "first")
+    shutil.copytree(tmp_path / "first" / "secrets", tmp_path / "second" / "secrets")
+    second = InfluxDb2(tmp_path / "second")
+    with started(first), started(second):
+        environ = first.environ("power")
+        service = Service(tmp_path / "data", store="influxdb", **environ)
+        service.start()
+        before = fill(service)
+        assert service.stop() == 0
+        run(backup, tmp_path, **first.client())
+        run(restore, tmp_path, **second.client())
+        again = Service(tmp_path / "data", store="influxdb", **environ | {"INFLUXDB_URL": second.url})
+        again.start()
+        assert answers(again) == before
+        assert again.stop() == 0
+
+
 @pytest.fixture
 def own_influxdb(tmp_path: Path) -> InfluxDb:
     return InfluxDb(tmp_path / "influxdb")
@@ -72,7 +97,7 @@ def own_influxdb(tmp_path: Path) -> InfluxDb:
 
 def test_an_influxdb(tmp_path: Path, own_influxdb: InfluxDb) -> None:
     """Restored into a new, empty InfluxDB."""
-    backup, restore = lines("influxdb.md", "## Backup and restore")
+    backup, restore = lines("influxdb.md", "## Backup and restore")[:2]
     own_influxdb.start()
     service = Service(tmp_path / "data", INFLUXDB_URL=own_influxdb.url, store="influxdb")
     service.start()

@@ -98,5 +98,6 @@ def test_a_worker_with_a_wrong_password_stops_and_says_in_one_line_why(
     done = worker.run("normalizer_worker")
     assert done.returncode == 2
     assert done.stderr == (
-        "the broker refuses the connection: Not authorized; check POWER_MQTT_USERNAME and POWER_MQTT_PASSWORD\n"
+        "the broker refuses the connection: Not authorized;"
+        " check POWER_MQTT_USERNAME and POWER_MQTT_PASSWORD, or POWER_BROKER_URL\n"
     )

@@ -120,6 +120,11 @@ def test_what_influxdbs_setup_leaves_behind_is_kept_in_no_volume() -> None:
     assert not re.search(r":/tmp\W|target: /tmp", text)
 
 
+def test_influxdb_is_stopped_by_the_signal_that_it_handles() -> None:
+    """SIGTERM ends it as a crash does."""
+    assert "stop_signal: SIGINT" in _config()["influxdb"]
+
+
 def test_no_secret_stands_in_the_file_or_in_the_environment_of_a_container() -> None:
     text = (ROOT / "docker-compose.yml").read_text("utf-8")
     for name, value in re.findall(r"(?m)^ +(\w*(?:PASSWORD|TOKEN|SECRET)\w*): (.+)$", text):
@@ -250,6 +255,19 @@ def test_no_container_runs_as_root_or_can_write_but_where_it_has_to(fleet: Fleet
         ).stdout.strip()
         assert uid != "0", name
         assert fleet.inspect(container, ".HostConfig.ReadonlyRootfs") == "true", name
+
+
+@pytest.mark.engine
+def test_what_keeps_data_ends_in_good_order_when_it_is_stopped(fleet: Fleet) -> None:
+    containers = fleet.containers()
+    fleet.compose("stop")
+    try:
+        statuses = {
+            name: fleet.inspect(containers[name], ".State.ExitCode") for name in OURS | {"influxdb", "mosquitto"}
+        }
+        assert set(statuses.values()) == {"0"}, statuses
+    finally:
+        fleet.up()
 
 
 CONNECT = """\

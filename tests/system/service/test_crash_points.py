@@ -105,9 +105,8 @@ def test_a_worker_that_dies_there_loses_nothing(
 def test_a_worker_that_dies_there_on_influxdb_loses_nothing(  # noqa: PLR0913, PLR0917  # pytest's fixtures
     tmp_path: Path, forgetful: ForgetfulBroker, ship: Ship, influxdb: InfluxDb, database: str, point: str
 ) -> None:
-    processes = Processes(
-        tmp_path / "data", broker=forgetful, POWER_STORE="influxdb", INFLUXDB_URL=influxdb.url, INFLUXDB_BUCKET=database
-    )
+    environ = {"POWER_STORE": "influxdb", **influxdb.environ(database)}
+    processes = Processes(tmp_path / "data", broker=forgetful, broker_ports=None, **environ)
     try:
         die_and_go_on(processes, ship, worker=point)
     finally:
@@ -125,9 +124,8 @@ def test_between_any_two_steps_that_outlive_the_process_lies_a_point(  # noqa: P
     store: str,
 ) -> None:
     """So the list of points is whole, as far as this load goes."""
-    processes = Processes(
-        tmp_path / "data", broker=forgetful, POWER_STORE=store, INFLUXDB_URL=influxdb.url, INFLUXDB_BUCKET=database
-    )
+    environ = {"POWER_STORE": store, **influxdb.environ(database)}
+    processes = Processes(tmp_path / "data", broker=forgetful, broker_ports=None, **environ)
     try:
         processes.worker.start(tells=module == "normalizer_worker")
         processes.gateway.start(tells=module == "ingest_api")

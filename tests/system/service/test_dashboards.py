@@ -5,7 +5,6 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,14 @@ import pytest
 
 from normalizer_worker.recorder import Recorder
 from normalizer_worker.rule.normalize import normalize
-from power_cli.simulate import DAY_S, Ship, deliveries
-from shared.domain.readings import Kind, Readings
+from power_cli.simulate import DAY_S
+from shared.domain.readings import Kind
 from shared.domain.slots import DEFAULT_MAX_GAP_US, SLOT_S, Slots
-from shared.domain.timestamps import US_PER_S, moment_us
+from shared.domain.timestamps import US_PER_S
 from shared.http.tokens import dump
-from shared.store.influx.server import Account
 from shared.store.influx.store import InfluxStore
 from tests.support import grafana
+from tests.support.fleets import END_US, SHIPS, START_US, simulated
 from tests.support.grafana import Json, Query
 from tests.support.influxdb import InfluxDb, Series
 from tests.support.prometheus import CONFIGURATION, Prometheus, prometheus_program
@@ -33,9 +32,6 @@ from tests.support.waiting import until
 
 ALL = grafana.dashboards()
 QUERIES = [query for name, dashboard in ALL.items() for query in grafana.queries(name, dashboard)]
-SEED, SHIPS = 7, 12
-END_US = moment_us("2024-03-01T10:20:30.5Z")
-START_US = END_US - 2 * DAY_S * US_PER_S
 
 
 def asking(kind: str) -> pytest.MarkDecorator:
@@ -101,24 +97,6 @@ def test_two_panels_with_one_id_are_found() -> None:
 # What they say of ships, on a real InfluxDB.
 
 
-def simulated() -> Readings:
-    """Give two days of a fleet; its last ship changes, half way, from kW to kWh."""
-    fleet = [Ship.of(SEED, number) for number in range(1, SHIPS + 1)]
-    power = next(ship for ship in fleet if ship.units == "kW")
-    energy = next(ship for ship in fleet if ship.units == "kWh")
-    middle_us = (START_US + END_US) // 2
-    parts = []
-    for sent in deliveries(fleet, START_US, END_US, SEED):
-        count = len(sent.value)
-        kind, sent_at_us = np.full(count, sent.kind, np.int8), np.full(count, sent.moment_us[-1])
-        part = partial(Readings, moment_us=sent.moment_us, value=sent.value, kind=kind, sent_at_us=sent_at_us)
-        parts.append(part(ship=np.full(count, sent.ship)))
-        if sent.ship in {power.number, energy.number}:
-            early = sent.moment_us < middle_us
-            parts.append(part(ship=np.full(count, SHIPS + 1))[early if sent.ship == power.number else ~early])
-    return Readings.concat(parts)
-
-
 @pytest.fixture(scope="module")
 def slots() -> Slots:
     """What the simulated readings come to."""
@@ -128,7 +106,7 @@ def slots() -> Slots:
 @pytest.fixture(scope="module")
 def filled(influxdb: InfluxDb) -> Iterator[str]:
     """A database with the simulated readings and all that the worker makes of them."""
-    account = Account(influxdb.url, "dashboards")
+    account = influxdb.account("dashboards")
     store = InfluxStore(account)
     recorder = Recorder(store, DEFAULT_MAX_GAP_US)
     recorder.record(simulated())
@@ -340,8 +318,10 @@ def test_what_went_wrong_is_told_and_alarmed(watched: Watched) -> None:
 
 def test_the_configuration_is_one_that_prometheus_takes() -> None:
     check = [prometheus_program("promtool"), "check"]
-    subprocess.run([*check, "config", "--syntax-only", CONFIGURATION / "prometheus.yml"], check=True)
-    subprocess.run([*check, "rules", CONFIGURATION / "alerts.yml"], check=True)
+    for name in ("prometheus.yml", "cluster.yml"):
+        subprocess.run([*check, "config", "--syntax-only", CONFIGURATION / name], check=True)
+    for name in ("alerts.yml", "cluster_alerts.yml"):
+        subprocess.run([*check, "rules", CONFIGURATION / name], check=True)
 
 
 # What raises the alarms: what the services tell, a value every 15 seconds, beside an outbox that may have 100 bytes.
@@ -366,7 +346,19 @@ RAISES = {
     "PowerDeadLettersDropped": ['power_worker_dead_letters_dropped_total{reason="disk"} 0x3 1x3'],
     "PowerMessagesShed": ["power_worker_messages_shed_total 0x3 1x3"],
 }
-SLOW = {"PowerWorkerBehind": "15m"}
+RAISES_IN_A_CLUSTER = {
+    "PowerRabbitNodeDown": ['up{job="rabbitmq", instance="rabbitmq1:15692"} 1 0x8'],
+    "PowerRabbitAlarm": ["rabbitmq_alarms_memory_used_watermark 0x3 1x3"],
+    "PowerPartitionWithoutWorker": ['rabbitmq_detailed_queue_consumers{queue="readings.7"} 1 0x8'],
+    "PowerPartitionBehind": ['rabbitmq_detailed_queue_messages_ready{queue="readings.7"} 10001x30'],
+    "PowerFewWorkers": ['up{job="power", instance="10.0.0.2:5001"} 1x8 0x30'],
+}
+HOLDS = [
+    "power_outbox_max_bytes 100x60",
+    *(f'up{{job="power", instance="10.0.0.{each}:5001"}} 1x60' for each in (1, 2)),
+]
+"""What is told besides, unless a test says otherwise."""
+SLOW = {"PowerWorkerBehind": "15m", "PowerPartitionBehind": "7m", "PowerFewWorkers": "9m"}
 RAISES_NOTHING = {
     "a broker that was started again": "power_broker_dropped_messages 7x8 NaN 0x8",
     "what was dropped before anybody listened": "power_broker_dropped_messages NaN 7x8",
@@ -376,12 +368,29 @@ RAISES_NOTHING = {
     "dead letters in a row, and then a good one": "power_worker_dead_letters_in_a_row 0+33x3 0x3",
 }
 
+NOTHING_IN_A_CLUSTER = {
+    "a node that was started again": 'up{job="rabbitmq"} 1 0x2 1x8',
+    "a partition that changes its worker": 'rabbitmq_detailed_queue_consumers{queue="readings.7"} 1 0x2 1x8',
+    "another queue": 'rabbitmq_detailed_queue_consumers{queue="workers.1"} 0x60',
+}
 
-def test_each_alarm_is_raised_by_what_it_is_for_and_by_nothing_else(tmp_path: Path) -> None:
+
+def _name_and_values(told: str) -> tuple[str, str]:
+    name, values = re.fullmatch(r"(\w+(?:\{.*\})?) (.+)", told).groups()  # type: ignore[union-attr]
+    return name, values
+
+
+@pytest.mark.parametrize(
+    ("name", "raises", "raises_nothing"),
+    [("alerts.yml", RAISES, RAISES_NOTHING), ("cluster_alerts.yml", RAISES_IN_A_CLUSTER, NOTHING_IN_A_CLUSTER)],
+)
+def test_each_alarm_is_raised_by_what_it_is_for_and_by_nothing_else(
+    tmp_path: Path, name: str, raises: dict[str, list[str]], raises_nothing: dict[str, str]
+) -> None:
     """As `promtool test rules` plays it: the name of what fails is in its answer."""
 
     def played(name: str, told: list[str], raised: list[str], within: str = "15m") -> Json:
-        series = [each.partition(" ") for each in [*told, "power_outbox_max_bytes 100x60"]]
+        series = dict(_name_and_values(each) for each in [*HOLDS, *told])
         firing = {
             "expr": 'count by (alertname) (max_over_time(ALERTS{alertstate="firing"}[15m]))',
             "eval_time": within,
@@ -390,15 +399,15 @@ def test_each_alarm_is_raised_by_what_it_is_for_and_by_nothing_else(tmp_path: Pa
         return {
             "name": name,
             "interval": "15s",
-            "input_series": [{"series": each, "values": values} for each, _, values in series],
+            "input_series": [{"series": each, "values": values} for each, values in series.items()],
             "promql_expr_test": [firing],
         }
 
-    tests = [played(name, told, [name], SLOW.get(name, "3m")) for name, told in RAISES.items()]
-    tests += [played(name, [told], []) for name, told in RAISES_NOTHING.items()]
-    rules = CONFIGURATION / "alerts.yml"
+    tests = [played(alert, told, [alert], SLOW.get(alert, "3m")) for alert, told in raises.items()]
+    tests += [played(what, [told], []) for what, told in raises_nothing.items()]
+    rules = CONFIGURATION / name
     file = tmp_path / "tests.yml"
     file.write_text(json.dumps({"rule_files": [str(rules)], "evaluation_interval": "15s", "tests": tests}), "utf-8")
     done = subprocess.run([prometheus_program("promtool"), "test", "rules", file], check=False, capture_output=True)
     assert done.returncode == 0, (done.stdout + done.stderr).decode()
-    assert set(RAISES) == set(re.findall(r"alert: (\w+)", rules.read_text("utf-8")))
+    assert set(raises) == set(re.findall(r"alert: (\w+)", rules.read_text("utf-8")))

@@ -30,14 +30,15 @@ from shared.contract.status import BatchKey
 from shared.domain.readings import Readings
 from shared.domain.slots import Slots, Window
 from shared.domain.timestamps import iso
-from shared.store.influx.server import Account
 from shared.store.influx.store import InfluxStore
+from shared.store.postgres.store import OnePartitionStore
 from shared.store.sqlite import SqliteStore
 from tests.support import reference
 from tests.support.comparing import assert_same
 from tests.support.delivery import MAX_GAP_US, Broker, FakeLink, Gateway, OpenStore, Receipt, WorkerProcess, die, named
 from tests.support.influxdb import InfluxDb
 from tests.support.interleaving import Clock, Killed
+from tests.support.postgres import Postgres
 from tests.support.processes import counting, stored_rows
 from tests.support.reference import Reading
 from tests.support.store_contract import assert_roll_ups
@@ -348,11 +349,26 @@ def test_whatever_happens_what_is_accepted_is_stored_once_in_influxdb(influxdb: 
         home = folder.with_suffix("")
         if home not in stores:
             stores[home] = next(databases)
-        return InfluxStore(Account(influxdb.url, stores[home]), settle_s=0.01)
+        return InfluxStore(influxdb.account(stores[home]), settle_s=0.01)
 
     run(open_store, 10)
     for each in stores.values():
         influxdb.drop(each)
+
+
+def test_whatever_happens_what_is_accepted_is_stored_once_in_postgresql(postgres: Postgres) -> None:
+    stores: dict[Path, str] = {}
+
+    def open_store(folder: Path) -> OnePartitionStore:
+        """All lives of one worker have one database."""
+        home = folder.with_suffix("")
+        if home not in stores:
+            stores[home] = postgres.create()
+        store = OnePartitionStore(stores[home])
+        store.check_writing()
+        return store
+
+    run(open_store, 10)
 
 
 # --- and it would be noticed if it were not so

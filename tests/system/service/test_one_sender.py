@@ -40,8 +40,8 @@ def processes(broker: Broker, tmp_path: Path, request: pytest.FixtureRequest) ->
     if request.param == "influxdb":
         influxdb: InfluxDb = request.getfixturevalue("influxdb")
         database = request.getfixturevalue("database")
-        store = {"POWER_STORE": "influxdb", "INFLUXDB_URL": influxdb.url, "INFLUXDB_BUCKET": database}
-    processes = Processes(tmp_path / "data", broker=broker, **store)
+        store = {"POWER_STORE": "influxdb", **influxdb.environ(database)}
+    processes = Processes(tmp_path / "data", broker=broker, broker_ports=None, **store)
     processes.worker.start()
     processes.gateway.start()
     yield processes

@@ -17,7 +17,7 @@ from shared.http.tokens import dump
 from shared.store.sqlite import SqliteStore
 from tests.support.browser import NARROW, WIDE, Visitor, started_browser
 from tests.support.columns import as_columns
-from tests.support.influxdb import InfluxDb
+from tests.support.influxdb2 import new_influxdb
 from tests.support.servers import HOST, Service, started
 from tests.support.store_contract import slots_of
 from tests.support.tokens import secret_of, token
@@ -253,9 +253,9 @@ def test_with_the_store_away_it_says_so_and_goes_on_when_it_is_back(
     make_service: Callable[..., Service], tmp_path: Path, visit: Visit
 ) -> None:
     """What was known before stays."""
-    influxdb = InfluxDb(tmp_path)
+    influxdb = new_influxdb(tmp_path)
     influxdb.start()
-    own = make_service(store="influxdb", INFLUXDB_URL=influxdb.url, INFLUXDB_BUCKET="power")
+    own = make_service(store="influxdb", **influxdb.environ("power"))
     _send(own, _batch(5, [2, 1]))
     visitor = visit(own)
     visitor.refusals = (503,)

@@ -509,6 +509,6 @@ def test_a_405_names_all_the_methods_that_are_allowed(service: Service, path: st
 
 
 def test_a_head_request_gets_the_head_alone(service: Service) -> None:
-    """As RFC 9110 has it."""
+    """RFC 9110: identity means not encoded."""
     response = service.request("HEAD", "/topusers")
     assert (response.status, response.data) == (200, b"")

@@ -15,6 +15,7 @@ from paho.mqtt.properties import Properties
 
 from power_cli.up import ROOT
 from shared.domain.timestamps import iso, moment_us
+from tests.support.cluster_service import ClusterService
 from tests.support.programs import need
 from tests.support.servers import HOST, Service
 from tests.support.waiting import DEADLINE_S, until
@@ -88,6 +89,8 @@ def test_a_receipt_comes_when_the_readings_can_be_read(
     service: Service, ship: int, version: MQTTProtocolVersion, qos: int
 ) -> None:
     """Never before."""
+    if qos == 2 and version == V5 and isinstance(service, ClusterService):
+        pytest.skip("RabbitMQ ends the connection of a client that publishes with QoS 2 over MQTT 5")
     with Ship(service, ship, version) as sender:
         for number in range(20):
             sender.send(batch(number, 7, slot=number), qos=qos)

@@ -14,7 +14,7 @@ import pytest
 import urllib3
 
 from shared.domain.timestamps import iso, moment_us
-from tests.support.influxdb import InfluxDb
+from tests.support.influxdb2 import new_influxdb
 from tests.support.servers import HOST, Service
 from tests.support.service_processes import child
 from tests.support.waiting import until
@@ -102,9 +102,9 @@ def halted(process: psutil.Process) -> Iterator[None]:
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[Service]:
     """A service for one test alone, on InfluxDB."""
-    influxdb = InfluxDb(tmp_path / "influxdb")
+    influxdb = new_influxdb(tmp_path / "influxdb")
     influxdb.start()
-    service = Service(tmp_path / "data", store="influxdb", INFLUXDB_URL=influxdb.url)
+    service = Service(tmp_path / "data", store="influxdb", **influxdb.environ("power"))
     service.influxdb = influxdb  # type: ignore[attr-defined]
     service.start()
     yield service

@@ -108,7 +108,7 @@ def test_bad_rows_are_named_and_the_good_ones_stored(service: Service, ship: int
     assert done.returncode == 1
     assert f"{path}:3: value is not a number: 'abc'\n" in done.stderr
     assert f"{path}:4: datetime is not an ISO 8601 moment such as 2019-01-05T04:37:00Z: 'never'\n" in done.stderr
-    assert f"{path}:5: value is negative, which only --allow-negative takes: '-2'\n" in done.stderr
+    assert f"{path}:5: value is negative, --allow-negative accepts it: '-2'\n" in done.stderr
     assert f"{path}:22: cells are missing: there are 2, at least 3 are needed\n" in done.stderr
     assert f"{path}:23: " not in done.stderr
     assert done.stderr.endswith("… and 13 more rows that were left out\n")

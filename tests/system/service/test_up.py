@@ -140,7 +140,7 @@ def test_a_broker_that_takes_too_much_memory_is_started_again(own: Service) -> N
         with contextlib.suppress(psutil.NoSuchProcess):
             broker = child(own, "mosquitto.conf")
             peak = max(peak, broker.memory_info().rss if broker else 0)
-        return "mosquitto takes more than 400 MiB of memory and is killed" in own.said()
+        return "mosquitto uses more than 400 MiB of memory; killing it" in own.said()
 
     with contextlib.suppress(OSError), Flood(own.mqtt_port) as flood:  # whose connection ends with the broker
         while not is_started_again():

@@ -69,8 +69,7 @@ def wired(tmp_path_factory: pytest.TempPathFactory, influxdb: InfluxDb) -> Itera
             broker=broker,
             broker_ports=(wires["gateway"].port, wires["worker"].port),
             POWER_STORE="influxdb",
-            INFLUXDB_URL=f"http://127.0.0.1:{wires['influxdb'].port}",
-            INFLUXDB_BUCKET=influxdb.create("wired"),
+            **influxdb.environ("wired") | {"INFLUXDB_URL": f"http://127.0.0.1:{wires['influxdb'].port}"},
         )
         stack.callback(processes.stop)
         processes.worker.start()

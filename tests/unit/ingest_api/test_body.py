@@ -95,8 +95,8 @@ def test_gzip_is_taken(encoding: str) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["identity", "Identity"])
-def test_identity_is_no_encoding(encoding: str) -> None:
-    """As RFC 9110 has it."""
+def test_content_encoding_identity_is_accepted(encoding: str) -> None:
+    """RFC 9110: identity means not encoded."""
     assert read(sized(b"{}", Content_Encoding=encoding)) == b"{}"
 
 
@@ -274,7 +274,7 @@ def test_small_bodies_need_no_room(encoding: str) -> None:
         assert payload == small
 
 
-def test_of_large_bodies_only_a_few_wait_and_the_others_are_sent_away_at_once() -> None:
+def test_large_bodies_beyond_the_waiting_limit_are_refused_at_once() -> None:
     """Every one that waits has a thread, and somebody else may ask how the service is."""
     room = Room()
     with ExitStack() as stack:

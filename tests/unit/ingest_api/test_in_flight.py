@@ -20,7 +20,7 @@ def in_flight(now_s: list[float]) -> InFlight:
     return in_flight
 
 
-def test_what_may_have_been_dropped_is_due_sooner_and_each_time_it_is_less_soon(
+def test_possibly_dropped_batches_are_retried_sooner_with_growing_pauses(
     in_flight: InFlight, now_s: list[float]
 ) -> None:
     pause_s = AGAIN_S / SOONER
@@ -45,7 +45,7 @@ def test_what_the_broker_refuses_is_due_after_a_second_and_each_time_it_is_less_
         assert in_flight.take_due() == [(A, 1)]
 
 
-def test_to_hurry_makes_nothing_later(in_flight: InFlight, now_s: list[float]) -> None:
+def test_hurry_never_delays_a_batch(in_flight: InFlight, now_s: list[float]) -> None:
     now_s[0] = AGAIN_S * (1 + JITTER)
     in_flight.hurry()
     assert in_flight.take_due() == [(A, 1)]

@@ -55,7 +55,7 @@ STEPS = st.lists(
 
 
 @given(STEPS)
-def test_memory_says_what_the_disk_would_or_nothing(steps: list[tuple[str, int]]) -> None:
+def test_memory_returns_the_same_entries_as_the_disk_or_none(steps: list[tuple[str, int]]) -> None:
     """Whatever comes, goes and is asked for, and however little memory there is."""
     before, recent_entries.MAX_BYTES = recent_entries.MAX_BYTES, 40
     try:

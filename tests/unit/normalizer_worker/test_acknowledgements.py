@@ -101,7 +101,7 @@ def test_a_refused_receipt_is_counted_and_said_once_and_ends_nothing(caplog: pyt
     ]
 
 
-def test_of_messages_that_the_broker_does_not_hold_back_only_so_many_wait(caplog: pytest.LogCaptureFixture) -> None:
+def test_waiting_qos_0_receipts_are_limited(caplog: pytest.LogCaptureFixture) -> None:
     one = Finisher(room=0, max_waiting=2)
     assert not one.finish(*[done(0, qos=0) for _ in range(5)], done(7))
     assert (one.acknowledgements.waiting, one.refused) == (3, [3])
@@ -117,7 +117,7 @@ def test_a_lost_connection_is_said(*, receipt: bool) -> None:
         one.finish(done(7, receipt=receipt))
 
 
-def test_a_broker_that_confirms_nothing_any_more_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_connection_ends_if_the_broker_stops_confirming_receipts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else everything would wait for ever, on a connection that looks well."""
     one = Finisher(room=1)
     one.acknowledgements.check()

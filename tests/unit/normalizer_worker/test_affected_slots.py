@@ -52,7 +52,9 @@ def power(moment: str, value: float = 6.0, sent_at_us: int = 1, kind: Kind = Kin
     st.lists(readings, min_size=1, max_size=5),
     st.sampled_from([SLOT_US, 3_600_000_000, DEFAULT_MAX_GAP_US]),
 )
-def test_what_is_given_turns_what_was_into_what_is(known: list[Reading], new: list[Reading], max_gap_us: int) -> None:
+def test_returned_changes_turn_the_old_slots_into_the_new_ones(
+    known: list[Reading], new: list[Reading], max_gap_us: int
+) -> None:
     """To the last bit, and every slot once."""
     changes(known, new, max_gap_us)
 
@@ -74,7 +76,7 @@ def test_a_correction_of_the_unit_alone_changes_its_slots(known_too: bool) -> No
     assert changes([*others, wrong], [power("2018-08-24T00:20Z", 5.0, 2, Kind.ENERGY_KWH)])
 
 
-def test_a_guess_that_shrinks_is_taken_back_where_another_reading_speaks_too() -> None:
+def test_a_shortened_interval_is_removed_from_a_slot_shared_with_another_reading() -> None:
     """The reading before a silence spoke for a day, into the slot where the silence ends; now for a minute."""
     known = [power(f"2018-08-{day}Z") for day in ("24T00:01", "25T00:01", "26T00:02")]
     start_s = moment_us("2018-08-26T00:00Z") // 1_000_000
@@ -83,7 +85,7 @@ def test_a_guess_that_shrinks_is_taken_back_where_another_reading_speaks_too() -
 
 
 @pytest.mark.parametrize("moment", ["1970-01-01T00:00:00Z", "2199-12-30T00:00:00Z"])
-def test_lost_slots_are_taken_away_at_both_ends_of_time(moment: str) -> None:
+def test_uncovered_slots_are_removed_at_the_first_and_last_timestamps(moment: str) -> None:
     """A guess of an hour becomes one of ten minutes."""
     start_us = moment_us(moment)
     known = [

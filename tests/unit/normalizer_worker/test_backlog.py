@@ -101,7 +101,7 @@ def test_dense_batches_are_never_long_however_many_and_large() -> None:
 
 
 @pytest.mark.parametrize("failing", ["record", "finish"])
-def test_whatever_is_away_the_backlog_is_forgotten_and_comes_again(failing: str) -> None:
+def test_the_backlog_is_dropped_and_redelivered_after_any_outage(failing: str) -> None:
     watched = Watched(wide(1), message(2))
     watched.step(3)
     watched.bench.failures.append(failing)
@@ -177,7 +177,7 @@ def test_a_ship_has_so_many_messages_and_bytes_but_always_one() -> None:
 
 
 @pytest.mark.parametrize("room", [Room(5, 10**9), Room(1000, int(5.5 * wide(1).size_bytes))], ids=["messages", "bytes"])
-def test_in_all_there_is_so_much_and_the_ship_with_the_most_gives_way(room: Room) -> None:
+def test_the_total_limit_sheds_from_the_ship_with_the_largest_backlog(room: Room) -> None:
     one = Backlog(DEFAULT_MAX_GAP_US, Room(100, 10**9), room)
     assert not any(add(one, wide(mid)) for mid in range(5))
     assert add(one, wide(10, ship=2)) == [(1, 4)]

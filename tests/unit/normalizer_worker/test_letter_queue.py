@@ -93,7 +93,9 @@ def test_what_waits_comes_again_after_a_reconnect() -> None:
         ({"response_topic": "gateways/" + "é" * 60}, "the Response Topic is too long", "has 129 bytes, more than 128"),
     ],
 )
-def test_what_would_go_back_and_is_too_long_is_rejected(members: dict[str, Any], reason: str, problem: str) -> None:
+def test_messages_with_too_long_reply_properties_are_rejected(
+    members: dict[str, Any], reason: str, problem: str
+) -> None:
     bench = Bench(message(1, batch())._replace(**members), message(2, batch())._replace(correlation=b"x" * 128))
     Worker(bench.connect, bench, bench, bench, WorkerMetrics(CollectorRegistry())).step(bench)
     rejected, stored = bench.receipts

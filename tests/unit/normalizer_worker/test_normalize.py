@@ -78,7 +78,7 @@ def test_what_a_counter_rises_is_conserved(drawn: list[Reading], max_gap_us: int
 
 
 @given(st.lists(readings, max_size=40), max_gaps_us)
-def test_cover_never_exceeds_a_slot_and_is_never_nothing(drawn: list[Reading], max_gap_us: int) -> None:
+def test_cover_is_above_0_and_at_most_900_s(drawn: list[Reading], max_gap_us: int) -> None:
     covered_s = normalize(as_columns(drawn), max_gap_us).covered_s
     assert (covered_s > 0).all()
     assert (covered_s <= 900).all()

@@ -99,7 +99,7 @@ def test_a_message_of_many_readings_fills_a_transaction() -> None:
     assert worker(bench, Limits(readings=3)).step(bench) == 1
 
 
-def test_who_is_told_to_end_finishes_what_it_has_in_hand() -> None:
+def test_a_stopping_worker_finishes_the_current_load() -> None:
     """What is stored by then is acknowledged, and nothing more is taken."""
     bench = Bench(message(1), message(2))
     worker(bench, Limits(messages=1)).run(lambda: "record" in bench.happened, lambda: None)

@@ -75,7 +75,7 @@ def test_a_rejected_batch_is_told_every_fault() -> None:
     ],
     ids=["no ship", "no id", "a wrong id", "a number", "a list", "half an object", "no text"],
 )
-def test_without_a_ship_or_an_id_nobody_is_told(bad: Message) -> None:
+def test_there_is_no_receipt_without_a_ship_or_a_batch_id(bad: Message) -> None:
     bench = Bench(bad)
     worker(bench).step(bench)
     assert (bench.receipts, len(bench.letters)) == ([None], 1)
@@ -156,7 +156,7 @@ def test_a_repeat_in_the_same_transaction_is_one_too() -> None:
     assert repeat == old < new
 
 
-def test_what_was_remembered_though_the_store_was_away_is_what_counts_later() -> None:
+def test_the_first_seen_time_is_kept_when_the_store_fails() -> None:
     bench = Bench(message(1, batch()))
     bench.failures.append("record")
     one = worker(bench)
@@ -167,7 +167,7 @@ def test_what_was_remembered_though_the_store_was_away_is_what_counts_later() ->
     assert sent_at(bench) == [remembered]
 
 
-def test_a_retained_repeat_keeps_its_age_and_a_retained_first_has_none() -> None:
+def test_a_retained_repeat_keeps_its_first_seen_time_and_other_retained_batches_get_0() -> None:
     bench = Bench(message(1, batch()), message(2, batch(), retained=True), message(3, batch(5), retained=True))
     worker(bench).step(bench)
     live, repeat, retained = sent_at(bench)
@@ -210,7 +210,7 @@ def test_receipts_are_counted_by_what_they_say() -> None:
 
 
 @pytest.mark.parametrize("limits", [Limits(messages=1), Limits(messages=7), Limits()])
-def test_many_dead_letters_in_a_row_turn_it_red_until_a_message_is_stored(limits: Limits) -> None:
+def test_the_worker_is_not_ready_after_many_dead_letters_until_a_message_is_stored(limits: Limits) -> None:
     """So many are not their senders' fault."""
     bad = [message(i, {}) for i in range(MAX_DEAD_IN_A_ROW)]
     bench = Bench(message(200), *bad[:-1])

@@ -17,13 +17,17 @@ DEMAND = ROOT.parent / "shared" / "data" / "demand-half-hours.csv"
 def test_scores_are_what_they_are_by_hand() -> None:
     """Two windows of 10 kWh: 8 was expected and too little even at the upper end, and 12, too much at the lower."""
     came, expected, lower, upper, off = [10.0, 10.0], [8.0, 12.0], [0.0, 11.0], [9.0, 20.0], [3.0, 2.0]
-    found = scored(np.array([came, expected, lower, upper, off]))
+    inside = [0.5, 1.0]
+    found = scored(np.array([came, expected, lower, upper, off, inside]))
+    assert (found.slots_coverage, found.width) == (0.75, 0.9)
     assert (found.windows, found.wape, found.slots_wape, found.coverage) == (2, 0.2, 0.25, 0)
     assert found.pinball_kwh == pytest.approx(((0.5 + 0.95) / 2 + (1 + 1) / 2 + (0.95 + 0.5) / 2) / 3)
-    half = scored(np.array([came, [9.0, 11.0], [0.0, 0.0], upper, off]))
+    half = scored(np.array([came, [9.0, 11.0], [0.0, 0.0], upper, off, inside]))
     assert (half.wape, half.coverage) == (0.1, 0.5)
     text = as_text({("1 day", "seasonal_naive"): found, ("1 day", "linear"): half})
     assert [line.split("|")[-2].strip() for line in text.splitlines()[2:4]] == ["", "+50%"]
+    reference = as_text({("1 day", "AutoTheta"): half}).splitlines()[2]
+    assert [cell.strip() for cell in reference.split("|")[3:-1]] == ["2", "10.00%", "25.00%", "", "", "", "", ""]
 
 
 def test_windows_that_are_not_known_from_end_to_end_are_left_out() -> None:

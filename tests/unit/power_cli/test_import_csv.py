@@ -73,7 +73,7 @@ def test_whatever_the_file_holds_only_good_readings_come_out(pieces: list[str]) 
         (f"{NOON},nan", "value is not a finite number: 'nan'"),
         (f"{NOON},1e999", "value is not a finite number: '1e999'"),
         (f"{NOON},1.1e12", "value is beyond 1e+12: '1.1e12'"),
-        (f"{NOON},-1", "value is negative, which only --allow-negative takes: '-1'"),
+        (f"{NOON},-1", "value is negative, --allow-negative accepts it: '-1'"),
         ("noon,1", "datetime is not an ISO 8601 moment such as 2019-01-05T04:37:00Z: 'noon'"),
         ("2024-01-05,1", "datetime is not an ISO 8601 moment such as 2019-01-05T04:37:00Z: '2024-01-05'"),
         ("1969-12-31T23:59:59Z,1", "datetime is outside 1970-01-01 to 2199-12-31: '1969-12-31T23:59:59Z'"),

@@ -46,7 +46,7 @@ moments_s = st.one_of(
 
 
 def ship_slots(start_s: int, kwh: Sequence[float | None]) -> Slots:
-    """Build slots one after the other; None is none."""
+    """Build consecutive slots; None leaves a gap."""
     at = np.array([i for i, each in enumerate(kwh) if each is not None], np.int64)
     values = np.array([each for each in kwh if each is not None], np.float64)
     n = len(at)

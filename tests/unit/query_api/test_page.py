@@ -36,7 +36,7 @@ def test_the_page_asks_nobody_for_a_token_and_holds_no_data(client: FlaskClient)
     assert client.get("/topusers").status_code == 401
 
 
-def test_everything_that_it_names_is_there_and_for_keeps(client: FlaskClient, loaded: list[str]) -> None:
+def test_every_referenced_file_exists_and_is_cached_as_immutable(client: FlaskClient, loaded: list[str]) -> None:
     assert {path.rpartition("/")[2] for path in loaded} >= {"main.js", "page.css", "plotly.min.js", "theme.js"}
     for path in loaded:
         response = client.get(path)

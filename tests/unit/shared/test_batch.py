@@ -150,7 +150,7 @@ def _decodes_or_refuses(payload: bytes, **how: Any) -> None:
 
 @pytest.mark.parametrize("bad", INVALID, ids=names)
 def test_every_fault_has_its_place(bad: BadBatch) -> None:
-    """All of them, none twice, and none that is none; each with a sentence."""
+    """Every error is reported once, with a message; nothing else is."""
     with pytest.raises(InvalidBatch) as caught:
         batch.decode(bad.payload, Rules(), NOW_US)
     assert sorted(each.at for each in caught.value.problems) == sorted(bad.at)

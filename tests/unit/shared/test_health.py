@@ -32,6 +32,13 @@ def test_ready_is_where_every_check_holds(held: dict[str, bool], status: int) ->
     assert response.json == {"ready": status == 200, "checks": held}
 
 
+def test_what_is_known_besides_is_told_where_there_is_something() -> None:
+    told = {"store": "what is committed is on the disks of two servers"}
+    routes = health.routes({"store": lambda: False}, lambda: told)
+    response = make_app(routes, access=anybody).test_client().get("/readyz")
+    assert response.json == {"ready": False, "checks": {"store": False}, "details": told}
+
+
 def test_a_process_that_is_not_ready_answers_all_the_same() -> None:
     response = client(broker=False).get("/healthz")
     assert (response.status_code, response.json) == (200, {"status": "ok"})

@@ -29,7 +29,7 @@ def test_lines_alike_are_written_up_to_a_bound_and_the_next_one_later_tells_how_
     for i in range(BURST + 7):
         log.warning("no room for %d %%", i)
     assert caplog.messages[:2] == ["no room for 0 %", "no room for 1 %"]
-    assert caplog.messages[-1].startswith(f"no room for {BURST - 1} % (more of this kind are only counted")
+    assert caplog.messages[-1].startswith(f"no room for {BURST - 1} % (further lines of this kind are only counted")
     assert len(caplog.messages) == BURST
 
     now_s[0] = WITHIN_S
@@ -66,7 +66,7 @@ def test_a_traceback_of_another_type_is_of_another_kind(caplog: pytest.LogCaptur
 
 
 @pytest.mark.usefixtures("caplog")
-def test_a_line_that_is_wrong_in_itself_hurts_nobody_who_logs_it() -> None:
+def test_a_log_call_with_wrong_arguments_does_not_raise_in_the_filter() -> None:
     """It is for the handler to say so, as without us."""
     sparing = RateLimit(lambda: 0.0)
     records = [logging.LogRecord("wrong", logging.INFO, "", 0, "%d of %d", (1,), None) for _ in range(BURST + 1)]

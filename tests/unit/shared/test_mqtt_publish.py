@@ -77,7 +77,7 @@ def test_no_property_hides_the_payload_or_stops_us(junk: bytes, payload: bytes) 
         (b"\x00", "nothing"),
     ],
 )
-def test_malformed_properties_ask_for_nothing(junk: bytes, why: str) -> None:
+def test_malformed_properties_give_no_reply_properties(junk: bytes, why: str) -> None:
     assert answer_wanted(junk) == NOTHING, why
 
 

@@ -5,7 +5,7 @@ import signal
 from shared.runtime.process import end_within
 
 
-def test_who_is_told_to_end_twice_gets_no_more_time_for_it() -> None:
+def test_a_second_stop_does_not_extend_the_time_limit() -> None:
     handler = signal.getsignal(signal.SIGALRM)
     try:
         end_within(1000)

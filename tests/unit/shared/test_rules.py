@@ -115,8 +115,8 @@ def test_a_ship_that_writes_when_it_was_accepted_gains_little() -> None:
 
 
 @pytest.mark.parametrize("accepted", ["yesterday", 5, None, ["2199-01-01T00:00:00Z"], "2019-01-05"])
-def test_an_accepted_at_that_is_none_is_ignored(accepted: Any) -> None:
-    """As every member that is not known."""
+def test_an_invalid_accepted_at_is_ignored(accepted: Any) -> None:
+    """Like unknown members."""
     assert faults(batch("2019-01-05T04:37:00Z", accepted_at=accepted), topic_ship=1) == []
 
 
@@ -176,9 +176,7 @@ def test_more_slots_than_a_batch_may_make_are_refused_with_both_numbers() -> Non
     """6 years of daily readings would make one batch of 210,336 slots, and keep every other ship waiting."""
     ((at, why),) = faults(spaced(2_192, 86_400))
     assert at == "data"
-    assert why == (
-        "would make 210,432 slots of a quarter of an hour, and a batch may make 200,000: send it in several batches"
-    )
+    assert why == ("covers 210,432 slots of 15 minutes, and a batch may cover 200,000: send it in several batches")
     assert faults(spaced(2_192, 86_400), Rules(max_gap_us=86_399 * SECOND_US)) == [], "there every one stands alone"
 
 

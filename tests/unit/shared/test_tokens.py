@@ -57,7 +57,7 @@ def test_any_mutation_of_a_token_is_refused(data: st.DataObject) -> None:
 
 
 @given(st.text())
-def test_no_header_whatever_is_more_than_refused(header: str) -> None:
+def test_an_invalid_header_only_raises_unauthenticated(header: str) -> None:
     with pytest.raises(Unauthenticated):
         access(ALL, header)
 

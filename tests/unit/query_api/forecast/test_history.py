@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from query_api.forecast.history import History, history_of
+from query_api.forecast.history import History, _carried, history_of
 from shared.domain.errors import InvalidInput
 from shared.domain.slots import SLOT_S, Slots
 from tests.support.slots import DAY, MONDAY_S, slots_from, weekly
@@ -82,3 +82,10 @@ def test_scales_of_ships_that_do_not_change() -> None:
         (0, 1e12),
     ]
     assert history([0.0, 2.0] * DAY).spread == 1
+
+
+def test_a_missing_slot_gets_the_last_number_at_the_same_position_of_a_period() -> None:
+    """However many periods ago that was; what has none before it stays missing."""
+    nan = float("nan")
+    assert _carried(np.array([1, 2, nan, 4, nan, nan, 7]), 2).tolist() == [1, 2, 1, 4, 1, 4, 7]
+    assert np.array_equal(_carried(np.array([nan, 5, nan, nan, 3]), 2), [nan, 5, nan, 5, 3], equal_nan=True)

@@ -1,0 +1,1 @@
+"""The worker's AMQP connection to RabbitMQ: partitions, seats, acknowledgements and receipts."""

@@ -1,0 +1,1 @@
+"""Copies ships with all their readings from one store into another."""

@@ -1,0 +1,27 @@
+"""What the `.env` of both compose files has alike: limits of the containers, and settings of the services."""
+
+SERVICES = """\
+POWER_INGEST_MEMORY=1536m
+POWER_INGEST_CPUS=1
+POWER_WORKER_MEMORY=1g
+POWER_WORKER_CPUS=1
+POWER_QUERY_MEMORY=1g
+POWER_QUERY_CPUS=1
+POWER_EDGE_MEMORY=512m
+POWER_EDGE_CPUS=1
+POWER_PROMETHEUS_MEMORY=384m
+POWER_PROMETHEUS_CPUS=1
+POWER_GRAFANA_MEMORY=512m
+POWER_GRAFANA_CPUS=1
+
+# docs/operating.md explains these.
+POWER_MAX_GAP_S=86400
+POWER_ALLOW_NEGATIVE=false
+POWER_MAX_AHEAD_S=900
+POWER_OLDEST=2000-01-01
+POWER_OUTBOX_MAX_BYTES=1073741824
+POWER_OUTBOX_SENDER_BYTES=
+POWER_LOG_LEVEL=INFO
+# Origins of web pages that may use the service, separated by commas, such as https://fleet.example.
+POWER_ALLOWED_ORIGINS=
+"""

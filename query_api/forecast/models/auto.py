@@ -1,0 +1,244 @@
+"""The default model: the others compete on the ship's own past, and a weighted mean of them is the forecast.
+
+For each part of the time ahead (the first hour, the next two, … each day) the weights are those that would have made
+the smallest errors at the same time of day on past days, the recent ones above all.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from query_api.forecast.days import HOUR, WEEK_DAYS, DayModel, Days, days_of, hourly, origins_back
+from query_api.forecast.fit import Fit, Weights, no_paths
+from query_api.forecast.history import ROUNDING, History
+from query_api.forecast.models.linear import Linear
+from query_api.forecast.models.plain import LastWeek, Yesterday, recent_days, recent_weeks
+from query_api.forecast.models.pooled import Pooled
+from query_api.forecast.steps import DAY, STEPS
+from shared.domain.columns import F64
+
+PARTS = ((0, 4), (4, 12), (12, 24), (24, 48), (48, DAY))
+"""Slots of the first day that have weights of their own."""
+HALF_LIFE = 20.0
+"""Days after which an error counts half."""
+FIRST_DAYS = 28
+"""Of so many days, or a third of a shorter history, errors do not count: the models had learned little."""
+TOO_LARGE = 4.0
+"""An error larger than so many typical ones counts as if it were no larger."""
+OF_HOURS = 0.3
+"""How much the errors of single hours count, beside those of totals."""
+SHRINK = 0.1
+"""How much is added to each squared error, so that weights are more equal."""
+FIRST_GUESS = {"yesterday": 0.3, "seasonal_naive": 0.7}
+"""The weights for a new ship."""
+DOUBT = 8.0
+"""After so many days of errors the first guess has a weight of a quarter."""
+ROUNDS = 300
+REACH = 2.0
+"""How far a day's total may lie outside of what the plain models say: so many of their typical errors."""
+CHANGED_SLOTS = DAY, 24
+"""Over the last day or the last six hours a change is noticed."""
+ENOUGH_DAYS = 7
+LEAST_KNOWN = 0.5
+PLAIN = "yesterday", "seasonal_naive", "recent_days", "recent_weeks"
+
+
+class Auto:
+    """Forecasts by a weighted mean of models."""
+
+    name: Final = "auto"
+
+    def __init__(self) -> None:
+        """Let all models compete."""
+        self._models: tuple[DayModel, ...] = (
+            Yesterday(), LastWeek(), recent_days(), recent_weeks(), Linear(), Pooled(),
+        )  # fmt: skip
+
+    def fit(self, ship: int, history: History, days: list[int]) -> Fit:  # noqa: ARG002  # equal for all ships
+        """See `Model`."""
+        grid = days_of(history)
+        models = self.candidates(grid)
+        names = [each.name for each in models]
+        predictors = [each.predictor(grid) for each in models]
+        change, instead = change_of(grid), np.zeros(STEPS)
+        paths = no_paths(len(grid))
+        weights = np.zeros((len(models), STEPS))
+        for day in days:
+            at = slice(day * DAY, (day + 1) * DAY)
+            predicted = np.stack([predict(day) for predict in predictors])
+            mixed, weights[:, at] = mixture(grid, names, predicted, day)
+            mixed[-1] = within_reach(grid, mixed[-1], plain(models, predicted), day)
+            if change is not None:
+                instead[at] = change * predicted[names.index("recent_weeks")][-1]
+                mixed[-1] = (mixed[-1] + instead[at]) / 2
+            paths[:, at] = mixed[::-1]
+        return Fit(
+            paths[0],
+            origins_back(history, len(grid) - 1),
+            paths[1:],
+            Weights(tuple(names), weights),
+            None if change is None else instead,
+        )
+
+    def candidates(self, days: Days) -> list[DayModel]:
+        """Return the models for which there is enough history."""
+        return [each for each in self._models if each.needed <= len(days)]
+
+
+def change_of(days: Days) -> float | None:
+    """Return by which factor the last hours differ from the usual ones, if none before were like that; else None.
+
+    Unlike all before is less than half of the least, or more than twice the most. Nothing can be learned about what
+    follows then: it goes on like that, or as before.
+    """
+    if len(days) <= ENOUGH_DAYS:
+        return None
+    for slots in CHANGED_SLOTS:
+        totals = days.kwh[:, -slots:].sum(axis=1)
+        before, last = totals[:-1], totals[-1]
+        is_new = last < before.min() / 2 or last > before.max() * 2
+        if is_new and before.min() >= 0 and before.max() > 0 and days.weight[-1, -slots:].mean() >= LEAST_KNOWN:
+            return float(last / before.mean())
+    return None
+
+
+def plain(models: list[DayModel], predicted: F64) -> F64:
+    """Return what plain models predict, float64[k, n, 96]."""
+    return predicted[[each.name in PLAIN for each in models]]
+
+
+def mixture(days: Days, names: list[str], predicted: F64, day: int) -> tuple[F64, F64]:
+    """Return the weighted mean of predictions of a day ahead, float64[n, 96], and the weights, float64[k, 96].
+
+    Args:
+        days: the history.
+        names: the models.
+        predicted: what each model predicts after each day, float64[k, n, 96].
+        day: how many days ahead, from 0.
+
+    """
+    first_guess = np.array([FIRST_GUESS.get(name, 0.0) for name in names])
+    first_guess /= first_guess.sum()
+    negligible = ROUNDING * DAY * float(np.abs(days.kwh).max())
+    mixed, weights = np.empty_like(predicted[0]), np.empty((len(predicted), DAY))
+    came, known = days.ahead(day)
+    for first, last in PARTS if day == 0 else ((0, DAY),):
+        part = slice(first, last)
+        errors = (came[:, part] - predicted[:, :, part]) * (known[:, part] > 0)
+        best = _weights(errors, known[:, part].mean(axis=1), first_guess, negligible)
+        mixed[:, part] = np.tensordot(best, predicted[:, :, part], 1)
+        weights[:, part] = best[:, None]
+    return mixed, weights
+
+
+def within_reach(days: Days, path: F64, plain_paths: F64, day: int) -> F64:
+    """Shift a day's path, float64[96], so that its total lies within reach of what the plain models predict."""
+    came, known = days.ahead(day)
+    off = np.abs((came - plain_paths) * (known > 0)).sum(axis=2)[:, known.any(axis=1)]
+    if not off.size:
+        return path
+    room = REACH * float(np.median(off.min(axis=0)))
+    totals = plain_paths[:, -1].sum(axis=1)
+    total = path.sum()
+    shifted: F64 = path + (np.clip(total, totals.min() - room, totals.max() + room) - total) / len(path)
+    return shifted
+
+
+def _weights(errors: F64, known: F64, first_guess: F64, negligible: float) -> F64:
+    """Return the weights of models, float64[k], at least 0, with the sum 1.
+
+    They minimise the squared errors of the mean of the models: totals of the part and its single hours.
+
+    Args:
+        errors: of each model and day, float64[k, n, slots]; 0 where nothing is known.
+        known: how much of each day is known, float64[n].
+        first_guess: the weights without any errors.
+        negligible: errors up to this are only rounding, in kWh.
+
+    """
+    k, n, _ = errors.shape
+    first = n // 3 if n < WEEK_DAYS + 1 else max(n // 3, WEEK_DAYS - 1)  # before that there is no last week
+    known = np.where(np.arange(n) >= min(FIRST_DAYS, first), known, 0.0)
+    totals = errors.sum(axis=2)
+    size = np.abs(totals).min(axis=0)
+    typical = TOO_LARGE * float(np.median(size[known > 0])) if known.any() else 0.0
+    if typical <= negligible:
+        return first_guess if not known.any() else _smallest(totals[:, known > 0], negligible)
+    days = known * 0.5 ** (np.arange(n)[::-1] / HALF_LIFE)
+    days = days * typical / np.maximum(np.abs(totals).mean(axis=0), typical)
+    hours = np.stack([hourly(each) for each in errors]).reshape(k, n, -1)
+    flat = hours * np.sqrt(days)[:, None]
+    flat = flat.reshape(k, -1)
+    products = [_scaled((totals * days) @ totals.T), _scaled(flat @ flat.T)]
+    squared = (1 - OF_HOURS) * products[0] + OF_HOURS * products[1]
+    squared += np.diag(np.diag(squared)) * SHRINK
+    doubt = (DOUBT / (DOUBT + float(known.sum()))) ** 2
+    return doubt * first_guess + (1 - doubt) * _minimised(squared)
+
+
+def _smallest(totals: F64, negligible: float) -> F64:
+    """Return equal weights of the models with the smallest errors: most often some are exact."""
+    size = np.abs(totals).sum(axis=1)
+    best = size <= size.min() + negligible * totals.shape[1]
+    weights: F64 = best / best.sum()
+    return weights
+
+
+def _scaled(products: F64) -> F64:
+    size = float(np.trace(products))
+    return products / size if size else products
+
+
+def _minimised(squared: F64) -> F64:
+    """Return the weights w with the smallest wᵀ `squared` w, by exponentiated gradients."""
+    k = len(squared)
+    weights = np.full(k, 1 / k)
+    squared = squared * k / (float(np.trace(squared)) or 1.0)
+    for _ in range(ROUNDS):
+        slope = squared @ weights
+        weights = weights * np.exp(weights @ slope - slope)
+        weights /= weights.sum()
+    return weights
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a model did in the contest: WAPE of totals on past days, as fractions, and its weight, by time ahead."""
+
+    model: str
+    wape: dict[str, float | None]
+    weight: dict[str, float]
+
+
+SPANS = {"first_hour": (0, HOUR), "first_day": (0, DAY), "seventh_day": (6 * DAY, 7 * DAY)}
+CONTEST_DAYS = 90
+
+
+def contest(auto: Auto, history: History) -> list[Standing]:
+    """Return how each model did on the last 90 days, and `auto` itself, best on the first day first."""
+    grid = days_of(history)
+    models = auto.candidates(grid)
+    predictors = [each.predictor(grid) for each in models]
+    names = [each.name for each in models]
+    everybody = [*names, auto.name]
+    wape: dict[str, dict[str, float | None]] = {name: {} for name in everybody}
+    weight: dict[str, dict[str, float]] = {name: {} for name in everybody}
+    for span, (first, last) in SPANS.items():
+        day = first // DAY
+        part = slice(first - day * DAY, last - day * DAY)
+        predicted = np.stack([predict(day) for predict in predictors])
+        mixed, shares = mixture(grid, names, predicted, day)
+        means = [*shares[:, part].mean(axis=1).tolist(), 1.0]
+        for name, path, share in zip(everybody, [*predicted, mixed], means, strict=True):
+            wape[name][span], weight[name][span] = _wape(grid, path[:, part], day, part), share
+    found = [Standing(name, wape[name], weight[name]) for name in everybody]
+    return sorted(found, key=lambda each: each.wape["first_day"] if each.wape["first_day"] is not None else np.inf)
+
+
+def _wape(days: Days, path: F64, day: int, part: slice) -> float | None:
+    came, known = (column[-CONTEST_DAYS - day - 1 :, part] for column in days.ahead(day))
+    seen = known > 0
+    size = float(np.abs((came * seen).sum(axis=1)).sum())
+    errors = ((came - path[-len(came) :]) * seen).sum(axis=1)
+    return float(np.abs(errors).sum()) / size if size else None

@@ -1,0 +1,70 @@
+"""The tables' version: they are made, and brought forward, by whoever may write; a lock keeps it to one at a time."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from psycopg import Connection
+
+from shared.domain.errors import InvalidSettings, Unavailable
+
+VERSION = 1
+_MAKE = Path(__file__).with_name("schema.sql").read_text("utf-8")
+UPGRADES: Mapping[int, str] = {}
+"""The SQL that brings tables forward to the next version, by the version that they have."""
+# Not `to_regclass`: it may not see yet what another process has made while this one waited for the lock.
+_IS_THERE = """
+SELECT tablename FROM pg_tables WHERE tablename = 'power_schema' AND schemaname = ANY(current_schemas(false))
+"""
+_LOCK = 0x706F776572  # "power"
+
+
+def check(connection: Connection[Any], where: str) -> None:
+    """Check that the tables are there and have the version of this program.
+
+    Raises:
+        InvalidSettings: they are newer.
+        Unavailable: they are missing or older; a worker makes them so.
+
+    """
+    found = _version(connection)
+    if found > VERSION:
+        raise _newer(found, where)
+    if found < VERSION:
+        raise Unavailable(f"{where} has {'older' if found else 'no'} tables yet; the worker makes them at its start")
+
+
+def bring_forward(connection: Connection[Any], where: str) -> None:
+    """Make the tables, or bring them forward from an older version.
+
+    Raises:
+        InvalidSettings: they are newer than this program.
+
+    """
+    if _version(connection) == VERSION:  # the common case needs no lock
+        return
+    with connection.transaction():
+        connection.execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0", prepare=False)
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        found = _version(connection)
+        if found > VERSION:
+            raise _newer(found, where)
+        if found == 0:
+            connection.execute(_MAKE, prepare=False)
+            connection.execute("CREATE TABLE power_schema (version integer NOT NULL)")
+            connection.execute("INSERT INTO power_schema VALUES (%s)", (VERSION,))
+        for version in range(max(found, 1), VERSION):
+            connection.execute(UPGRADES[version], prepare=False)
+            connection.execute("UPDATE power_schema SET version = %s", (version + 1,))
+
+
+def _version(connection: Connection[Any]) -> int:
+    """Return the version of the tables; 0 if there are none."""
+    if not connection.execute(_IS_THERE).fetchall():
+        return 0
+    row = connection.execute("SELECT version FROM power_schema").fetchone()
+    return int(row[0]) if row else 0
+
+
+def _newer(found: int, where: str) -> InvalidSettings:
+    return InvalidSettings(f"{where} has tables of version {found}; this program knows {VERSION}")

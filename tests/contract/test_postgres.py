@@ -1,0 +1,112 @@
+"""The store in PostgreSQL keeps the contract, and a few promises of its own."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from shared.domain.slots import Window
+from shared.store.postgres.store import OnePartitionStore, PostgresStore
+from tests.support.postgres import Postgres
+from tests.support.store_contract import DAY_S, START_S, MakeStore, StoreContract, put, slots_of
+from tests.support.store_edges import StoreEdges
+from tests.support.store_ships import EVER, StoreShips
+
+
+class TestPostgresStore(StoreContract, StoreEdges, StoreShips):
+    """The contract, on databases of their own."""
+
+    @pytest.fixture
+    def make_store(self, postgres: Postgres) -> MakeStore:
+        """Make stores."""
+
+        def make() -> OnePartitionStore:
+            store = OnePartitionStore(postgres.emptied())
+            store.check_writing()
+            return store
+
+        return make
+
+
+@pytest.fixture
+def store(postgres: Postgres) -> Iterator[OnePartitionStore]:
+    with closing(OnePartitionStore(postgres.emptied())) as store:
+        store.check_writing()
+        yield store
+
+
+def test_a_sum_beyond_64_bits_does_not_stop_the_store(store: OnePartitionStore) -> None:
+    """Nor does one slot beyond them; all sums stay exact."""
+    for ship in range(30):
+        put(store, slots_of((ship, 0, 1e18, 900.0, False)))
+    assert store.fleet(Window()).kwh.tolist() == [3e19]
+    put(store, slots_of((0, 0, 3e25, 900.0, False), (1, 0, 1.0, 900.0, False)))
+    put(store, slots_of((0, 0, 0.0, 0.0, False)))
+    assert store.fleet(Window()).kwh.tolist() == [2.8e19]
+    put(store, slots_of(*[(ship, 0, 0.0, 0.0, False) for ship in range(2, 30)]))
+    assert store.fleet(Window()).kwh.tolist() == [1.0]
+
+
+def test_ships_of_many_partitions_are_added_up(postgres: Postgres) -> None:
+    with closing(PostgresStore(postgres.emptied())) as store:
+        for number in (0, 5, 63):
+            partition = store.partition(number)
+            with partition.transaction():
+                slots = slots_of(*[(number, at, 1.0 + number, 900.0, at == 1) for at in range(2)])
+                partition.put_slots(slots, slots.emptied())
+        fleet = store.fleet(Window())
+        assert fleet.kwh.tolist() == [71.0, 71.0]
+        assert fleet.ships.tolist() == [3, 3]
+        assert fleet.provisional.tolist() == [False, True]
+        for window in (Window(), Window(START_S, START_S + 900), Window(START_S, START_S + DAY_S)):
+            assert [each.ship for each in store.top_ships(window, 2)] == [63, 5]
+        assert store.extent() == Window(START_S, START_S + 1800)
+        assert store.slots(5, Window()).kwh.tolist() == [6.0, 6.0]
+
+
+def test_no_question_reads_all_slots_of_all_ships(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The slots of a window are found by their ship and start, and sums by their day or start in each partition.
+
+    Of tables that are as small as here PostgreSQL reads all: it is told not to where it need not. The database is a new
+    one, so that nothing is known of its tables' sizes.
+    """
+    store = OnePartitionStore(postgres.create())
+    store.check_writing()
+    asked: list[tuple[str, Sequence[Any]]] = []
+    answer = store._reads.rows
+
+    def rows(query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        asked.append((query, parameters))
+        return answer(query, parameters)
+
+    monkeypatch.setattr(store._reads, "rows", rows)
+    window = Window(START_S + 900, START_S + 30 * DAY_S + 900)
+    for each in (Window(), window):
+        store.slots(1, each)
+        store.fleet(each)
+        store.top_ships(each, 3)
+        for ship in (1, None):
+            store.first_slot_s(ship, each)
+            store.last_slot_s(ship, each)
+            store.version(ship, each)
+    store.readings(1, 0, EVER, 9)
+    store.extent()
+    store.ships(-1, 9, (window,), EVER)
+    store._kwh(1, 9, window)
+    for query, parameters in asked:
+        plan = _plan(store, query, parameters)
+        assert not re.findall(r"Seq Scan on (?:energy|readings|fleet_energy|ship_day_energy)\b", plan), plan
+        for table in ("energy", "readings", "fleet_energy", "ship_day_energy"):
+            for condition in re.findall(rf"Scan using {table}_pkey .*\n\s+Index Cond: (.*)", plan):
+                assert "partition = " in condition, plan
+    store.close()
+
+
+def _plan(store: OnePartitionStore, query: str, parameters: Sequence[Any]) -> str:
+    connection = store._reads._server.connect()
+    with closing(connection):
+        for other in ("seqscan", "hashjoin", "mergejoin"):
+            connection.execute(f"SET enable_{other} = off")
+        return "\n".join(row[0] for row in connection.execute(f"EXPLAIN {query}", parameters).fetchall())
