@@ -42,7 +42,7 @@ def test_who_is_not_known_gets_401_everywhere(app: Flask, headers: dict[str, str
     client = app.test_client()
     rules = [rule for rule in app.url_map.iter_rules() if rule.endpoint.partition(".")[0] not in OPEN_ROUTES]
     asked = [(rule.rule, method) for rule in rules for method in rule.methods or ()]
-    for path, method in [*asked, ("/nowhere", "GET"), ("/data", "DELETE"), ("/healthz", "POST"), ("/healthz/", "GET")]:
+    for path, method in [*asked, ("/nowhere", "GET"), ("/data", "PUT"), ("/healthz", "POST"), ("/healthz/", "GET")]:
         response = client.open(path, method=method, headers=headers)
         assert response.status_code == 401
         assert response.headers["WWW-Authenticate"] == "Bearer"
@@ -99,7 +99,7 @@ def test_forecasts_are_for_who_may_read(app: Flask) -> None:
 def test_what_is_not_there_is_404_or_405_to_anybody_who_is_known(app: Flask, name: str) -> None:
     client = app.test_client()
     _refused(client.get("/nowhere", headers=bearer(name)), 404)
-    _refused(client.delete("/data", headers=bearer(name)), 405)
+    _refused(client.put("/data", headers=bearer(name)), 405)
 
 
 def test_a_route_that_nobody_declared_is_for_admin_alone() -> None:
