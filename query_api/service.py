@@ -57,7 +57,7 @@ def query_service(settings: QuerySettings, registry: CollectorRegistry) -> Itera
     taken.set_function(lambda: heavy.taken)
     streams = Streams(store, errors, registry, max_ahead_us=settings.max_ahead_us)
     routes = (
-        top_users.routes(store, errors, heavy),
+        top_users.routes(store, errors, heavy, max_ahead_us=settings.max_ahead_us),
         energy.routes(store, errors, heavy),
         streams.routes(),
         ships.routes(store, errors, heavy, max_ahead_us=settings.max_ahead_us),
