@@ -10,13 +10,14 @@ from werkzeug.test import TestResponse
 from ingest_api.http.routes import routes as ingest_routes
 from ingest_api.metrics import IngestMetrics
 from ingest_api.outbox.outbox import Outbox
+from query_api.routes import access as access_routes
 from shared.http.app import OPEN, Routes, make_app
 from shared.http.tokens import access, anybody
 from tests.support.bad_batches import SHIP, text
 from tests.support.posting import kept
 from tests.support.tokens import TOKENS, bearer, secret_of
 
-QUESTIONS = ["/data?spaceship_id=1", "/data/fleet", "/topusers", "/metrics", "/data/stream?spaceship_id=1"]
+QUESTIONS = ["/data?spaceship_id=1", "/data/fleet", "/topusers", "/metrics", "/data/stream?spaceship_id=1", "/access"]
 FORECAST = "/forecast?spaceship_id=1&start=2024-01-01T00:00:00Z&end=2024-01-02T00:00:00Z"
 OPEN_PATHS = ["/healthz", "/readyz"]
 OPEN_ROUTES = {"health", "page"}
@@ -87,6 +88,16 @@ def test_who_may_read_is_let_in_and_a_sender_is_not(app: Flask, path: str) -> No
         assert client.get(path, headers=bearer(name)).status_code == 200
     for name in ("all-ships", "own-ship"):
         assert "role read is needed" in _refused(client.get(path, headers=bearer(name)), 403)
+
+
+def test_a_token_learns_its_role(app: Flask) -> None:
+    """And without tokens every request may do everything."""
+    client = app.test_client()
+    assert [client.get("/access", headers=bearer(name)).json for name in ("console", "root")] == [
+        {"role": "read"},
+        {"role": "admin"},
+    ]
+    assert make_app(access_routes.routes(), access=anybody).test_client().get("/access").json == {"role": "admin"}
 
 
 def test_forecasts_are_for_who_may_read(app: Flask) -> None:
