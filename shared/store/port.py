@@ -182,11 +182,11 @@ class ReadingStore(Protocol):
     def remove_readings(self, ship: int, start_us: int, end_us: int) -> None:
         """Remove the readings of a ship in ``[start_us, end_us)``."""
 
-    def readings(self, ship: int, start_us: int, end_us: int, count: int) -> Readings:
-        """See `EnergyReader`."""
+    def stored_readings(self, ship: int, start_us: int, end_us: int, count: int) -> Readings:
+        """See `EnergyReader.readings`."""
 
-    def deletions(self, ships: Sequence[int]) -> Deletions:
-        """See `EnergyReader`."""
+    def stored_deletions(self, ships: Sequence[int]) -> Deletions:
+        """See `EnergyReader.deletions`."""
 
     def put_deletions(self, deletions: Deletions) -> None:
         """Store deletions, as `joined` returns them, in the place of all that is stored of their ships."""

@@ -258,6 +258,8 @@ class SqliteStore:
         """See `EnergyReader`."""
         return Deletions.from_rows([row for ship in sorted(ships) for row in self._rows(_DELETIONS, (ship,))])
 
+    stored_readings, stored_deletions = readings, deletions
+
     def ping(self) -> None:
         """See `EnergyReader`."""
         self._rows("SELECT start_s FROM fleet_energy LIMIT 1", ())

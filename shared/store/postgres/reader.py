@@ -7,6 +7,9 @@ looked up by itself: `fences` names them.
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from shared.domain.deletions import Deletions, joined
 from shared.domain.readings import Readings
 from shared.domain.slots import NOWHEN, SLOT_S, Slots, Window
 from shared.domain.timestamps import US_PER_S
@@ -14,7 +17,7 @@ from shared.store.port import AHEAD_SLOTS, NEWEST, FleetSlots, ShipEnergy, ShipH
 from shared.store.postgres.arrays import columns_of
 from shared.store.postgres.connections import Connections
 from shared.store.postgres.roll_ups import DAY_S
-from shared.store.postgres.selected import READING, READINGS, SLOT, SLOTS
+from shared.store.postgres.selected import DELETIONS, READINGS_OF_SHIP, SLOT, SLOTS, readings_of
 from shared.store.postgres.server import Server
 
 MAX_KNOWN_SHIPS = 100_000
@@ -26,18 +29,16 @@ SELECT {SLOTS} FROM (
     SELECT {SLOT} FROM energy WHERE partition = %s AND ship = %s AND start_s >= %s AND start_s < %s ORDER BY start_s
 ) AS e
 """
-_READINGS = f"""
-SELECT {READINGS} FROM (
-    SELECT {READING} FROM readings WHERE partition = %s AND ship = %s AND time_us >= %s AND time_us < %s
-    ORDER BY time_us LIMIT %s
-) AS r
+_DELETIONS = f"""
+SELECT {DELETIONS} FROM ships JOIN deletions USING (partition, ship) WHERE ship = ANY(%s::bigint[])
 """
 _FLEET = f"""
-SELECT array_agg(start_s), array_agg(kwh), array_agg(covered_s), array_agg(provisional), array_agg(ships),
-    array_agg(whole)
+SELECT array_agg(start_s), array_agg(kwh), array_agg(covered_s), array_agg(provisional), array_agg(estimated_s),
+    array_agg(ships), array_agg(whole)
 FROM (
     SELECT start_s, sum(nwh)::float8 / {_NWH_PER_KWH} AS kwh, sum(covered_us)::float8 / {US_PER_S} AS covered_s,
-        sum(provisional_ships) > 0 AS provisional, sum(ships)::bigint AS ships, sum(whole_ships)::bigint AS whole
+        sum(provisional_ships) > 0 AS provisional, sum(estimated_us)::float8 / {US_PER_S} AS estimated_s,
+        sum(ships)::bigint AS ships, sum(whole_ships)::bigint AS whole
     FROM fences JOIN fleet_energy USING (partition)
     WHERE ships > 0 AND start_s >= %s AND start_s < %s GROUP BY start_s ORDER BY start_s
 ) AS f
@@ -176,7 +177,12 @@ class PostgresReader:
 
     def readings(self, ship: int, start_us: int, end_us: int, count: int) -> Readings:
         """See `EnergyReader`."""
-        return columns_of(Readings, self.read(_READINGS, (self._partition(ship), ship, start_us, end_us, count))[0])
+        return readings_of(self.read(READINGS_OF_SHIP, (self._partition(ship), ship, start_us, end_us, count))[0])
+
+    def deletions(self, ships: Sequence[int]) -> Deletions:
+        """See `EnergyReader`."""
+        found = columns_of(Deletions, self.read(_DELETIONS, (np.array(ships, np.int64),))[0])
+        return joined(found, found[:0])
 
     def ping(self) -> None:
         """See `EnergyReader`."""

@@ -8,9 +8,9 @@ from psycopg import Connection
 
 from shared.domain.errors import InvalidSettings, Unavailable
 
-VERSION = 1
-_MAKE = Path(__file__).with_name("schema.sql").read_text("utf-8")
-UPGRADES: Mapping[int, str] = {}
+VERSION = 2
+_MAKE, _FROM_1 = (Path(__file__).with_name(name).read_text("utf-8") for name in ("schema.sql", "from_1.sql"))
+UPGRADES: Mapping[int, str] = {1: _FROM_1}
 """The SQL that brings tables forward to the next version, by the version that they have."""
 # Not `to_regclass`: it may not see yet what another process has made while this one waited for the lock.
 _IS_THERE = """
@@ -53,7 +53,8 @@ def bring_forward(connection: Connection[Any], where: str) -> None:
             connection.execute(_MAKE, prepare=False)
             connection.execute("CREATE TABLE power_schema (version integer NOT NULL)")
             connection.execute("INSERT INTO power_schema VALUES (%s)", (VERSION,))
-        for version in range(max(found, 1), VERSION):
+            return
+        for version in range(found, VERSION):
             connection.execute(UPGRADES[version], prepare=False)
             connection.execute("UPDATE power_schema SET version = %s", (version + 1,))
 
