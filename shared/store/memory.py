@@ -198,6 +198,12 @@ class MemoryStore:
             tuple(fsum(kwh) if kwh else None for kwh in used),
         )
 
+    def known_ships(self, after: int, count: int) -> list[int]:
+        """See `EnergyReader`."""
+        with self._lock:
+            known = self._deletions.keys() | {ship for ship, own in self._readings.items() if own}
+        return sorted(ship for ship in known if ship > after)[:count]
+
     def readings(self, ship: int, start_us: int, end_us: int, count: int) -> Readings:
         """See `EnergyReader`."""
         with self._lock:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from normalizer_worker.recorder import Recorder
+from shared.domain.readings import Kind
 from shared.domain.slots import DEFAULT_MAX_GAP_US, SLOT_US, Window
 from shared.domain.timestamps import US_PER_S
 from shared.store.port import NEWEST, EnergyReader, ShipHistory
@@ -101,6 +102,22 @@ class StoreShips:
                 moments_us = sorted(row.moment_us for row in rows)
                 for until_us in (EVER, moments_us[len(rows) // 2], moments_us[0] - 1):
                     assert_ships(store, rows, max_gap_us, until_us)
+        store.close()
+
+    def test_ships_without_energy_are_known(self, make_store: MakeStore) -> None:
+        """A counter's first reading gives no energy; a deletion may have left nothing."""
+        store = make_store()
+        assert store.known_ships(-1, 9) == []
+        recorder = Recorder(store, DEFAULT_MAX_GAP_US)
+        recorder.record(as_columns([(4, START_US, 1.0, Kind.POWER_KW, 0), (2, START_US, 9.0, Kind.COUNTER_KWH, 0)]))
+        recorder.record(as_columns([(9, START_US, 1.0, Kind.POWER_KW, 0), (9, START_US + 1, 1.0, Kind.POWER_KW, 0)]))
+        recorder.delete((4, START_US, START_US + 1, 1))
+        recorder.delete((7, START_US, START_US + 1, 1))
+        assert store.known_ships(-1, 9) == [2, 4, 7, 9]
+        assert store.known_ships(2, 2) == [4, 7]
+        assert store.known_ships(4, 2) == [7, 9]
+        assert store.known_ships(9, 2) == []
+        assert [each.ship for each in store.ships(-1, 9, (), EVER).ships] == [9]
         store.close()
 
     @pytest.mark.parametrize("step_us", [1_000_000, 5 * MINUTE_US, 60 * MINUTE_US, 24 * 60 * MINUTE_US])

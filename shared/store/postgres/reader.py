@@ -73,6 +73,7 @@ SELECT ship, sum(nwh)::float8 / {_NWH_PER_KWH} FROM (
     UNION ALL {_EDGE} WHERE s.ship BETWEEN %s AND %s UNION ALL {_EDGE} WHERE s.ship BETWEEN %s AND %s
 ) AS parts GROUP BY ship HAVING sum(covered_us) > 0
 """
+_KNOWN_SHIPS = "SELECT ship FROM ships WHERE ship > %s ORDER BY ship LIMIT %s"
 _OWN = "partition = page.partition AND ship = page.ship"
 _SHIPS = f"""
 WITH page AS (
@@ -174,6 +175,10 @@ class PostgresReader:
         ships = (first_ship, last_ship)
         edges = (start_s, first_day_s, *ships, end_day_s, end_s, *ships)
         return dict(self.read(_OF_SHIPS, (first_day_s, end_day_s, *ships, *edges)))
+
+    def known_ships(self, after: int, count: int) -> list[int]:
+        """See `EnergyReader`."""
+        return [ship for (ship,) in self.read(_KNOWN_SHIPS, (after, count))]
 
     def readings(self, ship: int, start_us: int, end_us: int, count: int) -> Readings:
         """See `EnergyReader`."""
