@@ -75,11 +75,12 @@ SELECT ship, sum(nwh)::float8 / {_NWH_PER_KWH} FROM (
 """
 _KNOWN_SHIPS = "SELECT ship FROM ships WHERE ship > %s ORDER BY ship LIMIT %s"
 _OWN = "partition = page.partition AND ship = page.ship"
+_PAGE = """
+SELECT ship, partition FROM ships JOIN ship_energy USING (partition, ship)
+WHERE ship > %s AND covered_us > 0 ORDER BY ship LIMIT %s
+"""
+# Not together with the page: Citus then joins each partition's rows where they are.
 _SHIPS = f"""
-WITH page AS (
-    SELECT ship, partition, whole_slots FROM ships JOIN ship_energy USING (partition, ship)
-    WHERE ship > %s AND covered_us > 0 ORDER BY ship LIMIT %s
-)
 SELECT ship,
     whole_slots - (
         SELECT count(*) FROM (
@@ -91,7 +92,7 @@ SELECT ship,
     (SELECT min(time_us) FROM readings WHERE {_OWN}),
     (SELECT max(time_us) FROM readings WHERE {_OWN} AND time_us > %s),
     ARRAY(SELECT time_us FROM readings WHERE {_OWN} AND time_us <= %s ORDER BY time_us DESC LIMIT {NEWEST})
-FROM page ORDER BY ship
+FROM ship_energy AS page WHERE partition = ANY(%s::bigint[]) AND ship = ANY(%s::bigint[]) ORDER BY ship
 """
 _FIRST_OF_SHIP = "SELECT min(start_s) FROM energy WHERE partition = %s AND ship = %s AND start_s >= %s AND start_s < %s"
 _LAST_OF_SHIP = _FIRST_OF_SHIP.replace("min", "max")
@@ -151,9 +152,13 @@ class PostgresReader:
     def ships(self, after: int, count: int, windows: Sequence[Window], until_us: int) -> ShipPage:
         """See `EnergyReader`."""
         until_s = until_us // US_PER_S
-        rows = self.read(_SHIPS, (after, count + 1, until_s, until_s, until_us, until_us))
-        goes_on, rows = len(rows) > count, rows[:count]
-        kwh = [self._kwh(rows[0][0], rows[-1][0], window) for window in windows] if rows else []
+        page = self.read(_PAGE, (after, count + 1))
+        goes_on, page = len(page) > count, page[:count]
+        if not page:
+            return ShipPage([], None)
+        of, partitions = (np.array(each) for each in zip(*page, strict=True))
+        rows = self.read(_SHIPS, (until_s, until_s, until_us, until_us, np.unique(partitions), of))
+        kwh = [self._kwh(page[0][0], page[-1][0], window) for window in windows]
         ships = [
             ShipHistory(
                 ship,
@@ -167,7 +172,7 @@ class PostgresReader:
             for ship, whole, first_s, last_s, first_us, ahead_us, newest_us in rows
             if first_us is not None
         ]
-        return ShipPage(ships, rows[-1][0] if goes_on else None)
+        return ShipPage(ships, page[-1][0] if goes_on else None)
 
     def _kwh(self, first_ship: int, last_ship: int, window: Window) -> dict[int, float]:
         """Return the energy of those ships, from one to another, that have a slot in a window."""
