@@ -20,4 +20,4 @@ def _alternate(newest: Readings) -> bool:
     known = newest[newest.kind != Kind.UNKNOWN]
     turns = np.diff(IS_POWER[known.kind].astype(np.int8)) != 0
     near = np.diff(known.moment_us) <= NEAR_US
-    return 2 * np.count_nonzero(turns) > len(turns) and np.count_nonzero(turns & near) >= LEAST_TURNS
+    return int(2 * turns.sum()) > len(turns) and int((turns & near).sum()) >= LEAST_TURNS

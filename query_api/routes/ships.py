@@ -206,10 +206,8 @@ def routes(
     def ship(spaceship_id: str) -> Response:
         query, now = _parse_with_ship(ShipPath, spaceship_id), now_us()
         found = _find_ship(store, query.spaceship_id, _windows(now), now + max_ahead_us)
-        state: ShipState = {**ship_row(found, now)}
-        if warned := warnings(_newest(store, found)):
-            state["warnings"] = warned
-        return json_response(state)
+        warned = warnings(_newest(store, found))
+        return json_response({**ship_row(found, now), **({"warnings": warned} if warned else {})})
 
     @routes.serves(READINGS)
     @counted

@@ -61,7 +61,7 @@ def _told(store: Store) -> dict[str, Any]:
     """Return what is told of now."""
     asking = _asking(store)
     paths = ("/topusers?detail=true", "/topusers?start=2018-08-24&detail=true", "/data/stream?spaceship_id=1", "/ships")
-    told = {path: asking.get(path).text for path in paths}
+    told: dict[str, Any] = {path: asking.get(path).text for path in paths}
     listed = asking.get("/ships").json
     assert listed is not None
     told["/ships"] = [{**each, "ahead": None} for each in listed["ships"] if each["last_reading"]]

@@ -282,6 +282,7 @@ def test_a_ship_that_nobody_heard_of_is_one_sentence(fleet: Service, visit: Visi
 
 def test_a_range_that_cannot_be_read_is_an_error_and_not_another_range(fleet: Service, visit: Visit) -> None:
     visitor = visit(fleet)
+    page = visitor.page
     for stretch, why in (
         ("from=2019-01-06T00:00Z&to=2019-01-05T00:00Z", "The range ends before it begins."),
         ("from=2019-01-05T00:00Z&to=2019-01-05T00:00Z", "The range ends before it begins."),
@@ -291,7 +292,7 @@ def test_a_range_that_cannot_be_read_is_an_error_and_not_another_range(fleet: Se
         ("range=8d", "“8d” is not a range: there are 24h, 7d, 30d, 1y, all, or from and to."),
         ("range=toString", "“toString” is not a range"),
     ):
-        page = visitor.open(f"/?ship={STEADY}&{stretch}")
+        visitor.open(f"/?ship={STEADY}&{stretch}")
         expect(page.locator("#range-problem")).to_contain_text(why)
         for part in ("#fleet", "#leaders", "#ship"):
             expect(page.locator(part)).to_be_hidden()
@@ -313,8 +314,9 @@ def test_a_time_in_the_address_is_utc_where_it_says_nothing_else(fleet: Service,
 
 def test_a_ship_that_is_no_number_is_an_error_and_not_another_ship(fleet: Service, visit: Visit) -> None:
     visitor = visit(fleet)
+    page = visitor.page
     for number in ("abc", "-1", "1.5", "", "9007199254740992", "99999999999999999", "<b>1</b>"):
-        page = visitor.open(f"/?ship={number}&range=24h")
+        visitor.open(f"/?ship={number}&range=24h")
         expect(page.locator("#ship > .problem")).to_have_text(
             f"“{number}” is not a ship: its number is a whole one up to 9007199254740991."
         )
