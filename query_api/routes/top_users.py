@@ -83,7 +83,7 @@ def routes(
         query = parse(TopParameters, request.args)
         until_s = slot_ceil_us(now_us() + max_ahead_us + LONGEST_US) // US_PER_S
         with heavy.turn(request):  # its work grows with the number of ships
-            extent = store.extent()
+            extent = store.extent() if None in (query.window.start_s, query.window.end_s) else None
             window = _up_to(until_s, query.window, extent, store)
             ships = store.top_ships(window, query.count)
         closed = _closed(window, extent)
