@@ -22,8 +22,9 @@ class Figure(NamedTuple):
     """What one method makes of one scenario: shares of the energy that was really used.
 
     Attributes:
-        misplaced: the sum of the differences in the slots that readings are about from end to end.
-        made_up: in the other slots, the energy for the time that no reading is about.
+        misplaced: the sum of the differences in the slots that readings are about from end to end, and of what lacks in
+            the others of the energy that readings are about.
+        made_up: in these others, what is more, for the time that no reading is about.
         marked: the share of that which is in slots marked as estimated.
 
     """
@@ -43,7 +44,7 @@ class Figure(NamedTuple):
 
     def about_silence(self) -> str:
         """Return what a table says of `made_up`."""
-        if abs(self.made_up) < ROUNDING:
+        if self.made_up < ROUNDING:
             return "nothing"
         share = "" if self.marked > 1 - ROUNDING else f"{percent(self.marked)} of it "
         return percent(self.made_up) + (f", {share}marked" if self.marked else "")
@@ -93,12 +94,13 @@ def judged(scenario: Scenario, answer: Answer) -> Figure:
         return Fraction(answer.kwh.get(slot_s, 0))
 
     truth, silent = scenario.truth(), scenario.silent()
-    wrong = sum(abs(said(slot_s) - kwh) for slot_s, kwh in truth.items())
-    made_up = {slot_s: said(slot_s) - known for slot_s, (known, _) in silent.items()}
+    wrong = [abs(said(slot_s) - kwh) for slot_s, kwh in truth.items()]
+    wrong += [max(known - said(slot_s), Fraction(0)) for slot_s, (known, _) in silent.items()]
+    made_up = {slot_s: max(said(slot_s) - known, Fraction(0)) for slot_s, (known, _) in silent.items()}
     total = sum(made_up.values(), Fraction(0))
     marked = sum(kwh for slot_s, kwh in made_up.items() if slot_s in answer.marked)
     return Figure(
-        misplaced=float(wrong / sum(truth.values())),
+        misplaced=float(sum(wrong) / (sum(truth.values()) + sum(known for known, _ in silent.values()))),
         made_up=float(total / sum(unknown for _, unknown in silent.values())) if silent else 0,
         marked=float(marked / total) if total else 0,
     )
@@ -114,4 +116,4 @@ def cells(scenario: Scenario, figures: Sequence[Figure | str]) -> Iterator[list[
 
 def percent(share: float) -> str:
     """Return a share as a percentage, with two digits or more."""
-    return f"{share * 100:,.{2 if abs(share) < 1 / 1000 else 1 if abs(share) < 1 / 10 else 0}f} %"
+    return f"{share * 100:,.{2 if share < 1 / 1000 else 1 if share < 1 / 10 else 0}f} %"

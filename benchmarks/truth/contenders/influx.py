@@ -2,7 +2,8 @@
 
 https://docs.influxdata.com/influxdb/v1/query_language/functions/#integral and, for fill,
 https://docs.influxdata.com/influxdb/v1/query_language/explore-data/#group-by-time-intervals-and-fill. Energy is
-summed; of a counter the rises are taken (`NON_NEGATIVE_DIFFERENCE(LAST())`, on the first page).
+summed; of a counter the rises are taken (`NON_NEGATIVE_DIFFERENCE(LAST())`, on the first page). Where a slot has no
+reading, the integral is in another one: https://github.com/influxdata/influxdb/issues/9645.
 """
 
 from collections import Counter
@@ -52,7 +53,7 @@ def _slots(url: str, ship: int, scenario: Scenario, of_power: str, fill: str) ->
         what = "non_negative_difference(last(value))" if kind is Kind.COUNTER_KWH else "sum(value)"
         query = (
             f"SELECT {of_power if IS_POWER[kind] else what} FROM {kind.label} WHERE ship = '{ship}'"  # noqa: S608  # no value comes from outside
-            f" AND time >= {scenario.load.start_s}s AND time < {scenario.load.end_s}s"
+            f" AND time >= {scenario.load.start_s}s AND time <= {scenario.load.end_s}s"
             f" GROUP BY time(15m) fill({fill if IS_POWER[kind] else 'none'})"
         )
         for series in ask(f"{url}/query", db=DATABASE, epoch="s", q=query)["results"][0].get("series", []):
