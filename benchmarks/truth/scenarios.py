@@ -42,14 +42,14 @@ class Scenario:
     Attributes:
         name: what is special about it.
         load: what the ship used, from the first slot to the last.
-        arrivals: the readings, in the order of their arrival.
+        sent: the readings, in the order of their arrival.
         unknown: times in ``[start, end)`` that no reading is about.
 
     """
 
     name: str
     load: Load
-    arrivals: Sequence[Sent]
+    sent: Sequence[Sent]
     unknown: Spans = ()
 
     def truth(self) -> dict[int, Fraction]:
@@ -62,7 +62,7 @@ class Scenario:
 
     def _slots(self) -> Iterator[tuple[int, Fraction, Fraction | None]]:
         """Give the slots between the first and the last reading, and the unknown part of their energy if there is."""
-        moments_s = [each.moment_s for each in self.arrivals]
+        moments_s = [each.moment_s for each in self.sent]
         for slot_s in range(-(-min(moments_s) // SLOT_S) * SLOT_S, max(moments_s) - SLOT_S + 1, SLOT_S):
             parts = [(max(slot_s, start_s), min(slot_s + SLOT_S, end_s)) for start_s, end_s in self.unknown]
             unknown = [self.load.kwh(start_s, end_s) for start_s, end_s in parts if start_s < end_s]

@@ -33,7 +33,7 @@ def resampled(python: str, scenario: Scenario) -> Answer | None:
     """Return what `beliefs_script.py` makes of the readings; None if it has no way to take them."""
     rows = [
         {"moment_s": each.moment_s, "value": each.value, "kind": each.kind.label, "sent_s": each.sent_s}
-        for each in scenario.arrivals
+        for each in scenario.sent
     ]
     done = _ran(python, str(SCRIPT), given=json.dumps({"rows": rows}))
     if done.returncode:

@@ -93,6 +93,6 @@ def expert(scenario: Scenario) -> Answer:
 
 def _frame(scenario: Scenario) -> pd.DataFrame:
     """Return the readings in the order of arrival, by their moments."""
-    frame = pd.DataFrame(scenario.arrivals, columns=["moment_s", "value", "kind", "sent_s", "span_s"])
+    frame = pd.DataFrame(scenario.sent, columns=["moment_s", "value", "kind", "sent_s", "span_s"])
     frame["kind"] = frame["kind"].astype(int)
     return frame.set_index(pd.to_datetime(frame.pop("moment_s"), unit="s").dt.as_unit("ns"))

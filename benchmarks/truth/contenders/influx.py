@@ -46,10 +46,10 @@ def methods(options: Options) -> Iterator[list[Method]]:
 
 def _slots(url: str, ship: int, scenario: Scenario, of_power: str, fill: str) -> Answer:
     """Write the readings in the order of arrival, each kind as a measurement, and add up what is found of each."""
-    lines = [f"{each.kind.label},ship={ship} value={each.value!r} {each.moment_s}" for each in scenario.arrivals]
+    lines = [f"{each.kind.label},ship={ship} value={each.value!r} {each.moment_s}" for each in scenario.sent]
     post(f"{url}/write", "\n".join(lines).encode(), db=DATABASE, precision="s")
     kwh: Counter[int] = Counter()
-    for kind in {each.kind for each in scenario.arrivals}:
+    for kind in {each.kind for each in scenario.sent}:
         what = "non_negative_difference(last(value))" if kind is Kind.COUNTER_KWH else "sum(value)"
         query = (
             f"SELECT {of_power if IS_POWER[kind] else what} FROM {kind.label} WHERE ship = '{ship}'"  # noqa: S608  # no value comes from outside

@@ -53,7 +53,7 @@ def methods(_: Options) -> Iterator[list[Method]]:
 
         def weighted(scenario: Scenario) -> Answer:
             ship = next(ships)
-            rows = [(ship, each.moment_s, each.value, each.kind.label, each.sent_s) for each in scenario.arrivals]
+            rows = [(ship, each.moment_s, each.value, each.kind.label, each.sent_s) for each in scenario.sent]
             with connection.cursor() as cursor:
                 cursor.executemany(PUT, rows)
             window = (scenario.load.start_s, scenario.load.end_s - 1)

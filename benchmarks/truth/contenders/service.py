@@ -50,7 +50,7 @@ def slots(store: Store, scenario: Scenario, *, stated: bool) -> Answer:
     """Record a scenario as a ship of its own, and read its slots."""
     ship, recorder = next(_ships), Recorder(store, DEFAULT_MAX_GAP_US)
     batches = []
-    for each in scenario.arrivals:
+    for each in scenario.sent:
         batch = decode(_payload(ship, each, stated=stated), Rules(), NOW_US)
         batches.append(batch._replace(sent_at_us=each.sent_s * US_PER_S))
     for first in range(0, len(batches), AT_ONCE):

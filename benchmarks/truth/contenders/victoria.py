@@ -43,9 +43,9 @@ def methods(options: Options) -> Iterator[list[Method]]:
 
 def _slots(url: str, ship: int, scenario: Scenario) -> Answer:
     """Write the readings in the order of arrival, each kind as a metric, and add up what is found of each."""
-    kinds = {each.kind for each in scenario.arrivals}
+    kinds = {each.kind for each in scenario.sent}
     for kind in kinds:
-        own = [each for each in scenario.arrivals if each.kind is kind]
+        own = [each for each in scenario.sent if each.kind is kind]
         times_ms = [each.moment_s * MS for each in own]
         metric = {"__name__": kind.label, "ship": str(ship)}
         line = {"metric": metric, "values": [each.value for each in own], "timestamps": times_ms}

@@ -42,7 +42,7 @@ def exactly(scenario: Scenario) -> Answer:
     """Give what the slow reference makes of readings whose sender states everything."""
     sent = [
         Reading(1, each.moment_s * 10**6, each.value, each.kind, each.sent_s * 10**6, each.span_s * 10**6)
-        for each in scenario.arrivals
+        for each in scenario.sent
     ]
     found = reference.slots(sent, DEFAULT_MAX_GAP_US)
     return Answer(
@@ -74,12 +74,12 @@ def test_readings_of_a_scenario_determine_its_truth(scenario: Scenario) -> None:
 
 
 def test_scenarios_are_the_same_each_time() -> None:
-    assert [each.arrivals for each in scenarios()] == [each.arrivals for each in SCENARIOS]
+    assert [each.sent for each in scenarios()] == [each.sent for each in SCENARIOS]
 
 
 def test_disordered_scenarios_are_disordered() -> None:
     by_name = {each.name.split(",")[0].split(":")[0]: each for each in SCENARIOS}
-    late, repeated, corrected = (by_name[name].arrivals for name in ("late", "repeated", "corrected"))
+    late, repeated, corrected = (by_name[name].sent for name in ("late", "repeated", "corrected"))
     assert any(one.moment_s > other.moment_s for one, other in pairwise(late))
     assert len(repeated) - len(set(repeated)) > 100
     last = {each.moment_s: each for each in corrected}
