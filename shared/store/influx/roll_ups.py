@@ -147,6 +147,8 @@ def sums(kind: Kind, slots: Slots, sign: int = 1) -> dict[Key, Sum]:
 
 def reaches(readings: Readings) -> dict[Key, Sum]:
     """Return the slots in which ships' readings are, as sums of all time without energy."""
+    if not len(readings):
+        return {}
     start_s = readings.moment_us // SLOT_US * SLOT_S
     order = np.lexsort((start_s, readings.ship))
     ship, start_s = readings.ship[order], start_s[order]
