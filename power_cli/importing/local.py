@@ -46,8 +46,7 @@ def _change(rows: Rows, local: I64, wanted: Wanted, faults: Faults) -> None:
     zone = wanted.zone or UTC
     ship, local_us, ends_us = rows.ship[local], rows.start_us[local], rows.end_us[local]
     start = zones.to_utc(local_us, ship, zone, are_ends=wanted.stamp == "end")
-    end = zones.to_utc(ends_us, ship, zone, are_ends=True) if ends_us.any() else start
-    is_missing, is_unclear = start.is_missing | end.is_missing, start.is_unclear | end.is_unclear
+    is_missing, is_unclear = start.is_missing, start.is_unclear
     # A row for each day has cells for the hour that is passed over, and they are empty or 0.
     is_needless = is_missing & (ends_us > 0) & (np.nan_to_num(rows.value[local]) == 0) & ~rows.is_left_out[local]
     reasons = (
@@ -58,7 +57,8 @@ def _change(rows: Rows, local: I64, wanted: Wanted, faults: Faults) -> None:
         for row in np.flatnonzero(is_wrong & ~rows.is_left_out[local]).tolist():
             faults.add(int(rows.line[local[row]]), f"datetime {iso(int(local_us[row]))[:-1]} in {zone} {why}")
     rows.start_us[local] = start.us
-    rows.end_us[local] = np.where(ends_us > 0, end.us, 0)
+    if ends_us.any():
+        rows.end_us[local] = np.where(ends_us > 0, zones.ends_in_utc(ends_us, local_us, start.us, zone), 0)
     is_gone = np.zeros(len(rows), np.bool_)
     is_gone[local[is_missing | is_unclear]] = True
     _forget(rows, is_gone)

@@ -72,6 +72,34 @@ def to_utc(local_us: I64, ship: I64, zone: tzinfo, *, are_ends: bool) -> Moments
     return Moments(np.where(is_missing | is_unclear, 0, us), is_missing, is_unclear)
 
 
+def ends_in_utc(ends_us: I64, local_us: I64, start_us: I64, zone: tzinfo) -> I64:
+    """Return the ends of intervals in UTC.
+
+    Where the clock is changed, an end may be written by the clock before or after that: the length of an interval that
+    is next to the usual one is right.
+
+    Args:
+        ends_us: in local time, int64[n].
+        local_us: the starts in local time, int64[n].
+        start_us: the starts in UTC, int64[n].
+        zone: of the clock.
+
+    """
+    length_us = ends_us - local_us
+    by_start_us = start_us + length_us
+    if isinstance(zone, timezone):
+        return by_start_us
+    earlier_us, later_us, is_missing = _both(ends_us, zone)
+    is_unsure = is_missing | (earlier_us != later_us) | comes_twice(local_us, zone)
+    if not is_unsure.any():
+        return earlier_us
+    usual_us = np.median(length_us[length_us > 0]) if (length_us > 0).any() else 0
+    candidates_us = np.stack([np.where(is_missing, by_start_us, earlier_us), later_us, by_start_us])
+    found_us = candidates_us - start_us
+    best = np.where(found_us > 0, np.abs(found_us - usual_us), np.inf).argmin(axis=0)
+    return np.where(is_unsure, candidates_us[best, np.arange(len(best))], earlier_us)
+
+
 def comes_twice(local_us: I64, zone: tzinfo) -> Bools:
     """Return which local times come twice."""
     if isinstance(zone, timezone):

@@ -5,7 +5,7 @@ import io
 from collections.abc import Callable
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from power_cli.importing import records, table
@@ -29,6 +29,7 @@ moments_us = st.integers(0, LAST_US)
 values = st.floats(0, MAX_VALUE)
 
 
+@settings(max_examples=50)
 @given(
     st.lists(st.tuples(moments_us, values), min_size=1, unique_by=lambda each: each[0]),
     st.sampled_from(list(SEPARATORS)),
@@ -42,13 +43,17 @@ def test_what_is_written_is_read(readings_: list[tuple[int, float]], separator: 
     writer.writerows(["two\r\nlines, and; | \t more", iso(us), value] for us, value in readings_)
     content = read_text(text.getvalue(), skip_bad=True, decimal="point")
     assert not faults(content)
-    expected = [(iso(us), value, 2 + 2 * i) for i, (us, value) in enumerate(readings_)]
+    expected = [
+        (iso(us), value, 2 + 2 * i)
+        for us, i, value in sorted((us, i, value) for i, (us, value) in enumerate(readings_))
+    ]
     assert [
         (moment, value, line)
         for (moment, value), line in zip(readings(content), content.series.line.tolist(), strict=True)
-    ] == sorted(expected)
+    ] == expected
 
 
+@settings(max_examples=50)
 @given(st.lists(st.text(max_size=40) | st.sampled_from([NOON, LATER, "1", ",", '"', "\n", "\r", "\0"])))
 @example(["0001-01-01T00:00:00+23:59,1"])
 @example(["9999-12-31T23:59:59-23:59,1"])
@@ -90,7 +95,9 @@ def test_whatever_the_file_holds_only_good_readings_come_out(pieces: list[str]) 
     ],
 )
 def test_a_bad_row_is_named_and_its_neighbours_are_taken(row: str, why: str) -> None:
-    content = read_text(f"datetime,value\n2024-01-05T11:45:00Z,1\n{row}\n2024-01-05T12:15:00Z,2\n", units="kW", skip_bad=True)
+    content = read_text(
+        f"datetime,value\n2024-01-05T11:45:00Z,1\n{row}\n2024-01-05T12:15:00Z,2\n", units="kW", skip_bad=True
+    )
     assert faults(content) == [(3, why)]
     assert readings(content) == [("2024-01-05T11:45:00Z", 1), (NOON, None), ("2024-01-05T12:15:00Z", 2)]
 
@@ -147,7 +154,9 @@ def test_faults_are_named_by_line_in_whatever_order_they_are_found() -> None:
 
 
 def test_a_file_is_read_in_parts_that_agree(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = "".join(f"{m},{i % 7}\n" if i % 13 else f'"{m}",{i % 7},\n' for i, m in enumerate(quarters("2024-01-05", 100)))
+    rows = "".join(
+        f"{m},{i % 7}\n" if i % 13 else f'"{m}",{i % 7},\n' for i, m in enumerate(quarters("2024-01-05", 100))
+    )
     whole = read_text("datetime,kW,note\n" + rows, skip_bad=True)
     monkeypatch.setattr(table, "PART_ROWS", 7)
     parts = read_text("datetime,kW,note\n" + rows, skip_bad=True)
@@ -184,9 +193,9 @@ def test_open_quotes_in_every_line_cost_little(monkeypatch: pytest.MonkeyPatch) 
         put_back(lines, given)
 
     monkeypatch.setattr(records.Lines, "put_back", count)
-    lines = records.Lines(f'a,"{i}""' for i in range(1000))
-    assert {each.fault for each in records.records(lines, ",", 2)} == {"is not CSV: a quote is opened and not closed"} or looked
-    assert looked <= 1000 * records.MAX_ROW_LINES
+    lines = records.Lines(f'a,"{i}' if i % 200 == 0 else f'a,"{i}"x' for i in range(1000))
+    assert sum(each.fault is not None for each in records.records(lines, ",", 2)) == 1000
+    assert 0 < looked <= 1000 * records.MAX_ROW_LINES
 
 
 def test_bytes_that_are_not_utf_8_are_latin_1() -> None:
@@ -196,7 +205,9 @@ def test_bytes_that_are_not_utf_8_are_latin_1() -> None:
     assert content.understanding.others["Größe"] == {"ä"}
 
 
-@pytest.mark.parametrize(("begin", "what"), [(b"PK\x03\x04", "spreadsheet"), (b"\x1f\x8b", "compressed"), (b"PAR1", "Parquet")])
+@pytest.mark.parametrize(
+    ("begin", "what"), [(b"PK\x03\x04", "spreadsheet"), (b"\x1f\x8b", "compressed"), (b"PAR1", "Parquet")]
+)
 def test_a_file_that_is_no_text_is_named(begin: bytes, what: str) -> None:
     with pytest.raises(InvalidInput, match=what):
         read_text(begin + b"\x00\x01\x02")
