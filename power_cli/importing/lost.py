@@ -10,34 +10,49 @@ from shared.domain.columns import I64
 
 
 class Lost(NamedTuple):
-    """Rows of one ship, one after another, and the moments around them."""
+    """Rows of one ship, one after another.
 
-    first_line: int
-    last_line: int
+    Attributes:
+        line: of the first or the last of them.
+        ship: theirs.
+        neighbour_us: the reading beside them that would speak for them.
+        between_us: the time between the readings around them; negative if the neighbour is the later one.
+        rows: how many they are.
+
+    """
+
+    line: int
     ship: int
-    before_us: int
-    after_us: int
+    neighbour_us: int
+    between_us: int
     rows: int
 
 
-def lost_rows(rows: Rows) -> Iterator[Lost]:
-    """Find rows without a moment that are between two with one."""
+def lost_rows(rows: Rows, *, looks_back: bool) -> Iterator[Lost]:
+    """Find rows without a moment that are between two with one, of which the neighbour has a value.
+
+    Args:
+        rows: in the order of the file, in UTC.
+        looks_back: whether readings speak for the time before them, so that the neighbour is the later one.
+
+    """
     order = np.flatnonzero(rows.ship != NO_SHIP)
     order = order[np.argsort(rows.ship[order], kind="stable")]
     is_gone = ~rows.has_moment[order]
     edges = np.diff(np.concatenate([[False], is_gone, [False]]).astype(np.int8))
     for begin, end in zip(np.flatnonzero(edges > 0).tolist(), np.flatnonzero(edges < 0).tolist(), strict=True):
-        if begin == 0 or end == len(order):
+        if begin == 0 or end == len(order) or rows.ship[order[begin - 1]] != rows.ship[order[end]]:
             continue
-        before, after = order[begin - 1], order[end]
-        if rows.ship[before] == rows.ship[after]:
-            first_line, last_line = int(rows.line[order[begin]]), int(rows.line[order[end - 1]])
-            before_us, after_us = sorted((int(rows.start_us[before]), int(rows.start_us[after])))
-            yield Lost(first_line, last_line, int(rows.ship[before]), before_us, after_us, end - begin)
+        near, far, beside = order[begin - 1], order[end], order[begin]
+        if bool(rows.start_us[near] > rows.start_us[far]) is not looks_back:
+            near, far, beside = far, near, order[end - 1]
+        if not np.isnan(rows.value[near]):
+            between_us = int(rows.start_us[far] - rows.start_us[near])
+            yield Lost(int(rows.line[beside]), int(rows.ship[near]), int(rows.start_us[near]), between_us, end - begin)
 
 
 def unknown(lost: Iterable[Lost], usual_us: int) -> I64:
-    """Return unknown readings: one usual step behind the reading before rows that are lost, and one before the next.
+    """Return an unknown reading beside the neighbour of all rows that are lost: one usual step away from it.
 
     Args:
         lost: the rows.
@@ -49,9 +64,8 @@ def unknown(lost: Iterable[Lost], usual_us: int) -> I64:
     """
     found = set()
     for each in lost:
-        between_us = each.after_us - each.before_us
+        between_us = abs(each.between_us)
         step_us = min(usual_us, between_us // (each.rows + 1)) or between_us // 2
-        if step_us > 0:
-            found.add((each.ship, each.before_us + step_us, each.first_line))
-            found.add((each.ship, each.after_us - step_us, each.last_line))
+        if step_us:
+            found.add((each.ship, each.neighbour_us + (step_us if each.between_us > 0 else -step_us), each.line))
     return np.array(sorted(found), np.int64).reshape(-1, 3)

@@ -67,7 +67,9 @@ def make_series(rows: Rows, wanted: Wanted, faults: Faults) -> tuple[Series, Che
     rows.leave_out(duration_us > MAX_DURATION_US, "its interval lasts longer than 31 days", faults)
     duration_us[np.isnan(rows.value)] = 0
     missing = int(np.count_nonzero(np.isnan(rows.value) & ~rows.is_left_out))
-    lost = [] if has_end.any() else list(lost_rows(rows))  # an interval speaks for no more than itself
+    lost = (
+        [] if has_end.any() else list(lost_rows(rows, looks_back=wanted.stamp == "end"))
+    )  # an interval speaks for no more than itself
     order = _order(rows)
     rows, duration_us, is_doubtful = rows[order], duration_us[order], is_doubtful[order]
     is_last = _last(rows.ship, rows.start_us)
