@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from power_cli.importing.intervals import DayColumns, day_columns
 from power_cli.importing.layout import Layout, listed_names
-from power_cli.importing.names import CLOCKS, ENDS, STARTS, WHEN, is_when, same, words
+from power_cli.importing.names import CLOCK_ENDS, CLOCKS, ENDS, STARTS, WHEN, is_when, same, words
 from power_cli.importing.numbers import MISSING
 from power_cli.importing.stamps import CLOCK, DATE, NUMBER, STAMP
 from power_cli.importing.units import UNIT_NAMES, unit_in
@@ -112,8 +112,7 @@ Places = tuple[int, ...]
 def _times(header: Sequence[str], content: Sequence[_Content], wanted: Wanted) -> tuple[Places, Places]:
     """Return the columns of timestamps, and of the ends of their intervals."""
     if wanted.time_column is not None:
-        at = position(header, wanted.time_column, "--time-column")
-        return _with_clock(at, header, content), ()
+        return _with_clock(position(header, wanted.time_column, "--time-column"), header, content)
     exact = [at for at, name in enumerate(header) if words(name) == "datetime"]
     if len(exact) == 1:
         return (exact[0],), ()
@@ -128,7 +127,7 @@ def _times(header: Sequence[str], content: Sequence[_Content], wanted: Wanted) -
     for found in ([at for at in named if at in stamped], named, stamped):
         if len(found) == 1:
             _check_end(header[found[0]], wanted)
-            return _with_clock(found[0], header, content), ()
+            return _with_clock(found[0], header, content)
         if found:
             break
     raise InvalidInput(f"which column holds the timestamps? Name it with --time-column: {listed_names(tuple(header))}")
@@ -145,16 +144,18 @@ def _check_end(name: str, wanted: Wanted) -> None:
         )
 
 
-def _with_clock(date: int, header: Sequence[str], content: Sequence[_Content]) -> Places:
-    """Return a column of dates with the one of the time of day, where there is one."""
-    if not content[date].mostly(_is_day):
-        return (date,)
-    clocks = [
-        at
-        for at, name in enumerate(header)
-        if at != date and content[at].mostly(CLOCK.fullmatch) and words(name) in CLOCKS
-    ]
-    return (date, clocks[0]) if len(clocks) == 1 else (date,)
+def _with_clock(date: int, header: Sequence[str], content: Sequence[_Content]) -> tuple[Places, Places]:
+    """Return a column of dates with the one of the time of day, and with that of the end, where there are such."""
+    clocks = [at for at, each in enumerate(content) if at != date and each.mostly(CLOCK.fullmatch)]
+    if not clocks or not content[date].mostly(_is_day):
+        return (date,), ()
+    starts, ends = (
+        [at for at in clocks if words(header[at]) in names] for names in (CLOCKS | STARTS, CLOCK_ENDS | ENDS)
+    )
+    if len(clocks) == len(starts) + len(ends) and len(starts) == 1 and len(ends) <= 1:
+        return (date, starts[0]), ((date, ends[0]) if ends else ())
+    names = listed_names([header[at] for at in clocks])
+    raise InvalidInput(f"which column holds the time of day? Join it with the date in one column: {names}")
 
 
 def _value(header: Sequence[str], content: Sequence[_Content], taken: set[int], wanted: Wanted) -> int:

@@ -15,6 +15,7 @@ from power_cli.importing.wanted import Wanted, listed, shown
 from shared.domain.errors import InvalidInput
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+MAX_COLUMNS = 2000
 HEAD_LINES = 100
 """The header is one of the first lines."""
 _SEP = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
@@ -58,6 +59,8 @@ def find_layout(lines: Lines, wanted: Wanted) -> Layout:
             separator, at = max(found, key=lambda each: len(tables[each[0]][each[1]]))
             lines.put_back(head[at + 1 :])
             rows = tables[separator]
+            if len(rows[at]) > MAX_COLUMNS:
+                raise InvalidInput(f"line {at + 1} has {len(rows[at]):,} columns; {MAX_COLUMNS:,} are taken")
             return Layout(separator, at + 1, tuple(rows[at]), _unit_before(rows[:at]))
     raise InvalidInput(_nothing_found(head, wanted))
 

@@ -2,6 +2,8 @@
 
 import re
 
+from power_cli.importing.wanted import MAX_CELL
+
 _BRACKETS = re.compile(r"[\[(][^\])]*[\])]")
 _NO_WORD = re.compile(r"[\W_]+")
 
@@ -15,7 +17,8 @@ WHEN = _names(
     "time utc, timestamp utc, last changed, last updated, settlement date, measured at, horodate, fecha,"
     "zeit, zeitpunkt, zeitstempel, datum, tag, datum uhrzeit, datum zeit"
 )
-CLOCKS = _names("time, time of day, hour, clock, uhrzeit, zeit, heure, hora")
+CLOCKS = _names("time, time of day, hour, clock, uhrzeit, zeit, heure, hora, uhrzeit von, zeit von")
+CLOCK_ENDS = _names("uhrzeit bis, zeit bis")
 STARTS = _names(
     "from, start, begin, beginning, start time, start date, date from, time from, valid from, interval start,"
     "interval beginning, period start, period beginning, hour beginning, von, beginn, ab, de"
@@ -28,7 +31,7 @@ ENDS = _names(
 
 def words(name: str) -> str:
     """Return a name in small letters without brackets and signs: ``last_changed (UTC)`` is ``last changed``."""
-    return _NO_WORD.sub(" ", _BRACKETS.sub(" ", name).casefold()).strip()
+    return _NO_WORD.sub(" ", _BRACKETS.sub(" ", name[:MAX_CELL]).casefold()).strip()
 
 
 def is_when(name: str) -> bool:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from power_cli.importing.wanted import Wanted
+from power_cli.importing.wanted import MAX_CELL, Wanted
 from shared.domain.columns import F64, Bools
 from shared.domain.errors import InvalidInput
 
@@ -56,6 +56,7 @@ def decimal_mark(texts: Sequence[str], separator: str, wanted: Wanted) -> str:
     """
     if wanted.decimal is not None:
         return "," if wanted.decimal == "comma" else "."
+    texts = [text for text in texts if len(text) <= MAX_CELL]
     sure = {mark: sum(_SURE[mark].fullmatch(each) is not None for each in texts) for mark in ",."}
     if any(sure.values()):
         return "," if sure[","] > sure["."] else "."
@@ -75,8 +76,10 @@ def read_numbers(texts: Sequence[str], mark: str) -> Numbers:
 
 def _number(text: str, mark: str) -> float | None:
     """Return a number, NaN for one that is missing, None for what is neither."""
-    if mark == "." and _PLAIN.fullmatch(text):
+    if mark == "." and len(text) <= MAX_CELL and _PLAIN.fullmatch(text):
         return float(text)
+    if len(text) > MAX_CELL:
+        return None
     if text.casefold() in MISSING:
         return math.nan
     if _SPACED.fullmatch(text):

@@ -71,7 +71,7 @@ def _zone(text: str) -> tzinfo:
         offset = timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
         if offset < timedelta(days=1):
             return timezone(offset if sign == "+" else -offset)
-    if text.upper() in ("UTC", "Z"):
+    if text.upper() in ("UTC", "GMT", "Z", "ETC/UTC"):
         return UTC
     if text in available_timezones() - {"localtime", "Factory"}:
         return ZoneInfo(text)

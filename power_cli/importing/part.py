@@ -97,7 +97,9 @@ class Part:
             texts = stamp_texts(self._frame, columns.end)
             end = read_stamps(texts, style)
             self._name(rows, ~end.is_good | (end.is_local != start.is_local), texts, "the end of its interval, ")
-            rows.end_us[:] = end.us
+            # With one date for both, 00:00 is the end of the day.
+            is_next_day = (end.us <= start.us) & (len(columns.end) > 1)
+            rows.end_us[:] = end.us + is_next_day * DAY_US
         elif style.is_day and self._wanted.stamp is None and not self._wanted.counter:
             rows.end_us[:] = start.us + DAY_US
 

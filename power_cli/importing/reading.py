@@ -1,5 +1,6 @@
 """Reads a whole file, before anything of it is sent."""
 
+import re
 from collections.abc import Callable
 from typing import BinaryIO
 
@@ -14,8 +15,11 @@ from power_cli.importing.table import Reader
 from power_cli.importing.text import Text
 from power_cli.importing.understanding import Understanding
 from power_cli.importing.wanted import Wanted
+from power_cli.importing.zones import is_fixed
 from shared.contract.kinds import is_energy
 from shared.domain.errors import InvalidInput
+
+_UTC = re.compile(r"\b(?:UTC|GMT)\b", re.IGNORECASE)
 
 
 def read(file: BinaryIO, wanted: Wanted, moved: Callable[[int], object] = lambda _: None) -> Content:
@@ -55,6 +59,9 @@ def _check_options(understanding: Understanding, wanted: Wanted) -> None:
         raise InvalidInput(f"--counter is for units of energy, not {understanding.units}")
     if wanted.counter and (columns.end or columns.days is not None):
         raise InvalidInput("--counter is for files with one timestamp in each row")
+    names = " ".join(understanding.layout.header[at] for at in columns.time)
+    if understanding.is_local and _UTC.search(names) and wanted.zone is not None and not is_fixed(wanted.zone):
+        raise InvalidInput(f"the header {names!r} says UTC, but --tz says {wanted.zone}: correct what is wrong")
     if wanted.stamp is not None and columns.end:
         raise InvalidInput("--stamp is for files without a column of the ends")
 

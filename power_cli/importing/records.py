@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 MAX_ROW_LINES = 100
 """A quoted cell that has more lines is one whose quote is not closed."""
+_NOT_CLOSED = "a quote is opened and not closed"
 
 
 class Record(NamedTuple):
@@ -77,48 +78,43 @@ def records(lines: Lines, separator: str, width: int) -> Iterator[Record]:
         else:
             cells = line.count(separator) + 1
             if cells > width:
-                yield _too_wide(number, line.split(separator), separator, width)
+                yield _wide(number, line.split(separator), separator, width)
             else:
                 yield Record(number, line, cells)
 
 
 def cells_of(text: str, separator: str) -> list[str]:
-    """Return the cells of a row.
+    """Return the cells of a line.
 
     Raises:
         csv.Error: it is not CSV.
 
     """
-    return next(csv.reader(text.splitlines(keepends=True), delimiter=separator, skipinitialspace=True, strict=True))
+    return next(csv.reader([text], delimiter=separator, skipinitialspace=True, strict=True))
 
 
 def _quoted(lines: Lines, line: str, separator: str, width: int) -> Record:
-    """Read a row with quotes; if that fails, only its first line is lost."""
+    """Read a row with quotes, which may have several lines; if that fails, only its first line is lost."""
     number, taken = lines.number, []
-    quotes = line.count('"')
-    for each in islice(lines, MAX_ROW_LINES if quotes % 2 else 0):
-        taken.append(each)
-        quotes += each.count('"')
-        if not quotes % 2:
-            break
-    text = "\n".join([line, *taken])
-    cells, why = _strictly(text, separator) if not quotes % 2 else ([], "a quote is opened and not closed")
-    if why is not None:
-        lines.put_back(taken)
-        return Record(number, "", 0, f"is not CSV: {why}")
-    return Record(number, text, len(cells)) if len(cells) <= width else _too_wide(number, cells, separator, width)
 
+    def following() -> Iterator[str]:
+        yield f"{line}\n"
+        for each in islice(lines, MAX_ROW_LINES):
+            taken.append(each)
+            yield f"{each}\n"
 
-def _strictly(text: str, separator: str) -> tuple[list[str], str | None]:
-    """Return the cells of a row, or why it is not CSV."""
     try:
-        return cells_of(text, separator), None
+        cells = next(csv.reader(following(), delimiter=separator, skipinitialspace=True, strict=True))
     except csv.Error as error:
-        return [], str(error)
+        lines.put_back(taken)
+        why = str(error)
+        return Record(number, "", 0, f"is not CSV: {_NOT_CLOSED if why == 'unexpected end of data' else why}")
+    return _wide(number, cells, separator, width)
 
 
-def _too_wide(number: int, cells: list[str], separator: str, width: int) -> Record:
+def _wide(number: int, cells: list[str], separator: str, width: int) -> Record:
+    """Return a row whose cells are known, quoted as pandas reads them alike."""
     if any(cell.strip() for cell in cells[width:]):
         return Record(number, "", len(cells), f"has {len(cells)} cells, the header {width}")
     quoted = ('"' + cell.replace('"', '""') + '"' for cell in cells[:width])
-    return Record(number, separator.join(quoted), width)
+    return Record(number, separator.join(quoted), min(len(cells), width))

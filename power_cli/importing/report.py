@@ -32,7 +32,7 @@ def understood(content: Content) -> Iterator[str]:
     text = f"{content.encoding}, cells separated by {separator}, decimal {decimal}"
     yield f"  text      {text}, header in line {layout.line}"
     times = " and ".join(_name(content, at) for at in columns.time)
-    ends = "".join(f" to {_name(content, at)}" for at in columns.end)
+    ends = f" to {_name(content, columns.end[-1])}" if columns.end else ""
     yield f"  time      {times}{ends}: {content.understanding.style}, {_zone(content)}"
     yield f"  values    {_values(content)}: {_meaning(content)}"
     yield f"  unit      {content.understanding.units}, by {content.understanding.told_by}"

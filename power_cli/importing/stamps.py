@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from power_cli.importing.wanted import Wanted, shown
+from power_cli.importing.wanted import MAX_CELL, Wanted, shown
 from shared.domain.columns import I64, Bools
 from shared.domain.errors import InvalidInput
 from shared.domain.timestamps import NOT_A_MOMENT, epoch_us, moment_us, moments_us
@@ -18,6 +18,7 @@ DATES = (
 )
 CLOCKS = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%I:%M %p", "%I:%M:%S %p", "%H%M", "%H%M%S")
 SAMPLE = 1000
+FEW = 20
 _CLOCK = r"\d{1,2}:\d\d(?::\d\d(?:[.,]\d+)?)?(?: ?[AaPp][Mm])?"
 STAMP = re.compile(
     rf"(?:\d{{4}}-W\d\d-\d|\d{{1,4}}([-./])(?:\d\d?|[A-Za-z]{{3}})\1\d{{2,4}}|\d{{8}}|\d\d? [A-Za-z]{{3,9}} \d{{4}})"
@@ -89,12 +90,13 @@ def find_style(texts: Sequence[str], wanted: Wanted) -> Style:
         return Style(is_number=True)
     is_day = bool(sample) and all(DATE.fullmatch(text) or re.fullmatch(r"20\d{6}", text) for text in sample)
     clocks = ("",) if is_day else CLOCKS
+    likely = [date for date in DATES if _may_be(date, wanted) and _parsed(sample, date, clocks).is_good.any()]
+    if not likely:
+        return Style()  # none can be read: each is named as a bad row
     given = [text for text in texts if text]
-    tried = {date: _parsed(given, date, clocks) for date in DATES if _may_be(date, wanted)}
+    tried = {date: _parsed(given, date, clocks) for date in likely}
     counts = {date: int(np.count_nonzero(stamps.is_good)) for date, stamps in tried.items()}
     best = max(counts, key=lambda date: counts[date])
-    if not counts[best]:
-        return Style()  # none can be read: each is named as a bad row
     for date, stamps in tried.items():
         if counts[date] == counts[best] and (stamps.us != tried[best].us).any():
             raise InvalidInput(f"is {shown(given[0])} day-first? Say so with --day-first, or --month-first")
@@ -134,7 +136,7 @@ def fault(text: str, style: Style) -> str:
     why = NOT_A_MOMENT
     if style.date is not None or style.is_number:
         why = f"is not like the others, {style}"
-    else:
+    elif len(text) <= MAX_CELL:
         try:
             moment_us(_usual(text))
         except ValueError as error:
@@ -149,6 +151,8 @@ def _usual(text: str) -> str:
 
 def _iso(text: str) -> tuple[int, bool]:
     """Return a timestamp, -1 if it is none, and whether it has no offset."""
+    if len(text) > MAX_CELL:
+        return -1, False
     usual = _usual(text)
     try:
         return moment_us(usual), _OFFSET.search(usual, 8) is None
@@ -173,19 +177,23 @@ def _parsed(texts: Sequence[str], date: str, clocks: Sequence[str]) -> Stamps:
     """Read dates of one format, each with a time of day in one of several formats."""
     import pandas as pd  # noqa: PLC0415  # loaded where it is needed
 
-    plain = pd.Series(list(texts), dtype="str").str.upper().str.replace(r"(?<=\d)(?:T|, ?| +)(?=\d+:)", " ", regex=True)
+    texts = [text if len(text) <= MAX_CELL else "" for text in texts]
+    plain = pd.Series(texts, dtype="str").str.upper().str.replace(r"(?<=\d)(?:T|, ?| +)(?=\d+:)", " ", regex=True)
     plain = plain.str.replace(r"(:\d\d),(\d+)$", r"\1.\2", regex=True).str.replace(
         r"(\d)([AP]M)$", r"\1 \2", regex=True
     )
     is_midnight = plain.str.contains(r" 24:00(?::00)?$", regex=True)
     plain = plain.mask(is_midnight, plain.str.replace(" 24:00", " 00:00", regex=False))
     us, is_good = np.zeros(len(plain), np.int64), np.zeros(len(plain), np.bool_)
-    for clock in clocks:
-        gap = "" if clock in ("", "%H%M", "%H%M%S") and date == "%Y%m%d" else " "
+    compact = ("%H%M", "%H%M%S")
+    forms = [f"{date}{'' if clock in compact and date == '%Y%m%d' else ' '}{clock}".strip() for clock in clocks]
+    few = plain.iloc[:FEW]
+    forms.sort(key=lambda form: -pd.to_datetime(few, format=form, errors="coerce").count())  # the usual one first
+    for form in forms:
         rest = np.flatnonzero(~is_good)
         if not len(rest):
             break
-        found = pd.to_datetime(plain.iloc[rest], format=f"{date}{gap}{clock}".strip(), errors="coerce")
+        found = pd.to_datetime(plain.iloc[rest], format=form, errors="coerce")
         known = found.notna().to_numpy()
         us[rest[known]] = found[known].to_numpy("datetime64[us]").astype(np.int64)
         is_good[rest[known]] = True

@@ -1,7 +1,6 @@
 """Reads the rows of a file, some thousands at a time, and decides by the first ones what they mean."""
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PART_ROWS = 50_000
+PART_CHARACTERS = 1 << 24
 MAX_VALUES = 10_000_000
 """All are in memory until they are checked, with up to 250 bytes for each."""
 SAMPLE_ROWS = 200
@@ -56,7 +56,7 @@ class Reader:
 
         """
         count = 0
-        while part := list(islice(records, PART_ROWS)):
+        while part := _next_part(records):
             good = [each for each in part if each.fault is None]
             bad = [each for each in part if each.fault is not None]
             found = [self._lost(bad), *([self._read(good)] if good else [])]
@@ -108,6 +108,17 @@ class Reader:
         for at in set(columns.where):
             is_chosen &= frame[at].isin([value for place, value in filters if place == at]).to_numpy(np.bool_)
         return np.flatnonzero(is_chosen)
+
+
+def _next_part(records: Iterator[Record]) -> list[Record]:
+    """Take some rows; fewer if they are long."""
+    part, characters = [], 0
+    for record in records:
+        part.append(record)
+        characters += len(record.text)
+        if len(part) >= PART_ROWS or characters > PART_CHARACTERS:
+            break
+    return part
 
 
 def _units(layout: Layout, columns: Columns, frame: "pd.DataFrame") -> Iterator[tuple[str, str | None]]:

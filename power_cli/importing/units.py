@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from power_cli.importing.wanted import listed, shown
+from power_cli.importing.wanted import MAX_CELL, listed, shown
 from shared.contract.kinds import UNITS, Units
 from shared.domain.errors import InvalidInput
 
@@ -41,6 +41,7 @@ _WORDS = re.compile(r"[^A-Za-z]+")
 
 def unit_in(name: str) -> Units | str | None:
     """Return the unit that a header names; other units than the service's only from brackets; None if it has none."""
+    name = name[:MAX_CELL]
     inside = _BRACKETS.findall(name)
     for each in inside:
         if each in _OTHERS:

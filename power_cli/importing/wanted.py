@@ -8,6 +8,8 @@ from shared.contract.acceptance import EVER, Period, Rules
 from shared.contract.kinds import Units
 
 SHOWN_CHARACTERS = 40
+MAX_CELL = 100
+"""No timestamp, number or name of a column that has a meaning is longer; what is longer is not searched."""
 
 
 @dataclass(frozen=True, slots=True)

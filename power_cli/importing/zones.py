@@ -2,7 +2,6 @@
 
 from datetime import timedelta, timezone, tzinfo
 from typing import NamedTuple
-from zoneinfo import ZoneInfo
 
 import numpy as np
 
@@ -27,9 +26,9 @@ class Moments(NamedTuple):
     is_unclear: Bools
 
 
-def is_fixed(zone: tzinfo | None) -> bool:
-    """Return whether the clocks of a zone are never changed."""
-    return isinstance(zone, timezone) or (isinstance(zone, ZoneInfo) and zone.key in ("UTC", "GMT", "Etc/UTC"))
+def is_fixed(zone: tzinfo) -> bool:
+    """Return whether a zone is an offset; its clocks are never changed."""
+    return isinstance(zone, timezone)
 
 
 def to_utc(local_us: I64, ship: I64, zone: tzinfo, *, are_ends: bool) -> Moments:

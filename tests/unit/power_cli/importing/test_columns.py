@@ -32,6 +32,7 @@ def _columns(header: str, row: str, **options: Any) -> tuple[tuple[int, ...], tu
         ("Datum;Uhrzeit;Leistung in kW;Spannung (V)", "05.01.2024;12:00;1,5;230,1", {}, ((0, 1), (2,))),
         ("Time;Power in kW;Current [A]", "1704456000;1,5;4,1", {}, ((0,), (1,))),
         ("date,time,value", "2024-01-05,12:00,3", {}, ((0, 1), (2,))),
+        ("Datum;Zeit von;Zeit bis;kW", "05.01.2024;12:00;12:15;3,5", {}, ((0, 1, 0, 2), (3,))),
         ("unit,datetime,reading", f"kW,{NOON},3", {"units": None}, ((1,), (2,))),
     ],
 )
@@ -58,6 +59,12 @@ def test_columns_are_found(header: str, row: str, options: dict[str, Any], colum
             f"{NOON},{NOON},2",
             {},
             "which column holds the timestamps? Name it with --time-column: 'time', ",
+        ),
+        (
+            "date,first,second,kW",
+            "2024-01-05,12:00,12:15,3",
+            {},
+            "which column holds the time of day? Join it with the ",
         ),
         (
             "a,b",
@@ -165,6 +172,20 @@ def test_filters_of_one_column_are_alternatives_and_of_several_all_apply() -> No
         ((("A ", " x "), ("b", "q"), ("a", "y")), [1, 3]),
     ):
         assert [value for _, value in readings(read_text(text, where=where))] == values
+
+
+def test_an_interval_of_clocks_may_end_at_midnight() -> None:
+    rows = "".join(f"05.01.2024;{hour}:00;{(hour + 1) % 24}:00;1\n" for hour in range(24))
+    content = read_text(f"Datum;Uhrzeit von;Uhrzeit bis;Verbrauch (kWh)\n{rows}")
+    assert set(content.series.duration_us.tolist()) == {3_600_000_000}
+    assert kwh(content) == 24
+
+
+def test_a_zone_in_the_header_is_not_contradicted() -> None:
+    text = f"Datetime (UTC),kW\n{NOON[:-1]},1\n"
+    with pytest.raises(InvalidInput, match="says UTC, but --tz says Europe/Vienna"):
+        read_text(text, tz="Europe/Vienna")
+    assert readings(read_text(text)) == [(NOON, 1)]
 
 
 def _day(names: list[str]) -> str:

@@ -2,15 +2,15 @@
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from power_cli.importing import records, table
+from power_cli.importing import frames, records, table
 from power_cli.importing.faults import NAMED_ROWS, Faults
-from power_cli.importing.layout import SEPARATORS
+from power_cli.importing.layout import SEPARATORS, Layout
 from power_cli.importing.parcels import parcels
 from power_cli.importing.report import left_out
 from power_cli.importing.text import MAX_LINE_CHARACTERS
@@ -182,6 +182,13 @@ def test_a_line_without_an_end_is_not_read_into_memory() -> None:
     assert sum(read_bytes) <= 3 * MAX_LINE_CHARACTERS
 
 
+def test_a_quote_inside_a_cell_is_part_of_it() -> None:
+    text = f'datetime,note,kW\n{NOON},5" pipe,1\n{LATER},6" pipe,2\n2024-01-05T13:00:00Z,"7"" pipe",3\n'
+    content = read_text(text)
+    assert [value for _, value in readings(content)] == [1, 2, 3]
+    assert content.understanding.others["note"] == {'5" pipe', '6" pipe', '7" pipe'}
+
+
 def test_open_quotes_in_every_line_cost_little(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each looks at a bounded number of lines behind it."""
     looked = 0
@@ -196,6 +203,33 @@ def test_open_quotes_in_every_line_cost_little(monkeypatch: pytest.MonkeyPatch) 
     lines = records.Lines(f'a,"{i}' if i % 200 == 0 else f'a,"{i}"x' for i in range(1000))
     assert sum(each.fault is not None for each in records.records(lines, ",", 2)) == 1000
     assert 0 < looked <= 1000 * records.MAX_ROW_LINES
+
+
+def test_long_cells_are_bad_and_cost_little() -> None:
+    """Some patterns would take the square of the length."""
+    long = "1" + " " * 500_000 + "1"
+    content = read_text(f"datetime,kW,({'(' * 500_000}\n{NOON},1\n{long},1\n{LATER},{long}\n", skip_bad=True)
+    assert [line for line, _ in faults(content)] == [3, 4]
+    content = read_text(f"datetime;kW\n05.01.2024 12:00;1\n{long};1\n", skip_bad=True)
+    assert [line for line, _ in faults(content)] == [3]
+
+
+def test_rows_that_are_long_are_read_in_smaller_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths = []
+
+    def frame_of(texts: Sequence[str], layout: Layout) -> object:
+        lengths.append(len(texts))
+        return frames.frame_of(texts, layout)
+
+    monkeypatch.setattr(table, "PART_CHARACTERS", 1000)
+    monkeypatch.setattr(table, "frame_of", frame_of)
+    read_text("datetime,kW,note\n" + "".join(f"{moment},1,{'x' * 400}\n" for moment in quarters("2024-01-05", 10)))
+    assert lengths == [3, 3, 3, 1]
+
+
+def test_a_header_has_so_many_columns() -> None:
+    with pytest.raises(InvalidInput, match="line 1 has 3,001 columns; 2,000 are taken"):
+        read_text("datetime" + ",x" * 3000 + "\n")
 
 
 def test_bytes_that_are_not_utf_8_are_latin_1() -> None:
