@@ -30,8 +30,8 @@ def total_kwh(content: Content) -> float:
 
 
 def _part_kwh(series: Series, value: F64, kind: Kind, begin: int, max_gap_us: int) -> float:
-    """Return the energy of some readings; the two before and behind them only say for how long they speak."""
-    first, end = max(begin - 2, 0), begin + PART + 2
+    """Return the energy of some readings; the one before and the one behind them only say for how long they speak."""
+    first, end = max(begin - 1, 0), begin + PART + 1
     some, known = series[first:end], value[first:end].copy()
     is_unknown = np.isnan(known)
     known[: begin - first] *= 0

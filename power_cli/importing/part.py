@@ -54,7 +54,6 @@ class Part:
             *(np.full(len(line), np.nan), start.is_good, np.zeros(len(line), np.bool_)),
         )
         too_short = counts < columns.needed
-        rows.has_moment[too_short] = False
         for count in np.unique(counts[too_short]).tolist():
             why = f"cells are missing: there are {count}, at least {columns.needed} are needed"
             rows.leave_out(counts == count, why, self._faults)

@@ -46,6 +46,13 @@ def test_several_rows_that_are_lost_leave_a_gap_on_both_sides(stamp: str) -> Non
     assert [slot.start for slot in slots(content)] == [each for each in expected if each not in gone]
 
 
+def test_one_unknown_reading_is_enough_for_rows_that_are_lost_one_after_another() -> None:
+    moments = quarters("2024-01-05", 40)
+    rows = [f"{'x' if i in (21, 22) else moment},{'x' if i == 20 else 4}" for i, moment in enumerate(moments)]
+    content = read_text("\n".join(["datetime,kWh", *rows]))
+    assert [moment for moment, value in readings(content) if value is None] == [moments[20]]
+
+
 def test_rows_that_are_lost_are_those_of_their_ship() -> None:
     rows = [f"{moment},{ship},4" for moment in quarters("2024-01-05", 30) for ship in (1, 2)]
     rows[20] = "damaged,1,4"
