@@ -62,6 +62,7 @@ class Part:
             for row in np.flatnonzero((rows.ship == NO_SHIP) & ~rows.is_left_out).tolist():
                 text = shown(str(self._frame[columns.ship].iloc[row]))
                 self._leave_out(rows, row, f"ship is not a whole number: {text}")
+            rows.has_moment[rows.ship == NO_SHIP] = False  # it is nobody's
         if columns.days is not None:
             return self._days(rows, columns.days)
         self._add_ends(rows, start)

@@ -14,7 +14,11 @@ _MANY_NULS = 0.3
 """The share of NULs among every second byte that tells UTF-16 without a BOM."""
 _UNDECODED = re.compile("[\udc80-\udcff]")
 _LATIN_1 = {0xDC00 + byte: chr(byte) for byte in range(0x80, 0x100)}
-_NO_TEXT = {b"PK\x03\x04": "a spreadsheet or a ZIP archive", b"\x1f\x8b": "compressed", b"PAR1": "a Parquet file"}
+_NO_TEXT = {
+    b"PK\x03\x04": "a spreadsheet or a ZIP archive: save it as CSV",
+    b"\x1f\x8b": "compressed: unpack it",
+    b"PAR1": "a Parquet file: save it as CSV",
+}
 
 
 class Text:
@@ -34,7 +38,7 @@ class Text:
         head: bytes = file.peek(4096)[:4096]  # type: ignore[attr-defined]  # a BufferedReader has it
         for begin, what in _NO_TEXT.items():
             if head.startswith(begin):
-                raise InvalidInput(f"the file is {what}: save it as CSV first")
+                raise InvalidInput(f"the file is {what} first")
         self._codec = _codec(head)
         self._is_latin_1 = False
         self._moved = moved

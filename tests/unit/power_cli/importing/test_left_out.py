@@ -60,11 +60,18 @@ def test_rows_that_are_lost_are_those_of_their_ship() -> None:
     assert [(slot.ship, slot.kwh) for slot in slots(content)] == [(1, 4)] * 29 + [(2, 4)] * 30
 
 
-def test_a_ship_that_cannot_be_read_is_named() -> None:
-    rows = [f"{moment},{ship},4" for moment in quarters("2024-01-05", 30) for ship in (1, 2)]
-    rows[20] = rows[20].replace(",1,", ",-1,")
-    content = read_text("\n".join(["datetime,ship,kWh", *rows]), ship_column="ship")
-    assert content.faults.first() == [(22, "ship is not a whole number: '-1'")]
+@pytest.mark.parametrize(
+    ("ship", "why"),
+    [("-1", "ship is not a whole number: '-1'"), ('"', "is not CSV: a quote is opened and not closed")],
+)
+@pytest.mark.parametrize("stamp", ["start", "end"])
+def test_of_a_row_whose_ship_is_not_known_nobody_speaks(ship: str, why: str, stamp: str) -> None:
+    """The ship that has a gap there lost it, and the other one nothing."""
+    rows = [f"{moment},{number},4" for moment in quarters("2024-01-05", 30) for number in (1, 2)]
+    rows[20] = rows[20].replace(",1,", f",{ship},")
+    content = read_text("\n".join(["datetime,ship,kWh", *rows]), ship_column="ship", stamp=stamp)
+    assert content.faults.first() == [(22, why)]
+    assert [(slot.ship, slot.kwh) for slot in slots(content)] == [(1, 4)] * 29 + [(2, 4)] * 30
 
 
 def test_a_good_row_counts_beside_a_bad_one_of_the_same_moment() -> None:
