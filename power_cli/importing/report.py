@@ -38,7 +38,7 @@ def understood(content: Content) -> Iterator[str]:
     yield f"  unit      {content.understanding.units}, by {content.understanding.told_by}"
     yield f"  ship      {listed([str(ship) for ship in np.unique(content.series.ship).tolist()], 10)}"
     left_out = f", {content.faults.count:,} left out" if content.faults.count else ""
-    excluded = f", {content.excluded:,} others by --where" if content.excluded else ""
+    excluded = f", {content.excluded:,} more excluded by --where" if content.excluded else ""
     yield f"  rows      {content.rows:,}{left_out}{excluded}"
     yield from _readings(content)
 
@@ -78,8 +78,8 @@ def _has_times(content: Content) -> bool:
 def _readings(content: Content) -> Iterator[str]:
     series, checks = content.series, content.checks
     unknown = int(np.count_nonzero(np.isnan(series.value)))
-    notes = f", {unknown:,} of them unknown ({checks.missing:,} values are missing)" if unknown else ""
-    notes += f", {checks.repeats:,} rows are repeated and count once" if checks.repeats else ""
+    notes = f", unknown: {unknown:,} (missing values: {checks.missing:,})" if unknown else ""
+    notes += f", repeated rows: {checks.repeats:,}" if checks.repeats else ""
     yield f"  readings  {len(series):,}{notes}"
     if not len(series):
         return
