@@ -31,9 +31,10 @@ MEASUREMENTS = {
     "page": "the page in a browser",
     "memory": "the worker's memory under load",
     "cluster": "RabbitMQ and PostgreSQL with several workers: cost of each part, rates and answers",
+    "truth": "energy in the wrong slot, beside InfluxDB, VictoriaMetrics, PostgreSQL, pandas and timely-beliefs",
 }
-WHEN_NAMED = {"cluster", "page"}
-"""Only measured when named by `--only`: they take some ten minutes, and need further programs."""
+WHEN_NAMED = {"cluster", "page", "truth"}
+"""Only measured when named by `--only`: they take some minutes, and need further programs."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -5,7 +5,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +43,7 @@ def postgresql_database() -> Iterator[Database]:
         top_of_month=True,
         growth=None,
     )
-    given = os.environ.get("POWER_STORE_URL")
-    with nullcontext(given) if given else postgresql.running(HOST, free_port()) as url:
+    with postgresql_url() as url:
         names: list[str] = []
         with psycopg.connect(url, autocommit=True) as connection:
             version = connection.info.server_version // 10_000
@@ -59,6 +58,17 @@ def postgresql_database() -> Iterator[Database]:
             finally:
                 for name in names:
                     connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def postgresql_url() -> AbstractContextManager[str]:
+    """Return the address of the server at POWER_STORE_URL, or of one that is started.
+
+    Raises:
+        Unavailable: the server does not start; raised on entering.
+
+    """
+    given = os.environ.get("POWER_STORE_URL")
+    return nullcontext(given) if given else postgresql.running(HOST, free_port())
 
 
 def _place(folder: Path, conninfo: str) -> Place:

@@ -33,7 +33,7 @@ class DeletionCache:
         found = {ship: self._of[ship] for ship in ships if ship in self._of}
         if len(found) < len(ships):
             unknown = [ship for ship in ships if ship not in found]
-            read = self._store.deletions(unknown)
+            read = self._store.stored_deletions(unknown)
             for ship in unknown:
                 found[ship] = read[read.ship == ship] if len(read) else read
                 self.put(ship, found[ship])

@@ -77,7 +77,7 @@ class Recorder:
         ship, start_us, end_us, sent_at_us = deletion
         while start_us < end_us:
             with self._transaction():
-                first = self._store.readings(ship, start_us, end_us, MAX_DELETED)
+                first = self._store.stored_readings(ship, start_us, end_us, MAX_DELETED)
                 costs_ = np.cumsum(costs(first.ship, first.moment_us, longest_us(first, self._max_gap_us)))
                 count = max(int(costs_.searchsorted(MAX_SLOTS, side="right")), 1)
                 all_of_them = count >= len(first) < MAX_DELETED

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from query_api.answers.heavy import PLACES, HeavyAnswers
 from query_api.metrics import store_errors
-from query_api.routes import energy, forecast, page, ships, top_users
+from query_api.routes import access, energy, forecast, page, ships, top_users
 from query_api.routes.stream import MAX_STREAMS, Streams
 from shared.http import health
 from shared.http.app import Routes
@@ -57,11 +57,12 @@ def query_service(settings: QuerySettings, registry: CollectorRegistry) -> Itera
     taken.set_function(lambda: heavy.taken)
     streams = Streams(store, errors, registry, max_ahead_us=settings.max_ahead_us)
     routes = (
-        top_users.routes(store, errors, heavy),
+        top_users.routes(store, errors, heavy, max_ahead_us=settings.max_ahead_us),
         energy.routes(store, errors, heavy),
         streams.routes(),
         ships.routes(store, errors, heavy, max_ahead_us=settings.max_ahead_us),
         forecast.routes(store, errors, settings.data_dir / forecast.FOLDER, heavy),
+        access.routes(),
         page.routes(),
     )
     checks = {"store": health.is_available(store.ping)}

@@ -6,9 +6,8 @@ hours of the day after a half-hour change begin at half past, and in Apia the da
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Literal
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
@@ -20,12 +19,6 @@ DAY_S = 86_400
 HOUR_S = 3600
 MARGIN_S: dict[Coarse, int] = {"1h": DAY_S, "1d": 3 * DAY_S, "1mo": 33 * DAY_S}
 """Longer than any bucket of a resolution."""
-
-
-@cache
-def zone_names() -> frozenset[str]:
-    """Return the names of all time zones, without Debian's `localtime` and `Factory`."""
-    return frozenset(available_timezones() - {"localtime", "Factory"})
 
 
 def offsets_s(zone: str | ZoneInfo, start_s: I64) -> I64:

@@ -20,11 +20,11 @@ export const token = {
   forget: () => sessionStorage.removeItem(TOKEN),
 };
 
-async function request(path, parameters, signal) {
+async function request(path, parameters, signal, { method = "GET", headers = {} } = {}) {
   const query = new URLSearchParams(Object.entries(parameters).filter(([, value]) => value !== null));
-  const headers = token.get() ? { Authorization: `Bearer ${token.get()}` } : {};
+  const all = token.get() ? { ...headers, Authorization: `Bearer ${token.get()}` } : headers;
   try {
-    return await fetch(query.size ? `${path}?${query}` : path, { headers, signal, cache: "no-cache" });
+    return await fetch(query.size ? `${path}?${query}` : path, { method, headers: all, signal, cache: "no-cache" });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ApiError(0, "The service cannot be reached. The page shows the data loaded before.");
@@ -83,6 +83,42 @@ export async function ships(signal) {
     after = answer.next;
   } while (after !== null);
   return all;
+}
+
+/** What looks wrong in a ship's newest readings, as sentences. */
+export async function warnings(number, signal) {
+  return (await get(`/ships/${number}`, {}, signal)).warnings ?? [];
+}
+
+/** What was deleted of a ship: rows with their `start`, `end` and `sent_at` in ms, the newest deletion first. */
+export async function deletions(number, signal) {
+  const { data } = await get(`/ships/${number}/deletions`, {}, signal);
+  const times = (row) => Object.fromEntries(Object.entries(row).map(([name, text]) => [name, Date.parse(text)]));
+  return data.map((row) => times(row)).toSorted((one, other) => other.sent_at - one.sent_at || one.start - other.start);
+}
+
+/** The role of the access token; `admin` where the service requires none. */
+export async function role(signal) {
+  return (await get("/access", {}, signal)).role;
+}
+
+const NOT_NOW = "The service cannot delete now. Try again in a moment.";
+const NOT_DELETED = {
+  0: "The service cannot be reached, so it is not known whether it has deleted. Deleting again does no harm.",
+  429: NOT_NOW,
+  503: NOT_NOW,
+};
+
+/** Delete a ship's readings in a range; returns whether that is done, and will not only be done soon. */
+export async function remove(ship, range) {
+  const deletion = { method: "DELETE", headers: { Prefer: "wait=30" } };
+  try {
+    const response = await request("/data", { spaceship_id: ship, ...between(range) }, null, deletion);
+    if (!response.ok) throw await refusal(response);
+    return response.status === 201;
+  } catch (error) {
+    throw error.status in NOT_DELETED ? new ApiError(error.status, NOT_DELETED[error.status]) : error;
+  }
 }
 
 export async function readings(number, range, signal) {

@@ -1,7 +1,7 @@
 // Charts with Plotly, 1.4 MB, which is loaded after everything else. Each chart has a text and a table beside it.
 
 import { find } from "./dom.js";
-import { scale } from "./words.js";
+import { scale, share } from "./words.js";
 
 const CONFIG = { displayModeBar: false, responsive: true };
 const drawn = new Map();
@@ -93,15 +93,20 @@ function layout(title, range) {
 // Each kind has a pattern as well as a colour (Okabe and Ito's, which the colour-blind can tell apart).
 const KINDS = [
   { name: "whole", colour: "whole", pattern: "" },
+  { name: "estimated", colour: "estimated", pattern: "." },
   { name: "partly covered", colour: "partly", pattern: "/" },
   { name: "provisional", colour: "provisional", pattern: "x" },
 ];
 
 /** The state of a slot. */
-export function kind({ provisional, known }) {
+export function kind({ provisional, known, estimated }) {
   if (provisional) return "provisional";
-  return known ? "whole" : "partly covered";
+  if (!known) return "partly covered";
+  return estimated ? "estimated" : "whole";
 }
+
+/** How much of a column is covered, and how much of that is estimated, from 0 to 1, in words. */
+export const sure = (known, estimated) => `${share(known)} covered${estimated > 0 ? `, ${share(estimated)} of it estimated` : ""}`;
 
 /** Make the bars of a chart from columns `{at, end, value, kind, says}`: a trace for each kind. */
 export function bars(columns, range, colours, width) {

@@ -1,7 +1,7 @@
 // The fleet: its tiles, its energy over time, and the ships that used most.
 
 import { fleet, topShips } from "./api.js";
-import { bars, draw, kind, hide } from "./charts.js";
+import { bars, draw, kind, hide, sure } from "./charts.js";
 import { cell, fill, find, make, say, shipLink } from "./dom.js";
 import { address, columnEnd, lasts, resolution } from "./range.js";
 import { gaps, silent } from "./ships.js";
@@ -37,9 +37,9 @@ export async function showFleet(section, range, signal) {
 function column(row, step) {
   const end = columnEnd(row.at, step);
   const known = row.covered_seconds / (row.ships * row.seconds);
-  const of = kind({ provisional: row.provisional, known: known >= KNOWN });
-  const sure = `${count(row.ships, "ship")}, ${share(known)} covered`;
-  const says = `${moment(row.at)}: <b>${energy(row.sum)}</b>, ${of}<br>${sure}`;
+  const estimated = row.estimated_seconds / row.covered_seconds;
+  const of = kind({ provisional: row.provisional, known: known >= KNOWN, estimated: estimated > 1 - KNOWN });
+  const says = `${moment(row.at)}: <b>${energy(row.sum)}</b>, ${of}<br>${count(row.ships, "ship")}, ${sure(known, estimated)}`;
   return { at: row.at, end, value: row.sum, avg: row.avg, ships: row.ships, share: known, kind: of, says };
 }
 

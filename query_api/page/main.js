@@ -4,15 +4,17 @@ import { ApiError, ships as allShips, token } from "./api.js";
 import { showDeadLetters, showHealth } from "./behind.js";
 import { clear, hideIfEmpty, redraw } from "./charts.js";
 import { find, say } from "./dom.js";
-import { showFleet, showLeaders, showTiles } from "./fleet.js";
-import { address, requested, extent, range as rangeOf, short } from "./range.js";
-import { showFacts, showForecast, showReadings, showSlots } from "./ship.js";
+import { prepareDeletion, showDeletions } from "./deletions.js";
+import { showFleet, showLeaders, showTiles, tile } from "./fleet.js";
+import { BACKWARDS, address, requested, extent, range as rangeOf, short } from "./range.js";
+import { showFacts, showForecast, showReadings, showSlots, showWarnings } from "./ship.js";
 import { prepare, showShips } from "./ships.js";
 import { clock, moment } from "./words.js";
 
 const OLD_MS = 2 * 3_600_000;
 const DENIED = new Set([401, 403]);
-const PARTS = ["#slots", "#forecast", "#readings"];
+const PARTS = ["#slots", "#forecast", "#readings", "#deletions"];
+const IN_RANGE = ["#in-range", "#ship"];
 let running = null;
 let timer = null;
 /** The ship that the page shows. */
@@ -49,7 +51,7 @@ async function refresh({ announced = false } = {}) {
     find("#door").hidden = true;
     find("#trouble").hidden = true;
     say(find("#updated"), `Updated ${clock(Date.now())} UTC`);
-    if (announced) say(find("#announce"), `Shown: ${find("#range-note").textContent}`);
+    if (announced && find("#range-problem").hidden) say(find("#announce"), `Shown: ${find("#range-note").textContent}`);
   } catch (error) {
     if (error.name === "AbortError") return;
     fail(error);
@@ -90,42 +92,82 @@ async function loadAll(signal) {
   }
   const now = Date.now();
   const bounds = extent(ships);
-  const range = rangeOf(requested(), bounds);
-  showRange(range, bounds, now);
+  const { ship, faults, ...asked } = requested();
   showTiles(ships);
   showShips(find("#ships"), ships);
+  showFault(faults.range);
+  if (faults.range) {
+    await behind;
+    return;
+  }
+  const range = rangeOf(asked, bounds);
+  showRange(range, bounds, now);
   const leaders = part("#leaders", (node) => showLeaders(node, range, signal));
   await Promise.all([
     behind,
     leaders,
     part("#fleet", (node) => showFleet(node, range, signal)),
-    part("#ship", async () => showShip(ships, requested().ship ?? (await leaders) ?? ships[0].spaceship_id, range, signal)),
+    part("#ship", async () => {
+      if (faults.ship) refuseShip(faults.ship);
+      await showShip(ships, ship ?? (await leaders) ?? ships[0].spaceship_id, range, signal);
+    }),
   ]);
+}
+
+/** Say that the range in the address cannot be read, and show no other range. */
+function showFault(fault) {
+  const problem = find("#range-problem");
+  problem.hidden = !fault;
+  for (const each of IN_RANGE) find(each).hidden = Boolean(fault);
+  if (!fault) return;
+  say(problem, fault);
+  say(find("#range-note"), "");
+  tile("energy", "Energy in this range", "–");
+  for (const button of document.querySelectorAll("[data-range]")) button.ariaPressed = "false";
 }
 
 async function showShip(ships, number, range, signal) {
   const ship = ships.find((each) => each.spaceship_id === number);
   nameShip(number);
-  for (const each of ["#facts", ...PARTS]) find(each).hidden = !ship;
-  if (!ship) throw new ApiError(0, `Ship ${number} is unknown: no reading of it is stored.`);
+  showParts(ship);
+  const deleted = part("#deletions", (node) => showDeletions(node, number, ship, range, signal));
+  if (!ship) {
+    await deleted;
+    throw new ApiError(0, `Ship ${number} is unknown: no reading of it is stored.`);
+  }
   showFacts(find("#facts"), ship);
   const parts = { "#slots": showSlots, "#forecast": showForecast, "#readings": showReadings };
-  await Promise.all(Object.entries(parts).map(([id, show]) => part(id, (node) => show(node, ship, range, signal))));
+  const shows = Object.entries(parts).map(([id, show]) => part(id, (node) => show(node, ship, range, signal)));
+  await Promise.all([deleted, showWarnings(find("#warnings"), ship, signal), ...shows]);
+}
+
+function showParts(ship) {
+  for (const each of ["#facts", ...PARTS]) find(each).hidden = !ship;
+  if (!ship) find("#warnings").hidden = true;
+}
+
+/** Say that the ship in the address cannot be read, and show no other ship. */
+function refuseShip(fault) {
+  nameShip(null);
+  showParts(null);
+  throw new ApiError(0, fault);
 }
 
 /** Show the ship's number, and remove the content of another ship. */
 function nameShip(number) {
-  say(find("#ship-title"), `Ship ${number}`);
-  document.title = `Ship ${number} · Spaceship Power Service`;
+  const name = number === null ? "Ship" : `Ship ${number}`;
+  say(find("#ship-title"), name);
+  document.title = `${name} · Spaceship Power Service`;
   if (shown === number) return;
   shown = number;
   find("#facts").replaceChildren();
   find(".elsewhere").hidden = true;
   for (const each of PARTS) blank(find(each));
+  for (const each of ["#warnings", "#delete-done"]) find(each).hidden = true;
 }
 
 function blank(section) {
-  clear(section);
+  if (find(".chart", section)) clear(section);
   say(find(".says", section), "");
   find("details", section).hidden = true;
   find(".problem", section).hidden = true;
@@ -188,7 +230,7 @@ function listen() {
   submit("#range", () => {
     const [from, to] = ["#from", "#to"].map((each) => Date.parse(`${find(each).value}Z`));
     if (from < to) go({ preset: null, from, to });
-    else say(find("#range-note"), "The range ends before it begins.");
+    else say(find("#range-note"), BACKWARDS);
   });
   submit("#choose", () => choose(Number(find("#number").value)));
   submit("#door-form", () => {
@@ -200,6 +242,11 @@ function listen() {
   find("#forget").addEventListener("click", () => {
     token.forget();
     location.reload();
+  });
+  prepareDeletion((sentence) => {
+    say(find("#delete-done"), sentence);
+    find("#delete-done").hidden = false;
+    refresh();
   });
   find("#every").addEventListener("change", scheduleRefresh);
   find("#theme").addEventListener("change", ({ target }) => {

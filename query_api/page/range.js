@@ -15,13 +15,46 @@ const RESOLUTIONS = [
   ["1mo", 30 * DAY_MS, Infinity],
 ];
 
-/** Read the address: the ship, and a preset or from and to. */
+/** Read the address: the ship, and a preset or from and to; `faults` tells what of it cannot be read, in a sentence. */
 export function requested() {
   const query = new URLSearchParams(location.search);
-  const ship = /^\d{1,16}$/.test(query.get("ship") ?? "") ? Number(query.get("ship")) : null;
-  const [from, to] = ["from", "to"].map((name) => Date.parse(query.get(name) ?? ""));
-  if (from < to) return { ship, from: floor(from), to: floor(to + SLOT_MS - 1), preset: null };
-  return { ship, preset: query.get("range") in PRESETS_MS ? query.get("range") : DEFAULT };
+  const { ship, fault } = requestedShip(query.get("ship"));
+  const { fault: other, ...stretch } = query.has("from") || query.has("to") ? fromTo(query) : requestedPreset(query.get("range"));
+  return { ship, preset: DEFAULT, ...stretch, faults: { ship: fault, range: other } };
+}
+
+const quoted = (text) => `“${text.length > 40 ? `${text.slice(0, 40)}…` : text}”`;
+
+function requestedShip(text) {
+  if (text === null) return { ship: null };
+  const ship = /^\d{1,16}$/.test(text) ? Number(text) : Infinity;
+  if (Number.isSafeInteger(ship)) return { ship };
+  return { ship: null, fault: `${quoted(text)} is not a ship: its number is a whole one up to ${Number.MAX_SAFE_INTEGER}.` };
+}
+
+function requestedPreset(text) {
+  if (text === null) return {};
+  if (Object.hasOwn(PRESETS_MS, text)) return { preset: text };
+  return { fault: `${quoted(text)} is not a range: there are ${Object.keys(PRESETS_MS).join(", ")}, or from and to.` };
+}
+
+function fromTo(query) {
+  const times = ["from", "to"].map((name) => [name, query.get(name) ?? "", time(query.get(name) ?? "")]);
+  const bad = times.find(([, , ms]) => Number.isNaN(ms));
+  if (bad) return { fault: `The range cannot be read: “${bad[0]}” should be a time such as 2019-01-05T04:30Z, not ${quoted(bad[1])}.` };
+  const [from, to] = times.map(([, , ms]) => ms);
+  return from < to ? { from: floor(from), to: floor(to + SLOT_MS - 1), preset: null } : { fault: BACKWARDS };
+}
+
+export const BACKWARDS = "The range ends before it begins.";
+const TIME = /^(\d{4}-\d\d-\d\d)(T\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?(Z|[-+ ]\d\d:?\d\d)?$/i;
+
+/** Read a time in ms, or NaN. Without an offset it is in UTC; the `+` of an offset may have become a blank. */
+function time(text) {
+  const [, date, clock = "T00:00", zone = "Z"] = TIME.exec(text) ?? [];
+  // Date.parse takes the 30th of February.
+  if (!new Date(`${date}T00:00Z`).toJSON()?.startsWith(date)) return NaN;
+  return Date.parse(`${date}${clock}${zone.replace(" ", "+")}`);
 }
 
 /** Return the page's address with some parameters changed. */

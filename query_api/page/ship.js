@@ -1,7 +1,7 @@
 // One ship: its slots, its forecast with an interval, and its raw readings.
 
-import { READINGS, forecast, readings, slots } from "./api.js";
-import { bars, draw, kind, hide } from "./charts.js";
+import { READINGS, forecast, readings, slots, warnings } from "./api.js";
+import { bars, draw, kind, hide, sure } from "./charts.js";
 import { fill, find, make, say } from "./dom.js";
 import { SLOT_MS, address, columnEnd, floor, lasts, newest, resolution } from "./range.js";
 import { lastReading, words } from "./ships.js";
@@ -23,6 +23,14 @@ export function showFacts(node, ship) {
   };
   const pair = ([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value));
   node.replaceChildren(...Object.entries(facts).map((each) => pair(each)));
+}
+
+/** Show what looks wrong in a ship's newest readings. */
+export async function showWarnings(node, ship, signal) {
+  const found = await warnings(ship.spaceship_id, signal);
+  const sentences = found.map((text) => text.charAt(0).toUpperCase() + text.slice(1));
+  say(node, sentences.join(" "));
+  node.hidden = !found.length;
 }
 
 const SLOT_COLUMNS = [
@@ -68,8 +76,9 @@ function linkToReadings(node, found, ship) {
 function column(row, step) {
   const end = columnEnd(row.at, step);
   const known = row.covered_seconds / row.seconds;
-  const of = kind({ provisional: row.provisional, known: known >= 1 });
-  const says = `${moment(row.at)}: <b>${energy(row.value)}</b>, ${of}<br>${share(known)} covered`;
+  const estimated = row.estimated_seconds / row.covered_seconds;
+  const of = kind({ provisional: row.provisional, known: known >= 1, estimated: estimated > 0 });
+  const says = `${moment(row.at)}: <b>${energy(row.value)}</b>, ${of}<br>${sure(known, estimated)}`;
   return { at: row.at, end, value: row.value, share: known, kind: of, says };
 }
 
@@ -80,7 +89,7 @@ function sentence(columns, ship, range, step) {
   const of = (name) => [columns.filter((row) => row.kind === name).length, name];
   const [start, end] = [Math.max(range.start, floor(first)), Math.min(range.end, floor(last) + SLOT_MS)];
   const all = step.name === "1mo" ? 0 : Math.ceil(end / step.ms) - Math.floor(start / step.ms);
-  const kinds = [of("whole"), of("partly covered"), of("provisional"), [all - columns.length, "missing"]];
+  const kinds = [of("whole"), of("estimated"), of("partly covered"), of("provisional"), [all - columns.length, "missing"]];
   const parts = kinds.filter(([n]) => n > 0).map(([n, name]) => `${whole(n)} ${name}`);
   return `${energy(total)} in ${count(columns.length, "column")} of ${lasts(step)}: ${parts.join(", ")}.`;
 }

@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict  # pydantic requires it before Python 3.12
 
-from query_api.answers.calendar import Buckets, Coarse, zone_names
+from query_api.answers.calendar import Buckets, Coarse
 from query_api.answers.columns import Heading, Table, is_short, read, table_of
 from query_api.answers.formats import FORMATS, Format, Name
 from query_api.answers.heavy import HeavyAnswers
@@ -26,6 +26,7 @@ from shared.domain.slots import Window
 from shared.http.app import Routes
 from shared.http.openapi import Answer, Content, Operation, Timestamp, problem
 from shared.http.parameters import parse
+from shared.http.zones import zone_name
 from shared.store.port import EnergyReader
 
 VERSION = 2
@@ -37,8 +38,9 @@ MAX_ROLLED_UP = 1_500_000
 """How many slots are rolled up to days or months for one answer: 42 years without a gap."""
 
 
-def _zone(name: object) -> object:
-    if name not in zone_names():
+def _zone(written: object) -> str:
+    name = zone_name(written)
+    if name is None:
         raise PydanticCustomError("zone", "should be a time zone's name, such as Europe/Berlin")
     return name
 
@@ -50,7 +52,8 @@ class SlotParameters(WindowParameters):
         "15m", description="Length of each row: a slot, or an hour, day or month of local time."
     )
     tz: Annotated[str, BeforeValidator(_zone)] = Field(
-        "UTC", description="IANA name of the time zone of `datetime`, and of hours, days and months."
+        "UTC",
+        description="IANA name of the time zone of `datetime`, of hours, days and months, and of a date alone.",
     )
     format: Name | None = Field(None, description="Format of the answer. It takes precedence over the header `Accept`.")
 

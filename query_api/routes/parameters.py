@@ -7,10 +7,13 @@ from pydantic_core import PydanticCustomError
 
 from shared.domain.readings import MAX_SHIP
 from shared.domain.slots import Window
-from shared.http.parameters import DIGITS, TimestampUs
+from shared.http.parameters import DIGITS, EndUs, TimestampUs
 
-START = "Start of the window, included; no limit if omitted. Hours, minutes and seconds may be joined by `-`."
-END = "End of the window, excluded; no limit if omitted."
+START = (
+    "Start of the window, included; no limit if omitted. Hours, minutes and seconds may be joined by `-`; a date alone "
+    "is its midnight."
+)
+END = "End of the window, excluded; no limit if omitted, or after 2199."
 ShipId = Annotated[int, Field(ge=0, le=MAX_SHIP, examples=[1]), DIGITS]
 
 
@@ -25,7 +28,7 @@ class QueryParameters(BaseModel):
 class Bounds(QueryParameters):
     """A range of time, without a limit where a bound is omitted."""
 
-    end: TimestampUs | None = Field(None, description=END, examples=["2018-08-24T01:00:00Z"])
+    end: EndUs = Field(None, description=END, examples=["2018-08-24T01:00:00Z"])
 
     @field_validator("end")
     @classmethod

@@ -21,6 +21,7 @@ from werkzeug.exceptions import NotFound
 
 from query_api.answers.heavy import HeavyAnswers
 from query_api.answers.rows import json_response, number
+from query_api.answers.warnings import warnings
 from query_api.routes.parameters import Bounds, ShipId, ShipPath
 from shared.contract.acceptance import MAX_AHEAD_US
 from shared.domain.clock import now_us as wall_clock_us
@@ -32,7 +33,7 @@ from shared.domain.timestamps import LAST_US, US_PER_S, iso
 from shared.http.app import Routes
 from shared.http.openapi import JSON, Answer, Operation, Timestamp, problem
 from shared.http.parameters import DIGITS, Parameters, parse
-from shared.store.port import EnergyReader, ShipHistory
+from shared.store.port import NEWEST, EnergyReader, ShipHistory
 
 DAY_S = 86_400
 MONTH_S = 30 * DAY_S
@@ -80,6 +81,14 @@ class ShipRow(TypedDict):
         float | None, Field(description="share of completely covered slots, from the first slot to the last up to now")
     ]
     silent_for: Annotated[float | None, Field(description="seconds since its last reading")]
+
+
+class ShipState(ShipRow):
+    """The state of a ship, and what looks wrong."""
+
+    warnings: NotRequired[
+        Annotated[list[str], Field(description="about its newest readings; left out if there are none")]
+    ]
 
 
 class Ships(TypedDict):
@@ -147,7 +156,7 @@ SHIP = Operation(
     name="ship",
     summary="One ship: cadence, energy, coverage, and time since the last reading",
     path_parameters=ShipPath,
-    answers={200: Answer("The state of the ship.", {JSON: ShipRow}), 404: _UNKNOWN},
+    answers={200: Answer("The state of the ship.", {JSON: ShipState}), 404: _UNKNOWN},
 )
 READINGS = Operation(
     path="/ships/<spaceship_id>/readings",
@@ -196,7 +205,9 @@ def routes(
     @counted
     def ship(spaceship_id: str) -> Response:
         query, now = _parse_with_ship(ShipPath, spaceship_id), now_us()
-        return json_response(ship_row(_find_ship(store, query.spaceship_id, _windows(now), now + max_ahead_us), now))
+        found = _find_ship(store, query.spaceship_id, _windows(now), now + max_ahead_us)
+        warned = warnings(_newest(store, found))
+        return json_response({**ship_row(found, now), **({"warnings": warned} if warned else {})})
 
     @routes.serves(READINGS)
     @counted
@@ -277,6 +288,13 @@ def _windows(now_us: int) -> tuple[Window, Window]:
     """Return the last day and the last 30 days, both up to the end of the current slot."""
     end_s = slot_ceil_us(now_us) // US_PER_S
     return Window(end_s - DAY_S, end_s), Window(end_s - MONTH_S, end_s)
+
+
+def _newest(store: EnergyReader, ship: ShipHistory) -> Readings:
+    """Return the readings that `ShipHistory.newest_us` names."""
+    if not ship.newest_us:
+        return Readings.from_rows([])
+    return store.readings(ship.ship, ship.newest_us[0], ship.newest_us[-1] + 1, NEWEST)
 
 
 def _parse_with_ship(model: type[Parameters], spaceship_id: str) -> Parameters:

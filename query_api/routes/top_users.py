@@ -1,5 +1,6 @@
 """GET /topusers: the ships that used most energy."""
 
+from collections.abc import Callable
 from typing import Annotated, NotRequired
 
 from flask import Response, request
@@ -10,8 +11,11 @@ from typing_extensions import TypedDict  # pydantic requires it before Python 3.
 from query_api.answers.heavy import HeavyAnswers
 from query_api.answers.rows import json_response, number, timestamp
 from query_api.routes.parameters import WindowParameters
+from shared.contract.acceptance import MAX_AHEAD_US
+from shared.domain.clock import now_us as wall_clock_us
 from shared.domain.errors import Unavailable
-from shared.domain.slots import SLOT_S, Window
+from shared.domain.slots import LONGEST_US, SLOT_S, Window, slot_ceil_us
+from shared.domain.timestamps import US_PER_S
 from shared.http.app import Routes
 from shared.http.openapi import JSON, Answer, Operation, Timestamp
 from shared.http.parameters import DIGITS, parse
@@ -59,8 +63,17 @@ TOP = Operation(
 OPERATIONS = (TOP,)
 
 
-def routes(store: EnergyReader, errors: Counter, heavy: HeavyAnswers | None = None) -> Routes:
-    """Build the route; `errors` counts queries for which the store is `Unavailable`, `heavy` limits heavy answers."""
+def routes(
+    store: EnergyReader,
+    errors: Counter,
+    heavy: HeavyAnswers | None = None,
+    now_us: Callable[[], int] = wall_clock_us,
+    max_ahead_us: int = MAX_AHEAD_US,
+) -> Routes:
+    """Build the route; `errors` counts queries for which the store is `Unavailable`, `heavy` limits heavy answers.
+
+    Readings may be `max_ahead_us` ahead of the clock, `now_us` (microseconds since 1970).
+    """
     heavy = heavy or HeavyAnswers()
     routes = Routes("query_api", __name__, needs="read")
 
@@ -68,11 +81,13 @@ def routes(store: EnergyReader, errors: Counter, heavy: HeavyAnswers | None = No
     @errors.count_exceptions(Unavailable)
     def top_users() -> Response:
         query = parse(TopParameters, request.args)
+        until_s = slot_ceil_us(now_us() + max_ahead_us + LONGEST_US) // US_PER_S
         with heavy.turn(request):  # its work grows with the number of ships
-            ships = store.top_ships(query.window, query.count)
-            window = _closed(query.window, store)
-        rows = top_rows(ships, window, detail=query.detail)
-        return json_response({"datetime": window and timestamp(window.start_s or 0), "ships": rows})
+            window = _up_to(until_s, query.window, store)
+            ships = store.top_ships(window, query.count)
+            closed = _closed(window, store)
+        rows = top_rows(ships, closed, detail=query.detail)
+        return json_response({"datetime": closed and timestamp(closed.start_s or 0), "ships": rows})
 
     return routes
 
@@ -87,6 +102,20 @@ def top_rows(ships: list[ShipEnergy], window: Window | None, *, detail: bool) ->
     return rows
 
 
+def _up_to(until_s: int, window: Window, store: EnergyReader) -> Window:
+    """End an open window with the last slot that a right clock can have reached, if there are slots after `until_s`.
+
+    No reading speaks for more than `LONGEST_US`. A window that begins later asks for just these slots.
+    """
+    if window.end_s is not None or (window.start_s or 0) >= until_s:
+        return window
+    extent = store.extent()
+    if extent is None or extent.bounds_s()[1] <= until_s:
+        return window  # an open window is the quickest
+    last_s = store.last_slot_s(None, Window(window.start_s, until_s))
+    return Window(window.start_s, (window.start_s or 0) if last_s is None else last_s + SLOT_S)
+
+
 def _closed(window: Window, store: EnergyReader) -> Window | None:
     """Replace missing bounds of a window by those of the stored slots; None if there is no start then."""
     if window.start_s is not None and window.end_s is not None:
@@ -95,4 +124,5 @@ def _closed(window: Window, store: EnergyReader) -> Window | None:
     if extent is None:
         return window if window.start_s is not None else None
     start_s = extent.start_s if window.start_s is None else window.start_s
-    return Window(start_s, extent.end_s if window.end_s is None else window.end_s)
+    end_s = extent.end_s if window.end_s is None else window.end_s
+    return Window(start_s, end_s) if (start_s or 0) < (end_s or 0) or window.start_s is not None else None

@@ -62,6 +62,16 @@ def moment_us(text: str) -> int:
         ValueError: the text is no ISO 8601 timestamp, or outside 1970-01-01 to 2199-12-31; the message says which.
 
     """
+    return _within(unbounded_us(text))
+
+
+def unbounded_us(text: str) -> int:
+    """Return what `moment_us` returns, and for years before 1970 and after 2199, too.
+
+    Raises:
+        ValueError: the text is no ISO 8601 timestamp.
+
+    """
     shape = _SHAPE.fullmatch(text)
     if not shape:
         raise ValueError(NOT_A_MOMENT)
@@ -77,8 +87,7 @@ def moment_us(text: str) -> int:
 
 
 def _us_of(moment: datetime, later_us: int = 0) -> int:
-    us = ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - EPOCH) // ONE_US + later_us
-    return _within(us)
+    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - EPOCH) // ONE_US + later_us
 
 
 def epoch_us(number: float) -> int:

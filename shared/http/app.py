@@ -81,11 +81,14 @@ class Routes(Blueprint):
         super().__init__(name, import_name)
         self.needs = needs
 
-    def serves(self, operation: Operation) -> Callable[[T_route], T_route]:
-        """Return a decorator: the function handles a documented operation."""
+    def serves(self, operation: Operation, *, is_exact: bool = False) -> Callable[[T_route], T_route]:
+        """Return a decorator: the function handles a documented operation.
+
+        Its path may end with another slash, unless it `is_exact`: a proxy may keep that path from the outside.
+        """
         if operation.is_open != (self.needs == OPEN):
             raise ValueError(f"{operation.path}: the documented access differs from that of its routes")
-        return self.route(operation.path, methods=[operation.method])
+        return self.route(operation.path, methods=[operation.method], strict_slashes=is_exact)
 
 
 def make_app(*services: Routes, access: Callable[[str | None], Access], browsers: Browsers | None = None) -> Flask:

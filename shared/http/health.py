@@ -57,11 +57,11 @@ def routes(
     """
     routes = Routes("health", __name__, needs=OPEN)
 
-    @routes.serves(HEALTHZ)
+    @routes.serves(HEALTHZ, is_exact=True)
     def healthz() -> Response:
         return jsonify(status="ok")
 
-    @routes.serves(READYZ)
+    @routes.serves(READYZ, is_exact=True)
     def readyz() -> tuple[Response, int]:
         asked = checks() if callable(checks) else checks
         held = {name: check() for name, check in asked.items()}

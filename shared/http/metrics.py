@@ -57,7 +57,7 @@ def routes(registry: CollectorRegistry) -> Routes:
         seconds.labels(route, method).observe(time.perf_counter() - g.arrived_s)
         return response
 
-    @routes.serves(METRICS)
+    @routes.serves(METRICS, is_exact=True)
     def metrics() -> Response:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         return Response(encode(registry), content_type=content_type)

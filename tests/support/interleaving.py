@@ -11,6 +11,7 @@ import urllib3
 
 from normalizer_worker.recorder import Recorder
 from shared.domain.errors import Unavailable
+from shared.domain.readings import Kind
 from shared.domain.slots import DEFAULT_MAX_GAP_US, Slots, Window
 from shared.store.influx.owner import SETTLE_S
 from shared.store.influx.roll_ups import KINDS, read_stale
@@ -176,7 +177,7 @@ class World:
     def check(self) -> None:
         """Compare everything with the reference."""
         expected = reference.slots(self.rows, DEFAULT_MAX_GAP_US)
-        assert self.stored() == _counting(self.rows)
+        assert self.stored() == {key: _told(each) for key, each in reference.counting(self.rows).items()}
         with closing(InfluxStore(self.account)) as store:
             assert_same(Slots.concat([store.slots(ship, Window()) for ship in SHIPS]), expected)
             assert_roll_ups(store, expected)
@@ -186,13 +187,13 @@ class World:
         """No roll-up is left to be made."""
         assert [key for kind in KINDS for key in read_stale(self.server, kind)] == []
 
-    def stored(self) -> dict[tuple[int, int], tuple[float, bool, int]]:
+    def stored(self) -> dict[tuple[int, int], tuple[object, ...]]:
         """Give what is stored of every ship and moment."""
-        found = {}
+        found = dict[tuple[int, int], tuple[object, ...]]()
         for series in self.influxdb.query("SELECT * FROM readings GROUP BY ship", self.database, epoch="u"):
-            columns = (series.columns[name] for name in ("time", "value", "unit", "sent_at"))
-            for moment_us, value, unit, sent_at_us in zip(*columns, strict=True):
-                found[int(series.tags["ship"]), moment_us] = (float(value), unit == "kWh", sent_at_us)
+            columns = (series.columns[name] for name in ("time", "value", "kind", "sent_at"))
+            for moment_us, value, kind, sent_at_us in zip(*columns, strict=True):
+                found[int(series.tags["ship"]), moment_us] = (value, kind, sent_at_us)
         return found
 
     def __enter__(self) -> Self:
@@ -207,6 +208,6 @@ class World:
         self.influxdb.drop(self.database)
 
 
-def _counting(rows: Sequence[Reading]) -> dict[tuple[int, int], tuple[float, int, int]]:
-    ranked = sorted(rows, key=lambda row: (row.sent_at_us, row.kind, row.value))
-    return {(row.ship, row.moment_us): (row.value, row.kind, row.sent_at_us) for row in ranked}
+def _told(reading: Reading) -> tuple[object, ...]:
+    kind = Kind(reading.kind)
+    return None if kind == Kind.UNKNOWN else reading.value, kind.label, reading.sent_at_us

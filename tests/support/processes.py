@@ -239,7 +239,7 @@ class Processes:
 
 def stored_rows(readings: Readings) -> dict[tuple[int, int], tuple[float, int]]:
     """Give value and kind of every ship and moment."""
-    return {(ship, moment_us): (value, kind) for ship, moment_us, value, kind, _ in readings.rows()}
+    return {(row[0], row[1]): row[2:4] for row in readings.rows()}
 
 
 def counting(rows: list[Reading]) -> dict[tuple[int, int], tuple[float, int]]:

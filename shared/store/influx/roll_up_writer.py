@@ -10,10 +10,23 @@ from dataclasses import dataclass
 from itertools import islice
 
 from shared.domain.errors import Refused
+from shared.domain.readings import Readings
 from shared.domain.slots import Slots
 from shared.domain.timestamps import US_PER_S
 from shared.store.influx import roll_ups
-from shared.store.influx.roll_ups import DAY_S, KINDS, MONTH_S, PINNED_S, SHIP_DAYS, SHIPS, Key, Sum, read, sums
+from shared.store.influx.roll_ups import (
+    DAY_S,
+    KINDS,
+    MONTH_S,
+    PINNED_S,
+    SHIP_DAYS,
+    SHIPS,
+    Key,
+    Sum,
+    reaches,
+    read,
+    sums,
+)
 from shared.store.influx.server import NS_PER_S, Server
 
 REMEMBERED = 100_000
@@ -48,6 +61,19 @@ class RollUps:
         """Forget some, if that is too much; not while slots are being written."""
         if len(self._sums) > REMEMBERED:
             self._sums.clear()
+
+    def widen(self, readings: Readings) -> None:
+        """Have ships' sums reach over readings, before these are written; `repair` does it where they are stale."""
+        changes = reaches(readings)
+        self._learn(changes)
+        wider = {
+            key: self._sums[key].plus(change)
+            for key, change in changes.items()
+            if key not in self._found_stale() and self._is_felt(key, change)
+        }
+        mark = _new_mark()
+        self._write(_line(key, each, mark, f"mark={mark}i,") for key, each in wider.items())
+        self._sums |= wider
 
     def mark(self, slots: Slots, was: Slots) -> Pending:
         """Mark the sums that slots belong to, before these are written."""
@@ -113,7 +139,7 @@ class RollUps:
     def _found_stale(self) -> dict[Key, None]:
         if self._stale is None:
             self._stale = dict.fromkeys(key for kind in KINDS for key in roll_ups.read_stale(self._server, kind))
-            with_days, made = (roll_ups.ships_in(self._server, kind) for kind in (SHIP_DAYS, SHIPS))
+            with_days, made = (roll_ups.ships_in(self._server, kind.name) for kind in (SHIP_DAYS, SHIPS))
             self._stale |= dict.fromkeys(Key(SHIPS, ship, PINNED_S) for ship in sorted({*with_days} - {*made}))
         return self._stale
 
@@ -154,7 +180,7 @@ def _series(key: Key) -> str:
     return f"{key.kind.name},ship={key.ship}" if key.kind.of_ship else key.kind.name
 
 
-def _line(key: Key, each: Sum, mark: int) -> str:
+def _line(key: Key, each: Sum, mark: int, more: str = "") -> str:
     if key.kind is SHIPS:
         fields = f"whole={each.whole}i,first_s={each.first_s}i,last_s={each.last_s}i"
     else:
@@ -163,4 +189,4 @@ def _line(key: Key, each: Sum, mark: int) -> str:
             f"whole={each.whole}i,provisional={each.provisional}i,estimated_s={each.estimated_us / US_PER_S!r},"
             f'nwh="{each.nwh}"'
         )
-    return f"{_series(key)} {fields},clean={mark}i {key.time_s * NS_PER_S}"
+    return f"{_series(key)} {more}{fields},clean={mark}i {key.time_s * NS_PER_S}"

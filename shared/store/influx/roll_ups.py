@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from shared.domain.columns import starts
-from shared.domain.slots import SLOT_S, Slots
+from shared.domain.columns import I64, starts
+from shared.domain.readings import Readings
+from shared.domain.slots import SLOT_S, SLOT_US, Slots
 from shared.domain.timestamps import US_PER_S
 from shared.store.influx.server import NS_PER_S, Server, Table, complete
 
@@ -36,7 +37,8 @@ NO_SLOT_S = 2**53
 class Sum(NamedTuple):
     """A sum of slots: energy in nWh, cover and estimated time in us, how many they are, are whole, are provisional.
 
-    No slot of it starts before `first_s` or after `last_s`, but hardly one need be near them.
+    No slot of it starts before `first_s` or after `last_s`, but hardly one need be near them. A ship's sum of all time
+    also reaches over the slots in which its readings are: what these speak for may lie beside them.
     """
 
     nwh: int = 0
@@ -136,13 +138,31 @@ def sums(kind: Kind, slots: Slots, sign: int = 1) -> dict[Key, Sum]:
         )
     ]
     keys = zip(ship[first].tolist(), time_s[first].tolist(), strict=True)
-    # To the hour, so that what is kept of a ship seldom changes.
-    first_s, last_s = slots.start_s[first] // HOUR_S * HOUR_S, slots.start_s[last] // HOUR_S * HOUR_S + HOUR_S - SLOT_S
-    reach = (first_s.tolist(), last_s.tolist())
+    reach = (each.tolist() for each in _to_the_hour(slots.start_s[first], slots.start_s[last]))
     return {
         Key(kind, *key): Sum(whole * NWH_PER_KWH + rest, *others)
         for key, whole, rest, *others in zip(keys, *columns, *reach, strict=True)
     }
+
+
+def reaches(readings: Readings) -> dict[Key, Sum]:
+    """Return the slots in which ships' readings are, as sums of all time without energy."""
+    start_s = readings.moment_us // SLOT_US * SLOT_S
+    order = np.lexsort((start_s, readings.ship))
+    ship, start_s = readings.ship[order], start_s[order]
+    first = np.flatnonzero(starts(ship))
+    last = np.append(first[1:], [len(ship)]) - 1
+    return {
+        Key(SHIPS, number, PINNED_S): Sum(first_s=first_s, last_s=last_s)
+        for number, first_s, last_s in zip(
+            ship[first].tolist(), *(each.tolist() for each in _to_the_hour(start_s[first], start_s[last])), strict=True
+        )
+    }
+
+
+def _to_the_hour(first_s: I64, last_s: I64) -> tuple[I64, I64]:
+    """Widen reaches, so that what is kept of a ship seldom changes."""
+    return first_s // HOUR_S * HOUR_S, last_s // HOUR_S * HOUR_S + HOUR_S - SLOT_S
 
 
 def read(server: Server, keys: Sequence[Key]) -> Iterator[tuple[Key, Sum, int, int]]:
@@ -200,9 +220,9 @@ def stale_times_s(server: Server, kind: Kind, which: str = "", values: Mapping[s
     return sorted({int(time_ns) // NS_PER_S for table in tables for time_ns in table["time"]})
 
 
-def ships_in(server: Server, kind: Kind) -> list[int]:
-    """Give the ships that have sums of a kind, by id."""
-    tables = server.query([f"SHOW TAG VALUES FROM {kind.name} WITH KEY = ship"], {})
+def ships_in(server: Server, measurement: str) -> list[int]:
+    """Return the ships that have points in a measurement, by id."""
+    tables = server.query([f"SHOW TAG VALUES FROM {measurement} WITH KEY = ship"], {})
     return sorted(int(ship) for table in tables for ship in table["value"])
 
 
@@ -236,11 +256,13 @@ def _of_finished_days(server: Server, which: str, ships: Sequence[int]) -> dict[
         f"SELECT sum(whole) AS whole {days} mark = clean{which} GROUP BY ship",
         f"SELECT first(slots) AS first {days} time >= 0{which} GROUP BY ship",
         f"SELECT last(slots) AS last {days} time >= 0{which} GROUP BY ship",
+        f"SELECT first(sent_at) AS first FROM readings WHERE time >= 0{which} GROUP BY ship",
+        f"SELECT last(sent_at) AS last FROM readings WHERE time >= 0{which} GROUP BY ship",
     ]
     found = dict.fromkeys(ships, Sum())
     for table in server.query(statements, {}):
         for i, ship in enumerate(ships_of(table)):
-            day_s = int(table["time"][i]) // NS_PER_S
+            day_s = int(table["time"][i]) // NS_PER_S // DAY_S * DAY_S
             if "first" in table:
                 part = Sum(first_s=day_s)
             elif "last" in table:

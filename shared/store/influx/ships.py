@@ -1,7 +1,7 @@
 """What is known of each ship, in InfluxDB: from its sums of all time, and from a few of its readings and slots.
 
 A query over all time opens every ship in every week, and that takes a second for a year of 1,000 ships. So each ship is
-asked for alone, close to where its first and its last slot are known to be.
+asked for alone, close to where its first and its last reading or slot are known to be.
 """
 
 import time
@@ -28,7 +28,7 @@ WHOLE_S = SLOT_S - 0.5 / US_PER_S
 
 def ships(server: Server, after: int, count: int, windows: Sequence[Window], until_us: int) -> ShipPage:
     """See `EnergyReader`."""
-    later = [ship for ship in roll_ups.ships_in(server, SHIP_DAYS) if ship > after]
+    later = [ship for ship in roll_ups.ships_in(server, SHIP_DAYS.name) if ship > after]
     asked = later[:count]
     if not asked:
         return ShipPage([], None)
@@ -82,6 +82,7 @@ class _Ends:
     sum: Sum
     until_us: int
     first_us: int | None = None
+    first_slot_s: int | None = None
     newest_us: set[int] = field(default_factory=set)
     last_slot_s: int | None = None
     asked_from_s: int = END_S
@@ -101,13 +102,12 @@ class _Ends:
     @property
     def is_there(self) -> bool:
         """Whether the ship has readings and slots; a retention policy may have taken them away."""
-        up_to_now = self.last_slot_s is not None and bool(self.newest_us)
-        return self.first_us is not None and (up_to_now or self.ahead_us is not None)
+        return self.first_us is not None and self.first_slot_s is not None
 
     @property
     def is_complete(self) -> bool:
         """Whether there is nothing more to ask."""
-        enough = len(self.newest_us) >= NEWEST and self.first_us is not None and self.last_slot_s is not None
+        enough = len(self.newest_us) >= NEWEST and self.last_slot_s is not None and self.is_there
         return enough or self.asked_from_s <= self.sum.first_s
 
     def asks(self, reach_s: int) -> Iterator[str]:
@@ -119,20 +119,22 @@ class _Ends:
         late = f"ship = '{self.ship}' AND time >= {self.asked_from_s * NS_PER_S} AND time < {stop_ns}"
         is_early = last_s < self.sum.first_s  # all of its history is yet to come
         if len(self.newest_us) < NEWEST and not is_early:
-            yield f"SELECT value FROM readings WHERE {late} GROUP BY ship ORDER BY time DESC LIMIT {NEWEST}"
+            yield f"SELECT sent_at FROM readings WHERE {late} GROUP BY ship ORDER BY time DESC LIMIT {NEWEST}"
         if self.last_slot_s is None and not is_early:
             yield f"SELECT last(covered_s) AS slot FROM energy WHERE covered_s > 0 AND {late} GROUP BY ship"
+        is_all = before_s != END_S or self.asked_from_s == self.sum.first_s  # it is not asked again
+        stop_s = end_s if is_all else min(self.sum.first_s + DAY_S, end_s)
+        early = f"ship = '{self.ship}' AND time >= {self.sum.first_s * NS_PER_S} AND time < {stop_s * NS_PER_S}"
         if self.first_us is None:
-            is_all = before_s != END_S or self.asked_from_s == self.sum.first_s  # it is not asked again
-            stop_s = end_s if is_all else min(self.sum.first_s + DAY_S, end_s)
-            early = f"time >= {self.sum.first_s * NS_PER_S} AND time < {stop_s * NS_PER_S}"
-            yield f"SELECT first(value) AS first FROM readings WHERE ship = '{self.ship}' AND {early} GROUP BY ship"
+            yield f"SELECT first(sent_at) AS first FROM readings WHERE {early} GROUP BY ship"
+        if self.first_slot_s is None:
+            yield f"SELECT first(covered_s) AS first_slot FROM energy WHERE covered_s > 0 AND {early} GROUP BY ship"
 
     def history(self, energy: Sequence[tuple[float, float] | None]) -> ShipHistory:
         """Put it together with what the ship used in each of some windows."""
         first_us, slots = self.first_us or 0, 0
-        if self.last_slot_s is not None:
-            slots = self.last_slot_s // SLOT_S - first_us // US_PER_S // SLOT_S + 1
+        if self.first_slot_s is not None and self.last_slot_s is not None:
+            slots = (self.last_slot_s - self.first_slot_s) // SLOT_S + 1
         kwh = tuple(each and each[0] for each in energy)
         whole = max(self.sum.whole - self.ahead_whole, 0)
         return ShipHistory(self.ship, first_us, tuple(sorted(self.newest_us)), self.ahead_us, slots, whole, kwh)
@@ -158,7 +160,7 @@ def _asks_ahead(ends: Sequence[_Ends]) -> list[str]:
     of_them = of_ships([each.ship for each in ends])
     within = f"time > {until_us * NS_PER_US} AND time < {stop_s * NS_PER_S} AND {of_them}"
     return [
-        f"SELECT last(value) AS ahead FROM readings WHERE {within} GROUP BY ship",
+        f"SELECT last(sent_at) AS ahead FROM readings WHERE {within} GROUP BY ship",
         f"SELECT count(covered_s) AS ahead_whole FROM energy WHERE covered_s >= {WHOLE_S} AND {within} GROUP BY ship",
     ]
 
@@ -170,8 +172,10 @@ def _look(server: Server, asks: Sequence[str], ends: Mapping[int, _Ends]) -> Non
                 ends[ship].ahead_us = time_ns // NS_PER_US
             elif "ahead_whole" in table:
                 ends[ship].ahead_whole = int(table["ahead_whole"][i])
-            elif "value" in table:
+            elif "sent_at" in table:
                 ends[ship].newest_us.add(time_ns // NS_PER_US)
+            elif "first_slot" in table:
+                ends[ship].first_slot_s = time_ns // NS_PER_S
             elif "slot" in table:
                 ends[ship].last_slot_s = time_ns // NS_PER_S
             else:

@@ -78,6 +78,8 @@ class InfluxStore(InfluxReader):
             self._roll_ups.forget()
             raise
 
+    stored_readings, stored_deletions = InfluxReader.readings, InfluxReader.deletions
+
     def readings_around(self, ranges: ReadingRanges) -> Readings:
         """See `ReadingStore`."""
         return readings_around(self._server, ranges)
@@ -96,6 +98,7 @@ class InfluxStore(InfluxReader):
             known = set(rows(replaced.ship, replaced.moment_us))
             for ship, moment_us in known.intersection(rows(unknown.ship, unknown.moment_us)):
                 self.remove_readings(ship, moment_us, moment_us + 1)  # a field that a line lacks would stay
+        self._roll_ups.widen(readings)
         self._server.write(lines(readings, replaced))
 
     def remove_readings(self, ship: int, start_us: int, end_us: int) -> None:

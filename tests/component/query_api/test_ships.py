@@ -1,5 +1,6 @@
 """What is told of ships, and their raw readings: over a store in memory, at a moment of our choice."""
 
+from itertools import accumulate
 from math import nan
 from typing import Any
 
@@ -128,6 +129,40 @@ def test_the_cadence_is_the_median_and_unknown_of_a_single_reading(ask: Ask) -> 
     ask.put([(3, START_US + at * 250_000, 6.0, False, 0) for at in (0, 1, 3)])
     ask.put(slots_of(*[(ship, 0, 1.0, 900.0, False) for ship in (1, 2, 3)]))
     assert [each["cadence"] for each in ask("/ships")["ships"]] == [None, 10, 0.375]
+
+
+P, E = Kind.POWER_KW, Kind.ENERGY_KWH
+SECONDS = 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("kinds", "steps_s", "is_warned"),
+    [
+        ([E, P] * 3, [2, 898] * 3, True),
+        ([P, Kind.END_KWH] * 3, [2, 298] * 3, True),
+        ([Kind.COUNTER_KWH, Kind.MEAN_KW] * 20, [5] * 40, True),
+        ([Kind.UNKNOWN, E, Kind.UNKNOWN, P] * 3, [1] * 12, True),
+        ([E, P] * 3, [900] * 6, False),
+        ([P, P, P, P, E] * 4, [60, 60, 60, 718, 2] * 4, False),
+        ([P] * 10 + [E] * 10, [1] * 20, False),
+        ([E, P], [1, 1], False),
+        ([P, Kind.LINE_KW, Kind.MEAN_KW] * 3, [1] * 9, False),
+        ([E, P] * 3 + [P] * 21, [2, 898] * 3 + [900] * 21, False),
+    ],
+    ids=["pairs", "end", "turns", "unknown", "far", "rare", "once", "few", "power", "past"],
+)
+def test_a_ship_that_sends_power_and_energy_in_turns_is_asked_whether_that_is_one_meter(
+    ask: Ask, kinds: list[Kind], steps_s: list[int], *, is_warned: bool
+) -> None:
+    """If it is, it is counted twice."""
+    ask.now_us = START_US + 10 * 24 * 60 * MINUTE_US
+    moments_us = [START_US + SECONDS * each for each in accumulate(steps_s)]
+    rows = zip(moments_us, kinds, strict=True)
+    ask.put([(7, at_us, nan if kind == Kind.UNKNOWN else 1.0, kind, 0) for at_us, kind in rows])
+    ask.put(slots_of((7, 0, 1.0, 900.0, False)))
+    (listed,) = ask("/ships")["ships"]
+    warned = {"warnings": ["power and energy readings alternate: is this one meter?"]} if is_warned else {}
+    assert ask("/ships/7") == {**listed, **warned}
 
 
 def test_ships_come_in_pages(ask: Ask) -> None:

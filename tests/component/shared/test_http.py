@@ -10,13 +10,14 @@ from werkzeug.test import TestResponse
 from ingest_api.http.routes import routes as ingest_routes
 from ingest_api.metrics import IngestMetrics
 from ingest_api.outbox.outbox import Outbox
+from query_api.routes import access as access_routes
 from shared.http.app import OPEN, Routes, make_app
 from shared.http.tokens import access, anybody
 from tests.support.bad_batches import SHIP, text
 from tests.support.posting import kept
 from tests.support.tokens import TOKENS, bearer, secret_of
 
-QUESTIONS = ["/data?spaceship_id=1", "/data/fleet", "/topusers", "/metrics", "/data/stream?spaceship_id=1"]
+QUESTIONS = ["/data?spaceship_id=1", "/data/fleet", "/topusers", "/metrics", "/data/stream?spaceship_id=1", "/access"]
 FORECAST = "/forecast?spaceship_id=1&start=2024-01-01T00:00:00Z&end=2024-01-02T00:00:00Z"
 OPEN_PATHS = ["/healthz", "/readyz"]
 OPEN_ROUTES = {"health", "page"}
@@ -42,7 +43,7 @@ def test_who_is_not_known_gets_401_everywhere(app: Flask, headers: dict[str, str
     client = app.test_client()
     rules = [rule for rule in app.url_map.iter_rules() if rule.endpoint.partition(".")[0] not in OPEN_ROUTES]
     asked = [(rule.rule, method) for rule in rules for method in rule.methods or ()]
-    for path, method in [*asked, ("/nowhere", "GET"), ("/data", "DELETE"), ("/healthz", "POST"), ("/healthz/", "GET")]:
+    for path, method in [*asked, ("/nowhere", "GET"), ("/data", "PUT"), ("/healthz", "POST"), ("/healthz/", "GET")]:
         response = client.open(path, method=method, headers=headers)
         assert response.status_code == 401
         assert response.headers["WWW-Authenticate"] == "Bearer"
@@ -89,6 +90,16 @@ def test_who_may_read_is_let_in_and_a_sender_is_not(app: Flask, path: str) -> No
         assert "role read is needed" in _refused(client.get(path, headers=bearer(name)), 403)
 
 
+def test_a_token_learns_its_role(app: Flask) -> None:
+    """And without tokens every request may do everything."""
+    client = app.test_client()
+    assert [client.get("/access", headers=bearer(name)).json for name in ("console", "root")] == [
+        {"role": "read"},
+        {"role": "admin"},
+    ]
+    assert make_app(access_routes.routes(), access=anybody).test_client().get("/access").json == {"role": "admin"}
+
+
 def test_forecasts_are_for_who_may_read(app: Flask) -> None:
     """Here there is nothing to make one of."""
     statuses = [app.test_client().get(FORECAST, headers=bearer(name)).status_code for name in ("console", "all-ships")]
@@ -99,7 +110,7 @@ def test_forecasts_are_for_who_may_read(app: Flask) -> None:
 def test_what_is_not_there_is_404_or_405_to_anybody_who_is_known(app: Flask, name: str) -> None:
     client = app.test_client()
     _refused(client.get("/nowhere", headers=bearer(name)), 404)
-    _refused(client.delete("/data", headers=bearer(name)), 405)
+    _refused(client.put("/data", headers=bearer(name)), 405)
 
 
 def test_a_route_that_nobody_declared_is_for_admin_alone() -> None:

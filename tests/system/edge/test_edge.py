@@ -119,6 +119,12 @@ def test_dead_letters_are_the_workers(edge: Edge, services: Services) -> None:
     assert line["upstream"] == f"{HOST}:{services.ports['normalizer_worker']}"
 
 
+def test_a_slash_at_the_end_of_a_path_leads_to_the_same_service(edge: Edge, ship: int) -> None:
+    assert edge.request("POST", "/data/", json.dumps(_batch(ship)).encode(), JSON).status == 202
+    assert edge.request("GET", f"/data/?spaceship_id={ship}").status == 200
+    assert edge.request("GET", "/dead-letters/?limit=1").json() == {"count": 0, "dead_letters": []}
+
+
 def test_the_page_comes_through_packed_and_for_keeps(edge: Edge) -> None:
     page = edge.request("GET", "/").data.decode()
     (charts,) = re.findall(r"/page/plotly-[^\"]+", page)
@@ -141,7 +147,16 @@ def test_a_method_that_no_service_knows_is_told_which_there_are(edge: Edge) -> N
 
 
 def test_metrics_and_readiness_are_not_for_the_outside(edge: Edge) -> None:
-    for path in ("/metrics", "/metrics?x=1", "/%6detrics", "//metrics", "/data/../metrics", "/readyz"):
+    for path in (
+        "/metrics",
+        "/metrics?x=1",
+        "/%6detrics",
+        "//metrics",
+        "/metrics/",
+        "/data/../metrics",
+        "/readyz",
+        "/readyz/",
+    ):
         assert _problem(edge.request("GET", path))["status"] == 404
 
 

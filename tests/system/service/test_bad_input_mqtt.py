@@ -404,11 +404,11 @@ def test_a_retained_message_is_stored_but_corrects_nothing(own: Service) -> None
 
 
 def test_negative_values_are_for_fleets_that_allow_them(own: Service) -> None:
-    """POWER_ALLOW_NEGATIVE=true, down to -1e12; elsewhere they are dead letters, as the table has it."""
+    """POWER_ALLOW_NEGATIVE=true, down to -1e9 kW; elsewhere they are dead letters, as the table has it."""
     with Ship(own) as sender:
-        sender.publish("ships/2/readings", text(spaceship_id=None, data=f"[{reading(value='-1000000000001')}]"))
-        sender.send(2, {"units": "kW", "data": kwh(-1) + kwh(-1e12, slot=1)})
-    stored(own, 2, [-0.25, -250_000_000_000])
+        sender.publish("ships/2/readings", text(spaceship_id=None, data=f"[{reading(value='-1000000001')}]"))
+        sender.send(2, {"units": "kW", "data": kwh(-1) + kwh(-1e9, slot=1)})
+    stored(own, 2, [-0.25, -250_000_000])
     assert [each.at for each in only_letter(own, "ships/2/readings").problems] == ["data[0].value"]
 
 

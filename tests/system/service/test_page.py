@@ -19,7 +19,7 @@ from tests.support.browser import NARROW, WIDE, Visitor, started_browser
 from tests.support.columns import as_columns
 from tests.support.influxdb2 import new_influxdb
 from tests.support.servers import HOST, Service, started
-from tests.support.store_contract import slots_of
+from tests.support.store_contract import START_S, slots_of
 from tests.support.tokens import secret_of, token
 from tests.support.waiting import until
 
@@ -280,6 +280,182 @@ def test_a_ship_that_nobody_heard_of_is_one_sentence(fleet: Service, visit: Visi
     expect(page.locator("#ship > .problem")).to_have_text("Ship 123456 is unknown: no reading of it is stored.")
 
 
+def test_a_range_that_cannot_be_read_is_an_error_and_not_another_range(fleet: Service, visit: Visit) -> None:
+    visitor = visit(fleet)
+    page = visitor.page
+    for stretch, why in (
+        ("from=2019-01-06T00:00Z&to=2019-01-05T00:00Z", "The range ends before it begins."),
+        ("from=2019-01-05T00:00Z&to=2019-01-05T00:00Z", "The range ends before it begins."),
+        ("from=yesterday&to=2019-01-05T00:00Z", "“from” should be a time"),
+        ("from=2019-02-30T00:00Z&to=2019-03-05T00:00Z", "not “2019-02-30T00:00Z”"),
+        ("from=2019-01-05T00:00Z", "“to” should be a time such as"),
+        ("range=8d", "“8d” is not a range: there are 24h, 7d, 30d, 1y, all, or from and to."),
+        ("range=toString", "“toString” is not a range"),
+    ):
+        visitor.open(f"/?ship={STEADY}&{stretch}")
+        expect(page.locator("#range-problem")).to_contain_text(why)
+        for part in ("#fleet", "#leaders", "#ship"):
+            expect(page.locator(part)).to_be_hidden()
+        assert "Wh" not in _figure(page, "energy")
+        expect(page.locator("[data-range][aria-pressed=true]")).to_have_count(0)
+    assert not [each for each in visitor.asked if "/data" in each or "/topusers" in each]
+    page.get_by_role("button", name="24 h", exact=True).click()
+    expect(page.locator("#ship-title")).to_have_text(f"Ship {STEADY}")
+    expect(page.locator("#range-problem")).to_be_hidden()
+    expect(page.locator("#fleet > .says")).to_contain_text("Each column is 15 min.")
+
+
+def test_a_time_in_the_address_is_utc_where_it_says_nothing_else(fleet: Service, visit: Visit) -> None:
+    visitor = visit(fleet, timezone_id="America/New_York")
+    for time in ("04:00", "04:00Z", "05:00%2B01:00", "05:00+01:00", "03:00-01:00"):
+        page = visitor.open(f"/?from=2019-01-05T{time}&to=2019-01-06")
+        expect(page.locator("#range-note")).to_have_text("2019-01-05 04:00 to 2019-01-06 00:00 UTC.")
+
+
+def test_a_ship_that_is_no_number_is_an_error_and_not_another_ship(fleet: Service, visit: Visit) -> None:
+    visitor = visit(fleet)
+    page = visitor.page
+    for number in ("abc", "-1", "1.5", "", "9007199254740992", "99999999999999999", "<b>1</b>"):
+        visitor.open(f"/?ship={number}&range=24h")
+        expect(page.locator("#ship > .problem")).to_have_text(
+            f"“{number}” is not a ship: its number is a whole one up to 9007199254740991."
+        )
+        expect(page.locator("#ship-title")).to_have_text("Ship")
+        for part in ("#facts", "#slots", "#forecast", "#readings", "#deletions"):
+            expect(page.locator(part)).to_be_hidden()
+    expect(page.locator("#fleet > .says")).to_contain_text("Each column is 15 min.")
+    assert not [each for each in visitor.asked if "spaceship_id" in each]
+
+
+def test_estimated_energy_is_marked(fleet: Service, ship: int, visit: Visit) -> None:
+    start = NOW - timedelta(days=4)
+    moments = [f"{start + timedelta(hours=each):%Y-%m-%dT%H:%M:%SZ}" for each in (0, 1, 4, 5)]
+    data = [{"datetime": each, "value": 4} for each in moments]
+    _send(fleet, {"spaceship_id": ship, "units": "kW", "data": data})
+    window = f"from={start:%Y-%m-%dT%H:%MZ}&to={start + timedelta(hours=5):%Y-%m-%dT%H:%MZ}"
+    page = visit(fleet).open(f"/?ship={ship}&{window}")
+    expect(page.locator("#slots > .says")).to_contain_text("20 columns of 15 min: 8 whole, 12 estimated.")
+    expect(page.locator("#slots .legend")).to_contain_text("estimated")
+
+
+def test_a_meter_that_sends_power_and_energy_is_asked_about(fleet: Service, ship: int, visit: Visit) -> None:
+    for seconds, units in ((0, "kWh"), (2, "kW")):
+        moments = [NOW - timedelta(minutes=15 * each) + timedelta(seconds=seconds) for each in range(1, 5)]
+        data = [{"datetime": f"{each:%Y-%m-%dT%H:%M:%SZ}", "value": 3} for each in moments]
+        _send(fleet, {"spaceship_id": ship, "units": units, "data": data})
+    page = visit(fleet).open(f"/?ship={ship}&range=24h")
+    expect(page.locator("#warnings")).to_have_text("Power and energy readings alternate: is this one meter?")
+    page.get_by_label("Another ship").fill(str(STEADY))
+    page.get_by_label("Another ship").press("Enter")
+    expect(page.locator("#ship-title")).to_have_text(f"Ship {STEADY}")
+    expect(page.locator("#warnings")).to_be_hidden()
+
+
+def test_readings_are_deleted_in_a_dialog_and_the_list_tells_it(fleet: Service, ship: int, visit: Visit) -> None:
+    """Without tokens everybody may."""
+    _send(fleet, _batch(ship, [5, 4, 3, 2], kwh=7))
+    page = visit(fleet).open(f"/?ship={ship}&range=24h")
+    expect(page.locator("#slots > .says")).to_contain_text("28 kWh in")
+    expect(page.locator("#deletions > .says")).to_have_text("Nothing was deleted.")
+    expect(page.locator("#deletions details")).to_be_hidden()
+    page.get_by_role("button", name="Delete readings …").click()
+    dialog = page.get_by_role("dialog", name=f"Delete readings of ship {ship}")
+    start, end = NOW - timedelta(hours=4), NOW - timedelta(hours=2)
+    dialog.get_by_label("Start (UTC)").fill(f"{end:%Y-%m-%dT%H:%M}")
+    dialog.get_by_label("End (UTC)").fill(f"{start:%Y-%m-%dT%H:%M}")
+    expect(dialog).to_contain_text("The span ends before it begins.")
+    dialog.get_by_role("button", name="Delete the readings").click()
+    expect(dialog.locator(".problem")).to_have_text("The span ends before it begins.")
+    dialog.get_by_label("Start (UTC)").fill(f"{start:%Y-%m-%dT%H:%M}")
+    dialog.get_by_label("End (UTC)").fill(f"{end:%Y-%m-%dT%H:%M}")
+    expect(dialog).to_contain_text(f"All readings of ship {ship} in 2 h will be deleted for good.")
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    page.get_by_role("button", name="Delete readings …").click()
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#deletions > .says")).to_have_text("Nothing was deleted.")
+    assert len(fleet.get(f"/ships/{ship}/readings")["data"]) == 4
+    page.get_by_role("button", name="Delete readings …").click()
+    dialog.get_by_label("Start (UTC)").fill(f"{start:%Y-%m-%dT%H:%M}")
+    dialog.get_by_label("End (UTC)").fill(f"{end:%Y-%m-%dT%H:%M}")
+    dialog.get_by_role("button", name="Delete the readings").click()
+    span = f"{start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M}"
+    expect(page.locator("#delete-done")).to_have_text(f"Deleted: the readings of ship {ship} from {span}.")
+    expect(page.locator("#deletions > .says")).to_have_text("Deleted in 1 span of time.")
+    page.locator("#deletions summary").click()
+    expect(page.locator("#deletions tbody tr")).to_contain_text(span.replace(" to ", ""))
+    assert len(fleet.get(f"/ships/{ship}/readings")["data"]) == 2
+    assert [row["end"] for row in fleet.get(f"/ships/{ship}/deletions")["data"]] == [f"{end:%Y-%m-%dT%H:%M:%SZ}"]
+
+
+def test_what_a_wrong_clock_has_stamped_is_what_the_dialog_proposes_to_delete(
+    fleet: Service, ship: int, visit: Visit
+) -> None:
+    """The last reading that can be stored, too; then the ship is as it was."""
+    _send(fleet, _batch(ship, [2, 1], kwh=7))
+    _store_far(fleet, ship)
+    page = visit(fleet).open(f"/?ship={ship}&range=all")
+    expect(page.locator("#facts")).to_contain_text("clock ahead: 2199-12-31 23:")
+    page.get_by_role("button", name="Delete readings …").click()
+    page.get_by_role("button", name="Delete the readings").click()
+    expect(page.locator("#delete-done")).to_contain_text("to 2199-12-31 23:59.")
+    expect(page.locator("#facts")).not_to_contain_text("clock ahead")
+    assert [row["value"] for row in fleet.get(f"/ships/{ship}/readings")["data"]] == [7, 7]
+
+
+def test_all_ends_with_the_last_reading_up_to_now(fleet: Service, ship: int, visit: Visit) -> None:
+    """A reading of 2199 is in no figure of it."""
+    _send(fleet, _batch(ship, [2], kwh=7))
+    page = visit(fleet).open(f"/?ship={ship}&range=all")
+    before = [page.locator(each).inner_text() for each in ("#range-note", "#leaders tbody", "#fleet > .says")]
+    _store_far(fleet, ship)
+    page = visit(fleet).open(f"/?ship={ship}&range=all")
+    assert before == [page.locator(each).inner_text() for each in ("#range-note", "#leaders tbody", "#fleet > .says")]
+    expect(page.locator("#facts")).to_contain_text("clock ahead: 2199-12-31 23:")
+    response = fleet.request("DELETE", f"/data?spaceship_id={ship}&start=2199-01-01&end=2199-12-31T23:59Z")
+    assert response.status == 202
+
+
+def _store_far(service: Service, ship: int) -> None:
+    """Store a reading of 2199, as it was before such were refused."""
+    store = SqliteStore(service.folder)
+    far_us = moment_us("2199-12-31T23:50:00Z")
+    with store.transaction():
+        store.put_readings(as_columns([(ship, far_us, 6.0, False, 0)]))
+        at = (far_us // 1_000_000 - START_S) // 900
+        store.put_slots(slots := slots_of((ship, at, 1e6, 600.0, True)), slots.emptied())
+    store.close()
+
+
+def test_only_an_admin_may_delete_and_what_the_service_refuses_is_said(
+    make_service: Callable[..., Service], tmp_path: Path, visit: Visit
+) -> None:
+    tokens = tmp_path / "tokens.jsonl"
+    tokens.write_text(dump([token("reader", "read"), token("chief", "admin")]), "utf-8")
+    own = make_service(POWER_API_TOKENS_FILE=str(tokens))
+    _send(own, _batch(5, [2, 1], kwh=7), Authorization=f"Bearer {secret_of('chief')}")
+    visitor = visit(own)
+    visitor.refusals = (401, 403)
+    page = visitor.page
+    page.goto("/")
+    page.locator("#token").fill(secret_of("reader"))
+    page.keyboard.press("Enter")
+    expect(page.locator("#deletions > .says")).to_have_text("Nothing was deleted.")
+    expect(page.locator("#delete-open")).to_be_hidden()
+    page.evaluate("sessionStorage.setItem('power-api-token', $)".replace("$", repr(secret_of("chief"))))
+    page.reload()
+    page.get_by_role("button", name="Delete readings …").click()
+    tokens.write_text(dump([token("reader", "read"), token("chief", "read")]), "utf-8")
+    until(lambda: own.request("GET", "/access", headers=_bearer("chief")).json()["role"] == "read", "it may no more")
+    page.get_by_role("button", name="Delete the readings").click()
+    expect(page.locator("#delete .problem")).to_contain_text("a token with the role ingest is needed")
+    expect(page.get_by_role("dialog")).to_be_visible()
+
+
+def _bearer(name: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {secret_of(name)}"}
+
+
 def test_the_table_is_sorted_and_filtered_by_keyboard_alone(fleet: Service, visit: Visit) -> None:
     page = visit(fleet).open()
     head = page.locator("#ships").get_by_role("button", name="Last 30 days")
@@ -365,10 +541,14 @@ def test_axe_finds_nothing(fleet: Service, visit: Visit, scheme: str, viewport: 
     page.evaluate(
         """() => {
             for (const each of document.querySelectorAll("details")) each.open = true;
-            for (const each of document.querySelectorAll("#door, #empty, .problem")) each.hidden = false;
+            for (const each of document.querySelectorAll("#door, #empty, .problem, .notice")) each.hidden = false;
         }"""
     )
     expect(page.locator("#readings details tbody tr").first).to_be_visible()
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+    page.locator("#delete-open").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
     found = Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from shared.domain.readings import Kind
+from shared.domain.readings import LOOKS_BACK, Kind
 from shared.domain.slots import DEFAULT_MAX_GAP_US, Slots, Window
 from shared.domain.timestamps import iso
 from shared.runtime.settings import StoreSettings
@@ -52,11 +52,17 @@ def batches(seed: int) -> list[list[Reading]]:
 
 def wire(batch: list[Reading]) -> dict[str, Any]:
     """Write a batch as it is sent."""
+    kind = Kind(batch[0].kind)
     return {
         "spaceship_id": batch[0].ship,
-        "units": Kind(batch[0].kind).unit,
+        "units": kind.unit,
         "sent_at": iso(batch[0].sent_at_us),
-        "data": [{"datetime": iso(each.moment_us), "value": each.value} for each in batch],
+        "data": [
+            {"datetime": iso(each.moment_us), "value": None if kind == Kind.UNKNOWN else each.value} for each in batch
+        ],
+        **({"stamp": "end"} if LOOKS_BACK[kind] else {}),
+        **({"between": "linear"} if kind == Kind.LINE_KW else {}),
+        **({"counter": True} if kind == Kind.COUNTER_KWH else {}),
     }
 
 

@@ -55,10 +55,18 @@ def named(model: type[WindowParameters], *arguments: tuple[str, str]) -> list[st
         "2018-08-23T22:00:00-02:00",
         "2018-08-23T22-00-00-02:00",
         "2018-08-24 00:00:00Z",
+        "2018-08-24 00-00-00Z",
+        "2018-08-24",
+        "2018-08-24 02:00:00 02:00",
+        "2018-08-24t02:00:00 02:00",
+        "2018-08-24 02:00:00  0200",
+        "2018-08-24 02:00:00 +0200",
+        "2018-08-23 22:00 -02:00",
+        "20180824T02 02",
     ],
 )
 def test_every_form_of_a_moment_is_taken(text: str) -> None:
-    """The time's parts joined by `:` or by `-`; a `+` that the URL turned into a blank is a `+`."""
+    """The time's parts joined by `:` or by `-`; a `+` that the URL turned into a blank is a `+`; midnight of a date."""
     assert parse(WindowParameters, MultiDict({"start": text})).start == START_US
 
 
@@ -98,7 +106,10 @@ def test_a_bound_left_out_is_open() -> None:
     [
         "",
         "now",
-        "2018-08-24",
+        "20180824",
+        "2018-08",
+        "2018-02-30",
+        "2018-08-24Z",
         "1535068800",
         "2018-13-24T00:00:00Z",
         "2018-08-24T24-30-00Z",
@@ -108,7 +119,10 @@ def test_a_bound_left_out_is_open() -> None:
         "2018-08-24T00:00:00xZ",
         "2018-08-24T00:00:00 Z",
         "1969-12-31T23:59:59Z",
-        "2200-01-01T00:00:00.000001Z",
+        "1969-12-31",
+        "0001-01-01",
+        "10000-01-01T00:00:00Z",
+        "9999-13-31T00:00:00Z",
         "\N{REPLACEMENT CHARACTER}",
         "2018-08-24T00:00:00Z'; DROP TABLE energy; --",
     ],
@@ -117,6 +131,62 @@ def test_a_bound_left_out_is_open() -> None:
 def test_a_wrong_moment_is_named(bound: str, text: str) -> None:
     """422 names the parameter."""
     assert named(WindowParameters, (bound, text)) == [bound]
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "2200-01-01T00:00:00Z",
+        "9999-12-31T23:59:59Z",
+        "9999-12-31T23:59:59.9999999Z",
+        "9999-12-31T23:59:59-14:00",
+        "9999-12-31T24:00:00Z",
+        "9999-12-31",
+    ],
+)
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "Etc/GMT+12"])
+def test_an_end_after_the_last_timestamp_is_none(end: str, zone: str) -> None:
+    """Whatever computes with it has no year 9999; as a start it is an error."""
+    asked = parse(ShipParameters, MultiDict({"spaceship_id": "1", "start": iso(START_US), "end": end, "tz": zone}))
+    assert asked.window == Window(START_US // 1_000_000, None)
+    assert named(ShipParameters, ("spaceship_id", "1"), ("start", end), ("tz", zone)) == ["start"]
+
+
+@pytest.mark.parametrize(
+    ("date", "zone", "start"),
+    [
+        ("2025-10-26", "UTC", "2025-10-26T00:00:00Z"),
+        ("2025-10-26", "Europe/Berlin", "2025-10-25T22:00:00Z"),
+        ("2025-10-26", "europe/BERLIN", "2025-10-25T22:00:00Z"),
+        ("2018-11-04", "America/Sao_Paulo", "2018-11-04T03:00:00Z"),  # its first hour is left out
+        ("2025-11-02", "America/Havana", "2025-11-02T04:00:00Z"),  # its first hour comes twice
+        ("2011-12-30", "Pacific/Apia", "2011-12-30T10:00:00Z"),  # there was no such day
+        ("2011-12-31", "Pacific/Apia", "2011-12-30T10:00:00Z"),
+        ("1970-01-01", "Europe/Berlin", "1970-01-01T00:00:00Z"),
+    ],
+)
+def test_a_date_alone_is_when_it_begins_in_the_zone(date: str, zone: str, start: str) -> None:
+    asked = parse(ShipParameters, MultiDict({"spaceship_id": "1", "start": date, "tz": zone}))
+    assert asked.start == moment_us(start)
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("utc", "UTC"),
+        ("Utc", "UTC"),
+        ("europe/berlin", "Europe/Berlin"),
+        ("AMERICA/NEW_YORK", "America/New_York"),
+        ("etc/gmt 5", "Etc/GMT+5"),
+    ],
+)
+def test_a_zone_is_known_in_any_case(written: str, name: str) -> None:
+    assert parse(ShipParameters, MultiDict({"spaceship_id": "1", "tz": written})).tz == name
+
+
+@pytest.mark.parametrize("zone", ["", "localtime", "Berlin", "+02:00", "CEST2", "../UTC"])
+def test_a_wrong_zone_is_named_and_a_date_beside_it_is_not(zone: str) -> None:
+    assert named(ShipParameters, ("spaceship_id", "1"), ("start", "2025-10-26"), ("tz", zone)) == ["tz"]
 
 
 @pytest.mark.parametrize("model", MODELS)
