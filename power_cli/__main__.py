@@ -14,7 +14,7 @@ COMMANDS = {
     "init": "create the settings and secrets that docker-compose.yml needs",
     "digests": "pull the images of docker-compose.yml and pin them by digest",
     "simulate": "send simulated readings to a running service",
-    "import": "send the readings of a CSV file to a running service",
+    "import": "send the readings of a file to a running service, and say how it is understood",
     "delete": "delete a ship's readings in a span of time",
     "copy": "copy all ships from one store into another, and compare the two",
     "dead-letters": "list, show and replay messages that could not be stored",
@@ -33,7 +33,7 @@ COMMANDS = {
 MODULES = {
     "bench": "benchmarks",
     "dead-letters": "power_cli.dead_letters",
-    "import": "power_cli.import_csv",
+    "import": "power_cli.import_file",
     "token": "power_cli.tokens",
 }
 """Modules that do not have the name of their command."""

@@ -6,11 +6,11 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 from uuid import UUID, uuid4
 
 import numpy as np
@@ -46,8 +46,10 @@ class Parcel:
         ship: `spaceship_id`.
         units: of the values.
         moment_us: microseconds since 1970, int64[n].
-        value: in `units`, float64[n].
+        value: in `units`, NaN where it is unknown, float64[n].
         batch_id: the same for every resend, so that the service detects duplicates.
+        stated: other members of the batch, such as `stamp`.
+        duration_us: how long each reading speaks, int64[n]; None if that is not stated.
 
     """
 
@@ -57,19 +59,41 @@ class Parcel:
     moment_us: I64
     value: F64
     batch_id: UUID = field(default_factory=uuid4)
+    stated: Mapping[str, object] = field(default_factory=dict)
+    duration_us: I64 | None = None
 
     def body(self) -> bytes:
         """Return the batch as JSON."""
         unit: Literal["us", "s"] = "us" if (self.moment_us % US_PER_S).any() else "s"
         moments = np.datetime_as_string(self.moment_us.astype("datetime64[us]"), unit=unit, timezone="UTC")
-        readings = zip(moments.tolist(), self.value.tolist(), strict=True)
+        values: list[float | None] = self.value.tolist()
+        if np.isnan(self.value).any():
+            values = [
+                None if is_unknown else value for value, is_unknown in zip(values, np.isnan(self.value), strict=True)
+            ]
+        readings = zip(moments.tolist(), values, strict=True)
         batch = {
             "spaceship_id": self.ship,
             "units": self.units,
             "batch_id": str(self.batch_id),
+            **self.stated,
             "data": [{"datetime": moment, "value": value} for moment, value in readings],
         }
+        self._add_durations(batch)
         return json.dumps(batch).encode()
+
+    def _add_durations(self, batch: dict[str, Any]) -> None:
+        """Add how long the readings speak: once, where it is the same for all."""
+        if self.duration_us is None:
+            return
+        durations_s = (self.duration_us / US_PER_S).tolist()
+        known = {duration_s for duration_s in durations_s if duration_s}
+        if len(known) == 1:
+            batch["duration_s"] = known.pop()
+            return
+        for reading, duration_s in zip(batch["data"], durations_s, strict=True):
+            if duration_s:
+                reading["duration_s"] = duration_s
 
 
 Sent = TypeVar("Sent", bound=Parcel)

@@ -84,7 +84,8 @@ def test_two_days_of_minutes_come_back_as_their_slots(
     done = _import(service, path, ship, "kW")
     assert done.returncode == 0, done.stderr
     span = "2024-02-01T00:00:00Z to 2024-02-02T23:59:00Z"
-    assert done.stdout == f"{path}: 2,880 readings sent, 0 rows left out, {span}\n"
+    assert done.stdout.endswith(f"{path}: 2,880 readings sent, 0 rows left out, {span}\n")
+    assert "time      'DateTime': ISO 8601" in done.stdout
     _check_minutes(service, ship, kw, MIDNIGHT_US)
 
 
@@ -104,26 +105,70 @@ def test_bad_rows_are_named_and_the_good_ones_stored(service: Service, ship: int
     path.write_text(
         "\n".join(["at,note,energy", "2024-02-01T00:00:00Z,1,3", *bad, "2024-02-01T00:30:00Z,h\xe9,5\n"]), "latin-1"
     )
-    done = _import(service, path, ship, "kWh", "--time-column", "at", "--value-column", "energy")
+    options = ("--time-column", "at", "--value-column", "energy")
+    done = _import(service, path, ship, "kWh", *options)
+    assert (done.returncode, "readings sent" in done.stdout) == (1, False)
+    assert "33 of 35 values cannot be read, which is more than a tenth: --skip-bad leaves them out" in done.stderr
+    done = _import(service, path, ship, "kWh", *options, "--skip-bad")
     assert done.returncode == 1
     assert f"{path}:3: value is not a number: 'abc'\n" in done.stderr
     assert f"{path}:4: datetime is not an ISO 8601 moment such as 2019-01-05T04:37:00Z: 'never'\n" in done.stderr
     assert f"{path}:5: value is negative, --allow-negative accepts it: '-2'\n" in done.stderr
     assert f"{path}:22: cells are missing: there are 2, at least 3 are needed\n" in done.stderr
     assert f"{path}:23: " not in done.stderr
-    assert done.stderr.endswith("… and 13 more rows that were left out\n")
-    assert done.stdout.endswith("2 readings sent, 33 rows left out, 2024-02-01T00:00:00Z to 2024-02-01T00:30:00Z\n")
-    rows = _slots_once(service, ship, lambda rows: len(rows) == 4)
-    assert [row["value"] for row in rows] == [1.5, 1.5, 2.5, 2.5]
+    assert "… and 13 more rows that were left out\n" in done.stderr
+    # Between 00:00 and 00:30 are unknown ones at 00:15, 00:20 and 00:25.
+    assert "5 readings sent, 33 rows left out, 2024-02-01T00:00:00Z to 2024-02-01T00:30:00Z\n" in done.stdout
+    rows = _slots_once(service, ship, lambda rows: len(rows) == 2)
+    assert [(row["datetime"][11:16], row["value"], row["covered_seconds"]) for row in rows] == [
+        ("00:00", 3, 900),
+        ("00:30", 5, 300),
+    ]
 
 
-def test_of_a_moment_that_a_file_has_twice_the_later_row_counts(service: Service, ship: int, tmp_path: Path) -> None:
+def test_a_file_that_has_a_moment_twice_is_not_sent(service: Service, ship: int, tmp_path: Path) -> None:
     path = tmp_path / "twice.csv"
-    rows = [f"{iso(MIDNIGHT_US + i % 9_000 * 900 * US_PER_S)},{i}" for i in range(12_000)]  # beyond one batch
+    rows = [f"{iso(MIDNIGHT_US + i % 9_000 * 900 * US_PER_S)},{i}" for i in range(12_000)]
     path.write_text("\n".join(["datetime,value", *rows]), "utf-8")
-    assert _import(service, path, ship, "kWh").returncode == 0
-    expected = [i + 9_000 if i < 3_000 else i for i in range(9_000)]
-    _slots_once(service, ship, lambda rows: [row["value"] for row in rows] == expected)
+    done = _import(service, path, ship, "kWh")
+    assert done.returncode == 1
+    assert (
+        "3,000 moments come twice with other values: lines 2 and 9002 (2024-02-01T00:00:00Z: 0 and 9000)" in done.stderr
+    )
+    assert _slots(service, ship) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "energy"),
+    [
+        (
+            "Datum;Uhrzeit;kWh\n26.10.2025;02:00;1,5\n26.10.2025;02:00;2,5\n26.10.2025;03:00;1\n",
+            ["--tz", "Europe/Vienna"],
+            5,
+        ),
+        ("Interval ending,W\n1761350400,100\n1761354000,300\n", ["--stamp", "end"], 0.4),
+        ("day,00:00,06:00,12:00,18:00\n2025-10-25,1,,3,4\n", ["--units", "kWh"], 8),
+        (
+            "meter,time,reg,Wh\n{ship},2025-10-25T00:00:00Z,in,7000\n{ship},2025-10-25T05:00:00Z,in,9000\n",
+            ["--counter"],
+            2,
+        ),
+    ],
+)
+def test_files_of_every_kind_are_stored_with_their_total(  # noqa: PLR0913, PLR0917  # a row and fixtures
+    service: Service, ship: int, tmp_path: Path, text: str, options: list[str], energy: float
+) -> None:
+    path = tmp_path / "some.csv"
+    path.write_text(text.format(ship=ship), "utf-16")
+    named = ["--ship-column", "meter", "--where", "reg=in"] if "meter" in text else ["--ship", ship]
+    url = f"http://{HOST}:{service.port}"
+    dry = _tool("import", path, *named, *options, "--url", url, "--dry-run")
+    assert (dry.returncode, "readings sent" in dry.stdout) == (0, False)
+    assert f"  total     {energy:g} kWh\n" in dry.stdout
+    done = _tool("import", path, *named, *options, "--url", url)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(dry.stdout)
+    _slots_once(service, ship, lambda rows: sum(row["value"] for row in rows) == pytest.approx(energy, abs=1e-4))
 
 
 def test_a_file_can_come_through_a_pipe(service: Service, ship: int, tmp_path: Path) -> None:
@@ -145,7 +190,7 @@ def test_values_that_only_the_tool_takes_are_refused_with_their_place(
     assert done.returncode == 1
     refusal = f"the service refuses {path}:2-3: the batch is not valid: data[1].value should be greater than or equal"
     assert refusal in done.stderr
-    assert done.stdout == ""
+    assert "readings sent" not in done.stdout
 
 
 @pytest.mark.parametrize("command", [["simulate"], ["import", "{file}", "--ship", "1", "--units", "kW"]])
@@ -154,7 +199,7 @@ def test_without_a_service_one_line_says_so(command: list[str], tmp_path: Path) 
     url = f"http://{HOST}:{free_port()}"
     done = _tool(*[part.format(file=path) for part in command], "--url", url)
     assert done.returncode == 1
-    assert done.stdout == ""
+    assert "sent" not in done.stdout
     said = [line for line in done.stderr.splitlines() if line and "\r" not in line and "%" not in line]
     assert said == [f"no service answers at {url}; start it with ./power up"]
 
@@ -166,7 +211,7 @@ def test_a_file_that_is_not_there_or_empty_is_named(tmp_path: Path) -> None:
     missing.touch()
     done = _tool("import", missing, "--ship", 1, "--units", "kW")
     assert done.returncode == 1
-    assert "there is no column 'datetime'" in done.stderr
+    assert done.stderr.endswith(f"{missing}: there are no rows: the file is empty\n")
 
 
 def test_a_simulated_fleet_is_stored_as_the_rule_has_it(service: Service, ship: int) -> None:
