@@ -65,20 +65,21 @@ def moment_us(text: str) -> int:
     shape = _SHAPE.fullmatch(text)
     if not shape:
         raise ValueError(NOT_A_MOMENT)
+    later_us = 0
     try:
-        return _us_of(datetime.fromisoformat(text))
+        moment = datetime.fromisoformat(text)
     except ValueError:
-        text, later_us = _usual(text.upper(), *shape.span("time"))
+        moment, later_us = _unusual(text, *shape.span("time"))
+    return _within(((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - EPOCH) // ONE_US + later_us)
+
+
+def _unusual(text: str, start: int, end: int) -> tuple[datetime, int]:
+    """Return a moment whose time is at these places, and how much later it is."""
+    text, later_us = _usual(text.upper(), start, end)
     try:
-        moment = datetime.fromisoformat(text[:-1] if text.endswith("ZZ") else text)
+        return datetime.fromisoformat(text[:-1] if text.endswith("ZZ") else text), later_us
     except ValueError:
         raise ValueError(NOT_A_MOMENT) from None
-    return _us_of(moment, later_us)
-
-
-def _us_of(moment: datetime, later_us: int = 0) -> int:
-    us = ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - EPOCH) // ONE_US + later_us
-    return _within(us)
 
 
 def epoch_us(number: float) -> int:
