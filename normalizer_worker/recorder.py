@@ -158,7 +158,7 @@ class Recorder:
             self._store.put_readings(merged[is_new], replaced)
         if len(slots):
             self._store.put_slots(slots, was)
-        ends = np.searchsorted(merged.ship, of_ships.ship, side="right").tolist()
+        ends = merged.ship.searchsorted(of_ships.ship, side="right").tolist()
         for (ship, each), start, end in zip(near.items(), [0, *ends[:-1]], ends, strict=True):
             if end > start:
                 self._cache.put(ship, Neighbourhood(merged[start:end], each.from_oldest, each.to_newest))
@@ -171,7 +171,8 @@ def transactions(readings: Readings, max_gap_us: int) -> Iterator[Readings]:
     difference to the slots.
     """
     cost = costs(readings.ship, readings.moment_us, longest_us(readings, max_gap_us))
-    cuts = np.flatnonzero(np.diff(np.cumsum(cost) // MAX_SLOTS)) + 1
+    part = cost.cumsum() // MAX_SLOTS
+    cuts = (part[1:] != part[:-1]).nonzero()[0] + 1
     for start, end in pairwise([0, *cuts.tolist(), len(readings)]):
         yield readings[start:end]
 
@@ -182,7 +183,8 @@ def costs(ship: I64, moment_us: I64, max_gap_us: int) -> I64:
     A reading costs the slots since the one before it, up to `max_gap_us`, the longest time that one speaks for. The
     first one of a ship or of a stretch costs more, because its neighbours are read from the store.
     """
-    step_us = np.diff(moment_us, prepend=0)
+    step_us = moment_us.copy()
+    step_us[1:] -= moment_us[:-1]
     starts_ship = starts(ship)
     step_us[starts_ship] = max_gap_us
     cost = np.minimum(np.abs(step_us), max_gap_us) // SLOT_US + 1
@@ -203,7 +205,8 @@ def stretches(readings: Readings, max_gap_us: int) -> Iterator[Readings]:
     """
     ship = readings.ship
     starts_ship = starts(ship)
-    apart = np.append([False], np.diff(readings.moment_us) > near_us(max_gap_us)) & ~starts_ship
+    moment_us, apart = readings.moment_us, ~starts_ship
+    apart[1:] &= moment_us[1:] - moment_us[:-1] > near_us(max_gap_us)
     if not apart.any():
         yield readings
         return
