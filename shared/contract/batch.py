@@ -294,6 +294,8 @@ class Received(NamedTuple):
     def _attributes(self) -> str:
         """Return what the batch states, as members of its JSON."""
         wire = self.wire
+        if _ATTRIBUTES.isdisjoint(wire.model_fields_set):
+            return ""
         stated = {name: each for name in sorted(_ATTRIBUTES) if (each := getattr(wire, name)) is not None}
         return f"{to_json(stated).decode()[1:-1]}," if stated else ""
 
@@ -313,7 +315,7 @@ class InvalidBatch(InvalidInput):
 def decode(payload: bytes, rules: Rules, now_us: int, *, topic_ship: int | None = None) -> Batch:
     """Decode a batch as `receive` does, and return only the batch."""
     judge = Judge(rules, now_us, topic_ship)
-    return read(parsed(payload, judge), judge)[0]
+    return checked(parsed(payload, judge), judge).batch
 
 
 def receive(payload: bytes, rules: Rules, now_us: int, *, topic_ship: int | None = None) -> Received:
@@ -333,7 +335,7 @@ def receive(payload: bytes, rules: Rules, now_us: int, *, topic_ship: int | None
 
     """
     judge = Judge(rules, now_us, topic_ship)
-    return Received(*read(parsed(payload, judge), judge))
+    return checked(parsed(payload, judge), judge)
 
 
 def name_of(error: InvalidInput, payload: bytes) -> UUID | None:
@@ -357,8 +359,8 @@ def _accepted_us(raw: object) -> int | None:
         return None
 
 
-def parsed(payload: bytes, judge: Judge) -> dict[str, Any]:
-    """Parse JSON for a judge; return its members, which are none if it is not an object."""
+def parsed(payload: bytes, judge: Judge) -> object:
+    """Parse JSON, and tell the judge."""
     if len(payload) > MAX_MESSAGE_BYTES:
         raise TooLargeInput(f"a batch may have at most {MAX_BODY_BYTES} bytes, this has {len(payload)}")
     try:
@@ -367,23 +369,29 @@ def parsed(payload: bytes, judge: Judge) -> dict[str, Any]:
         raise
     except InvalidInput as error:
         raise InvalidBatch(error.problems, _named_in(payload)) from None
-    return raw if isinstance(raw, dict) else {}
+    return raw
 
 
-def read(members: dict[str, Any], judge: Judge) -> tuple[Batch, WireBatch, Rows]:
-    """Check the members of a batch that was `parsed`, and return those of `Received`."""
+def checked(raw: object, judge: Judge) -> Received:
+    """Check the parsed JSON of a batch, which `judge.raw` is, too.
+
+    Raises:
+        InvalidBatch: not a valid batch; its problems say where and why.
+
+    """
+    members: dict[str, Any] = raw if isinstance(raw, dict) else {}
     data = members.get("data")
     rows = data if isinstance(data, list) and 1 <= len(data) <= MAX_READINGS else []
     is_plain = _PLAIN_MEMBERS.issuperset(members)
     found = [] if is_plain else list(misspelt(members, _MEMBERS))
     try:
-        wire = _VALIDATE[judge.topic_ship is None](judge.raw, context=judge)
+        wire = _VALIDATE[judge.topic_ship is None](raw, context=judge)
         judge.most = most_of(wire.units, judge.rules.max_kw)
         if not is_plain:
             found += contradictions(wire)
         if found:
             raise ValueError("members are misspelt, or contradict each other")
-        return _checked(wire, _rows(rows, judge), judge, is_plain=is_plain)
+        return _received(wire, _rows(rows, judge), judge, is_plain=is_plain)
     except _FAULTS as error:
         if isinstance(error, InvalidBatch):
             raise
@@ -395,7 +403,7 @@ def read(members: dict[str, Any], judge: Judge) -> tuple[Batch, WireBatch, Rows]
         raise InvalidBatch(tuple(found), batch_id_in(members)) from None
 
 
-def _checked(wire: WireBatch, rows: Rows, judge: Judge, *, is_plain: bool) -> tuple[Batch, WireBatch, Rows]:
+def _received(wire: WireBatch, rows: Rows, judge: Judge, *, is_plain: bool) -> Received:
     """Check what pydantic cannot; of a plain batch it is known that it states nothing besides its units."""
     moment_us, value, units = rows.moment_us, in_kilo(rows.value, wire.units), wire.units
     kept = _last_of_each_moment(moment_us)
@@ -418,7 +426,7 @@ def _checked(wire: WireBatch, rows: Rows, judge: Judge, *, is_plain: bool) -> tu
         raise InvalidBatch(tuple(_needless_durations(rows.durations_s, wire)), wire.batch_id)
     if last_us - first_us >= FEW_SLOTS_US:
         _check_slots(batch, judge.rules)
-    return batch, wire, rows
+    return Received(batch, wire, rows)
 
 
 def _stated(wire: WireBatch) -> tuple[Kind, int, float]:

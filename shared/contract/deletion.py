@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, Va
 from pydantic_core import PydanticCustomError
 
 from shared.contract.acceptance import Rules
-from shared.contract.batch import Batch, InvalidBatch, Judge, MomentUs, Ship, as_the_topic, batch_id_in, parsed, read
+from shared.contract.batch import Batch, InvalidBatch, Judge, MomentUs, Ship, as_the_topic, batch_id_in, checked, parsed
 from shared.contract.validation import MOMENT_SCHEMA, moment, problems
 from shared.domain.readings import Kind
 from shared.domain.timestamps import iso
@@ -61,13 +61,13 @@ class TopicDeletion(BaseModel):
 def decode(payload: bytes, rules: Rules, now_us: int, *, topic_ship: int) -> Batch:
     """Decode a message: a batch, or a deletion. For the arguments and errors see `batch.receive`."""
     judge = Judge(rules, now_us, topic_ship)
-    members = parsed(payload, judge)
-    if "delete" not in members:
-        return read(members, judge)[0]
+    raw = parsed(payload, judge)
+    if not isinstance(raw, dict) or "delete" not in raw:
+        return checked(raw, judge).batch
     try:
-        wire = TopicDeletion.model_validate(members, context=judge)
+        wire = TopicDeletion.model_validate(raw, context=judge)
     except ValidationError as error:
-        raise InvalidBatch(problems(error), batch_id_in(members)) from None
+        raise InvalidBatch(problems(error), batch_id_in(raw)) from None
     return Batch(
         ship=topic_ship,
         kind=Kind.UNKNOWN,
