@@ -64,10 +64,14 @@ class Recorder:
                     self._transact(load, only_slots=True)
                 raise refused from None
 
-    def delete(self, deletion: DeletionRow) -> None:
+    def delete(self, deletion: DeletionRow, most_cost: int = MAX_SLOTS) -> DeletionRow | None:
         """Store a deletion, remove the readings that it deletes, and store the slots that this changes.
 
-        That is one transaction, or several if it spans many readings: a deletion is the same as all its parts.
+        That is one transaction. If the deletion spans many readings, only its first part is stored: a deletion is the
+        same as all its parts.
+
+        Returns:
+            The rest of the deletion; None if there is none. `most_cost` is the cost of the part, as `costs` counts it.
 
         Raises:
             Unavailable: the store does not answer; the deletion has to be recorded again.
@@ -75,23 +79,24 @@ class Recorder:
 
         """
         ship, start_us, end_us, sent_at_us = deletion
-        while start_us < end_us:
-            with self._transaction():
-                first = self._store.readings(ship, start_us, end_us, MAX_DELETED)
-                costs_ = np.cumsum(costs(first.ship, first.moment_us, longest_us(first, self._max_gap_us)))
-                count = max(int(costs_.searchsorted(MAX_SLOTS, side="right")), 1)
-                all_of_them = count >= len(first) < MAX_DELETED
-                until_us = end_us if all_of_them else int(first.moment_us[:count][-1]) + 1
-                self._delete((ship, start_us, until_us, sent_at_us))
-            start_us = until_us
+        with self._transaction():
+            # The parts together are as many as the whole one; meanwhile there may be one or two more.
+            if len(joined(self._deletions.of([ship]), Deletions.from_rows([deletion]))) > MAX_DELETIONS:
+                most = f"the ship has {MAX_DELETIONS:,} deletions"
+                raise Refused(f"{most}: delete a longer span that includes some of them")
+            first = self._store.readings(ship, start_us, end_us, MAX_DELETED)
+            cost = costs(first.ship, first.moment_us, longest_us(first, self._max_gap_us)).cumsum()
+            count = max(int(cost.searchsorted(most_cost, side="right")), 1)
+            all_of_them = count >= len(first) < MAX_DELETED
+            until_us = end_us if all_of_them else int(first.moment_us[:count][-1]) + 1
+            self._delete((ship, start_us, until_us, sent_at_us))
+        return None if until_us == end_us else (ship, until_us, end_us, sent_at_us)
 
     def _delete(self, deletion: DeletionRow) -> None:
         """Store a part of a deletion, inside a transaction. All that it changes is read from the store."""
         ship, start_us, end_us, _ = deletion
         span = Span(ship, start_us, end_us - 1)
         deletions = joined(self._deletions.of([ship]), Deletions.from_rows([deletion]))
-        if len(deletions) > MAX_DELETIONS:
-            raise Refused(f"the ship has {MAX_DELETIONS:,} deletions: delete a longer span that includes some of them")
         near = read_neighbourhoods([span], self._store.readings_around)
         known, window = near[ship].readings, windows(near)
         are_gone = are_deleted(known, deletions)
