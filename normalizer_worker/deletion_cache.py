@@ -32,7 +32,7 @@ class DeletionCache:
         """
         found = [self._of.get(ship) for ship in ships]
         if None in found:
-            read = self._store.deletions([ship for ship, each in zip(ships, found, strict=True) if each is None])
+            read = self._store.stored_deletions([ship for ship in ships if ship not in self._of])
             for at, ship in enumerate(ships):
                 if found[at] is None:
                     found[at] = self.put(ship, read[read.ship == ship] if len(read) else NONE)

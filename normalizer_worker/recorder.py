@@ -64,14 +64,20 @@ class Recorder:
                     self._transact(load, only_slots=True)
                 raise refused from None
 
-    def delete(self, deletion: DeletionRow, most_cost: int = MAX_SLOTS) -> DeletionRow | None:
+    def delete(self, deletion: DeletionRow) -> None:
         """Store a deletion, remove the readings that it deletes, and store the slots that this changes.
 
-        That is one transaction. If the deletion spans many readings, only its first part is stored: a deletion is the
-        same as all its parts.
+        That is one transaction, or several if it spans many readings. For the errors see `delete_part`.
+        """
+        left: DeletionRow | None = deletion
+        while left:
+            left = self.delete_part(left, MAX_SLOTS)
+
+    def delete_part(self, deletion: DeletionRow, most_cost: int) -> DeletionRow | None:
+        """Do the first part of a deletion, in one transaction: a deletion is the same as all its parts.
 
         Returns:
-            The rest of the deletion; None if there is none. `most_cost` is the cost of the part, as `costs` counts it.
+            The rest of the deletion; None if there is none. `most_cost` is for the part, as `costs` counts it.
 
         Raises:
             Unavailable: the store does not answer; the deletion has to be recorded again.
@@ -84,7 +90,7 @@ class Recorder:
             if len(joined(self._deletions.of([ship]), Deletions.from_rows([deletion]))) > MAX_DELETIONS:
                 most = f"the ship has {MAX_DELETIONS:,} deletions"
                 raise Refused(f"{most}: delete a longer span that includes some of them")
-            first = self._store.readings(ship, start_us, end_us, MAX_DELETED)
+            first = self._store.stored_readings(ship, start_us, end_us, MAX_DELETED)
             cost = costs(first.ship, first.moment_us, longest_us(first, self._max_gap_us)).cumsum()
             count = max(int(cost.searchsorted(most_cost, side="right")), 1)
             all_of_them = count >= len(first) < MAX_DELETED

@@ -53,7 +53,7 @@ class Sink(Protocol):
     def record(self, readings: Readings) -> None:
         """Store readings and the slots they change."""
 
-    def delete(self, deletion: DeletionRow, most_cost: int) -> DeletionRow | None:
+    def delete_part(self, deletion: DeletionRow, most_cost: int) -> DeletionRow | None:
         """Store the first part of a deletion, and what it changes; return the rest, None if there is none."""
 
     def tidy(self) -> bool:
@@ -211,7 +211,7 @@ class Worker:
     def _delete(self, item: Item, deletion: DeletionRow, most_cost: int) -> DeletionRow | None:
         """Store a part of a deletion and return the rest; one that the store refuses becomes a dead letter."""
         try:
-            return self._sink.delete(deletion, most_cost)
+            return self._sink.delete_part(deletion, most_cost)
         except Refused as error:
             item.reject(error, self._clock.now_us())
             return None

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from tqdm import tqdm
 
-from power_cli.copying.comparing import Totals, fleet_differences, has_part, totals
+from power_cli.copying.comparing import Totals, fleet_differences, has_part, same, totals
 from power_cli.copying.parts import Part, Ship, parts, ships
 from power_cli.copying.targets import Target, check_different, open_source, open_target, settings_of
 from shared.domain.errors import InvalidSettings
@@ -79,7 +79,11 @@ def _copy(source: EnergyReader, target: Target, fleet: Sequence[Ship], whole: To
     changed, copied = list[Ship](), 0
     with _bar(fleet, "copying") as bar:
         for ship in fleet:
-            of_ship, is_changed = Totals(), False
+            deletions = source.deletions([ship.number])
+            of_ship = Totals(deletions=len(deletions))
+            is_changed = not same(deletions, target.reader.deletions([ship.number]))
+            if is_changed:
+                target.delete(deletions)
             for part in _differences(source, target.reader, ship, of_ship, bar):
                 is_changed = True
                 if len(part.readings):
@@ -101,7 +105,10 @@ def _compare(
     different = 0
     with _bar(changed, "comparing") as bar:
         for ship in changed:
-            if not sum(1 for _ in _differences(source, target, ship, whole, bar)):  # it reads the whole ship
+            deletions = source.deletions([ship.number])
+            whole.deletions += len(deletions)
+            n_different = sum(1 for _ in _differences(source, target, ship, whole, bar))  # it reads the whole ship
+            if not n_different and same(deletions, target.deletions([ship.number])):
                 continue
             different += 1
             if different <= NAMED_SHIPS:

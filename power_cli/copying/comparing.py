@@ -1,4 +1,4 @@
-"""Compares what two stores have of a ship: readings exactly, slots to nine digits."""
+"""Compares what two stores have of a ship: readings and deletions exactly, slots to nine digits."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +24,7 @@ class Totals:
     value: float = 0.0
     slots: int = 0
     kwh: float = 0.0
+    deletions: int = 0
 
     def add(self, part: Part, slots: Slots) -> None:
         """Add a part and its slots."""
@@ -38,10 +39,13 @@ class Totals:
         self.value += other.value
         self.slots += other.slots
         self.kwh += other.kwh
+        self.deletions += other.deletions
 
     def __str__(self) -> str:
+        deletions = f", {self.deletions:,} deletions" if self.deletions else ""
         return (
             f"{self.readings:,} readings (sum of values {self.value:.6g}), {self.slots:,} slots of {self.kwh:,.6f} kWh"
+            f"{deletions}"
         )
 
 
@@ -54,7 +58,7 @@ def has_part(store: EnergyReader, part: Part, slots: Slots) -> bool:
 
 def totals(store: EnergyReader, ship: Ship) -> Totals:
     """Sum up a ship."""
-    found = Totals()
+    found = Totals(deletions=len(store.deletions([ship.number])))
     for part in parts(store, ship):
         found.add(part, part.slots(store))
     return found
@@ -64,10 +68,9 @@ def same(one: Columns, other: Columns, tolerance: float = 0.0) -> bool:
     """Return whether columns are equal, those of floats within a tolerance."""
     if len(one) != len(other):
         return False
-    pairs = ((getattr(one, name), getattr(other, name)) for name in one.__slots__)
     return all(
         np.allclose(a, b, rtol=tolerance, atol=tolerance, equal_nan=True) if a.dtype.kind == "f" else (a == b).all()
-        for a, b in pairs
+        for a, b in zip(one.columns(), other.columns(), strict=True)
     )
 
 

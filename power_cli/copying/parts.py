@@ -18,7 +18,7 @@ _END_US = LAST_US + 1
 
 
 class Ship(NamedTuple):
-    """A ship, and the timestamps of its first and its last reading."""
+    """A ship, and the timestamps of its first and its last reading; 0 if it has no energy, and few readings if any."""
 
     number: int
     first_us: int
@@ -56,12 +56,14 @@ class Part:
 
 
 def ships(store: EnergyReader) -> Iterator[Ship]:
-    """Read the ships, page by page, in ascending order."""
-    after: int | None = -1
-    while after is not None:
-        page, after = store.ships(after, PAGE_SHIPS, (), LAST_US)
-        for each in page:
-            yield Ship(each.ship, each.first_us, each.newest_us[-1])
+    """Read the ships, page by page, in ascending order; those that have no energy, too."""
+    after = -1
+    while page := store.known_ships(after, PAGE_SHIPS):
+        with_energy = {each.ship: each for each in store.ships(after, len(page), (), LAST_US).ships}
+        for number in page:
+            each = with_energy.get(number)
+            yield Ship(number, each.first_us, each.newest_us[-1]) if each else Ship(number, 0, 0)
+        after = page[-1]
 
 
 def parts(store: EnergyReader, ship: Ship) -> Iterator[Part]:

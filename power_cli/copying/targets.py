@@ -10,6 +10,7 @@ from normalizer_worker.data_folder import DataFolder
 from normalizer_worker.recorder import Recorder
 from power_cli.copying.parts import PART_READINGS
 from shared.domain.columns import I64
+from shared.domain.deletions import Deletions
 from shared.domain.errors import InvalidInput, InvalidSettings
 from shared.domain.readings import Readings
 from shared.domain.timestamps import US_PER_S
@@ -98,6 +99,9 @@ class Target(Protocol):
     def record(self, ship: int, readings: Readings) -> None:
         """Store readings of a ship, with their slots."""
 
+    def delete(self, deletions: Deletions) -> None:
+        """Store deletions of a ship, and delete what they concern."""
+
     def finish(self) -> None:
         """Do what is left to do."""
 
@@ -148,6 +152,11 @@ class StoreTarget:
     def record(self, ship: int, readings: Readings) -> None:  # noqa: ARG002  # as above
         """See `Target`."""
         self._recorder.record(readings)
+
+    def delete(self, deletions: Deletions) -> None:
+        """See `Target`."""
+        for each in deletions.rows():
+            self._recorder.delete(each)
 
     def finish(self) -> None:
         """See `Target`."""
@@ -206,10 +215,18 @@ class ClusterTarget:
 
     def record(self, ship: int, readings: Readings) -> None:
         """See `Target`."""
+        self._recorder_of(ship).record(readings)
+
+    def delete(self, deletions: Deletions) -> None:
+        """See `Target`."""
+        for each in deletions.rows():
+            self._recorder_of(each[0]).delete(each)
+
+    def _recorder_of(self, ship: int) -> Recorder:
         if ship != self._ship:
             self._recorder = Recorder(self._partition(self._partition_of[ship]), self._max_gap_us, CACHED_READINGS)
             self._ship = ship
-        self._recorder.record(readings)
+        return self._recorder
 
     def _partition(self, number: int) -> ReadingStore:
         if number not in self._taken:

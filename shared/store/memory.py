@@ -93,11 +93,6 @@ class MemoryStore:
         for moment_us in [each for each in self._readings[ship] if start_us <= each < end_us]:
             del self._readings[ship][moment_us]
 
-    def deletions(self, ships: Sequence[int]) -> Deletions:
-        """See `EnergyReader`."""
-        with self._lock:
-            return Deletions.from_rows([row for ship in sorted(ships) for row in self._deletions.get(ship, [])])
-
     def put_deletions(self, deletions: Deletions) -> None:
         """See `ReadingStore`."""
         for ship, own in groupby(deletions.rows(), key=itemgetter(0)):
@@ -203,11 +198,24 @@ class MemoryStore:
             tuple(fsum(kwh) if kwh else None for kwh in used),
         )
 
+    def known_ships(self, after: int, count: int) -> list[int]:
+        """See `EnergyReader`."""
+        with self._lock:
+            known = self._deletions.keys() | {ship for ship, own in self._readings.items() if own}
+        return sorted(ship for ship in known if ship > after)[:count]
+
     def readings(self, ship: int, start_us: int, end_us: int, count: int) -> Readings:
         """See `EnergyReader`."""
         with self._lock:
             rows = sorted(self._readings[ship].values())
         return Readings.from_rows([row for row in rows if start_us <= row[1] < end_us][:count])
+
+    def deletions(self, ships: Sequence[int]) -> Deletions:
+        """See `EnergyReader`."""
+        with self._lock:
+            return Deletions.from_rows([row for ship in sorted(ships) for row in self._deletions.get(ship, [])])
+
+    stored_readings, stored_deletions = readings, deletions
 
     def ping(self) -> None:
         """See `EnergyReader`."""

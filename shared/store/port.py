@@ -138,6 +138,12 @@ class EnergyReader(Protocol):
         The cost depends on the number of ships and the length of the windows, hardly on the length of the histories.
         """
 
+    def known_ships(self, after: int, count: int) -> list[int]:
+        """Return the next ships by number that have a reading or a deletion: at most `count`, greater than `after`.
+
+        A ship whose readings were all removed otherwise may be among them.
+        """
+
     def readings(self, ship: int, start_us: int, end_us: int, count: int) -> Readings:
         """Return one ship's first `count` readings in ``[start_us, end_us)`` by time, or all there are."""
 
@@ -182,11 +188,11 @@ class ReadingStore(Protocol):
     def remove_readings(self, ship: int, start_us: int, end_us: int) -> None:
         """Remove the readings of a ship in ``[start_us, end_us)``."""
 
-    def readings(self, ship: int, start_us: int, end_us: int, count: int) -> Readings:
-        """See `EnergyReader`."""
+    def stored_readings(self, ship: int, start_us: int, end_us: int, count: int) -> Readings:
+        """See `EnergyReader.readings`."""
 
-    def deletions(self, ships: Sequence[int]) -> Deletions:
-        """See `EnergyReader`."""
+    def stored_deletions(self, ships: Sequence[int]) -> Deletions:
+        """See `EnergyReader.deletions`."""
 
     def put_deletions(self, deletions: Deletions) -> None:
         """Store deletions, as `joined` returns them, in the place of all that is stored of their ships."""

@@ -97,6 +97,15 @@ SELECT ship,
     (SELECT max(time_us) FROM readings WHERE readings.ship = ship_energy.ship AND time_us > :until_us)
 FROM ship_energy WHERE ship > :after AND covered_us > 0 ORDER BY ship LIMIT :count
 """
+# Ship after ship: their readings are in one index, which is long.
+_KNOWN_SHIPS = """
+WITH RECURSIVE own (ship) AS (
+    SELECT min(ship) FROM readings WHERE ship > :after
+    UNION ALL SELECT (SELECT min(ship) FROM readings WHERE ship > own.ship) FROM own WHERE ship IS NOT NULL LIMIT :count
+)
+SELECT ship FROM own WHERE ship IS NOT NULL
+UNION SELECT ship FROM deletions WHERE ship > :after ORDER BY ship LIMIT :count
+"""
 _NEWEST = "SELECT time_us FROM readings WHERE ship = ? AND time_us <= ? ORDER BY time_us DESC LIMIT ?"
 # Day by day, so that of each day only the ships that are asked for are read.
 _OF_SHIPS = f"""
@@ -250,6 +259,10 @@ class SqliteStore:
         edges = (start_s, first_day_s, *ships, end_day_s, end_s, *ships)
         return dict(self._rows(_OF_SHIPS, (days, *ships, *edges)))
 
+    def known_ships(self, after: int, count: int) -> list[int]:
+        """See `EnergyReader`."""
+        return [ship for (ship,) in self._rows(_KNOWN_SHIPS, {"after": after, "count": count})]
+
     def readings(self, ship: int, start_us: int, end_us: int, count: int) -> Readings:
         """See `EnergyReader`."""
         return _readings_of(self._rows(_FIRST_BETWEEN, (ship, start_us, end_us, count)))
@@ -257,6 +270,8 @@ class SqliteStore:
     def deletions(self, ships: Sequence[int]) -> Deletions:
         """See `EnergyReader`."""
         return Deletions.from_rows([row for ship in sorted(ships) for row in self._rows(_DELETIONS, (ship,))])
+
+    stored_readings, stored_deletions = readings, deletions
 
     def ping(self) -> None:
         """See `EnergyReader`."""

@@ -3,16 +3,39 @@
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
-from shared.domain.slots import Window
-from shared.store.postgres.store import OnePartitionStore, PostgresStore
+from normalizer_worker.rule.normalize import normalize
+from shared.domain.columns import rows
+from shared.domain.readings import Kind
+from shared.domain.slots import DEFAULT_MAX_GAP_US, Window
+from shared.domain.timestamps import US_PER_S
+from shared.store.postgres.store import PARTITIONS, OnePartitionStore, PostgresStore
+from tests.support.columns import as_columns
 from tests.support.postgres import Postgres
 from tests.support.store_contract import DAY_S, START_S, MakeStore, StoreContract, put, slots_of
 from tests.support.store_edges import StoreEdges
 from tests.support.store_ships import EVER, StoreShips
+from tests.support.upgraded import PLAIN_ROWS, assert_kept
+
+_NWH, _COVERED_US = "sum(round(kwh::numeric * 10^12))", "sum(round(covered_s * 1e6))::bigint"
+_WHOLE = "count(*) FILTER (WHERE covered_s >= 900)"
+_ROLL_UPS = f"""
+INSERT INTO fences (partition, epoch, owner, taken_at) VALUES (0, 1, 'tests', now());
+INSERT INTO fleet_energy (partition, start_s, covered_us, ships, whole_ships, provisional_ships, mark, nwh)
+SELECT 0, start_s, {_COVERED_US}, count(*), {_WHOLE}, count(*) FILTER (WHERE provisional), 1, {_NWH}
+FROM energy GROUP BY start_s;
+INSERT INTO ship_day_energy (partition, day_s, ship, covered_us, mark, nwh)
+SELECT 0, start_s - start_s % 86400, ship, {_COVERED_US}, 1, {_NWH} FROM energy GROUP BY 2, 3;
+INSERT INTO ship_energy (partition, ship, covered_us, whole_slots, nwh)
+SELECT 0, ship, {_COVERED_US}, {_WHOLE}, {_NWH} FROM energy GROUP BY ship;
+CREATE TABLE power_schema (version integer NOT NULL);
+INSERT INTO power_schema VALUES (1);
+"""  # noqa: S608  # the parts are above
 
 
 class TestPostgresStore(StoreContract, StoreEdges, StoreShips):
@@ -35,6 +58,52 @@ def store(postgres: Postgres) -> Iterator[OnePartitionStore]:
     with closing(OnePartitionStore(postgres.emptied())) as store:
         store.check_writing()
         yield store
+
+
+@pytest.mark.parametrize("max_gap_us", [DEFAULT_MAX_GAP_US, 7200 * US_PER_S])
+def test_what_tables_of_version_1_hold_keeps_its_meaning(postgres: Postgres, max_gap_us: int) -> None:
+    """Readings are held power and energy as before, and what of their slots is estimated is found."""
+    url = postgres.create()
+    _make_version_1(url, max_gap_us)
+    with closing(OnePartitionStore(url)) as store:
+        store.check_writing()
+        assert_kept(store, max_gap_us)
+    new = postgres.create()
+    with closing(OnePartitionStore(new)) as store:
+        store.check_writing()
+    assert _columns(url) == _columns(new)
+
+
+def _make_version_1(url: str, max_gap_us: int) -> None:
+    """Make the tables as the release before this one made them, with readings, their slots and sums."""
+    slots = normalize(as_columns(PLAIN_ROWS), max_gap_us)
+    written = [(each.ship, each.moment_us, each.value, Kind(each.kind).unit, each.sent_at_us) for each in PLAIN_ROWS]
+    energy = rows(slots.ship, slots.start_s, slots.kwh, slots.covered_s, slots.provisional)
+    pinned = ("POWER_MAX_GAP_S", str(max_gap_us // US_PER_S), PARTITIONS, "1")
+    with psycopg.connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute(Path(__file__).with_name("postgres_version_1.sql").read_bytes())
+        cursor.execute("INSERT INTO pinned VALUES (%s, %s), (%s, %s)", pinned)
+        cursor.execute("INSERT INTO ships SELECT ship, 0 FROM generate_series(1, 3) AS ships (ship)")
+        cursor.executemany(
+            "INSERT INTO readings (partition, ship, time_us, value, unit, sent_at_us) VALUES (0, %s, %s, %s, %s, %s)",
+            written,
+        )
+        cursor.executemany(
+            "INSERT INTO energy (partition, ship, start_s, kwh, covered_s, provisional) VALUES (0, %s, %s, %s, %s, %s)",
+            list(energy),
+        )
+        cursor.execute(_ROLL_UPS)
+
+
+def _columns(url: str) -> list[tuple[Any, ...]]:
+    """Return what the tables are made of."""
+    with psycopg.connect(url) as connection:
+        found = connection.execute(
+            "SELECT table_name, column_name, data_type, is_nullable, column_default FROM information_schema.columns"
+            " WHERE table_schema = 'public' ORDER BY 1, 2"
+        )
+        checks = connection.execute("SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint ORDER BY 1, 2")
+        return found.fetchall() + checks.fetchall()
 
 
 def test_a_sum_beyond_64_bits_does_not_stop_the_store(store: OnePartitionStore) -> None:

@@ -6,38 +6,34 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 
 import pytest
 
-from normalizer_worker.recorder import Recorder
 from normalizer_worker.rule.normalize import normalize
 from power_cli.up import ROOT
 from shared.domain.errors import InvalidSettings, Unavailable
-from shared.domain.readings import Kind, Readings
+from shared.domain.readings import Kind
 from shared.domain.slots import DEFAULT_MAX_GAP_US, Window
 from shared.runtime.sqlite_files import SqliteFile
 from shared.store.port import ShipEnergy
 from shared.store.sqlite import FILE_NAME, SqliteStore
-from tests.support import reference
 from tests.support.columns import as_columns
-from tests.support.comparing import assert_same
 from tests.support.reference import Reading
 from tests.support.store_contract import (
     DAY_S,
-    EVER_US,
     START_S,
     MakeStore,
     StoreContract,
-    all_slots,
-    assert_roll_ups,
     put,
     slots_of,
 )
 from tests.support.store_edges import StoreEdges
 from tests.support.store_ships import EVER, MINUTE_US, StoreShips
 from tests.support.strategies import START_US
+from tests.support.upgraded import PLAIN_ROWS, assert_kept
 
 ONE = as_columns([(1, START_US, 1.0, False, 0)])
 
@@ -132,27 +128,12 @@ def _of_version_1(folder: Path) -> None:
 @pytest.mark.parametrize("max_gap_us", [DEFAULT_MAX_GAP_US, 7200 * 10**6])
 def test_what_a_file_of_version_2_holds_keeps_its_meaning(tmp_path: Path, max_gap_us: int) -> None:
     """Readings are held power and energy as before, and what of their slots is estimated is found."""
-    minutes = [0, 5, 50, 61, 150, 152, 400, 430, 520, 9000, 9020, 9021]
-    rows = [
-        Reading(ship, START_US + (minute + ship) * MINUTE_US, float(minute), kind, 1)
-        for ship, kind in ((1, Kind.POWER_KW), (2, Kind.ENERGY_KWH), (3, Kind.POWER_KW))
-        for minute in minutes[: 4 * ship]
-    ]
-    _of_version_2(tmp_path, rows, max_gap_us)
-    store = SqliteStore(tmp_path)
-    expected = reference.slots(rows, max_gap_us)
-    assert sum(slot.estimated_us for slot in expected.values())
-    assert_same(all_slots(store), expected)
-    assert_roll_ups(store, expected)
-    found = Readings.concat([store.readings(ship, 0, EVER_US, 99) for ship in (1, 2, 3)])
-    assert list(found.rows()) == list(map(tuple, rows))
-    Recorder(store, max_gap_us).record(as_columns([(ship, START_US - DAY_S, 1.0, 0, 1) for ship in (1, 2, 3)]))
-    more = [*rows, *(Reading(ship, START_US - DAY_S, 1.0, 0, 1) for ship in (1, 2, 3))]
-    assert_same(all_slots(store), reference.slots(more, max_gap_us))
-    store.close()
+    _of_version_2(tmp_path, PLAIN_ROWS, max_gap_us)
+    with closing(SqliteStore(tmp_path)) as store:
+        assert_kept(store, max_gap_us)
     for name in ("old", "new"):
         (tmp_path / name).mkdir()
-    _of_version_2(tmp_path / "old", rows, max_gap_us)
+    _of_version_2(tmp_path / "old", PLAIN_ROWS, max_gap_us)
     for name in ("old", "new"):
         SqliteStore(tmp_path / name).close()
     assert _made_by(tmp_path / "old" / FILE_NAME) == _made_by(tmp_path / "new" / FILE_NAME)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from normalizer_worker.recorder import Recorder
+from shared.domain.deletions import DeletionRow
 from shared.domain.readings import Readings
 from shared.domain.slots import DEFAULT_MAX_GAP_US, Slots, Window
 from shared.domain.timestamps import LAST_US, US_PER_S
@@ -29,6 +30,12 @@ def fill(folder: Path, *batches: Readings, max_gap_us: int = DEFAULT_MAX_GAP_US)
         recorder = Recorder(store, max_gap_us)
         for each in batches:
             recorder.record(each)
+
+
+def delete(folder: Path, deletion: DeletionRow) -> None:
+    """Record a deletion in the embedded store in a folder."""
+    with closing(SqliteStore(folder)) as store:
+        Recorder(store, DEFAULT_MAX_GAP_US).delete(deletion)
 
 
 def fill_fleet(folder: Path, ships: int) -> None:

@@ -53,7 +53,9 @@ class Partition:
         """Keep the epoch that counts as long as nobody has raised it."""
         self._store, self._number, self._epoch = store, number, epoch
         self.readings_around, self.stored_slots = store.readings_around, store.stored_slots
+        self.stored_readings, self.stored_deletions = store.stored_readings, store.stored_deletions
         self.put_readings, self.put_slots = store.put_readings, store.put_slots
+        self.remove_readings, self.put_deletions = store.remove_readings, store.put_deletions
         self.pinned, self.tidy = store.pinned, store.tidy
 
     @contextmanager

@@ -30,8 +30,16 @@ def initdb_program() -> str:
 class Postgres:
     """A real PostgreSQL, with its defaults where they matter: what is committed is on disk."""
 
-    def __init__(self, folder: Path | None = None, *, standby_of: "Postgres | None" = None, **settings: str) -> None:
+    def __init__(
+        self,
+        folder: Path | None = None,
+        *,
+        standby_of: "Postgres | None" = None,
+        initdb: Path | None = None,
+        **settings: str,
+    ) -> None:
         """Prepare one with settings of its own, in a folder that its owner can reach; else in a temporary one."""
+        self._initdb = initdb
         self._primary = standby_of
         self.port = free_port()
         self._settings = settings
@@ -57,7 +65,7 @@ class Postgres:
 
     def spawn(self) -> subprocess.Popen[bytes]:
         """Start it, and do not wait; give its first process."""
-        initdb = Path(initdb_program()).resolve()  # its fellows are beside it
+        initdb = self._initdb or Path(initdb_program()).resolve()  # its fellows are beside it
         if not (self._folder / "data").exists():
             self._make(initdb)
         settings = {"listen_addresses": HOST, "port": str(self.port), **self._settings}

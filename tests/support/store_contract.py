@@ -125,9 +125,9 @@ class StoreContract:
                 if batch:
                     recorder.record(as_columns(batch))
                 under_way += [each for each, when in deleted if i in {at % (len(batches) + 1) for at in when}]
-                under_way = [left for each in under_way if (left := recorder.delete(each))]
+                under_way = [left for each in under_way if (left := recorder.delete_part(each, 10_000))]
             while under_way:
-                under_way = [left for each in under_way if (left := recorder.delete(each))]
+                under_way = [left for each in under_way if (left := recorder.delete_part(each, 10_000))]
         rows = [each for batch in batches for each in batch]
         expected = reference.slots(rows, DEFAULT_MAX_GAP_US, [each for each, _ in deleted])
         assert_same(all_slots(store), expected)

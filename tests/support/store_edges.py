@@ -131,8 +131,8 @@ class StoreEdges:
             assert_roll_ups(
                 store,
                 {
-                    (ship, START_S + 900 * at): Slot(Fraction(kwh), round(covered_s * 1e6), provisional)
+                    (ship, START_S + 900 * at): Slot(Fraction(kwh), covered_us, provisional, covered_us * provisional)
                     for (ship, at), (kwh, covered_s, provisional) in rows.items()
-                    if covered_s
+                    if (covered_us := round(covered_s * 1e6))
                 },
             )

@@ -75,7 +75,7 @@ class Bench:
         self._do("record")
         self.readings.append(readings)
 
-    def delete(self, deletion: DeletionRow, most_cost: int) -> DeletionRow | None:
+    def delete_part(self, deletion: DeletionRow, most_cost: int) -> DeletionRow | None:
         """Delete as much as one hour of a deletion."""
         assert self.is_kept_alive, "the broker would miss a worker that stores for long"
         assert most_cost > 0

@@ -12,7 +12,7 @@ from shared.domain.timestamps import US_PER_S
 from shared.store.influx import ships
 from shared.store.influx.deletions import stored_deletions
 from shared.store.influx.readings import first_readings
-from shared.store.influx.roll_ups import DAY_S, FLEET, Key, Sum, slots_of, slots_under, stale_times_s, sums
+from shared.store.influx.roll_ups import DAY_S, FLEET, Key, Sum, ships_in, slots_of, slots_under, stale_times_s, sums
 from shared.store.influx.server import NS_PER_S, Server, Table
 from shared.store.influx.windows import END_S, bounds_s, energies
 from shared.store.port import FleetSlots, ShipEnergy, ShipPage
@@ -92,6 +92,11 @@ class InfluxReader:
     def ships(self, after: int, count: int, windows: Sequence[Window], until_us: int) -> ShipPage:
         """See `EnergyReader`."""
         return ships.ships(self._server, after, count, windows, until_us)
+
+    def known_ships(self, after: int, count: int) -> list[int]:
+        """See `EnergyReader`."""
+        known = {*ships_in(self._server, "readings"), *ships_in(self._server, "deletions")}
+        return sorted(ship for ship in known if ship > after)[:count]
 
     def readings(self, ship: int, start_us: int, end_us: int, count: int) -> Readings:
         """See `EnergyReader`."""

@@ -113,7 +113,7 @@ class RollUps:
     def _found_stale(self) -> dict[Key, None]:
         if self._stale is None:
             self._stale = dict.fromkeys(key for kind in KINDS for key in roll_ups.read_stale(self._server, kind))
-            with_days, made = (roll_ups.ships_in(self._server, kind) for kind in (SHIP_DAYS, SHIPS))
+            with_days, made = (roll_ups.ships_in(self._server, kind.name) for kind in (SHIP_DAYS, SHIPS))
             self._stale |= dict.fromkeys(Key(SHIPS, ship, PINNED_S) for ship in sorted({*with_days} - {*made}))
         return self._stale
 

@@ -200,9 +200,9 @@ def stale_times_s(server: Server, kind: Kind, which: str = "", values: Mapping[s
     return sorted({int(time_ns) // NS_PER_S for table in tables for time_ns in table["time"]})
 
 
-def ships_in(server: Server, kind: Kind) -> list[int]:
-    """Give the ships that have sums of a kind, by id."""
-    tables = server.query([f"SHOW TAG VALUES FROM {kind.name} WITH KEY = ship"], {})
+def ships_in(server: Server, measurement: str) -> list[int]:
+    """Return the ships that have points in a measurement, by id."""
+    tables = server.query([f"SHOW TAG VALUES FROM {measurement} WITH KEY = ship"], {})
     return sorted(int(ship) for table in tables for ship in table["value"])
 
 

@@ -28,7 +28,7 @@ WHOLE_S = SLOT_S - 0.5 / US_PER_S
 
 def ships(server: Server, after: int, count: int, windows: Sequence[Window], until_us: int) -> ShipPage:
     """See `EnergyReader`."""
-    later = [ship for ship in roll_ups.ships_in(server, SHIP_DAYS) if ship > after]
+    later = [ship for ship in roll_ups.ships_in(server, SHIP_DAYS.name) if ship > after]
     asked = later[:count]
     if not asked:
         return ShipPage([], None)

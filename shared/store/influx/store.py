@@ -78,6 +78,8 @@ class InfluxStore(InfluxReader):
             self._roll_ups.forget()
             raise
 
+    stored_readings, stored_deletions = InfluxReader.readings, InfluxReader.deletions
+
     def readings_around(self, ranges: ReadingRanges) -> Readings:
         """See `ReadingStore`."""
         return readings_around(self._server, ranges)

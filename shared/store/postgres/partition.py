@@ -7,19 +7,23 @@ from typing import Any
 import numpy as np
 
 from shared.domain.columns import I64, starts
+from shared.domain.deletions import Deletions
 from shared.domain.errors import InvalidSettings
-from shared.domain.readings import Kind, ReadingRanges, Readings
+from shared.domain.readings import PLAIN, Kind, ReadingRanges, Readings
 from shared.domain.slots import ShipWindows, Slots
 from shared.store.postgres import roll_ups
 from shared.store.postgres.arrays import columns_of
-from shared.store.postgres.selected import READING, READINGS, SLOT, SLOTS
+from shared.store.postgres.selected import DELETIONS, READING, READINGS, READINGS_OF_SHIP, SLOT, SLOTS, readings_of
 from shared.store.postgres.writer import Statement, Transaction, Writer
 
 READ_AHEAD = 8
 """How many readings next to a range are read where some are wanted: enough for slots of three readings."""
 MAX_KNOWN_SHIPS = 100_000
 
-_UNIT = " ".join(f"WHEN {kind.value} THEN '{kind.unit}'" for kind in Kind)
+_UNIT, _LABEL = (
+    " ".join(f"WHEN {kind.value} THEN '{getattr(kind, name)}'" for kind in kinds)
+    for name, kinds in (("unit", Kind), ("label", [kind for kind in Kind if kind not in PLAIN]))
+)
 
 _OF_SHIP = f"SELECT {READING} FROM readings WHERE partition = %s AND ship = w.wanted"
 _AROUND = f"""
@@ -39,19 +43,47 @@ CROSS JOIN LATERAL (
     WHERE partition = %s AND ship = w.wanted AND start_s >= w.first_s AND start_s < w.end_s ORDER BY start_s
 ) AS e
 """
+# What a reading does not state is null; so are the kind of a held or energy reading and the value of an unknown one.
+_REPLACED = """
+value = EXCLUDED.value, unit = EXCLUDED.unit, kind = EXCLUDED.kind, sent_at_us = EXCLUDED.sent_at_us,
+    duration_us = EXCLUDED.duration_us, max_gap_us = EXCLUDED.max_gap_us, rollover = EXCLUDED.rollover
+"""
+_READ = f"""
+u.ship, u.time_us, nullif(u.value, 'NaN'), CASE u.kind {_UNIT} END, CASE u.kind {_LABEL} END, u.sent_at_us
+"""
 PUT_READINGS = f"""
-INSERT INTO readings (partition, ship, time_us, value, unit, sent_at_us)
-SELECT %s, u.ship, u.time_us, u.value, CASE u.kind {_UNIT} END, u.sent_at_us
+INSERT INTO readings (partition, ship, time_us, value, unit, kind, sent_at_us)
+SELECT %s, {_READ}
 FROM unnest(%s::bigint[], %s::bigint[], %s::float8[], %s::smallint[], %s::bigint[])
     AS u (ship, time_us, value, kind, sent_at_us)
-ON CONFLICT (partition, ship, time_us) DO UPDATE SET
-    value = EXCLUDED.value, unit = EXCLUDED.unit, sent_at_us = EXCLUDED.sent_at_us
+ON CONFLICT (partition, ship, time_us) DO UPDATE SET {_REPLACED}
 """
+_PUT_STATED = f"""
+INSERT INTO readings (partition, ship, time_us, value, unit, kind, sent_at_us, duration_us, max_gap_us, rollover)
+SELECT %s, {_READ}, nullif(u.duration_us, 0), nullif(u.max_gap_us, 0), nullif(u.rollover, 0)
+FROM unnest(%s::bigint[], %s::bigint[], %s::float8[], %s::smallint[], %s::bigint[], %s::bigint[], %s::bigint[],
+    %s::float8[]) AS u (ship, time_us, value, kind, sent_at_us, duration_us, max_gap_us, rollover)
+ON CONFLICT (partition, ship, time_us) DO UPDATE SET {_REPLACED}
+"""
+_REMOVE_READINGS = "DELETE FROM readings WHERE partition = %s AND ship = %s AND time_us >= %s AND time_us < %s"
 PUT_SLOTS = """
-INSERT INTO energy (partition, ship, start_s, kwh, covered_s, provisional)
-SELECT %s, u.* FROM unnest(%s::bigint[], %s::bigint[], %s::float8[], %s::float8[], %s::boolean[]) AS u
+INSERT INTO energy (partition, ship, start_s, kwh, covered_s, provisional, estimated_s)
+SELECT %s, u.*
+FROM unnest(%s::bigint[], %s::bigint[], %s::float8[], %s::float8[], %s::boolean[], %s::float8[]) AS u
 ON CONFLICT (partition, ship, start_s) DO UPDATE SET
-    kwh = EXCLUDED.kwh, covered_s = EXCLUDED.covered_s, provisional = EXCLUDED.provisional
+    kwh = EXCLUDED.kwh, covered_s = EXCLUDED.covered_s, provisional = EXCLUDED.provisional,
+    estimated_s = EXCLUDED.estimated_s
+"""
+_DELETIONS = f"""
+SELECT {DELETIONS} FROM (
+    SELECT ship, start_us, end_us, sent_at_us FROM deletions WHERE partition = %s AND ship = ANY(%s::bigint[])
+    ORDER BY ship, start_us
+) AS d
+"""
+_FORGET_DELETIONS = "DELETE FROM deletions WHERE partition = %s AND ship = ANY(%s::bigint[])"
+_PUT_DELETIONS = """
+INSERT INTO deletions (partition, ship, start_us, end_us, sent_at_us)
+SELECT %s, u.* FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[]) AS u
 """
 _TAKE_SLOTS = """
 DELETE FROM energy e USING unnest(%s::bigint[], %s::bigint[]) AS u (ship, start_s)
@@ -143,7 +175,7 @@ class PostgresPartition:
         before, after = (np.where(each > 0, np.maximum(each, READ_AHEAD), 0) for each in (ranges.before, ranges.after))
         of = self.number
         found = self._read(_AROUND, (ranges.ship, ranges.start_us, ranges.end_us, before, after, of, of, of))
-        readings = columns_of(Readings, found)
+        readings = readings_of(found)
         return readings[np.lexsort((readings.moment_us, readings.ship))]
 
     def stored_slots(self, windows: ShipWindows) -> Slots:
@@ -151,12 +183,33 @@ class PostgresPartition:
         slots = columns_of(Slots, self._read(_STORED, (windows.ship, windows.start_s, windows.end_s, self.number)))
         return slots[np.lexsort((slots.start_s, slots.ship))]
 
-    def put_readings(self, readings: Readings) -> None:
+    def stored_readings(self, ship: int, start_us: int, end_us: int, count: int) -> Readings:
+        """See `ReadingStore`."""
+        return readings_of(self._read(READINGS_OF_SHIP, (self.number, ship, start_us, end_us, count)))
+
+    def stored_deletions(self, ships: Sequence[int]) -> Deletions:
+        """See `ReadingStore`."""
+        return columns_of(Deletions, self._read(_DELETIONS, (self.number, np.array(ships, np.int64))))
+
+    def put_readings(self, readings: Readings, replaced: Readings | None = None) -> None:  # noqa: ARG002  # rows are replaced whole
         """See `ReadingStore`."""
         readings = readings[_last_of_each(readings.ship, readings.moment_us)]
         self._add_ships(readings.ship)
-        columns = (readings.ship, readings.moment_us, readings.value, readings.kind, readings.sent_at_us)
-        self._pending.append((PUT_READINGS, (self.number, *columns)))
+        columns = readings.columns()
+        if readings.stated is None:
+            self._pending.append((PUT_READINGS, (self.number, *columns[:5])))
+        else:
+            self._pending.append((_PUT_STATED, (self.number, *columns)))
+
+    def remove_readings(self, ship: int, start_us: int, end_us: int) -> None:
+        """See `ReadingStore`."""
+        self._pending.append((_REMOVE_READINGS, (self.number, ship, start_us, end_us)))
+
+    def put_deletions(self, deletions: Deletions) -> None:
+        """See `ReadingStore`."""
+        self._add_ships(deletions.ship)
+        self._pending.append((_FORGET_DELETIONS, (self.number, np.unique(deletions.ship))))
+        self._pending.append((_PUT_DELETIONS, (self.number, *deletions.columns())))
 
     def put_slots(self, slots: Slots, was: Slots) -> None:
         """See `ReadingStore`."""
@@ -165,8 +218,7 @@ class PostgresPartition:
         if len(gone):
             self._pending.append((_TAKE_SLOTS, (gone.ship, gone.start_s, self.number)))
         if len(there):
-            columns = (there.ship, there.start_s, there.kwh, there.covered_s, there.provisional)
-            self._pending.append((PUT_SLOTS, (self.number, *columns)))
+            self._pending.append((PUT_SLOTS, (self.number, *there.columns())))
         self._pending += roll_ups.statements(self.number, slots, was)
 
     def _add_ships(self, ship: I64) -> None:

@@ -7,6 +7,9 @@ looked up by itself: `fences` names them.
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from shared.domain.deletions import Deletions, joined
 from shared.domain.readings import Readings
 from shared.domain.slots import NOWHEN, SLOT_S, Slots, Window
 from shared.domain.timestamps import US_PER_S
@@ -14,7 +17,7 @@ from shared.store.port import AHEAD_SLOTS, NEWEST, FleetSlots, ShipEnergy, ShipH
 from shared.store.postgres.arrays import columns_of
 from shared.store.postgres.connections import Connections
 from shared.store.postgres.roll_ups import DAY_S
-from shared.store.postgres.selected import READING, READINGS, SLOT, SLOTS
+from shared.store.postgres.selected import DELETIONS, READINGS_OF_SHIP, SLOT, SLOTS, readings_of
 from shared.store.postgres.server import Server
 
 MAX_KNOWN_SHIPS = 100_000
@@ -26,18 +29,16 @@ SELECT {SLOTS} FROM (
     SELECT {SLOT} FROM energy WHERE partition = %s AND ship = %s AND start_s >= %s AND start_s < %s ORDER BY start_s
 ) AS e
 """
-_READINGS = f"""
-SELECT {READINGS} FROM (
-    SELECT {READING} FROM readings WHERE partition = %s AND ship = %s AND time_us >= %s AND time_us < %s
-    ORDER BY time_us LIMIT %s
-) AS r
+_DELETIONS = f"""
+SELECT {DELETIONS} FROM ships JOIN deletions USING (partition, ship) WHERE ship = ANY(%s::bigint[])
 """
 _FLEET = f"""
-SELECT array_agg(start_s), array_agg(kwh), array_agg(covered_s), array_agg(provisional), array_agg(ships),
-    array_agg(whole)
+SELECT array_agg(start_s), array_agg(kwh), array_agg(covered_s), array_agg(provisional), array_agg(estimated_s),
+    array_agg(ships), array_agg(whole)
 FROM (
     SELECT start_s, sum(nwh)::float8 / {_NWH_PER_KWH} AS kwh, sum(covered_us)::float8 / {US_PER_S} AS covered_s,
-        sum(provisional_ships) > 0 AS provisional, sum(ships)::bigint AS ships, sum(whole_ships)::bigint AS whole
+        sum(provisional_ships) > 0 AS provisional, sum(estimated_us)::float8 / {US_PER_S} AS estimated_s,
+        sum(ships)::bigint AS ships, sum(whole_ships)::bigint AS whole
     FROM fences JOIN fleet_energy USING (partition)
     WHERE ships > 0 AND start_s >= %s AND start_s < %s GROUP BY start_s ORDER BY start_s
 ) AS f
@@ -72,12 +73,14 @@ SELECT ship, sum(nwh)::float8 / {_NWH_PER_KWH} FROM (
     UNION ALL {_EDGE} WHERE s.ship BETWEEN %s AND %s UNION ALL {_EDGE} WHERE s.ship BETWEEN %s AND %s
 ) AS parts GROUP BY ship HAVING sum(covered_us) > 0
 """
+_KNOWN_SHIPS = "SELECT ship FROM ships WHERE ship > %s ORDER BY ship LIMIT %s"
 _OWN = "partition = page.partition AND ship = page.ship"
+_PAGE = """
+SELECT ship, partition FROM ships JOIN ship_energy USING (partition, ship)
+WHERE ship > %s AND covered_us > 0 ORDER BY ship LIMIT %s
+"""
+# Not together with the page: Citus then joins each partition's rows where they are.
 _SHIPS = f"""
-WITH page AS (
-    SELECT ship, partition, whole_slots FROM ships JOIN ship_energy USING (partition, ship)
-    WHERE ship > %s AND covered_us > 0 ORDER BY ship LIMIT %s
-)
 SELECT ship,
     whole_slots - (
         SELECT count(*) FROM (
@@ -89,7 +92,7 @@ SELECT ship,
     (SELECT min(time_us) FROM readings WHERE {_OWN}),
     (SELECT max(time_us) FROM readings WHERE {_OWN} AND time_us > %s),
     ARRAY(SELECT time_us FROM readings WHERE {_OWN} AND time_us <= %s ORDER BY time_us DESC LIMIT {NEWEST})
-FROM page ORDER BY ship
+FROM ship_energy AS page WHERE partition = ANY(%s::bigint[]) AND ship = ANY(%s::bigint[]) ORDER BY ship
 """
 _FIRST_OF_SHIP = "SELECT min(start_s) FROM energy WHERE partition = %s AND ship = %s AND start_s >= %s AND start_s < %s"
 _LAST_OF_SHIP = _FIRST_OF_SHIP.replace("min", "max")
@@ -149,9 +152,13 @@ class PostgresReader:
     def ships(self, after: int, count: int, windows: Sequence[Window], until_us: int) -> ShipPage:
         """See `EnergyReader`."""
         until_s = until_us // US_PER_S
-        rows = self.read(_SHIPS, (after, count + 1, until_s, until_s, until_us, until_us))
-        goes_on, rows = len(rows) > count, rows[:count]
-        kwh = [self._kwh(rows[0][0], rows[-1][0], window) for window in windows] if rows else []
+        page = self.read(_PAGE, (after, count + 1))
+        goes_on, page = len(page) > count, page[:count]
+        if not page:
+            return ShipPage([], None)
+        of, partitions = (np.array(each) for each in zip(*page, strict=True))
+        rows = self.read(_SHIPS, (until_s, until_s, until_us, until_us, np.unique(partitions), of))
+        kwh = [self._kwh(page[0][0], page[-1][0], window) for window in windows]
         ships = [
             ShipHistory(
                 ship,
@@ -165,7 +172,7 @@ class PostgresReader:
             for ship, whole, first_s, last_s, first_us, ahead_us, newest_us in rows
             if first_us is not None
         ]
-        return ShipPage(ships, rows[-1][0] if goes_on else None)
+        return ShipPage(ships, page[-1][0] if goes_on else None)
 
     def _kwh(self, first_ship: int, last_ship: int, window: Window) -> dict[int, float]:
         """Return the energy of those ships, from one to another, that have a slot in a window."""
@@ -174,9 +181,18 @@ class PostgresReader:
         edges = (start_s, first_day_s, *ships, end_day_s, end_s, *ships)
         return dict(self.read(_OF_SHIPS, (first_day_s, end_day_s, *ships, *edges)))
 
+    def known_ships(self, after: int, count: int) -> list[int]:
+        """See `EnergyReader`."""
+        return [ship for (ship,) in self.read(_KNOWN_SHIPS, (after, count))]
+
     def readings(self, ship: int, start_us: int, end_us: int, count: int) -> Readings:
         """See `EnergyReader`."""
-        return columns_of(Readings, self.read(_READINGS, (self._partition(ship), ship, start_us, end_us, count))[0])
+        return readings_of(self.read(READINGS_OF_SHIP, (self._partition(ship), ship, start_us, end_us, count))[0])
+
+    def deletions(self, ships: Sequence[int]) -> Deletions:
+        """See `EnergyReader`."""
+        found = columns_of(Deletions, self.read(_DELETIONS, (np.array(ships, np.int64),))[0])
+        return joined(found, found[:0])
 
     def ping(self) -> None:
         """See `EnergyReader`."""

@@ -21,13 +21,15 @@ _NWH = f"u.whole * {NWH_PER_KWH} + u.rest"
 _ADDED = "covered_us = r.covered_us + EXCLUDED.covered_us, nwh = r.nwh + EXCLUDED.nwh"
 _FLEET = f"""
 INSERT INTO fleet_energy AS r
-    (partition, start_s, nwh, covered_us, ships, whole_ships, provisional_ships, mark)
-SELECT %s, u.start_s, {_NWH}, u.covered_us, u.ships, u.whole_ships, u.provisional_ships, u.mark
+    (partition, start_s, nwh, covered_us, ships, whole_ships, provisional_ships, estimated_us, mark)
+SELECT %s, u.start_s, {_NWH}, u.covered_us, u.ships, u.whole_ships, u.provisional_ships, u.estimated_us, u.mark
 FROM unnest(%s::bigint[], %s::numeric[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[],
-    %s::bigint[]) AS u (start_s, whole, rest, covered_us, ships, whole_ships, provisional_ships, mark)
+    %s::bigint[], %s::bigint[])
+    AS u (start_s, whole, rest, covered_us, ships, whole_ships, provisional_ships, estimated_us, mark)
 ON CONFLICT (partition, start_s) DO UPDATE SET {_ADDED},
     ships = r.ships + EXCLUDED.ships, whole_ships = r.whole_ships + EXCLUDED.whole_ships,
-    provisional_ships = r.provisional_ships + EXCLUDED.provisional_ships, mark = EXCLUDED.mark
+    provisional_ships = r.provisional_ships + EXCLUDED.provisional_ships,
+    estimated_us = r.estimated_us + EXCLUDED.estimated_us, mark = EXCLUDED.mark
 """
 _SHIP_DAYS = f"""
 INSERT INTO ship_day_energy AS r (partition, day_s, ship, nwh, covered_us, mark)
@@ -50,7 +52,7 @@ def statements(partition: int, slots: Slots, was: Slots) -> Iterator[Statement]:
     change = _Change(slots, was)
     day_s = slots.start_s - slots.start_s % DAY_S
     for query, keys, counts, has_mark in (
-        (_FLEET, (slots.start_s,), (change.ships, change.whole, change.provisional), True),
+        (_FLEET, (slots.start_s,), (change.ships, change.whole, change.provisional, change.estimated_us), True),
         (_SHIP_DAYS, (day_s, slots.ship), (), True),
         (_SHIPS, (slots.ship,), (change.whole,), False),
     ):
@@ -74,7 +76,8 @@ class _Change:
 
     def __init__(self, slots: Slots, was: Slots) -> None:
         is_there, was_there = slots.covered_s > 0, was.covered_s > 0
-        self.covered_us: I64 = _us(slots) - _us(was)
+        self.covered_us: I64 = _us(slots.covered_s) - _us(was.covered_s)
+        self.estimated_us: I64 = _us(slots.estimated_s) - _us(was.estimated_s)
         self.ships: I64 = _minus(is_there, was_there)
         self.whole: I64 = _minus(slots.covered_s >= SLOT_S, was.covered_s >= SLOT_S)
         self.provisional: I64 = _minus(slots.provisional & is_there, was.provisional & was_there)
@@ -91,8 +94,8 @@ class _Change:
         return whole, np.add.reduceat((_rest_nwh(now) - _rest_nwh(was))[order], first)
 
 
-def _us(slots: Slots) -> I64:
-    return np.rint(slots.covered_s * US_PER_S).astype(np.int64)
+def _us(seconds: F64) -> I64:
+    return np.rint(seconds * US_PER_S).astype(np.int64)
 
 
 def _minus(now: Bools, was: Bools) -> I64:

@@ -8,15 +8,21 @@ from psycopg import Connection
 
 from shared.domain.errors import InvalidSettings, Unavailable
 
-VERSION = 1
-_MAKE = Path(__file__).with_name("schema.sql").read_text("utf-8")
-UPGRADES: Mapping[int, str] = {}
+VERSION = 2
+_MAKE, _FROM_1 = (Path(__file__).with_name(name).read_text("utf-8") for name in ("schema.sql", "from_1.sql"))
+UPGRADES: Mapping[int, str] = {1: _FROM_1}
 """The SQL that brings tables forward to the next version, by the version that they have."""
 # Not `to_regclass`: it may not see yet what another process has made while this one waited for the lock.
 _IS_THERE = """
 SELECT tablename FROM pg_tables WHERE tablename = 'power_schema' AND schemaname = ANY(current_schemas(false))
 """
 _LOCK = 0x706F776572  # "power"
+_HAS_CITUS = "SELECT 1 FROM pg_extension WHERE extname = 'citus'"
+_NOT_DISTRIBUTED = """
+SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace
+    AND oid NOT IN (SELECT logicalrelid FROM pg_dist_partition)
+"""
+_ON_EVERY_NODE = ("power_schema", "pinned", "ships")
 
 
 def check(connection: Connection[Any], where: str) -> None:
@@ -53,9 +59,22 @@ def bring_forward(connection: Connection[Any], where: str) -> None:
             connection.execute(_MAKE, prepare=False)
             connection.execute("CREATE TABLE power_schema (version integer NOT NULL)")
             connection.execute("INSERT INTO power_schema VALUES (%s)", (VERSION,))
-        for version in range(max(found, 1), VERSION):
-            connection.execute(UPGRADES[version], prepare=False)
-            connection.execute("UPDATE power_schema SET version = %s", (version + 1,))
+        else:
+            for version in range(found, VERSION):
+                connection.execute(UPGRADES[version], prepare=False)
+            connection.execute("UPDATE power_schema SET version = %s", (VERSION,))
+        if connection.execute(_HAS_CITUS).fetchall():
+            _distribute(connection)
+
+
+def _distribute(connection: Connection[Any]) -> None:
+    """Distribute the tables that are new over Citus' nodes: a partition's rows of all tables are on one node."""
+    found = {name for (name,) in connection.execute(_NOT_DISTRIBUTED).fetchall()}
+    for name in sorted(found.intersection(_ON_EVERY_NODE)):
+        connection.execute("SELECT create_reference_table(%s)", (name,))
+    for name in sorted(found.difference(_ON_EVERY_NODE), key=lambda each: each != "fences"):  # the others are beside it
+        beside = "default" if name == "fences" else "fences"
+        connection.execute("SELECT create_distributed_table(%s, 'partition', colocate_with := %s)", (name, beside))
 
 
 def _version(connection: Connection[Any]) -> int:

@@ -15,13 +15,18 @@ CREATE TABLE fences (
 
 CREATE TABLE ships (ship bigint PRIMARY KEY, partition integer NOT NULL);
 
+-- Without a `kind` it is held power or energy, as the unit says; an unknown one has no value. What is not stated is null.
 CREATE TABLE readings (
     partition integer NOT NULL,
     unit text NOT NULL CHECK (unit IN ('kW', 'kWh')),
     ship bigint NOT NULL,
     time_us bigint NOT NULL,
-    value double precision NOT NULL,
+    value double precision,
     sent_at_us bigint NOT NULL,
+    kind text CHECK (kind IN ('line', 'mean', 'energy_end', 'counter', 'unknown')),
+    duration_us bigint,
+    max_gap_us bigint,
+    rollover double precision,
     PRIMARY KEY (partition, ship, time_us)
 );
 
@@ -32,6 +37,7 @@ CREATE TABLE energy (
     start_s bigint NOT NULL,
     kwh double precision NOT NULL,
     covered_s double precision NOT NULL,
+    estimated_s double precision NOT NULL DEFAULT 0,
     PRIMARY KEY (partition, ship, start_s)
 ) WITH (fillfactor = 90);
 
@@ -46,6 +52,7 @@ CREATE TABLE fleet_energy (
     provisional_ships integer NOT NULL,
     mark bigint NOT NULL,
     nwh numeric NOT NULL,
+    estimated_us bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (partition, start_s)
 ) WITH (fillfactor = 50);
 
@@ -67,6 +74,16 @@ CREATE TABLE ship_energy (
     nwh numeric NOT NULL,
     PRIMARY KEY (partition, ship)
 ) WITH (fillfactor = 50);
+
+-- What is deleted of a ship: none of its spans overlap.
+CREATE TABLE deletions (
+    partition integer NOT NULL,
+    ship bigint NOT NULL,
+    start_us bigint NOT NULL,
+    end_us bigint NOT NULL,
+    sent_at_us bigint NOT NULL,
+    PRIMARY KEY (partition, ship, start_us)
+);
 
 CREATE TABLE dead_letters (
     partition integer NOT NULL,

@@ -95,6 +95,10 @@ class OnePartitionStore(PostgresStore):
         self.stored_slots = self._own.stored_slots
         self.put_readings = self._own.put_readings
         self.put_slots = self._own.put_slots
+        self.stored_readings = self._own.stored_readings
+        self.stored_deletions = self._own.stored_deletions
+        self.remove_readings = self._own.remove_readings
+        self.put_deletions = self._own.put_deletions
         self.tidy = self._own.tidy
 
     @contextmanager

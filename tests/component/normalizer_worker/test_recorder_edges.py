@@ -122,6 +122,6 @@ def test_a_deletion_is_not_undone_by_what_is_cached() -> None:
     rows = [Reading(1, START_US + i * 300_000_000, 6.0, Kind.POWER_KW, 1) for i in range(12)]
     recorder.record(as_columns(rows[:11]))
     deletion = Deletion(1, rows[8].moment_us, rows[11].moment_us, 1)
-    assert recorder.delete(deletion) is None
+    recorder.delete(deletion)
     recorder.record(as_columns(rows[11:]))
     assert_same(store.slots(1, Window()), reference.slots(rows, DEFAULT_MAX_GAP_US, [deletion]))

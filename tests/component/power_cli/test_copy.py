@@ -9,11 +9,12 @@ from normalizer_worker.data_folder import DataFolder
 from power_cli.__main__ import main
 from power_cli.copying import parts as parts_module
 from power_cli.copying.parts import FIRST_SPAN_US, Ship, parts, ships
-from shared.domain.readings import Readings
-from shared.domain.slots import Window
+from shared.domain.readings import Kind, Readings
+from shared.domain.slots import SLOT_US, Window
 from shared.domain.timestamps import LAST_US, US_PER_S
 from shared.store.sqlite import FILE_NAME, SqliteStore
-from tests.support.filled import contents, fill, of_ship
+from tests.support.columns import as_columns
+from tests.support.filled import contents, delete, fill, of_ship
 from tests.support.strategies import DAY_US, START_US, every_five_minutes
 
 FAR_US = 3000 * DAY_US
@@ -75,6 +76,26 @@ def test_what_is_missing_is_copied_and_not_the_rest(
     assert 11 <= copied < 150
     assert rows(new, 1) == rows(fleet, 1)
     assert rows(new, 9) == rows(fleet, 9)
+
+
+def test_deletions_and_ships_without_energy_are_copied(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A counter's first reading gives no energy; a deletion may have left nothing."""
+    old, new = tmp_path / "old", tmp_path / "new"
+    meter = as_columns([(5, START_US, 12345.0, Kind.COUNTER_KWH, 1, 0, 7200 * US_PER_S, 1e6)])
+    fill(old, of_ship(every_five_minutes(0, 120), 1), of_ship(every_five_minutes(0, 3), 2), meter)
+    for ship, end_us in ((1, START_US + 40 * SLOT_US), (2, LAST_US)):
+        delete(old, (ship, START_US + SLOT_US * (ship == 1), end_us, 9))
+    assert copy(old, new) == 0
+    assert ", 2 deletions" in capsys.readouterr().out
+    for ship in (1, 2, 5):
+        assert rows(new, ship) == rows(old, ship)
+    fill(new, of_ship(every_five_minutes(30, 1), 1))  # sent before it was deleted
+    assert rows(new, 1) == rows(old, 1)
+    assert copy(old, new) == 0
+    assert "3 ships, 0 readings copied" in capsys.readouterr().out
+    delete(new, (2, LAST_US, LAST_US + 1, 9))
+    assert copy(old, new) == 1
+    assert "ship 2 differs: 0 readings" in capsys.readouterr().err
 
 
 def test_slots_without_their_readings_made_whole(fleet: Path, tmp_path: Path) -> None:

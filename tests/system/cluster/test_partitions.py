@@ -20,6 +20,7 @@ from normalizer_worker.mqtt.acknowledgements import Done
 from normalizer_worker.mqtt.publish import Message
 from shared.contract.topology import queue_name
 from shared.domain.errors import InvalidSettings, Unavailable
+from shared.domain.readings import Readings
 from shared.domain.slots import Window
 from tests.support.cluster import PARTITIONS, Cluster, is_even
 from tests.support.partitioned import ClusterWorker, PartitionedStore, Workers
@@ -119,9 +120,9 @@ def test_heartbeats_are_sent_while_the_store_works(
     store = workers.store
     put, released = store.put_readings, threading.Event()
 
-    def slow(readings: Any) -> None:
+    def slow(readings: Readings, replaced: Readings | None = None) -> None:
         released.wait(6)  # longer than RabbitMQ waits for a heartbeat
-        put(readings)
+        put(readings, replaced)
 
     store.put_readings = slow  # type: ignore[method-assign]
     worker = workers.start()

@@ -73,7 +73,7 @@ def test_ships_of_an_earlier_version_are_shown_at_once_and_get_their_roll_ups(wo
     world.kill()
     world.record(at(DAY), at(45))
     world.check()
-    assert ships_in(world.server, SHIPS) == [1, 2]
+    assert ships_in(world.server, SHIPS.name) == [1, 2]
     world.check_clean()
 
 

@@ -140,8 +140,12 @@ def test_older_tables_are_brought_forward_once_and_by_a_writer_only(
     owner = Owner(url)
     with closing(owner.store) as store:
         assert owner.record([reading(0)])
-    monkeypatch.setattr(schema, "VERSION", 3)
-    upgrades = {1: "ALTER TABLE pinned ADD COLUMN first text; CREATE TABLE a ()", 2: "ALTER TABLE a ADD COLUMN b text"}
+    made = schema.VERSION
+    monkeypatch.setattr(schema, "VERSION", made + 2)
+    upgrades = {
+        made: "ALTER TABLE pinned ADD COLUMN first text; CREATE TABLE a ()",
+        made + 1: "ALTER TABLE a ADD COLUMN b text",
+    }
     monkeypatch.setattr(schema, "UPGRADES", upgrades)
     assert "has older tables" in what_is_wrong(url, Unavailable, reads=True)
     for _ in range(2):
@@ -159,7 +163,7 @@ def test_newer_tables_are_a_wrong_setting(postgres: Postgres) -> None:
     postgres.run("UPDATE power_schema SET version = 99", url=url)
     for reads in (False, True):
         assert what_is_wrong(url, InvalidSettings, reads=reads).endswith(
-            " has tables of version 99; this program knows 1"
+            f" has tables of version 99; this program knows {schema.VERSION}"
         )
 
 

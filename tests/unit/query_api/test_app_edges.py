@@ -50,6 +50,9 @@ class MemoryReader:
     def ships(self, after: int, count: int, windows: Sequence[Window], until_us: int) -> ShipPage:
         raise NotImplementedError
 
+    def known_ships(self, after: int, count: int) -> list[int]:
+        raise NotImplementedError
+
     def readings(self, ship: int, start_us: int, end_us: int, count: int) -> Readings:
         raise NotImplementedError
 
