@@ -158,8 +158,8 @@ class Load:
     def add(self, item: Item, *, is_in_backlog: bool) -> None:
         """Add an item.
 
-        A deletion goes to the backlog. An expensive batch goes to the backlog if others of its ship are there, or if the batches of its ship in this
-        load would cost too much together.
+        A deletion goes to the backlog. An expensive batch does if others of its ship are there, or if the batches of
+        its ship in this load would cost too much together.
         """
         self.items.append(item)
         self._size_bytes += item.message.size_bytes

@@ -191,7 +191,8 @@ def test_delete_waits_until_the_readings_are_gone(service: Service, ship: int) -
 def test_delete_says_in_a_line_what_is_wrong(service: Service, ship: int) -> None:
     done = _delete(service, ship, "2024-02-01T03:00:00Z", "2024-02-01T03:00:00Z")
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == "the service refuses the deletion: the parameters are not valid: end is not after start"
+    refusal = "the service refuses the deletion: the parameters are not valid: end is not after start"
+    assert done.stderr.splitlines()[-1] == refusal
     assert _delete(service, ship, "yesterday", "2024-02-01T03:00:00Z").returncode == 2
 
 

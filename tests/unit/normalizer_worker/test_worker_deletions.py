@@ -7,6 +7,7 @@ import pytest
 
 from normalizer_worker import recorder
 from normalizer_worker.load import Limits
+from normalizer_worker.mqtt.publish import Message
 from normalizer_worker.recorder import Recorder
 from shared.domain.deletions import DeletionRow
 from shared.domain.errors import Refused, Unavailable
@@ -18,7 +19,7 @@ from tests.support import reference
 from tests.support.comparing import assert_same
 from tests.support.reference import POWER_KW, Deletion, Reading
 from tests.support.strategies import START_US
-from tests.support.worker_bench import ID, Bench, Message, batch, message, worker
+from tests.support.worker_bench import ID, Bench, batch, message, worker
 
 HOUR_US = 3600 * 10**6
 SENT_US = START_US + 100 * HOUR_US
