@@ -41,15 +41,15 @@ _NAME = re.compile(rb'"batch_id": ?"([^"]*)"')
 
 
 class Row(NamedTuple):
-    """What is stored of a reading: the kind is held power or energy where it is None; 0 is not stated."""
+    """What is stored of a reading: the kind is held power or energy where it is None; 0 and None are not stated."""
 
     value: float | None
     unit: str
     sent_at_us: int
     kind: str | None
-    duration_us: int
-    max_gap_us: int
-    rollover: float
+    duration_us: int | None
+    max_gap_us: int | None
+    rollover: float | None
 
 
 class Letter(NamedTuple):
@@ -274,7 +274,7 @@ def _is_same(reading: Reading, row: Row) -> bool:
         return False
     if reading.sent_at_us >= START_US and row.sent_at_us != reading.sent_at_us:
         return False
-    stated = (row.kind or PLAIN[row.unit], *row[4:])
+    stated = (row.kind or PLAIN[row.unit], *(each or 0 for each in row[4:]))
     return row.unit == kind.unit and stated == (kind.label, *reading[5:])
 
 
