@@ -1,10 +1,10 @@
 """The wire format: decodes and checks the batch in one POST body or MQTT message, and turns it into columns."""
 
-import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
+from math import isnan, nan
 from typing import Annotated, Any, NamedTuple, NotRequired, cast
 from uuid import UUID
 
@@ -476,14 +476,16 @@ def _rows(rows: list[Any], judge: Judge) -> Rows:
         if len(numbers) > FEW:
             least, most = values.min(), values.max()  # NaN if one is
         else:
-            least, most = math.nan if math.isnan(sum(numbers)) else min(numbers), max(numbers)
+            least, most = min(numbers), max(numbers)
+            if isnan(sum(numbers)):
+                raise ValueError("a value is not a number")
         if least <= 0:
             values += 0.0  # -0.0 becomes 0.0
     else:
         numbers = [number_of(each) for each in numbers]
         known = [each for each in numbers if each is not None] or [0.0]
         least, most = min(known), max(known)
-        values = np.array([math.nan if each is None else each + 0.0 for each in numbers])
+        values = np.array([nan if each is None else each + 0.0 for each in numbers])
     bound = -judge.most if judge.rules.allow_negative else 0.0
     if not (least >= bound and most <= judge.most):
         raise ValueError("a value is out of bounds")

@@ -25,7 +25,7 @@ _SHAPE = re.compile(
         (?P<time> \d\d (?: :\d\d (?: :\d\d (?: [.,]\d+ )? )? )? | \d{4} (?: \d\d (?: [.,]\d+ )? )? )
         (?: [Zz]{1,2} | [+-]\d\d (?: :?[0-5]\d )? )?""",
     re.ASCII | re.VERBOSE,
-)
+).fullmatch
 
 _USUAL = np.frombuffer(b"0000-00-00T00:00:00Z", np.uint8)
 USUAL_LENGTH = len(_USUAL)
@@ -62,7 +62,7 @@ def moment_us(text: str) -> int:
         ValueError: the text is no ISO 8601 timestamp, or outside 1970-01-01 to 2199-12-31; the message says which.
 
     """
-    shape = _SHAPE.fullmatch(text)
+    shape = _SHAPE(text)
     if not shape:
         raise ValueError(NOT_A_MOMENT)
     later_us = 0
@@ -70,7 +70,10 @@ def moment_us(text: str) -> int:
         moment = datetime.fromisoformat(text)
     except ValueError:
         moment, later_us = _unusual(text, *shape.span("time"))
-    return _within(((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - EPOCH) // ONE_US + later_us)
+    us = ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - EPOCH) // ONE_US + later_us
+    if 0 <= us <= LAST_US:
+        return us
+    raise ValueError(OUTSIDE)
 
 
 def _unusual(text: str, start: int, end: int) -> tuple[datetime, int]:
@@ -92,7 +95,10 @@ def epoch_us(number: float) -> int:
     if not 0 <= number < LAST_US:
         raise ValueError(OUTSIDE)
     per_unit = US_PER_S if number < FIRST_MS else 1000
-    return _within(number * per_unit if isinstance(number, int) else int(Decimal(repr(number)) * per_unit))
+    us = number * per_unit if isinstance(number, int) else int(Decimal(repr(number)) * per_unit)
+    if us <= LAST_US:
+        return us
+    raise ValueError(OUTSIDE)
 
 
 def _usual(text: str, start: int, end: int) -> tuple[str, int]:
@@ -104,12 +110,6 @@ def _usual(text: str, start: int, end: int) -> tuple[str, int]:
         at = text.index("60", start + 4)
         return f"{text[:at]}59{text[at + 2 :]}", US_PER_S
     return text, 0
-
-
-def _within(us: int) -> int:
-    if not 0 <= us <= LAST_US:
-        raise ValueError(OUTSIDE)
-    return us
 
 
 def iso(us: int) -> str:
