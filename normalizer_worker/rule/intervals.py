@@ -121,10 +121,10 @@ def _of_any_kind(readings: Readings, max_gap_us: int) -> Intervals:
     rows = np.flatnonzero(speaks)
     return Intervals(
         readings.ship[rows],
-        (readings.moment_us - np.where(looks_back, length_us, 0))[rows],
+        (readings.moment_us - length_us * looks_back)[rows],  # a product takes a third of the time of `where`
         length_us[rows],
         value[rows],
-        np.where(IS_POWER[kind], US_PER_HOUR, stated_us)[rows],
+        np.where(IS_POWER[kind[rows]], US_PER_HOUR, stated_us[rows]),
         (~is_near & ~is_stated & (until_us == _NEVER_US))[rows],
         ((~is_near | is_long) & ~is_stated)[rows],
         _lines(readings, is_near, until_us, rows),
