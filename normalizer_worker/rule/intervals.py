@@ -91,8 +91,9 @@ def _plain(readings: Readings, max_gap_us: int) -> Intervals:
     if np.count_nonzero(is_energy):
         estimated &= ~is_energy
         # More than 1.5 times the time before: twice the growth is more than that time.
-        has_grown = 2 * (step_us[1:] - step_us[:-1]) > step_us[:-1]
-        estimated[1:-1] |= is_energy[1:-1] & joined[:-1] & joined[1:] & has_grown
+        growth_us = step_us[1:] - step_us[:-1]
+        growth_us *= 2
+        estimated[1:-1] |= is_energy[1:-1] & joined[:-1] & joined[1:] & (growth_us > step_us[:-1])
     estimated[:-1] |= ~joined
     estimated[-1:] = True
     per_us = np.where(is_energy, length_us, US_PER_HOUR)
