@@ -14,6 +14,7 @@ class IngestMetrics:
 
     Attributes:
         batches: accepted batches; duplicates do not count.
+        deletions: accepted deletions; repeats do not count.
         readings: readings in accepted batches; readings with the same timestamp count each.
         refused: batches that were not accepted, by the status of the answer; not those that a worker rejects later.
         outbox_failures: batches that the outbox did not accept.
@@ -26,6 +27,7 @@ class IngestMetrics:
         """Register them, at 0."""
         counter, gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)
         self.batches = counter("power_ingest_batches", "Batches accepted.")
+        self.deletions = counter("power_ingest_deletions", "Deletions accepted.")
         self.readings = counter("power_ingest_readings", "Readings in accepted batches.")
         self.refused = counter("power_ingest_batches_refused", "Batches not accepted, by status.", ["status"])
         self.outbox_failures = counter("power_ingest_outbox_failures", "Batches that the outbox did not accept.")

@@ -1,4 +1,4 @@
-"""The backlog: expensive batches, recorded in parts, one ship after the other, between the loads of all ships."""
+"""The backlog: expensive batches and deletions, done in parts, one ship after the other, between the loads of all."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from normalizer_worker.recorder import costs
 from normalizer_worker.rule.intervals import longest_us
 from normalizer_worker.rule.normalize import latest
 from shared.contract.batch import columns
+from shared.domain.deletions import DeletionRow
 from shared.domain.readings import Readings
 
 MAX_PART_COST = 50_000
@@ -44,12 +45,21 @@ another."""
 
 
 class Part(NamedTuple):
-    """Some readings of a ship's group of batches, recorded in one transaction; `is_last` if they are its last ones."""
+    """Some readings of a ship's group of batches, recorded in one transaction; `is_last` if they are its last ones.
+
+    Or what is left of a deletion, of which as much is done in one transaction as `cost` allows: see `rest`.
+    """
 
     ship: int
     items: Sequence[Item]
     readings: Readings
     is_last: bool
+    deletion: DeletionRow | None = None
+    cost: int = 0
+
+    def rest(self, left: DeletionRow | None) -> "Part":
+        """Return the part as it is done, with what is `left` of its deletion."""
+        return self._replace(deletion=left, is_last=left is None)
 
 
 class _Share:
@@ -62,6 +72,8 @@ class _Share:
         """The first items, which are being recorded together."""
         self.readings = Readings.from_rows([])
         """The group's readings that are not recorded yet, by time."""
+        self.deletion: DeletionRow | None = None
+        """What is left of the deletion that the group is: it is then a group of its own."""
         self.is_closed = False
         """Whether messages are shed: from the first that found no room until a quarter is free again."""
 
@@ -69,10 +81,14 @@ class _Share:
         return len(self.waiting) > room.messages or self.size_bytes > room.size_bytes
 
     def begin_group(self) -> None:
+        first = self.waiting[0].valid
+        if first.deletes is not None:
+            self.group, self.deletion = [self.waiting[0]], (first.ship, *first.deletes, first.sent_at_us or 0)
+            return
         group, count = list[Item](), 0
         for each in islice(self.waiting, GROUP_MESSAGES):
             count += len(each.valid.moment_us)
-            if group and count > GROUP_READINGS:
+            if group and (count > GROUP_READINGS or each.valid.deletes is not None):
                 break
             group.append(each)
         self.group, self.readings = group, latest(columns([each.valid for each in group]))
@@ -81,7 +97,7 @@ class _Share:
         for each in self.group:
             self.waiting.popleft()
             self.size_bytes -= each.message.size_bytes
-        self.group, self.readings = (), self.readings[:0]
+        self.group, self.readings, self.deletion = (), self.readings[:0], None
 
 
 class Backlog:
@@ -152,6 +168,8 @@ class Backlog:
         if not share.group:
             share.begin_group()
         left = share.readings
+        if share.deletion is not None:
+            return Part(ship, share.group, left, is_last=False, deletion=share.deletion, cost=self._part_cost)
         cost = np.cumsum(costs(left.ship, left.moment_us, longest_us(left, self._max_gap_us)))
         end = max(int(np.searchsorted(cost, self._part_cost, side="right")), 1)
         return Part(ship, share.group, left[:end], is_last=end >= len(left))
@@ -163,7 +181,7 @@ class Backlog:
         elif took_s < SHORT_S:
             self._part_cost = min(self._part_cost * 2, MAX_PART_COST)
         share = self._shares.pop(part.ship)
-        share.readings = share.readings[len(part.readings) :]
+        share.readings, share.deletion = share.readings[len(part.readings) :], part.deletion
         if part.is_last:
             share.end_group()
             share.is_closed &= share.exceeds(self._reopening)

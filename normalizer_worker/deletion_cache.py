@@ -30,23 +30,23 @@ class DeletionCache:
             Unavailable: the store does not answer.
 
         """
-        found = {ship: self._of[ship] for ship in ships if ship in self._of}
-        if len(found) < len(ships):
-            unknown = [ship for ship in ships if ship not in found]
-            read = self._store.stored_deletions(unknown)
-            for ship in unknown:
-                found[ship] = read[read.ship == ship] if len(read) else read
-                self.put(ship, found[ship])
-        some = [each for each in found.values() if len(each)]
+        found = [self._of.get(ship) for ship in ships]
+        if None in found:
+            read = self._store.stored_deletions([ship for ship in ships if ship not in self._of])
+            for at, ship in enumerate(ships):
+                if found[at] is None:
+                    found[at] = self.put(ship, read[read.ship == ship] if len(read) else NONE)
+        some = [each for each in found if each is not None and each is not NONE]
         return Deletions.concat(some) if some else NONE
 
-    def put(self, ship: int, deletions: Deletions) -> None:
-        """Cache the deletions of a ship."""
+    def put(self, ship: int, deletions: Deletions) -> Deletions:
+        """Cache the deletions of a ship; return them, or `NONE` if there are none."""
         self._drop(ship)
-        self._of[ship] = deletions
+        self._of[ship] = deletions = deletions if len(deletions) else NONE
         self._size += len(deletions) + DELETIONS_PER_SHIP
         while self._size > self._max and len(self._of) > 1:
             self._drop(next(iter(self._of)))
+        return deletions
 
     def clear(self) -> None:
         """Drop everything."""

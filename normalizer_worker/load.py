@@ -158,13 +158,16 @@ class Load:
     def add(self, item: Item, *, is_in_backlog: bool) -> None:
         """Add an item.
 
-        An expensive batch goes to the backlog if others of its ship are there, or if the batches of its ship in this
-        load would cost too much together.
+        A deletion goes to the backlog. An expensive batch does if others of its ship are there, or if the batches of
+        its ship in this load would cost too much together.
         """
         self.items.append(item)
         self._size_bytes += item.message.size_bytes
         batch = item.batch
-        if batch is None or batch.deletes is not None:
+        if batch is None:
+            return
+        if batch.deletes is not None:  # how much it deletes is not known
+            item.goes_to_backlog = True
             return
         excess = self._excess_of(batch)
         if excess and (is_in_backlog or self._excess[batch.ship] + excess > MAX_EXCESS):

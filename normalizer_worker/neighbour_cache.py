@@ -3,7 +3,6 @@
 from collections import OrderedDict
 
 from normalizer_worker.rule.reach import Neighbourhood, Span
-from shared.domain.slots import SLOT_US
 
 READINGS_PER_SHIP = 32
 """The memory that a ship takes besides its readings, counted in readings."""
@@ -28,11 +27,7 @@ class NeighbourCache:
         self.drop(ship)
         if not near.to_newest:
             return
-        # One slot more than needed, so that readings that come a little late find their neighbours too.
-        next_us = int(near.readings.moment_us[-1]) + 1
-        end = near.cut(near.start_us(Span(ship, next_us, next_us)) - SLOT_US)
-        end = Neighbourhood(end.readings.copy(), end.from_oldest, to_newest=True)
-        self._ends[ship] = end
+        self._ends[ship] = end = near.end()
         self._size += len(end.readings) + READINGS_PER_SHIP
         while self._size > self._max:
             self.drop(next(iter(self._ends)))

@@ -67,7 +67,17 @@ class Recorder:
     def delete(self, deletion: DeletionRow) -> None:
         """Store a deletion, remove the readings that it deletes, and store the slots that this changes.
 
-        That is one transaction, or several if it spans many readings: a deletion is the same as all its parts.
+        That is one transaction, or several if it spans many readings. For the errors see `delete_part`.
+        """
+        left: DeletionRow | None = deletion
+        while left:
+            left = self.delete_part(left, MAX_SLOTS)
+
+    def delete_part(self, deletion: DeletionRow, most_cost: int) -> DeletionRow | None:
+        """Do the first part of a deletion, in one transaction: a deletion is the same as all its parts.
+
+        Returns:
+            The rest of the deletion; None if there is none. `most_cost` is for the part, as `costs` counts it.
 
         Raises:
             Unavailable: the store does not answer; the deletion has to be recorded again.
@@ -75,23 +85,24 @@ class Recorder:
 
         """
         ship, start_us, end_us, sent_at_us = deletion
-        while start_us < end_us:
-            with self._transaction():
-                first = self._store.stored_readings(ship, start_us, end_us, MAX_DELETED)
-                costs_ = np.cumsum(costs(first.ship, first.moment_us, longest_us(first, self._max_gap_us)))
-                count = max(int(costs_.searchsorted(MAX_SLOTS, side="right")), 1)
-                all_of_them = count >= len(first) < MAX_DELETED
-                until_us = end_us if all_of_them else int(first.moment_us[:count][-1]) + 1
-                self._delete((ship, start_us, until_us, sent_at_us))
-            start_us = until_us
+        with self._transaction():
+            # The parts together are as many as the whole one; meanwhile there may be one or two more.
+            if len(joined(self._deletions.of([ship]), Deletions.from_rows([deletion]))) > MAX_DELETIONS:
+                most = f"the ship has {MAX_DELETIONS:,} deletions"
+                raise Refused(f"{most}: delete a longer span that includes some of them")
+            first = self._store.stored_readings(ship, start_us, end_us, MAX_DELETED)
+            cost = costs(first.ship, first.moment_us, longest_us(first, self._max_gap_us)).cumsum()
+            count = max(int(cost.searchsorted(most_cost, side="right")), 1)
+            all_of_them = count >= len(first) < MAX_DELETED
+            until_us = end_us if all_of_them else int(first.moment_us[:count][-1]) + 1
+            self._delete((ship, start_us, until_us, sent_at_us))
+        return None if until_us == end_us else (ship, until_us, end_us, sent_at_us)
 
     def _delete(self, deletion: DeletionRow) -> None:
         """Store a part of a deletion, inside a transaction. All that it changes is read from the store."""
         ship, start_us, end_us, _ = deletion
         span = Span(ship, start_us, end_us - 1)
         deletions = joined(self._deletions.of([ship]), Deletions.from_rows([deletion]))
-        if len(deletions) > MAX_DELETIONS:
-            raise Refused(f"the ship has {MAX_DELETIONS:,} deletions: delete a longer span that includes some of them")
         near = read_neighbourhoods([span], self._store.readings_around)
         known, window = near[ship].readings, windows(near)
         are_gone = are_deleted(known, deletions)
@@ -158,7 +169,7 @@ class Recorder:
             self._store.put_readings(merged[is_new], replaced)
         if len(slots):
             self._store.put_slots(slots, was)
-        ends = np.searchsorted(merged.ship, of_ships.ship, side="right").tolist()
+        ends = merged.ship.searchsorted(of_ships.ship, side="right").tolist()
         for (ship, each), start, end in zip(near.items(), [0, *ends[:-1]], ends, strict=True):
             if end > start:
                 self._cache.put(ship, Neighbourhood(merged[start:end], each.from_oldest, each.to_newest))
@@ -171,7 +182,8 @@ def transactions(readings: Readings, max_gap_us: int) -> Iterator[Readings]:
     difference to the slots.
     """
     cost = costs(readings.ship, readings.moment_us, longest_us(readings, max_gap_us))
-    cuts = np.flatnonzero(np.diff(np.cumsum(cost) // MAX_SLOTS)) + 1
+    part = cost.cumsum() // MAX_SLOTS
+    cuts = (part[1:] != part[:-1]).nonzero()[0] + 1
     for start, end in pairwise([0, *cuts.tolist(), len(readings)]):
         yield readings[start:end]
 
@@ -182,7 +194,8 @@ def costs(ship: I64, moment_us: I64, max_gap_us: int) -> I64:
     A reading costs the slots since the one before it, up to `max_gap_us`, the longest time that one speaks for. The
     first one of a ship or of a stretch costs more, because its neighbours are read from the store.
     """
-    step_us = np.diff(moment_us, prepend=0)
+    step_us = moment_us.copy()
+    step_us[1:] -= moment_us[:-1]
     starts_ship = starts(ship)
     step_us[starts_ship] = max_gap_us
     cost = np.minimum(np.abs(step_us), max_gap_us) // SLOT_US + 1
@@ -203,7 +216,8 @@ def stretches(readings: Readings, max_gap_us: int) -> Iterator[Readings]:
     """
     ship = readings.ship
     starts_ship = starts(ship)
-    apart = np.append([False], np.diff(readings.moment_us) > near_us(max_gap_us)) & ~starts_ship
+    moment_us, apart = readings.moment_us, ~starts_ship
+    apart[1:] &= moment_us[1:] - moment_us[:-1] > near_us(max_gap_us)
     if not apart.any():
         yield readings
         return

@@ -53,8 +53,8 @@ class Sink(Protocol):
     def record(self, readings: Readings) -> None:
         """Store readings and the slots they change."""
 
-    def delete(self, deletion: DeletionRow) -> None:
-        """Store a deletion, and what it changes."""
+    def delete_part(self, deletion: DeletionRow, most_cost: int) -> DeletionRow | None:
+        """Store the first part of a deletion, and what it changes; return the rest, None if there is none."""
 
     def tidy(self) -> bool:
         """Do some background work; return whether more is left."""
@@ -152,7 +152,10 @@ class Worker:
         part = self._backlog.next_part()
         began_s = time.monotonic()
         with source.kept_alive(), self._metrics.transaction():
-            self._record(part.items, part.readings)
+            if part.deletion is None:
+                self._record(part.items, part.readings)
+            else:
+                part = part.rest(self._delete(part.items[0], part.deletion, part.cost))
         if any(each.letter for each in part.items):
             part = part._replace(is_last=True)  # of a refused batch nothing more is recorded
         self._backlog.done(part, time.monotonic() - began_s)
@@ -196,7 +199,7 @@ class Worker:
         if not items:
             return
         try:
-            self._record_together(items) if part is None else self._sink.record(part)
+            self._sink.record(columns([each.valid for each in items]) if part is None else part)
         except Refused as error:
             if len(items) == 1:
                 items[0].reject(error, self._clock.now_us())
@@ -205,15 +208,13 @@ class Worker:
             self._record(items[:half])
             self._record(items[half:])
 
-    def _record_together(self, items: Sequence[Item]) -> None:
-        """Record readings and deletions; which come first makes no difference."""
-        batches = [each.valid for each in items]
-        with_readings = [batch for batch in batches if batch.deletes is None]
-        if with_readings:
-            self._sink.record(columns(with_readings))
-        for batch in batches:
-            if batch.deletes is not None:
-                self._sink.delete((batch.ship, *batch.deletes, batch.sent_at_us or 0))
+    def _delete(self, item: Item, deletion: DeletionRow, most_cost: int) -> DeletionRow | None:
+        """Store a part of a deletion and return the rest; one that the store refuses becomes a dead letter."""
+        try:
+            return self._sink.delete_part(deletion, most_cost)
+        except Refused as error:
+            item.reject(error, self._clock.now_us())
+            return None
 
     def _settle(self, items: Sequence[Item]) -> list[Done]:
         """Count what is stored and keep dead letters; return the messages that are done."""

@@ -116,7 +116,8 @@ def digest(batch: Batch) -> bytes:
     found = hashlib.sha256(f"{batch.ship} {batch.kind.unit} {batch.sent_at_us} ".encode())
     found.update(batch.moment_us.tobytes())
     found.update(batch.value.tobytes())
-    stated = (batch.kind, batch.max_gap_us, batch.rollover)
-    if stated[0] not in PLAIN or any(stated[1:]) or batch.duration_us is not None:  # else as earlier releases made it
-        found.update(repr(stated).encode() + (b"" if batch.duration_us is None else batch.duration_us.tobytes()))
+    kind, max_gap_us, rollover, duration_us = batch.kind, batch.max_gap_us, batch.rollover, batch.duration_us
+    if kind not in PLAIN or max_gap_us or rollover or duration_us is not None:  # else as earlier releases made it
+        found.update(repr((kind, max_gap_us, rollover)).encode())
+        found.update(b"" if duration_us is None else duration_us.tobytes())
     return found.digest()

@@ -92,7 +92,7 @@ def _accepted(outbox: Acceptor, metrics: IngestMetrics, entry: Entry) -> BatchSt
     with metrics.outbox_failures.count_exceptions(Unavailable), metrics.quota_refusals.count_exceptions(QuotaFull):
         batch, is_new = outbox.accept(entry)
     if is_new:
-        metrics.batches.inc()
+        (metrics.batches if entry.readings else metrics.deletions).inc()  # a batch has at least one
         metrics.readings.inc(entry.readings)
     return batch
 

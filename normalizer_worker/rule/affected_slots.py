@@ -11,19 +11,19 @@ from shared.domain.slots import END_S, SLOT_S, ShipWindows, Slots
 MAX_SLOTS = END_S // SLOT_S
 
 
-def merge(known: Readings, new: Readings) -> tuple[Readings, Bools, Readings]:
+def merge(known: Readings, new: Readings) -> tuple[Readings, Bools, Readings | None]:
     """Add new readings to known ones.
 
     Returns:
-        All that count, as `latest` returns them; which of these rows are new; and the known readings that are replaced.
-        A repeat of a known reading is not new, nor is one that was sent earlier.
+        All that count, as `latest` returns them; which of these rows are new; and the known readings that are replaced,
+        None if there are none. A repeat of a known reading is not new, nor is one that was sent earlier.
 
     """
     both = Readings.concat([new, known])  # of equal rows the last one stays: the known one
     rows = latest_rows(both)
     is_new = rows < len(new)
     if len(rows) - np.count_nonzero(is_new) == len(known):
-        return both[rows], is_new, known[:0]
+        return both[rows], is_new, None
     is_replaced = np.ones(len(both), np.bool_)
     is_replaced[rows] = False
     return both[rows], is_new, known[is_replaced[len(new) :]]
@@ -32,7 +32,7 @@ def merge(known: Readings, new: Readings) -> tuple[Readings, Bools, Readings]:
 def slots_within(readings: Readings, max_gap_us: int, windows: ShipWindows) -> Slots:
     """Return the slots of readings (as `latest` returns them) that are in the window of their ship."""
     slots = energy(intervals(readings, max_gap_us))
-    at = np.searchsorted(windows.ship, slots.ship)
+    at = windows.ship.searchsorted(slots.ship)
     return slots[(slots.start_s >= windows.start_s[at]) & (slots.start_s < windows.end_s[at])]
 
 
@@ -45,11 +45,11 @@ def changes(was: Slots, now: Slots) -> tuple[Slots, Slots]:
 
     """
     ships = np.union1d(was.ship, now.ship)
-    was_keys, now_keys = (np.searchsorted(ships, each.ship) * MAX_SLOTS + each.start_s // SLOT_S for each in (was, now))
+    was_keys, now_keys = (ships.searchsorted(each.ship) * MAX_SLOTS + each.start_s // SLOT_S for each in (was, now))
     keys = np.union1d(was_keys, now_keys)
     ship, start_s = ships[keys // MAX_SLOTS], keys % MAX_SLOTS * SLOT_S
     before, after = (
-        _aligned(each, np.searchsorted(keys, has), ship, start_s) for each, has in ((was, was_keys), (now, now_keys))
+        _aligned(each, keys.searchsorted(has), ship, start_s) for each, has in ((was, was_keys), (now, now_keys))
     )
     differs = (
         (before.kwh != after.kwh)

@@ -72,29 +72,32 @@ class Intervals:
 
 def intervals(readings: Readings, max_gap_us: int = DEFAULT_MAX_GAP_US) -> Intervals:
     """Find what each reading speaks for; the readings must be as `latest` gives them."""
-    is_plain = readings.stated is None and readings.kind.max(initial=0) <= Kind.ENERGY_KWH
+    is_plain = readings.stated is None and not np.count_nonzero(readings.kind > _ENERGY_KWH)
     return (_plain if is_plain else _of_any_kind)(readings, max_gap_us)
 
 
 def _plain(readings: Readings, max_gap_us: int) -> Intervals:
     """Return what `_of_any_kind` does, faster, for held power and energy that state nothing else."""
-    step_us = np.diff(readings.moment_us)
-    followed = readings.ship[1:] == readings.ship[:-1]
+    ship, moment_us = readings.ship, readings.moment_us
+    step_us = moment_us[1:] - moment_us[:-1]
+    followed = ship[1:] == ship[:-1]
     joined = followed & (step_us <= max_gap_us)
-    length_us = np.full(len(readings), LONE_US, np.int64)
-    length_us[1:][joined] = step_us[joined]  # the time since the reading before …
-    np.copyto(length_us[:-1], step_us, where=joined)  # … unless the next one follows
-    newest, estimated = np.ones(len(readings), np.bool_), np.ones(len(readings), np.bool_)
+    length_us = np.full(len(ship), LONE_US)
+    length_us[1:] = np.where(joined, step_us, LONE_US)  # the time since the reading before …
+    length_us[:-1] = np.where(joined, step_us, length_us[:-1])  # … unless the next one follows
+    newest, estimated = np.ones(len(ship), np.bool_), length_us > LONG_US
     np.logical_not(followed, out=newest[:-1])
-    np.logical_not(joined, out=estimated[:-1])
-    per_us = np.full(len(readings), US_PER_HOUR)
-    is_long, is_energy = length_us > LONG_US, readings.kind == _ENERGY_KWH
+    is_energy = readings.kind == _ENERGY_KWH
     if np.count_nonzero(is_energy):
-        np.copyto(per_us, length_us, where=is_energy)
-        is_long &= ~is_energy
-        is_long[1:-1] |= is_energy[1:-1] & joined[:-1] & joined[1:] & (step_us[1:] > GROWN * step_us[:-1])
-    estimated |= is_long
-    return Intervals(readings.ship, readings.moment_us, length_us, readings.value, per_us, newest, estimated)
+        estimated &= ~is_energy
+        # More than 1.5 times the time before: twice the growth is more than that time.
+        growth_us = step_us[1:] - step_us[:-1]
+        growth_us *= 2
+        estimated[1:-1] |= is_energy[1:-1] & joined[:-1] & joined[1:] & (growth_us > step_us[:-1])
+    estimated[:-1] |= ~joined
+    estimated[-1:] = True
+    per_us = np.where(is_energy, length_us, US_PER_HOUR)
+    return Intervals(ship, moment_us, length_us, readings.value, per_us, newest, estimated)
 
 
 def _of_any_kind(readings: Readings, max_gap_us: int) -> Intervals:
@@ -119,10 +122,10 @@ def _of_any_kind(readings: Readings, max_gap_us: int) -> Intervals:
     rows = np.flatnonzero(speaks)
     return Intervals(
         readings.ship[rows],
-        (readings.moment_us - np.where(looks_back, length_us, 0))[rows],
+        (readings.moment_us - length_us * looks_back)[rows],  # a product takes a third of the time of `where`
         length_us[rows],
         value[rows],
-        np.where(IS_POWER[kind], US_PER_HOUR, stated_us)[rows],
+        np.where(IS_POWER[kind[rows]], US_PER_HOUR, stated_us[rows]),
         (~is_near & ~is_stated & (until_us == _NEVER_US))[rows],
         ((~is_near | is_long) & ~is_stated)[rows],
         _lines(readings, is_near, until_us, rows),
@@ -140,14 +143,10 @@ def longest_gaps_us(readings: Readings, max_gap_us: int) -> I64:
 
 def longest_us(readings: Readings, max_gap_us: int) -> int:
     """Return the longest time that one of them can speak for."""
-    stated = readings.stated
-    is_counter = readings.kind == _COUNTER_KWH
-    return max(
-        max_gap_us,
-        LONGEST_US if np.count_nonzero(is_counter) else 0,
-        0 if stated is None else int(stated.max_gap_us.max(initial=0)),
-        0 if stated is None else int(stated.duration_us.max(initial=0)),
-    )
+    longest = LONGEST_US if np.count_nonzero(readings.kind == _COUNTER_KWH) else max_gap_us
+    if (stated := readings.stated) is None:
+        return longest
+    return max(longest, int(stated.max_gap_us.max(initial=0)), int(stated.duration_us.max(initial=0)))
 
 
 def _distances_us(readings: Readings) -> tuple[I64, I64]:

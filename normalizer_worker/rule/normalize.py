@@ -60,7 +60,7 @@ def energy(spoken: Intervals) -> Slots:
     ship = spoken.ship[row]
     if not len(slot):
         return Slots.from_rows([])
-    first = np.flatnonzero(starts(slot, ship))
+    first = starts(slot, ship).nonzero()[0]
     # The product comes first: of whole numbers it is exact, and one division then rounds once.
     kwh = (spoken.value[row] * overlap_us) / spoken.per_us[row]
     if spoken.lines is not None:
@@ -104,7 +104,7 @@ def cut(start_us: I64, length_us: I64) -> tuple[I64 | slice, I64, I64]:
     count = (end_us - 1) // SLOT_US - first + 1
     if (count == 1).all():
         return slice(None), first, length_us
-    row = np.repeat(np.arange(len(start_us)), count)
-    slot = np.arange(len(row)) + np.repeat(first - np.cumsum(count) + count, count)
+    row = np.arange(len(start_us)).repeat(count)
+    slot = np.arange(len(row)) + (first - count.cumsum() + count).repeat(count)
     edge_us = slot * SLOT_US
     return row, slot, np.minimum(end_us[row], edge_us + SLOT_US) - np.maximum(start_us[row], edge_us)

@@ -63,11 +63,14 @@ class Neighbourhood:
         It is that of the nearest reading before the span. If that looks back, the next reading may decide how far: then
         it is the slot of the reading before that. Where no reading is, one may look back `LONGEST_US`.
         """
+        return self._start_us(int(self.readings.moment_us.searchsorted(span.first_us)), span.first_us)
+
+    def _start_us(self, at: int, first_us: int) -> int:
+        """Return `start_us` of a span that starts with `first_us`, which comes before the reading at `at`."""
         moment_us = self.readings.moment_us
-        at = int(moment_us.searchsorted(span.first_us))
         if at and not LOOKS_BACK[self.readings.kind[at - 1]]:
             return slot_floor_us(int(moment_us[at - 1]))
-        nearest_us = int(moment_us[at - 1]) if at else span.first_us
+        nearest_us = int(moment_us[at - 1]) if at else first_us
         before_us = int(moment_us[at - 2]) if at > 1 else 0
         return slot_floor_us(max(before_us, nearest_us - LONGEST_US))
 
@@ -96,10 +99,20 @@ class Neighbourhood:
             self.readings[first:end], self.from_oldest and first == 0, self.to_newest and end >= len(moment_us)
         )
 
+    def end(self) -> "Neighbourhood":
+        """Return a copy of what decides on the slots that readings after the newest one can change.
+
+        It is one slot more, so that readings that come a little late find their neighbours too.
+        """
+        moment_us = self.readings.moment_us
+        start_us = self._start_us(len(moment_us), int(moment_us[-1]) + 1) - SLOT_US
+        first = max(int(moment_us.searchsorted(start_us)) - BESIDE, 0)
+        return Neighbourhood(self.readings[first:].copy(), self.from_oldest and first == 0, to_newest=True)
+
 
 def spans(readings: Readings) -> list[Span]:
     """Return the span of each ship; the readings are sorted by ship and time."""
-    first = np.flatnonzero(starts(readings.ship))
+    first = starts(readings.ship).nonzero()[0]
     last = np.append(first[1:], [len(readings)]) - 1
     moment_us = readings.moment_us
     columns = zip(readings.ship[first].tolist(), moment_us[first].tolist(), moment_us[last].tolist(), strict=True)

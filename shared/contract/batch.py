@@ -1,10 +1,10 @@
 """The wire format: decodes and checks the batch in one POST body or MQTT message, and turns it into columns."""
 
-import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
+from math import isnan, nan
 from typing import Annotated, Any, NamedTuple, NotRequired, cast
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainValidator,
     TypeAdapter,
     ValidationError,
     ValidationInfo,
@@ -24,7 +25,7 @@ from typing_extensions import TypedDict
 
 from shared.contract.acceptance import Period, Rules, judged_at
 from shared.contract.json_text import read_json
-from shared.contract.kinds import UNITS, Duration, WireStated, contradictions, in_kilo, kind_of, most_of
+from shared.contract.kinds import PLAIN_KINDS, UNITS, Duration, WireStated, contradictions, in_kilo, kind_of, most_of
 from shared.contract.limits import (
     MAX_BODY_BYTES,
     MAX_DURATION_S,
@@ -39,7 +40,7 @@ from shared.domain.columns import F64, I64
 from shared.domain.errors import MAX_PROBLEMS, InvalidInput, Problem, TooLargeInput, UnreadableInput
 from shared.domain.readings import LOOKS_BACK, MAX_SHIP, Kind, Readings, Stated
 from shared.domain.slots import LONGEST_US, SLOT_US, count_slots
-from shared.domain.timestamps import LAST_US, US_PER_S, USUAL_LENGTH, iso, moments_us
+from shared.domain.timestamps import FEW, LAST_US, US_PER_S, USUAL_LENGTH, iso, moments_us
 
 FEW_SLOTS_US = MAX_SLOTS * SLOT_US // 2
 """A batch that spans less cannot make `MAX_SLOTS`, and is not counted: no maximum gap is half as long."""
@@ -84,12 +85,11 @@ class Judge:
 
 
 def _moment(value: object, info: ValidationInfo) -> int:
+    judge: Any = info.context  # a `Judge`; a cast would take time
     us = moment(value)
-    judge = cast("Judge", info.context)
-    fault = None if judge.holds(us, us) else judge.period().fault(us)
-    if fault is not None:
-        raise PydanticCustomError("clock", "{why}", {"why": fault})
-    return us
+    if judge.holds(us, us):
+        return us
+    raise PydanticCustomError("clock", "{why}", {"why": judge.period().fault(us)})
 
 
 def _value(value: object, info: ValidationInfo) -> float | None:
@@ -105,7 +105,7 @@ def _value(value: object, info: ValidationInfo) -> float | None:
     return number
 
 
-MomentUs = Annotated[int, BeforeValidator(_moment), MOMENT_SCHEMA]
+MomentUs = Annotated[int, PlainValidator(_moment), MOMENT_SCHEMA]
 
 
 class WireReading(TypedDict):
@@ -148,7 +148,8 @@ class WireBatch(WireStated):
 
 def as_the_topic(ship: int, info: ValidationInfo) -> int:
     """Check that a message names the ship that its topic names."""
-    topic = cast("Judge", info.context).topic_ship
+    judge: Any = info.context
+    topic = judge.topic_ship
     if ship != topic:
         raise PydanticCustomError("topic", "is {ship}, but the topic names {topic}", {"ship": ship, "topic": topic})
     return ship
@@ -171,6 +172,7 @@ _VALIDATE = {
 }
 """By whether the batch must name its ship. `model_validate` itself would take longer than a short batch."""
 _MEMBERS = frozenset({*WireBatch.model_fields, "accepted_at"})
+_PLAIN_MEMBERS = _MEMBERS - WireStated.model_fields.keys() | {"units"}
 _USUAL = ("datetime", "value")
 _OF_READING = frozenset({*_USUAL, "duration_s"})
 _NUMBERS = {int, float}
@@ -294,6 +296,8 @@ class Received(NamedTuple):
     def _attributes(self) -> str:
         """Return what the batch states, as members of its JSON."""
         wire = self.wire
+        if _ATTRIBUTES.isdisjoint(wire.model_fields_set):
+            return ""
         stated = {name: each for name in sorted(_ATTRIBUTES) if (each := getattr(wire, name)) is not None}
         return f"{to_json(stated).decode()[1:-1]}," if stated else ""
 
@@ -312,7 +316,8 @@ class InvalidBatch(InvalidInput):
 
 def decode(payload: bytes, rules: Rules, now_us: int, *, topic_ship: int | None = None) -> Batch:
     """Decode a batch as `receive` does, and return only the batch."""
-    return _read(payload, Judge(rules, now_us, topic_ship)).batch
+    judge = Judge(rules, now_us, topic_ship)
+    return checked(parsed(payload, judge), judge).batch
 
 
 def receive(payload: bytes, rules: Rules, now_us: int, *, topic_ship: int | None = None) -> Received:
@@ -331,7 +336,8 @@ def receive(payload: bytes, rules: Rules, now_us: int, *, topic_ship: int | None
         InvalidBatch: not a valid batch; its problems say where and why.
 
     """
-    return _read(payload, Judge(rules, now_us, topic_ship))
+    judge = Judge(rules, now_us, topic_ship)
+    return checked(parsed(payload, judge), judge)
 
 
 def name_of(error: InvalidInput, payload: bytes) -> UUID | None:
@@ -355,7 +361,8 @@ def _accepted_us(raw: object) -> int | None:
         return None
 
 
-def _read(payload: bytes, judge: Judge) -> Received:
+def parsed(payload: bytes, judge: Judge) -> object:
+    """Parse JSON, and tell the judge."""
     if len(payload) > MAX_MESSAGE_BYTES:
         raise TooLargeInput(f"a batch may have at most {MAX_BODY_BYTES} bytes, this has {len(payload)}")
     try:
@@ -364,49 +371,57 @@ def _read(payload: bytes, judge: Judge) -> Received:
         raise
     except InvalidInput as error:
         raise InvalidBatch(error.problems, _named_in(payload)) from None
+    return raw
+
+
+def checked(raw: object, judge: Judge) -> Received:
+    """Check the parsed JSON of a batch, which `judge.raw` is, too.
+
+    Raises:
+        InvalidBatch: not a valid batch; its problems say where and why.
+
+    """
     members: dict[str, Any] = raw if isinstance(raw, dict) else {}
-    data, units = members.get("data"), members.get("units")
+    data = members.get("data")
     rows = data if isinstance(data, list) and 1 <= len(data) <= MAX_READINGS else []
-    if isinstance(units, str) and units in UNITS:
-        judge.most = most_of(units, judge.rules.max_kw)
-    found = [] if members.keys() <= _MEMBERS else list(misspelt(members, _MEMBERS))
+    is_plain = _PLAIN_MEMBERS.issuperset(members)
+    found = [] if is_plain else list(misspelt(members, _MEMBERS))
     try:
         wire = _VALIDATE[judge.topic_ship is None](raw, context=judge)
-        if not _ATTRIBUTES.isdisjoint(wire.model_fields_set):
+        judge.most = most_of(wire.units, judge.rules.max_kw)
+        if not is_plain:
             found += contradictions(wire)
         if found:
             raise ValueError("members are misspelt, or contradict each other")
-        return _received(wire, _rows(rows, judge), judge)
+        return _received(wire, _rows(rows, judge), judge, is_plain=is_plain)
     except _FAULTS as error:
         if isinstance(error, InvalidBatch):
             raise
         if isinstance(error, ValidationError):
             found += problems(error)
+        if members.get("units") in list(UNITS):  # it need not be hashable
+            judge.most = most_of(members["units"], judge.rules.max_kw)
         found += islice(_faults(rows, judge), MAX_PROBLEMS - len(found))
         raise InvalidBatch(tuple(found), batch_id_in(members)) from None
 
 
-def _received(wire: WireBatch, rows: Rows, judge: Judge) -> Received:
-    kept = _last_of_each_moment(rows.moment_us)
-    kind = kind_of(wire)
-    topic_ship = judge.topic_ship
+def _received(wire: WireBatch, rows: Rows, judge: Judge, *, is_plain: bool) -> Received:
+    """Check what pydantic cannot; of a plain batch it is known that it states nothing besides its units."""
+    moment_us, value, units = rows.moment_us, in_kilo(rows.value, wire.units), wire.units
+    kept = _last_of_each_moment(moment_us)
+    if kept is not None:
+        moment_us, value = moment_us[kept], value[kept]
+    kind, gap_us, rollover = (PLAIN_KINDS[units], 0, 0.0) if is_plain else _stated(wire)
+    duration_us = None if is_plain and rows.durations_s is None else _durations_us(wire, rows, kept)
+    ship = wire.spaceship_id if judge.topic_ship is None else judge.topic_ship
+    received = len(rows.texts)
     batch = Batch(
-        ship=wire.spaceship_id if topic_ship is None else topic_ship,
-        kind=kind,
-        moment_us=rows.moment_us if kept is None else rows.moment_us[kept],
-        value=in_kilo(rows.value if kept is None else rows.value[kept], wire.units),
-        duration_us=_durations_us(wire, rows, kept),
-        max_gap_us=round((wire.max_gap_s or 0) * US_PER_S),
-        rollover=0.0 if wire.rollover is None else in_kilo(float(wire.rollover), wire.units),
-        deletes=None,
-        received=len(rows.texts),
-        batch_id=wire.batch_id,
-        sent_at_us=wire.sent_at,
+        ship, kind, moment_us, value, duration_us, gap_us, rollover, None, received, wire.batch_id, wire.sent_at
     )
-    first_us, last_us = int(batch.moment_us[0]), int(batch.moment_us[-1])
+    first_us, last_us = int(moment_us[0]), int(moment_us[-1])
     if not judge.holds(first_us, last_us):
         raise InvalidBatch(_outside(rows.moment_us, judge.period()), wire.batch_id)
-    if LOOKS_BACK[kind] and first_us < LONGEST_US:
+    if not is_plain and LOOKS_BACK[kind] and first_us < LONGEST_US:
         too_old = Period(LONGEST_US, LAST_US, LAST_US)
         raise InvalidBatch(_outside(rows.moment_us, too_old), wire.batch_id)
     if rows.durations_s is not None and (wire.counter or wire.max_gap_s):
@@ -414,6 +429,12 @@ def _received(wire: WireBatch, rows: Rows, judge: Judge) -> Received:
     if last_us - first_us >= FEW_SLOTS_US:
         _check_slots(batch, judge.rules)
     return Received(batch, wire, rows)
+
+
+def _stated(wire: WireBatch) -> tuple[Kind, int, float]:
+    """Return kind, longest gap and rollover of a batch, 0 where they are not stated."""
+    rollover = 0.0 if wire.rollover is None else in_kilo(float(wire.rollover), wire.units)
+    return kind_of(wire), round((wire.max_gap_s or 0) * US_PER_S), rollover
 
 
 def _needless_durations(durations_s: list[float | None], wire: WireBatch) -> Iterator[Problem]:
@@ -449,23 +470,31 @@ def _rows(rows: list[Any], judge: Judge) -> Rows:
     """Return rows in columns. Raises one of `_FAULTS`, without a place."""
     texts = [each["datetime"] for each in rows]
     numbers = [each["value"] for each in rows]
-    durations_s = None
-    if sum(map(len, rows)) != len(_USUAL) * len(rows):
-        durations_s = _stated_durations(rows)
+    durations_s = None if sum(map(len, rows)) == len(_USUAL) * len(rows) else _stated_durations(rows)
     if set(map(type, numbers)) <= _NUMBERS:
-        least, most = min(numbers), max(numbers)
-        values = np.array(numbers, np.float64) + 0.0  # -0.0 becomes 0.0
+        values = np.array(numbers, np.float64)
+        if len(numbers) > FEW:
+            least, most = values.min(), values.max()  # NaN if one is
+        else:
+            least, most = min(numbers), max(numbers)
+            if isnan(sum(numbers)):
+                raise ValueError("a value is not a number")
+        if least <= 0:
+            values += 0.0  # -0.0 becomes 0.0
     else:
         numbers = [number_of(each) for each in numbers]
         known = [each for each in numbers if each is not None] or [0.0]
         least, most = min(known), max(known)
-        values = np.array([math.nan if each is None else each + 0.0 for each in numbers])
+        values = np.array([nan if each is None else each + 0.0 for each in numbers])
     bound = -judge.most if judge.rules.allow_negative else 0.0
     if not (least >= bound and most <= judge.most):
         raise ValueError("a value is out of bounds")
-    if set(map(type, texts)) != {str}:
+    try:
+        found_us = moments_us(texts)
+    except TypeError:  # not all of them are texts
         texts = [each if isinstance(each, str) else iso(moment(each)) for each in texts]
-    return Rows(texts, numbers, moments_us(texts), values, durations_s)
+        found_us = moments_us(texts)
+    return Rows(texts, numbers, found_us, values, durations_s)
 
 
 def _stated_durations(rows: list[Any]) -> list[float | None] | None:

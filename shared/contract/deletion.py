@@ -8,10 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, Va
 from pydantic_core import PydanticCustomError
 
 from shared.contract.acceptance import Rules
-from shared.contract.batch import Batch, InvalidBatch, Judge, MomentUs, Ship, as_the_topic, batch_id_in
-from shared.contract.batch import decode as decode_batch
-from shared.contract.json_text import read_json
-from shared.contract.limits import SMALL_BYTES
+from shared.contract.batch import Batch, InvalidBatch, Judge, MomentUs, Ship, as_the_topic, batch_id_in, checked, parsed
 from shared.contract.validation import MOMENT_SCHEMA, moment, problems
 from shared.domain.readings import Kind
 from shared.domain.timestamps import iso
@@ -63,12 +60,10 @@ class TopicDeletion(BaseModel):
 
 def decode(payload: bytes, rules: Rules, now_us: int, *, topic_ship: int) -> Batch:
     """Decode a message: a batch, or a deletion. For the arguments and errors see `batch.receive`."""
-    if len(payload) > SMALL_BYTES or b'"delete"' not in payload:
-        return decode_batch(payload, rules, now_us, topic_ship=topic_ship)
     judge = Judge(rules, now_us, topic_ship)
-    judge.raw = raw = read_json(payload)
+    raw = parsed(payload, judge)
     if not isinstance(raw, dict) or "delete" not in raw:
-        return decode_batch(payload, rules, now_us, topic_ship=topic_ship)
+        return checked(raw, judge).batch
     try:
         wire = TopicDeletion.model_validate(raw, context=judge)
     except ValidationError as error:

@@ -34,7 +34,7 @@ class WireStated(BaseModel):
 
 def is_energy(units: str) -> bool:
     """Return whether a unit is one of energy."""
-    return units.endswith("h")
+    return units[-1] == "h"
 
 
 def in_kilo(value: Values, units: str) -> Values:
@@ -44,19 +44,18 @@ def in_kilo(value: Values, units: str) -> Values:
     return value * 1000 if units[0] == "M" else value / 1000
 
 
-_PLAIN = {unit: Kind.ENERGY_KWH if is_energy(unit) else Kind.POWER_KW for unit in UNITS}
+PLAIN_KINDS = {unit: Kind.ENERGY_KWH if is_energy(unit) else Kind.POWER_KW for unit in UNITS}
+"""The kind of readings of which only the unit is stated."""
 
 
 def most_of(units: str, max_kw: float) -> float:
     """Return the largest value in a unit."""
-    most = MAX_VALUE if is_energy(units) else max_kw
+    most = MAX_VALUE if units[-1] == "h" else max_kw
     return most if units[0] == "k" else most / in_kilo(1.0, units)
 
 
 def kind_of(batch: WireStated) -> Kind:
     """Return the kind of a batch's readings that have a value; it has no `contradictions`."""
-    if batch.stamp is None and batch.between is None and batch.counter is None:
-        return _PLAIN[batch.units]
     if batch.counter:
         return Kind.COUNTER_KWH
     if is_energy(batch.units):

@@ -44,12 +44,14 @@ def number_of(value: object) -> float | None:
 
 def moment(value: object) -> int:
     """Convert a timestamp, ISO 8601 or a number, to microseconds since 1970; used as a pydantic validator."""
-    if type(value) not in (str, int, float):
-        raise PydanticCustomError("moment", NOT_A_MOMENT)
     try:
-        return moment_us(value) if isinstance(value, str) else epoch_us(cast("float", value))
+        if isinstance(value, str):
+            return moment_us(value)
+        if type(value) in (int, float):
+            return epoch_us(cast("float", value))
     except ValueError as error:
         raise PydanticCustomError("moment", "{why}", {"why": str(error)}) from None
+    raise PydanticCustomError("moment", NOT_A_MOMENT)
 
 
 def problems(error: ValidationError, inside: str = "") -> tuple[Problem, ...]:

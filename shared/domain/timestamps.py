@@ -25,7 +25,7 @@ _SHAPE = re.compile(
         (?P<time> \d\d (?: :\d\d (?: :\d\d (?: [.,]\d+ )? )? )? | \d{4} (?: \d\d (?: [.,]\d+ )? )? )
         (?: [Zz]{1,2} | [+-]\d\d (?: :?[0-5]\d )? )?""",
     re.ASCII | re.VERBOSE,
-)
+).fullmatch
 
 _USUAL = np.frombuffer(b"0000-00-00T00:00:00Z", np.uint8)
 USUAL_LENGTH = len(_USUAL)
@@ -62,7 +62,10 @@ def moment_us(text: str) -> int:
         ValueError: the text is no ISO 8601 timestamp, or outside 1970-01-01 to 2199-12-31; the message says which.
 
     """
-    return _within(unbounded_us(text))
+    us = unbounded_us(text)
+    if 0 <= us <= LAST_US:
+        return us
+    raise ValueError(OUTSIDE)
 
 
 def unbounded_us(text: str) -> int:
@@ -72,22 +75,24 @@ def unbounded_us(text: str) -> int:
         ValueError: the text is no ISO 8601 timestamp.
 
     """
-    shape = _SHAPE.fullmatch(text)
+    shape = _SHAPE(text)
     if not shape:
         raise ValueError(NOT_A_MOMENT)
+    later_us = 0
     try:
-        return _us_of(datetime.fromisoformat(text))
+        moment = datetime.fromisoformat(text)
     except ValueError:
-        text, later_us = _usual(text.upper(), *shape.span("time"))
+        moment, later_us = _unusual(text, *shape.span("time"))
+    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - EPOCH) // ONE_US + later_us
+
+
+def _unusual(text: str, start: int, end: int) -> tuple[datetime, int]:
+    """Return a moment whose time is at these places, and how much later it is."""
+    text, later_us = _usual(text.upper(), start, end)
     try:
-        moment = datetime.fromisoformat(text[:-1] if text.endswith("ZZ") else text)
+        return datetime.fromisoformat(text[:-1] if text.endswith("ZZ") else text), later_us
     except ValueError:
         raise ValueError(NOT_A_MOMENT) from None
-    return _us_of(moment, later_us)
-
-
-def _us_of(moment: datetime, later_us: int = 0) -> int:
-    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - EPOCH) // ONE_US + later_us
 
 
 def epoch_us(number: float) -> int:
@@ -100,7 +105,10 @@ def epoch_us(number: float) -> int:
     if not 0 <= number < LAST_US:
         raise ValueError(OUTSIDE)
     per_unit = US_PER_S if number < FIRST_MS else 1000
-    return _within(number * per_unit if isinstance(number, int) else int(Decimal(repr(number)) * per_unit))
+    us = number * per_unit if isinstance(number, int) else int(Decimal(repr(number)) * per_unit)
+    if us <= LAST_US:
+        return us
+    raise ValueError(OUTSIDE)
 
 
 def _usual(text: str, start: int, end: int) -> tuple[str, int]:
@@ -112,12 +120,6 @@ def _usual(text: str, start: int, end: int) -> tuple[str, int]:
         at = text.index("60", start + 4)
         return f"{text[:at]}59{text[at + 2 :]}", US_PER_S
     return text, 0
-
-
-def _within(us: int) -> int:
-    if not 0 <= us <= LAST_US:
-        raise ValueError(OUTSIDE)
-    return us
 
 
 def iso(us: int) -> str:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from normalizer_worker.recorder import Recorder
 from normalizer_worker.rule.affected_slots import merge
 from normalizer_worker.rule.normalize import latest
-from shared.domain.deletions import Deletions, joined
+from shared.domain.deletions import DeletionRow, Deletions, joined
 from shared.domain.readings import Kind, ReadingRanges, Readings
 from shared.domain.slots import DEFAULT_MAX_GAP_US, END_S, SLOT_US, ShipWindows, Slots, Window
 from shared.store.port import EnergyReader, FleetSlots, ReadingStore
@@ -116,16 +116,18 @@ class StoreContract:
         cached_readings: int,
         max_deleted: int,
     ) -> None:
-        """Before, after, between, perhaps again; in one transaction or in many."""
+        """Before, after, between, perhaps again; in one transaction or in many, with batches between these."""
         store = make_store()
         recorder = Recorder(store, DEFAULT_MAX_GAP_US, cached_readings)
         with mock.patch("normalizer_worker.recorder.MAX_DELETED", max_deleted):
+            under_way: list[DeletionRow] = []
             for i, batch in enumerate([[], *batches]):
                 if batch:
                     recorder.record(as_columns(batch))
-                for deletion, when in deleted:
-                    if i in {at % (len(batches) + 1) for at in when}:
-                        recorder.delete(deletion)
+                under_way += [each for each, when in deleted if i in {at % (len(batches) + 1) for at in when}]
+                under_way = [left for each in under_way if (left := recorder.delete_part(each, 10_000))]
+            while under_way:
+                under_way = [left for each in under_way if (left := recorder.delete_part(each, 10_000))]
         rows = [each for batch in batches for each in batch]
         expected = reference.slots(rows, DEFAULT_MAX_GAP_US, [each for each, _ in deleted])
         assert_same(all_slots(store), expected)

@@ -18,6 +18,7 @@ from normalizer_worker.worker import Worker
 from shared.domain.deletions import DeletionRow
 from shared.domain.errors import Unavailable
 from shared.domain.readings import Readings
+from shared.domain.timestamps import US_PER_S
 
 ID = "6f1c2a3e-5b7d-4c1e-9a70-0d4b5f6e7a81"
 
@@ -74,10 +75,15 @@ class Bench:
         self._do("record")
         self.readings.append(readings)
 
-    def delete(self, deletion: DeletionRow) -> None:
+    def delete_part(self, deletion: DeletionRow, most_cost: int) -> DeletionRow | None:
+        """Delete as much as one hour of a deletion."""
         assert self.is_kept_alive, "the broker would miss a worker that stores for long"
+        assert most_cost > 0
         self._do("delete")
-        self.deleted.append(deletion)
+        ship, start_us, end_us, sent_at_us = deletion
+        until_us = min(start_us + 3600 * US_PER_S, end_us)
+        self.deleted.append((ship, start_us, until_us, sent_at_us))
+        return None if until_us == end_us else (ship, until_us, end_us, sent_at_us)
 
     def tidy(self) -> bool:
         return False  # as a sink, and as what keeps dead letters

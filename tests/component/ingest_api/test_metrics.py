@@ -37,6 +37,15 @@ def test_accepted_batches_and_their_readings_are_counted(outbox: Outbox) -> None
     assert registry.get_sample_value("power_ingest_readings_total") == 4
 
 
+def test_deletion_is_counted_apart_from_batches_and_once(outbox: Outbox) -> None:
+    registry = CollectorRegistry()
+    sender = make_app(routes(outbox, IngestMetrics(registry)), access=anybody).test_client()
+    path = f"/data?spaceship_id=1&start=2024-01-01T00:00:00Z&end=2024-01-02T00:00:00Z&batch_id={UUID}"
+    assert [sender.delete(path).status_code for _ in range(2)] == [202, 202]
+    assert registry.get_sample_value("power_ingest_deletions_total") == 1
+    assert registry.get_sample_value("power_ingest_batches_total") == 0
+
+
 def test_a_repeat_is_counted_once(outbox: Outbox) -> None:
     registry = counted(outbox, *[text(batch_id=f'"{UUID}"')] * 3)
     assert registry.get_sample_value("power_ingest_batches_total") == 1

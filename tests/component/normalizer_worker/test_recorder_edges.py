@@ -8,7 +8,7 @@ import pytest
 from normalizer_worker.neighbour_cache import READINGS_PER_SHIP, NeighbourCache
 from normalizer_worker.recorder import Recorder
 from normalizer_worker.rule.reach import Neighbourhood, Span
-from shared.domain.errors import Unavailable
+from shared.domain.errors import Refused, Unavailable
 from shared.domain.readings import Kind
 from shared.domain.slots import DEFAULT_MAX_GAP_US, Window
 from shared.domain.timestamps import moment_us
@@ -125,3 +125,26 @@ def test_a_deletion_is_not_undone_by_what_is_cached() -> None:
     recorder.delete(deletion)
     recorder.record(as_columns(rows[11:]))
     assert_same(store.slots(1, Window()), reference.slots(rows, DEFAULT_MAX_GAP_US, [deletion]))
+
+
+def test_too_many_deletions_are_refused_and_a_longer_one_that_includes_them_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also where it is stored in parts, which are more for a moment."""
+    monkeypatch.setattr("normalizer_worker.recorder.MAX_DELETIONS", 3)
+    monkeypatch.setattr("normalizer_worker.recorder.MAX_DELETED", 1)
+    store = MemoryStore()
+    recorder = Recorder(store, DEFAULT_MAX_GAP_US)
+    minute_us = 60_000_000
+    rows = [Reading(1, START_US + i * minute_us, 6.0, Kind.POWER_KW, 1) for i in range(12)]
+    recorder.record(as_columns(rows))
+    spans = [Deletion(1, START_US + i * minute_us, START_US + (i + 1) * minute_us, 1) for i in (1, 4, 7, 10)]
+    for each in spans[:3]:
+        recorder.delete(each)
+    with pytest.raises(Refused, match="delete a longer span that includes some of them"):
+        recorder.delete(spans[3])
+    assert_same(store.slots(1, Window()), reference.slots(rows, DEFAULT_MAX_GAP_US, spans[:3]))
+    longer = Deletion(1, START_US + 3 * minute_us, START_US + 11 * minute_us, 2)
+    recorder.delete(longer)
+    assert len(store.stored_deletions([1])) == 2
+    assert_same(store.slots(1, Window()), reference.slots(rows, DEFAULT_MAX_GAP_US, [*spans[:3], longer]))

@@ -19,6 +19,7 @@ from tests.support.tokens import TOKENS, bearer, secret_of
 
 QUESTIONS = ["/data?spaceship_id=1", "/data/fleet", "/topusers", "/metrics", "/data/stream?spaceship_id=1", "/access"]
 FORECAST = "/forecast?spaceship_id=1&start=2024-01-01T00:00:00Z&end=2024-01-02T00:00:00Z"
+DELETION = f"/data?spaceship_id={SHIP}&start=2024-01-01T00:00:00Z&end=2024-01-02T00:00:00Z"
 OPEN_PATHS = ["/healthz", "/readyz"]
 OPEN_ROUTES = {"health", "page"}
 
@@ -78,6 +79,22 @@ def test_of_two_ships_in_one_batch_the_one_that_the_worker_reads_is_checked(app:
     """Of two members of one name the last counts, here as there."""
     both = f'{{"spaceship_id": {SHIP + 1}, {text()[1:]}'
     _refused(_post(app, "other-ship", both), 403)
+    assert kept(outbox) == []
+
+
+@pytest.mark.parametrize("name", ["all-ships", "own-ship", "root"])
+def test_who_may_send_may_delete(app: Flask, outbox: Outbox, name: str) -> None:
+    assert app.test_client().delete(DELETION, headers=bearer(name)).status_code == 202
+    assert [ship for ship, _ in kept(outbox)] == [SHIP]
+
+
+def test_deletion_of_another_ships_readings_or_by_a_reader_is_403_and_not_kept(app: Flask, outbox: Outbox) -> None:
+    """The token is checked for the same ship that is deleted from: naming two is not a way around it."""
+    client = app.test_client()
+    assert f"ship {SHIP}" in _refused(client.delete(DELETION, headers=bearer("other-ship")), 403)
+    assert "role ingest is needed" in _refused(client.delete(DELETION, headers=bearer("console")), 403)
+    two = client.delete(f"{DELETION}&spaceship_id={SHIP + 1}", headers=bearer("other-ship"))
+    assert two.status_code in {403, 422}
     assert kept(outbox) == []
 
 

@@ -33,11 +33,23 @@ DECIMALS = 1e-6
 TOLD, EXPLAINED = 20, 3
 """Of how many differences of a kind something is told, and of how many readings with all that was sent about them."""
 Key = tuple[int, int]
-Row = tuple[float, str, int]
-"""What is stored of a reading: value, unit, `sent_at` in microseconds."""
-READ = "SELECT ship, time_us, value, unit, sent_at_us FROM readings"
+SlotRow = list[float]
+"""What is stored of a slot: energy, cover, whether it is provisional, and estimated seconds."""
+READ = "SELECT ship, time_us, value, unit, sent_at_us, kind, duration_us, max_gap_us, rollover FROM readings"
 
 _NAME = re.compile(rb'"batch_id": ?"([^"]*)"')
+
+
+class Row(NamedTuple):
+    """What is stored of a reading: the kind is held power or energy where it is None; 0 and None are not stated."""
+
+    value: float | None
+    unit: str
+    sent_at_us: int
+    kind: str | None
+    duration_us: int | None
+    max_gap_us: int | None
+    rollover: float | None
 
 
 class Letter(NamedTuple):
@@ -71,7 +83,7 @@ class InSqlite(NamedTuple):
     def readings(self) -> dict[Key, Row]:
         """See `Stored`."""
         with closing(sqlite3.connect(f"file:{self.folder / 'power.sqlite'}?mode=ro", uri=True)) as connection:
-            return {(ship, moment_us): tuple(row) for ship, moment_us, *row in connection.execute(READ)}
+            return {(ship, moment_us): Row(*row) for ship, moment_us, *row in connection.execute(READ)}
 
 
 class InInfluxDb(NamedTuple):
@@ -89,12 +101,17 @@ class InInfluxDb(NamedTuple):
         """See `Stored`."""
         found: dict[Key, Row] = {}
         for series in self.influxdb.query(
-            "SELECT value, unit, sent_at FROM readings GROUP BY ship", self.database, "u"
+            "SELECT value, unit, sent_at, kind, duration_s, max_gap_s, rollover FROM readings GROUP BY ship",
+            self.database,
+            "u",
         ):
             columns = series.columns
-            rows = zip(columns["time"], columns["value"], columns["unit"], columns["sent_at"], strict=True)
-            for moment_us, value, unit, sent_at_us in rows:
-                found[int(series.tags["ship"]), moment_us] = (float(value), unit, sent_at_us)
+            names = ("time", "value", "unit", "sent_at", "kind", "duration_s", "max_gap_s", "rollover")
+            rows = zip(*(columns[name] for name in names), strict=True)
+            for moment_us, value, unit, sent_at_us, kind, *stated in rows:
+                duration_us, gap_us = (round((each or 0) * US_PER_S) for each in stated[:2])
+                row = Row(value, unit, sent_at_us, kind, duration_us, gap_us, stated[2] or 0)
+                found[int(series.tags["ship"]), moment_us] = row
         return found
 
 
@@ -106,7 +123,7 @@ class InPostgres(NamedTuple):
     def readings(self) -> dict[Key, Row]:
         """See `Stored`."""
         with closing(psycopg.connect(self.url)) as connection:
-            return {(ship, moment_us): tuple(row) for ship, moment_us, *row in connection.execute(READ)}
+            return {(ship, moment_us): Row(*row) for ship, moment_us, *row in connection.execute(READ)}
 
     def letters(self) -> list[Letter]:
         """See `Stored`."""
@@ -137,11 +154,16 @@ class Checker:
     def check(self, query_url: str) -> dict[str, int]:
         """Compare everything but the outcomes of single batches; give how many readings and slots there should be."""
         promised = self._ledger.readings()
-        readings = {key: each for own in promised.values() for key, each in reference.counting(own).items()}
+        deletions = {ship: self._ledger.deletions(ship) for ship in promised}
+        readings = {
+            key: each
+            for ship, own in promised.items()
+            for key, each in reference.counting(own, deletions[ship]).items()
+        }
         self._check_readings(readings)
         slots: dict[Key, Slot] = {}
-        for own in promised.values():
-            slots |= reference.slots(own, DEFAULT_MAX_GAP_US)
+        for ship, own in promised.items():
+            slots |= reference.slots(own, DEFAULT_MAX_GAP_US, deletions[ship])
         self._check_slots(slots)
         self._check_fleet(slots, query_url)
         for window in _windows(slots):
@@ -168,17 +190,16 @@ class Checker:
                 self._differs("a reading", f"of ship {key[0]} at {iso(key[1])}", reading, f"{row}{behind}")
 
     def _check_slots(self, expected: Mapping[Key, Slot]) -> None:
-        found: dict[Key, tuple[float, float, bool]] = {}
+        found: dict[Key, SlotRow] = {}
         with closing(open_store(StoreSettings.load({**self._environ}))) as store:
             ships = {ship for ship, _ in expected} | {each.ship for each in store.top_ships(Window(), 100_000)}
             for ship in sorted(ships):
                 slots = store.slots(ship, Window())
-                columns = zip(slots.kwh.tolist(), slots.covered_s.tolist(), slots.provisional.tolist(), strict=True)
-                found |= {(ship, start_s): row for start_s, row in zip(slots.start_s.tolist(), columns, strict=True)}
+                found |= {(ship, start_s): row for _, start_s, *row in slots.rows()}
         for key in sorted(expected.keys() | found.keys()):
             slot, row = expected.get(key), found.get(key)
             if slot is None or row is None or not _is_same_slot(slot, row):
-                should = slot and (float(slot.kwh), slot.covered_us / US_PER_S, slot.provisional)
+                should = slot and [float(slot.kwh), *_beside_energy(slot)]
                 self._differs("a slot", f"of ship {key[0]} at {iso(key[1] * US_PER_S)}", should, row)
 
     def _check_fleet(self, slots: Mapping[Key, Slot], url: str) -> None:
@@ -248,17 +269,25 @@ def _name(payload: bytes) -> str | None:
 
 def _is_same(reading: Reading, row: Row) -> bool:
     """Compare a reading with what is stored; an undated one has there a `sent_at` of the service's own."""
-    is_dated = reading.sent_at_us >= START_US
-    value, unit, sent_at_us = row
-    return (value, unit) == (reading.value, Kind(reading.kind).unit) and (
-        sent_at_us == reading.sent_at_us or not is_dated
-    )
+    kind = Kind(reading.kind)
+    if kind != Kind.UNKNOWN and row.value != reading.value:
+        return False
+    if reading.sent_at_us >= START_US and row.sent_at_us != reading.sent_at_us:
+        return False
+    stated = (row.kind or PLAIN[row.unit], *(each or 0 for each in row[4:]))
+    return row.unit == kind.unit and stated == (kind.label, *reading[5:])
 
 
-def _is_same_slot(slot: Slot, row: tuple[float, float, bool]) -> bool:
-    kwh, covered_s, provisional = row
-    return (covered_s, provisional) == (slot.covered_us / US_PER_S, slot.provisional) and math.isclose(
-        kwh, float(slot.kwh), rel_tol=RELATIVE, abs_tol=NEXT_TO_NOTHING_KWH
+PLAIN = {"kW": Kind.POWER_KW.label, "kWh": Kind.ENERGY_KWH.label}
+
+
+def _beside_energy(slot: Slot) -> list[float]:
+    return [slot.covered_us / US_PER_S, slot.provisional, slot.estimated_us / US_PER_S]
+
+
+def _is_same_slot(slot: Slot, row: SlotRow) -> bool:
+    return row[1:] == _beside_energy(slot) and math.isclose(
+        row[0], float(slot.kwh), rel_tol=RELATIVE, abs_tol=NEXT_TO_NOTHING_KWH
     )
 
 

@@ -1,6 +1,7 @@
 """What was sent and what was promised of it, and a journal of all that happened, in the order in which it did."""
 
 import json
+import re
 import threading
 import time
 from collections import Counter
@@ -11,8 +12,9 @@ from typing import Any
 from shared.domain.timestamps import iso
 from tests.support import reference
 from tests.support.chaos.batches import Batch
-from tests.support.reference import Reading
+from tests.support.reference import Deletion, Reading
 
+_NAME = re.compile('"batch_id": "([^"]*)"')
 COMPACT = 50_000
 """Readings of a ship beyond which those that no longer count are forgotten."""
 
@@ -36,6 +38,7 @@ class Ledger:
         self.recovery = Recovery()
         self._differences: list[str] = []
         self._readings: dict[int, list[Reading]] = {}
+        self._deletions: dict[int, set[Deletion]] = {}
         self._path = journal
         self._journal = journal.open("w", encoding="utf-8")
         self._lock = threading.Lock()
@@ -70,6 +73,8 @@ class Ledger:
             if batch.outcome == "rejected":
                 self.told[name] = batch.ship
             if batch.outcome == "stored":
+                if deletion := batch.deletion():
+                    self._deletions.setdefault(batch.ship, set()).add(deletion)
                 own = self._readings.setdefault(batch.ship, [])
                 own += batch.readings()
                 self.counts["readings"] += len(batch.data)
@@ -104,6 +109,11 @@ class Ledger:
         with self._lock:
             return {ship: [*own] for ship, own in self._readings.items()}
 
+    def deletions(self, ship: int) -> list[Deletion]:
+        """Give the deletions that were promised of a ship."""
+        with self._lock:
+            return sorted(self._deletions.get(ship, ()))
+
     def about(self, ship: int, moment_us: int) -> Iterator[str]:
         """Tell of the batches that name a moment of a ship: when they were sent and what of them came when."""
         with self._lock:
@@ -113,8 +123,10 @@ class Ledger:
             for line in lines:
                 event = json.loads(line)
                 payload = event.get("payload", "")
-                if f'"spaceship_id": {ship},' in payload and f'"{iso(moment_us)}"' in payload:
-                    names.add(json.loads(payload).get("batch_id", "none"))
+                if f'"spaceship_id": {ship},' in payload and (
+                    f'"{iso(moment_us)}"' in payload or '"delete"' in payload
+                ):
+                    names.update(_NAME.findall(payload))  # some payloads are cut short
                     yield line.strip()
                 elif event.get("batch_id") in names:
                     yield line.strip()

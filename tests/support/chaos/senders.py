@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+from urllib.parse import urlencode
 
 import urllib3
 from paho.mqtt.client import Client, MQTTMessage
@@ -18,12 +19,13 @@ from paho.mqtt.properties import Properties
 
 from power_cli.up import HOST
 from shared.contract.topics import readings_topic, receipts_topic
+from shared.domain.timestamps import iso
 from tests.support.chaos.batches import Author, Batch
 from tests.support.chaos.ledger import Ledger
 from tests.support.chaos.readback import Readback
 
 CLIENTS, SHIPS = 4, 6
-SHARED = range(1, 4)
+SHARED = range(1, 5)
 """Ships of which every client sends."""
 WINDOW = 6
 PAUSE_S = 0.08
@@ -84,9 +86,7 @@ class HttpClient:
         while not self._orders.giving_up.is_set():
             url = known_at or self._gateways[0]
             try:
-                answer = self._http.request(
-                    "POST", f"{url}/data", body=batch.payload, headers=headers, timeout=answer_s + wait_s
-                )
+                answer = self._request(url, batch, headers, answer_s + wait_s)
             except (urllib3.exceptions.HTTPError, OSError):
                 self._ledger.count("without an answer")
             else:
@@ -97,6 +97,13 @@ class HttpClient:
             self._gateways.rotate(1)  # as a proxy goes on to the next one
             time.sleep(RETRY_S)
         self._ledger.differs(f"a POST was never answered: {batch.payload.decode()}")
+
+    def _request(self, url: str, batch: Batch, headers: dict[str, str], timeout_s: float) -> urllib3.BaseHTTPResponse:
+        if batch.deletes is None:
+            return self._http.request("POST", f"{url}/data", body=batch.payload, headers=headers, timeout=timeout_s)
+        start, end = map(iso, batch.deletes)
+        asked = {"spaceship_id": str(batch.ship), "start": start, "end": end, "batch_id": batch.batch_id or ""}
+        return self._http.request("DELETE", f"{url}/data?{urlencode(asked)}", headers=headers, timeout=timeout_s)
 
     def _known_at(self, batch: Batch) -> str | None:
         """Give the gateway that has to get a batch, where another one would take it for new.

@@ -36,6 +36,6 @@ def test_accepted_means_stored_whatever_is_killed(tmp_path: Path, store: str, se
     assert {name.partition(" ")[0] for name in report.kills} >= KILLED[store]
     for what in ("accepted", "rejected", "refused", "without an answer", "answered 201", "answered 202"):
         assert report.counts[what] > 0, what
-    for kind in ("new", "repeat", "cut anew", "correction", "late", "nameless", "conflict", "wrong"):
+    for kind in ("new", "repeat", "cut anew", "correction", "late", "nameless", "conflict", "wrong", "deletion"):
         assert report.counts[f"sent, {kind}"] > 0, kind
     assert min(report.compared.values()) > 1000

@@ -25,7 +25,36 @@ DAMAGES = [
     ("power", "UPDATE energy SET provisional = 0 WHERE ship = 200", "a slot of ship 200"),
     (
         "power",
-        "INSERT INTO energy VALUES (8, 0, 1, 900, 0)",
+        "UPDATE energy SET estimated_s = estimated_s + 1 WHERE ship = 203 AND start_s = 1535068800",
+        "a slot of ship 203",
+    ),
+    (
+        "power",
+        (
+            "UPDATE readings SET kind = 'mean' WHERE (ship, time_us) ="
+            " (SELECT ship, time_us FROM readings WHERE ship = 4 AND kind = 'line' LIMIT 1)"
+        ),
+        "a reading of ship 4",
+    ),
+    (
+        "power",
+        (
+            "UPDATE readings SET kind = NULL WHERE (ship, time_us) ="
+            " (SELECT ship, time_us FROM readings WHERE ship = 202 AND kind = 'unknown' LIMIT 1)"
+        ),
+        "a reading of ship 202",
+    ),
+    (
+        "power",
+        (
+            "UPDATE readings SET max_gap_us = 1 WHERE (ship, time_us) ="
+            " (SELECT ship, time_us FROM readings WHERE ship = 205 AND kind = 'counter' LIMIT 1)"
+        ),
+        "a reading of ship 205",
+    ),
+    (
+        "power",
+        "INSERT INTO energy VALUES (8, 0, 1, 900, 0, 0)",
         "a slot of ship 8 at 1970-01-01T00:00:00Z: should be None",
     ),
     ("power", "DELETE FROM readings WHERE ship = 201 AND time_us = 1535068800000000", "a reading of ship 201"),
@@ -36,7 +65,7 @@ DAMAGES = [
     ),
     (
         "power",
-        "INSERT INTO readings VALUES (9, 0, 1, 'kW', 0)",
+        "INSERT INTO readings (ship, time_us, value, unit, sent_at_us) VALUES (9, 0, 1, 'kW', 0)",
         "a reading of ship 9 at 1970-01-01T00:00:00Z: should be None",
     ),
     ("power", "UPDATE fleet_energy SET ships = ships + 1", "/data/fleet at 2018-08-24"),

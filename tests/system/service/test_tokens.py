@@ -165,6 +165,17 @@ def test_a_tool_that_may_not_says_why_in_one_line(door: Door, tmp_path: Path) ->
     assert done.stderr.splitlines()[-1] == f"the service refuses {path}:2-2: this token is not for readings of ship 9"
 
 
+def test_a_ships_token_deletes_its_own_readings_only(door: Door) -> None:
+    token = door.add("ingest", "--ships", "44")
+    until(lambda: door.post(token, {**BATCH, "spaceship_id": 44}) == 202, "the token is known")
+    span = ("--start", "2018-08-24T00:00:00Z", "--end", "2018-08-25T00:00:00Z")
+    done = door.tool("delete", "--ship", "9", *span, POWER_API_TOKEN=token)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "the service refuses the deletion: this token is not for readings of ship 9"
+    done = door.tool("delete", "--ship", "44", *span, POWER_API_TOKEN=token)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("service", ["ingest_api", "normalizer_worker", "query_api"])
 def test_beyond_this_machine_no_service_starts_without_tokens(service: str, tmp_path: Path) -> None:
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "POWER_HTTP_HOST": "0.0.0.0", "POWER_DATA_DIR": str(tmp_path)}

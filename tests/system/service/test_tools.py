@@ -214,6 +214,33 @@ def test_a_file_that_is_not_there_or_empty_is_named(tmp_path: Path) -> None:
     assert done.stderr.endswith(f"{missing}: there are no rows: the file is empty\n")
 
 
+def _delete(service: Service, ship: int, start: str, end: str) -> subprocess.CompletedProcess[str]:
+    url = f"http://{HOST}:{service.port}"
+    return _tool("delete", "--ship", ship, "--start", start, "--end", end, "--url", url)
+
+
+def test_delete_waits_until_the_readings_are_gone(service: Service, ship: int) -> None:
+    """The end is excluded; a repeat changes nothing."""
+    data = [{"datetime": f"2024-02-01T0{hour}:00:00Z", "value": hour} for hour in range(4)]
+    batch = {"spaceship_id": ship, "units": "kWh", "data": data}
+    assert service.post(batch, Prefer="wait=20").status == 201
+    for _ in range(2):
+        done = _delete(service, ship, "2024-02-01T01:00:00Z", "2024-02-01T03:00:00Z")
+        assert done.returncode == 0, done.stderr
+        span = "from 2024-02-01T01:00:00Z to 2024-02-01T03:00:00Z"
+        assert done.stdout == f"the readings of ship {ship} {span} are deleted\n"
+        left = service.get(f"/ships/{ship}/readings?start=2024-02-01T00:00:00Z&end=2024-02-02T00:00:00Z")["data"]
+        assert [each["datetime"] for each in left] == ["2024-02-01T00:00:00Z", "2024-02-01T03:00:00Z"]
+
+
+def test_delete_says_in_a_line_what_is_wrong(service: Service, ship: int) -> None:
+    done = _delete(service, ship, "2024-02-01T03:00:00Z", "2024-02-01T03:00:00Z")
+    assert done.returncode == 1
+    refusal = "the service refuses the deletion: the parameters are not valid: end is not after start"
+    assert done.stderr.splitlines()[-1] == refusal
+    assert _delete(service, ship, "yesterday", "2024-02-01T03:00:00Z").returncode == 2
+
+
 def test_a_simulated_fleet_is_stored_as_the_rule_has_it(service: Service, ship: int) -> None:
     first, count, end_us = ship * 1_000, 5, moment_us("2024-02-03T07:08:09Z")  # ships that no fixture gives
     start_us = end_us - simulate.DAY_S * US_PER_S

@@ -279,3 +279,17 @@ def test_of_two_readings_of_one_moment_the_later_in_the_list_counts(seconds: lis
     rows = [reading(f'"2019-01-05T04:37:0{second}Z"', str(row)) for row, second in enumerate(seconds)]
     last = {MOMENT_US + second * 1_000_000: float(row) for row, second in enumerate(seconds)}
     assert rows_of(decode(readings(*rows).encode())) == sorted(last.items())
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity"])
+@pytest.mark.parametrize("count", [2, 100])
+@pytest.mark.parametrize("is_last", [False, True])
+def test_value_that_is_not_finite_is_refused_wherever_it_is(value: str, count: int, is_last: bool) -> None:  # noqa: FBT001
+    """Comparing with it says nothing: the least of 1 and NaN is 1."""
+    values = ["1"] * count
+    values[-1 if is_last else 0] = value
+    data = [f'{{"datetime": "2018-08-24T00:00:{i % 60:02}Z", "value": {each}}}' for i, each in enumerate(values)]
+    with pytest.raises(InvalidInput) as caught:
+        decode(f'{{"units": "kW", "data": [{", ".join(data)}]}}'.encode(), topic_ship=1)
+    place = f"data[{count - 1 if is_last else 0}].value"
+    assert [(each.at, each.problem) for each in caught.value.problems] == [(place, "should be a finite number")]
