@@ -364,6 +364,16 @@ def _read(payload: bytes, judge: Judge) -> Received:
         raise
     except InvalidInput as error:
         raise InvalidBatch(error.problems, _named_in(payload)) from None
+    return checked(raw, judge)
+
+
+def checked(raw: object, judge: Judge) -> Received:
+    """Check the parsed JSON of a batch, which `judge.raw` is, too.
+
+    Raises:
+        InvalidBatch: not a valid batch; its problems say where and why.
+
+    """
     members: dict[str, Any] = raw if isinstance(raw, dict) else {}
     data, units = members.get("data"), members.get("units")
     rows = data if isinstance(data, list) and 1 <= len(data) <= MAX_READINGS else []
@@ -431,10 +441,15 @@ def _durations_us(wire: WireBatch, rows: Rows, kept: I64 | None) -> I64 | None:
     return found if kept is None else found[kept]
 
 
-def _check_slots(batch: Batch, rules: Rules) -> None:
+def slots_of(batch: Batch, rules: Rules) -> int:
+    """Return how many slots the readings of a batch cover."""
     max_gap_us = batch.max_gap_us or (LONGEST_US if batch.kind == Kind.COUNTER_KWH else rules.max_gap_us)
     looks_back = bool(LOOKS_BACK[batch.kind])
-    slots = count_slots(batch.moment_us, max_gap_us, batch.duration_us, looks_back=looks_back)
+    return count_slots(batch.moment_us, max_gap_us, batch.duration_us, looks_back=looks_back)
+
+
+def _check_slots(batch: Batch, rules: Rules) -> None:
+    slots = slots_of(batch, rules)
     if slots > MAX_SLOTS:
         most = f"covers {slots:,} slots of 15 minutes, and a batch may cover {MAX_SLOTS:,}"
         raise InvalidBatch((Problem("data", f"{most}: send it in several batches"),), batch.batch_id)

@@ -99,7 +99,7 @@ def test_forecasts_are_for_who_may_read(app: Flask) -> None:
 def test_what_is_not_there_is_404_or_405_to_anybody_who_is_known(app: Flask, name: str) -> None:
     client = app.test_client()
     _refused(client.get("/nowhere", headers=bearer(name)), 404)
-    _refused(client.delete("/data", headers=bearer(name)), 405)
+    _refused(client.put("/data", headers=bearer(name)), 405)
 
 
 def test_a_route_that_nobody_declared_is_for_admin_alone() -> None:
