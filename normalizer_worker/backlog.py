@@ -44,12 +44,16 @@ another."""
 
 
 class Part(NamedTuple):
-    """Some readings of a ship's group of batches, recorded in one transaction; `is_last` if they are its last ones."""
+    """Some readings of a ship's group of batches, recorded in one transaction; `is_last` if they are its last ones.
+
+    `lost` is for the readings of all parts of the group that do not count.
+    """
 
     ship: int
     items: Sequence[Item]
     readings: Readings
     is_last: bool
+    lost: list[Readings]
 
 
 class _Share:
@@ -62,6 +66,8 @@ class _Share:
         """The first items, which are being recorded together."""
         self.readings = Readings.from_rows([])
         """The group's readings that are not recorded yet, by time."""
+        self.lost: list[Readings] = []
+        """Those of its recorded readings that do not count."""
         self.is_closed = False
         """Whether messages are shed: from the first that found no room until a quarter is free again."""
 
@@ -81,7 +87,7 @@ class _Share:
         for each in self.group:
             self.waiting.popleft()
             self.size_bytes -= each.message.size_bytes
-        self.group, self.readings = (), self.readings[:0]
+        self.group, self.readings, self.lost = (), self.readings[:0], []
 
 
 class Backlog:
@@ -154,7 +160,7 @@ class Backlog:
         left = share.readings
         cost = np.cumsum(costs(left.ship, left.moment_us, longest_us(left, self._max_gap_us)))
         end = max(int(np.searchsorted(cost, self._part_cost, side="right")), 1)
-        return Part(ship, share.group, left[:end], is_last=end >= len(left))
+        return Part(ship, share.group, left[:end], end >= len(left), share.lost)
 
     def done(self, part: Part, took_s: float) -> None:
         """Remove a recorded part, note how long it took, and go on to the next ship."""

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing
 from typing import Protocol, TypeVar
 
-from normalizer_worker.backlog import Backlog
+from normalizer_worker.backlog import Backlog, Part
 from normalizer_worker.ledger.letter_queue import DeadLetterStore, LetterQueue
-from normalizer_worker.load import Item, Limits, Load, read_item
+from normalizer_worker.load import Item, Limits, Load, count_superseded, read_item
 from normalizer_worker.metrics import WorkerMetrics
 from normalizer_worker.mqtt.acknowledgements import Done
 from normalizer_worker.mqtt.publish import Message
@@ -50,8 +50,8 @@ class Source(Protocol):
 class Sink(Protocol):
     """Where readings go; see `recorder.Recorder`."""
 
-    def record(self, readings: Readings) -> None:
-        """Store readings and the slots they change."""
+    def record(self, readings: Readings) -> Readings | None:
+        """Store readings and the slots they change; return those that do not count, or None."""
 
     def delete(self, deletion: DeletionRow) -> None:
         """Store a deletion, and what it changes."""
@@ -152,9 +152,11 @@ class Worker:
         part = self._backlog.next_part()
         began_s = time.monotonic()
         with source.kept_alive(), self._metrics.transaction():
-            self._record(part.items, part.readings)
+            self._record(part.items, part)
         if any(each.letter for each in part.items):
             part = part._replace(is_last=True)  # of a refused batch nothing more is recorded
+        elif part.is_last:
+            count_superseded(part.items, Readings.concat(part.lost) if part.lost else None)
         self._backlog.done(part, time.monotonic() - began_s)
         if part.is_last:
             self._finish(source, self._settle(part.items))
@@ -188,7 +190,7 @@ class Worker:
         for (each, _), sent_at_us in zip(undated, first_us, strict=True):
             each.batch = each.valid._replace(sent_at_us=sent_at_us)
 
-    def _record(self, items: Sequence[Item], part: Readings | None = None) -> None:
+    def _record(self, items: Sequence[Item], part: Part | None = None) -> None:
         """Record batches, or only a `part` of their readings.
 
         Batches that the store refuses become dead letters. They are found by halving.
@@ -196,7 +198,10 @@ class Worker:
         if not items:
             return
         try:
-            self._record_together(items) if part is None else self._sink.record(part)
+            if part is None:
+                self._record_together(items)
+            elif (lost := self._sink.record(part.readings)) is not None:
+                part.lost.append(lost)
         except Refused as error:
             if len(items) == 1:
                 items[0].reject(error, self._clock.now_us())
@@ -206,14 +211,15 @@ class Worker:
             self._record(items[half:])
 
     def _record_together(self, items: Sequence[Item]) -> None:
-        """Record readings and deletions; which come first makes no difference."""
+        """Record readings and deletions; the deletions first, so that the readings that they take out are counted."""
         batches = [each.valid for each in items]
-        with_readings = [batch for batch in batches if batch.deletes is None]
-        if with_readings:
-            self._sink.record(columns(with_readings))
         for batch in batches:
             if batch.deletes is not None:
                 self._sink.delete((batch.ship, *batch.deletes, batch.sent_at_us or 0))
+        with_readings = [each for each in items if each.valid.deletes is None]
+        if with_readings:
+            lost = self._sink.record(columns([each.valid for each in with_readings]))
+            count_superseded(with_readings, lost)
 
     def _settle(self, items: Sequence[Item]) -> list[Done]:
         """Count what is stored and keep dead letters; return the messages that are done."""

@@ -210,7 +210,8 @@ def _placed_problems(batches: list[_PlacedStatus]) -> Iterator[Problem]:
 
 
 def _summary(batch: BatchStatus) -> dict[str, Any]:
-    return {"batch_id": str(batch.batch_id), "status": batch.status, "readings": batch.readings}
+    summary = {"batch_id": str(batch.batch_id), "status": batch.status, "readings": batch.readings}
+    return summary | ({"superseded": batch.superseded} if batch.superseded else {})
 
 
 def _errors(batch: BatchStatus) -> list[dict[str, str]]:

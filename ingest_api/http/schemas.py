@@ -24,12 +24,18 @@ BATCH = {
 }
 
 
+Superseded = Annotated[
+    int, Field(description="how many of them do not count; left out where it is 0, or not yet known")
+]
+
+
 class Accepted(BaseModel):
     """The answer to a POST."""
 
     batch_id: UUID
     status: Literal["accepted", "stored"]
     readings: int = Field(description="how many were sent")
+    superseded: Superseded = 0
 
 
 class AllAccepted(BaseModel):
@@ -47,6 +53,7 @@ class Status(BaseModel):
     spaceship_id: int
     status: Literal["accepted", "stored", "rejected"]
     readings: int = Field(description="how many were sent")
+    superseded: Superseded = 0
     errors: list[Fault] = Field(description="why it was rejected")
 
 
@@ -108,8 +115,8 @@ ACCEPT = Operation(
     description=(
         "A body is accepted whole or not at all. A batch that was answered 201 or 202 reaches the store, and counts "
         "once however often it is sent. `Content-Encoding: gzip` is accepted. The body has at most "
-        f"{MAX_BODY_BYTES // 2**20} MiB, before and after unpacking, {MAX_BATCHES:,} batches and {MAX_READINGS:,} "
-        "readings."
+        f"{MAX_BODY_BYTES // 2**20} MiB, before and after unpacking. Several batches are a JSON array, or one per line "
+        f"as NDJSON: at most {MAX_BATCHES:,}, and {MAX_READINGS:,} readings in all."
     ),
     headers=Preference,
     body=Batches,

@@ -226,8 +226,14 @@ class Outbox:
             for each, known in of_entries
         ]
 
-    def decide(
-        self, key: BatchKey, digest: bytes, status: FinalStatus, problems: tuple[Problem, ...], then: Callable[[], None]
+    def decide(  # noqa: PLR0913, PLR0917  # the members of a receipt
+        self,
+        key: BatchKey,
+        digest: bytes,
+        status: FinalStatus,
+        problems: tuple[Problem, ...],
+        then: Callable[[], None],
+        superseded: int = 0,
     ) -> None:
         """Apply a receipt: record the status of a batch and remove it from the outbox.
 
@@ -235,7 +241,7 @@ class Outbox:
         is called as well. A batch that waits with other content than that of `digest` goes on waiting, and `then` is
         not called.
         """
-        self._queue.put(self._receipts, BatchReceipt(key, digest, status, problems, then))
+        self._queue.put(self._receipts, BatchReceipt(key, digest, status, problems, then, superseded))
 
 
 def _configure(connection: sqlite3.Connection) -> None:

@@ -131,6 +131,7 @@ class BatchReceipt(NamedTuple):
     status: FinalStatus
     problems: tuple[Problem, ...]
     then: Callable[[], None]
+    superseded: int = 0
 
 
 class Removed(NamedTuple):
@@ -167,7 +168,8 @@ class ReceiptWriter(Writer):
                 removed.append(None)
             else:
                 del waiting[receipt.key]
-                decided.append((receipt.key, receipt.status, batch_status.errors_json(receipt.problems)))
+                errors = batch_status.errors_json(receipt.problems)
+                decided.append((receipt.key, receipt.status, errors, receipt.superseded))
                 removed.append(Removed(number, sender, size + ENTRY_BYTES))
         if decided:
             connection.execute(_DELETE, (json.dumps([each.number for each in removed if each and each.number]),))
