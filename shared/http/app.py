@@ -89,7 +89,7 @@ class Routes(Blueprint):
         """Return a decorator: the function handles a documented operation."""
         if operation.is_open != (self.needs == OPEN):
             raise ValueError(f"{operation.path}: the documented access differs from that of its routes")
-        return self.route(operation.path, methods=[operation.method])
+        return self.route(operation.path, methods=[operation.method], strict_slashes=False)
 
 
 def make_app(*services: Routes, access: Callable[[str | None], Access], browsers: Browsers | None = None) -> Flask:
