@@ -19,7 +19,7 @@ from shared.contract.acceptance import Rules
 from shared.contract.batch import Batch, columns, name_of
 from shared.contract.deletion import decode
 from shared.contract.limits import MAX_CORRELATION_BYTES, MAX_RESPONSE_TOPIC_BYTES
-from shared.contract.topics import ship_of
+from shared.contract.topics import meant_topic, ship_of
 from shared.domain.errors import InvalidInput, Problem, Refused
 from shared.domain.readings import Readings
 from shared.domain.slots import SLOT_US
@@ -130,7 +130,9 @@ def count_superseded(items: Sequence[Item], lost: Readings | None) -> None:
 def _ship(topic: str) -> int:
     ship = ship_of(topic)
     if ship is None:
-        raise InvalidInput("the topic names no ship", (Problem("topic", "names no ship"),))
+        meant = meant_topic(topic)
+        why = f"published to {topic}; the topic is {meant}" if meant else "the topic names no ship"
+        raise InvalidInput(why, (Problem("topic", why.removeprefix("the topic ")),))
     return ship
 
 

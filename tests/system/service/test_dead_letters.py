@@ -148,3 +148,20 @@ def test_what_the_worker_rejects_stays(own: WatchedService, tmp_path: Path) -> N
     said = tool(own, "edit", name_of(own, BELOW), "--payload", str(right), status=1)
     assert "the worker rejects it: the batch is not valid; data[0].value should be" in said
     assert name_of(own, BELOW) in tool(own)
+
+
+MISTAKEN = ["Ships/5/readings", "/ships/5/readings", "ships/5/reading", "ships/5"]
+
+
+def test_what_is_published_on_a_mistaken_topic_is_told_and_can_be_sent(own: WatchedService) -> None:
+    right = {"units": "kWh", "data": [{"datetime": "2021-06-01T00:00:00Z", "value": 3}]}
+    for topic in MISTAKEN:
+        paho.single(topic, json.dumps(right), qos=1, hostname=HOST, port=own.mqtt_port)
+    until(lambda: count(own) == 2 + len(MISTAKEN), "a dead letter of each")
+    of_topic = {each["topic"]: each for each in listed(own)}
+    for topic in MISTAKEN:
+        assert of_topic[topic]["reason"] == f"published to {topic}; the topic is ships/5/readings"
+        assert of_topic[topic]["times"] == 1
+    assert own.get("/data?spaceship_id=5")["data"] == []
+    assert " is removed" in tool(own, "edit", of_topic[MISTAKEN[0]]["id"], "--topic", TOPIC)
+    assert [row["value"] for row in own.get("/data?spaceship_id=5")["data"]] == [3]
