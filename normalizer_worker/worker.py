@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, closing
 from typing import Protocol, TypeVar
 
 from normalizer_worker.backlog import Backlog, Part
+from normalizer_worker.first_counts import FirstCounts
 from normalizer_worker.ledger.letter_queue import DeadLetterStore, LetterQueue
 from normalizer_worker.load import Item, Limits, Load, count_superseded, read_item
 from normalizer_worker.metrics import WorkerMetrics
@@ -91,6 +92,7 @@ class Worker:
         self._sink = sink
         self._letters = LetterQueue(dead_letters, metrics, may_wait=letters_wait)
         self._first_seen = first_seen
+        self._first_counts = FirstCounts()
         self._metrics = metrics
         self._rules = rules or Rules()
         self._backlog = Backlog(self._rules.max_gap_us) if backlog is None else backlog
@@ -223,6 +225,9 @@ class Worker:
 
     def _settle(self, items: Sequence[Item]) -> list[Done]:
         """Count what is stored and keep dead letters; return the messages that are done."""
+        for each in items:
+            if each.batch_id is not None and not each.letter:
+                each.superseded = self._first_counts.first(each.message, each.batch_id, each.superseded)
         done = [each.done() for each in items]
         letters = [(of, each.letter) for of, each in zip(done, items, strict=True) if each.letter]
         self._metrics.stored(

@@ -21,7 +21,7 @@ class Receipt(NamedTuple):
     status: FinalStatus
 
 
-def stored(message: Message, ship: int, batch_id: UUID, readings: int, superseded: int) -> Receipt:
+def stored(message: Message, ship: int, batch_id: UUID, readings: int, superseded: int = 0) -> Receipt:
     """Return the receipt of a batch whose readings and slots are committed."""
     payload = receipt_json(BatchKey(ship, str(batch_id)), "stored", readings, (), superseded)
     return _receipt(message, ship, "stored", payload)

@@ -2,10 +2,12 @@
 
 import json
 from typing import Any
+from uuid import UUID
 
 import pytest
 from prometheus_client import CollectorRegistry
 
+from normalizer_worker.first_counts import FirstCounts
 from normalizer_worker.load import Limits
 from normalizer_worker.metrics import MAX_DEAD_IN_A_ROW, WorkerMetrics
 from normalizer_worker.mqtt.publish import Message
@@ -257,3 +259,22 @@ def test_deletions_of_a_load_are_recorded_before_its_readings() -> None:
     bench = Bench(message(1), message(2, {"delete": span}))
     worker(bench).step(bench)
     assert [each for each in bench.happened if each in {"delete", "record"}] == ["delete", "record"]
+
+
+def test_a_repeat_is_told_the_same_though_it_is_corrected_by_now() -> None:
+    """As long as it is remembered; other content under the same `batch_id` is another batch."""
+    first, other = batch(1, sent_at="2019-01-01T00:00:00Z"), batch(2, sent_at="2019-01-01T00:00:00Z")
+    bench = Bench(message(1, first), message(2, first), message(3, other))
+    one = worker(bench, Limits(messages=1))
+    one.step(bench)
+    bench.are_lost = True
+    one.step(bench)
+    one.step(bench)
+    assert [answer[1].get("superseded") for answer in answers(bench) if answer] == [None, None, 1]
+
+
+def test_the_oldest_of_too_many_first_counts_are_forgotten() -> None:
+    counts, batch_id = FirstCounts(most=2), UUID(ID)
+    for mid in (1, 2, 3):
+        assert counts.first(message(mid), batch_id, mid) == mid
+    assert [counts.first(message(mid), batch_id, 9) for mid in (2, 3, 1)] == [2, 3, 9]
