@@ -10,7 +10,7 @@ from typing import NamedTuple
 from shared.contract.acceptance import Rules
 from shared.contract.batch import Batch, InvalidBatch, Judge, Received, checked, slots_of
 from shared.contract.json_text import check_counts, read_json, stripped
-from shared.contract.limits import MAX_BATCHES, MAX_READINGS, MAX_SLOTS, SMALL_BYTES
+from shared.contract.limits import MAX_BATCHES, MAX_MEMBERS, MAX_READINGS, MAX_SLOTS, SMALL_BYTES
 from shared.domain.errors import MAX_PROBLEMS, InvalidInput, Problem, UnreadableInput
 from shared.domain.slots import LONGEST_US, SLOT_US
 
@@ -48,10 +48,13 @@ def receive_all(payload: bytes, rules: Rules, now_us: int) -> list[Placed]:
     """
     found: list[Placed] = []
     faults: list[Problem] = []
-    readings = 0
+    readings = members = 0
     for place, raw in _elements(payload) if is_array(payload) else _lines(payload):
         judge = Judge(rules, now_us, None)
         judge.raw = raw
+        members += len(raw) if isinstance(raw, dict) else 0
+        if members > MAX_MEMBERS:
+            raise _too_much(f"has more than {MAX_MEMBERS:,} members beside those of its readings")
         try:
             found.append(Placed(place, checked(raw, judge)))
         except InvalidBatch as error:

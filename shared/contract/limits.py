@@ -16,6 +16,8 @@ MAX_READINGS = 100_000
 """Readings in one batch, and in all batches of one body."""
 MAX_BATCHES = 10_000
 """Batches in one body, and its lines if it is NDJSON."""
+MAX_MEMBERS = 150_000
+"""Members of all batches of one body, those of their readings not counted: unknown ones are compared with ours."""
 MAX_VALUE = 1e12
 """Largest value of energy in kWh; also its smallest, negated, where negative values are allowed."""
 MAX_KW = 1e9

@@ -125,3 +125,13 @@ def test_parts_of_all_lines_are_counted_before_they_are_built() -> None:
     assert len(odd) < SMALL_BYTES
     with pytest.raises(InvalidInput, match="too many parts"):
         lines(*[odd] * (MAX_CONTAINERS // 1000))
+
+
+def test_members_are_counted_over_all_batches() -> None:
+    """Unknown ones are compared with ours, which takes time."""
+    odd = text(**{f"odd{i}": "1" for i in range(27)})  # and the three that a batch has
+    assert len(array(*[odd] * 5000)) == 5000
+    with pytest.raises(InvalidInput) as caught:
+        array(*[odd] * 5001)
+    ((at, why),) = faults(caught)
+    assert (at, why.startswith("has more than 150,000 members")) == ("body", True)

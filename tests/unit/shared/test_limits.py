@@ -12,6 +12,7 @@ from shared.contract.limits import (
     MAX_CORRELATION_BYTES,
     MAX_ELEMENTS,
     MAX_GZIP_MEMBERS,
+    MAX_MEMBERS,
     MAX_MESSAGE_BYTES,
     MAX_READINGS,
     MAX_SLOTS,
@@ -58,7 +59,7 @@ STATED = {
     "docs/http.md": [
         f"The body is at most {BODY}",
         READINGS,
-        f"A body has at most {MAX_BATCHES:,} batches",
+        f"A body has at most {MAX_BATCHES:,} batches, with {MAX_MEMBERS:,} members",
         f"{BODY}, {MAX_READINGS:,} readings, {SLOTS}",
         f"{MAX_SLOTS:,} [slots]",
         f"more than {SMALL_BYTES // 1024} KiB: {MAX_CONTAINERS:,} objects and lists, {MAX_ELEMENTS:,} members",
