@@ -5,6 +5,7 @@ Routes, checks and server are those of the real gateway.
 
 import os
 import threading
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -67,6 +68,10 @@ class Direct:
         if code is None or code.value:
             raise Unavailable(f"the broker has not taken the batch: {code}")
         return BatchStatus(entry.batch_id, entry.ship, entry.readings, "accepted"), True
+
+    def accept_all(self, entries: Sequence[Entry]) -> list[tuple[BatchStatus, bool]]:
+        """See `Acceptor`."""
+        return [self.accept(each) for each in entries]
 
     def status(self, batch_id: UUID, access: Access) -> BatchStatus | None:  # noqa: ARG002  # it remembers none
         """See `Acceptor`."""

@@ -47,13 +47,15 @@ another."""
 class Part(NamedTuple):
     """Some readings of a ship's group of batches, recorded in one transaction; `is_last` if they are its last ones.
 
-    Or what is left of a deletion, of which as much is done in one transaction as `cost` allows: see `rest`.
+    `lost` is for the readings of all parts of the group that do not count. Or it is what is left of a deletion, of
+    which as much is done in one transaction as `cost` allows: see `rest`.
     """
 
     ship: int
     items: Sequence[Item]
     readings: Readings
     is_last: bool
+    lost: list[Readings]
     deletion: DeletionRow | None = None
     cost: int = 0
 
@@ -72,6 +74,8 @@ class _Share:
         """The first items, which are being recorded together."""
         self.readings = Readings.from_rows([])
         """The group's readings that are not recorded yet, by time."""
+        self.lost: list[Readings] = []
+        """Those of its recorded readings that do not count."""
         self.deletion: DeletionRow | None = None
         """What is left of the deletion that the group is: it is then a group of its own."""
         self.is_closed = False
@@ -97,7 +101,7 @@ class _Share:
         for each in self.group:
             self.waiting.popleft()
             self.size_bytes -= each.message.size_bytes
-        self.group, self.readings, self.deletion = (), self.readings[:0], None
+        self.group, self.readings, self.lost, self.deletion = (), self.readings[:0], [], None
 
 
 class Backlog:
@@ -169,10 +173,10 @@ class Backlog:
             share.begin_group()
         left = share.readings
         if share.deletion is not None:
-            return Part(ship, share.group, left, is_last=False, deletion=share.deletion, cost=self._part_cost)
+            return Part(ship, share.group, left, is_last=False, lost=[], deletion=share.deletion, cost=self._part_cost)
         cost = np.cumsum(costs(left.ship, left.moment_us, longest_us(left, self._max_gap_us)))
         end = max(int(np.searchsorted(cost, self._part_cost, side="right")), 1)
-        return Part(ship, share.group, left[:end], is_last=end >= len(left))
+        return Part(ship, share.group, left[:end], end >= len(left), share.lost)
 
     def done(self, part: Part, took_s: float) -> None:
         """Remove a recorded part, note how long it took, and go on to the next ship."""

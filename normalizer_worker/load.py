@@ -1,6 +1,7 @@
 """A load: the messages that are stored in one transaction, and the outcome of each."""
 
 from collections import Counter as CountOf
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -12,12 +13,14 @@ from normalizer_worker.mqtt import receipts
 from normalizer_worker.mqtt.acknowledgements import Done
 from normalizer_worker.mqtt.publish import Message
 from normalizer_worker.recorder import STRETCH_COST, costs, near_us
+from normalizer_worker.rule.superseded import superseded
 from shared.contract.acceptance import Rules
-from shared.contract.batch import Batch, name_of
+from shared.contract.batch import Batch, columns, name_of
 from shared.contract.deletion import decode
 from shared.contract.limits import MAX_CORRELATION_BYTES, MAX_RESPONSE_TOPIC_BYTES
-from shared.contract.topics import ship_of
+from shared.contract.topics import meant_topic, ship_of
 from shared.domain.errors import InvalidInput, Problem, Refused
+from shared.domain.readings import Readings
 from shared.domain.slots import SLOT_US
 from shared.domain.timestamps import US_PER_S
 
@@ -53,6 +56,8 @@ class Item:
     """From `sent_at` to its arrival, where it has one."""
     goes_to_backlog = False
     """Whether it is recorded in parts."""
+    superseded = 0
+    """How many of the readings of `batch` do not count."""
 
     def __init__(self, message: Message, batch: Batch | None = None) -> None:
         """Begin with a message as it came from the broker, and its batch, if that is known."""
@@ -78,7 +83,7 @@ class Item:
         if self.batch_id is None:
             return Done(message)
         batch = self.valid
-        return Done(message, receipts.stored(message, batch.ship, self.batch_id, batch.received))
+        return Done(message, receipts.stored(message, batch.ship, self.batch_id, batch.received, self.superseded))
 
 
 def read_item(message: Message, rules: Rules, now_us: int) -> Item:
@@ -108,10 +113,22 @@ def read_item(message: Message, rules: Rules, now_us: int) -> Item:
     return item
 
 
+def count_superseded(items: Sequence[Item], lost: Readings) -> None:
+    """Count for each batch the readings that do not count; `lost` are those that `Recorder.record` returns."""
+    if not len(lost) and len(items) == 1:
+        return
+    found = superseded(columns([each.valid for each in items]), lost)
+    first = np.cumsum([0, *(len(each.valid.moment_us) for each in items[:-1])])
+    for each, count in zip(items, np.add.reduceat(found.astype(np.int64), first).tolist(), strict=True):
+        each.superseded = count
+
+
 def _ship(topic: str) -> int:
     ship = ship_of(topic)
     if ship is None:
-        raise InvalidInput("the topic names no ship", (Problem("topic", "names no ship"),))
+        meant = meant_topic(topic)
+        why = f"published to {topic}; the topic is {meant}" if meant else "the topic names no ship"
+        raise InvalidInput(why, (Problem("topic", why.removeprefix("the topic ")),))
     return ship
 
 

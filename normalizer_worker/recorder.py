@@ -13,6 +13,7 @@ from normalizer_worker.rule.deletions import are_deleted, undeleted
 from normalizer_worker.rule.intervals import longest_us
 from normalizer_worker.rule.normalize import latest
 from normalizer_worker.rule.reach import Neighbourhood, Span, read_neighbourhoods, spans, windows
+from normalizer_worker.rule.superseded import outranked
 from shared.domain.columns import I64, starts
 from shared.domain.deletions import DeletionRow, Deletions, joined
 from shared.domain.errors import Refused
@@ -46,23 +47,30 @@ class Recorder:
         self._cache = NeighbourCache(cached_readings)
         self._deletions = DeletionCache(store, cached_readings)
 
-    def record(self, readings: Readings) -> None:
+    def record(self, readings: Readings) -> Readings | None:
         """Store readings and the slots that they change.
 
         That is one transaction, or several if they change very many slots. After each one readings and slots agree.
+
+        Returns:
+            Those of `latest(readings)` that do not count: stored readings outrank them, or deletions take them out.
+            None if all of `readings` count.
 
         Raises:
             Unavailable: the store does not answer; readings that are not stored yet have to be recorded again.
             Refused: the store rejects some of them for good; the slots agree with those that it has accepted.
 
         """
-        for load in transactions(latest(readings), self._max_gap_us):
+        lost: list[Readings] = []
+        newest = latest(readings)
+        for load in transactions(newest, self._max_gap_us):
             try:
-                self._transact(load)
+                lost += self._transact(load)
             except Refused as refused:
                 with suppress(Refused):
                     self._transact(load, only_slots=True)
                 raise refused from None
+        return Readings.concat(lost) if lost or len(newest) < len(readings) else None
 
     def delete(self, deletion: DeletionRow) -> None:
         """Store a deletion, remove the readings that it deletes, and store the slots that this changes.
@@ -143,15 +151,24 @@ class Recorder:
             self._forget()
             raise
 
-    def _transact(self, load: Readings, *, only_slots: bool = False) -> None:
-        """Store readings and slots in one transaction; with `only_slots` the slots around them, and no readings."""
+    def _transact(self, load: Readings, *, only_slots: bool = False) -> list[Readings]:
+        """Store readings and slots in one transaction, and return which do not count.
+
+        With `only_slots` it stores the slots around them, and no readings.
+        """
+        lost: list[Readings] = []
         with self._transaction():
             for part in stretches(load, self._max_gap_us):
-                self._put(part[:0] if only_slots else part, spans(part))
+                lost += self._put(part[:0] if only_slots else part, spans(part))
+        return lost
 
-    def _put(self, new: Readings, within: Sequence[Span]) -> None:
-        """Store new readings, all in the spans, and the slots that change in and around these."""
-        new = undeleted(new, self._deletions.of([span.ship for span in within]))
+    def _put(self, came: Readings, within: Sequence[Span]) -> list[Readings]:
+        """Store new readings, all in the spans, and the slots that change around these; return which do not count."""
+        lost: list[Readings] = []
+        deletions = self._deletions.of([span.ship for span in within])
+        new = undeleted(came, deletions)
+        if len(new) < len(came):
+            lost.append(came[are_deleted(came, deletions)])
         cached = {span.ship: self._cache.around(span) for span in within}
         read = read_neighbourhoods([span for span in within if not cached[span.ship]], self._store.readings_around)
         near = {ship: each or read[ship] for ship, each in cached.items()}
@@ -165,14 +182,20 @@ class Recorder:
         if read:
             was = Slots.concat([was, self._store.stored_slots(of_ships[~is_cached])])
         slots, was = changes(was, slots_within(merged, self._max_gap_us, of_ships))
-        if is_new.any():
+        added = np.count_nonzero(is_new)
+        if added:
             self._store.put_readings(merged[is_new], replaced)
+        if added < len(new):  # the others are repeats, or do not count
+            is_lost = outranked(Readings.concat([known, new]))[len(known) :]
+            if is_lost.any():
+                lost.append(new[is_lost])
         if len(slots):
             self._store.put_slots(slots, was)
         ends = merged.ship.searchsorted(of_ships.ship, side="right").tolist()
         for (ship, each), start, end in zip(near.items(), [0, *ends[:-1]], ends, strict=True):
             if end > start:
                 self._cache.put(ship, Neighbourhood(merged[start:end], each.from_oldest, each.to_newest))
+        return lost
 
 
 def transactions(readings: Readings, max_gap_us: int) -> Iterator[Readings]:

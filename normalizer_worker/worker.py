@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing
 from typing import Protocol, TypeVar
 
-from normalizer_worker.backlog import Backlog
+from normalizer_worker.backlog import Backlog, Part
+from normalizer_worker.first_counts import FirstCounts
 from normalizer_worker.ledger.letter_queue import DeadLetterStore, LetterQueue
-from normalizer_worker.load import Item, Limits, Load, read_item
+from normalizer_worker.load import Item, Limits, Load, count_superseded, read_item
 from normalizer_worker.metrics import WorkerMetrics
 from normalizer_worker.mqtt.acknowledgements import Done
 from normalizer_worker.mqtt.publish import Message
@@ -50,8 +51,8 @@ class Source(Protocol):
 class Sink(Protocol):
     """Where readings go; see `recorder.Recorder`."""
 
-    def record(self, readings: Readings) -> None:
-        """Store readings and the slots they change."""
+    def record(self, readings: Readings) -> Readings | None:
+        """Store readings and the slots they change; return those that do not count; None if all do."""
 
     def delete_part(self, deletion: DeletionRow, most_cost: int) -> DeletionRow | None:
         """Store the first part of a deletion, and what it changes; return the rest, None if there is none."""
@@ -91,6 +92,7 @@ class Worker:
         self._sink = sink
         self._letters = LetterQueue(dead_letters, metrics, may_wait=letters_wait)
         self._first_seen = first_seen
+        self._first_counts = FirstCounts()
         self._metrics = metrics
         self._rules = rules or Rules()
         self._backlog = Backlog(self._rules.max_gap_us) if backlog is None else backlog
@@ -153,11 +155,13 @@ class Worker:
         began_s = time.monotonic()
         with source.kept_alive(), self._metrics.transaction():
             if part.deletion is None:
-                self._record(part.items, part.readings)
+                self._record(part.items, part)
             else:
                 part = part.rest(self._delete(part.items[0], part.deletion, part.cost))
         if any(each.letter for each in part.items):
             part = part._replace(is_last=True)  # of a refused batch nothing more is recorded
+        elif part.is_last:
+            count_superseded(part.items, Readings.concat(part.lost))
         self._backlog.done(part, time.monotonic() - began_s)
         if part.is_last:
             self._finish(source, self._settle(part.items))
@@ -191,7 +195,7 @@ class Worker:
         for (each, _), sent_at_us in zip(undated, first_us, strict=True):
             each.batch = each.valid._replace(sent_at_us=sent_at_us)
 
-    def _record(self, items: Sequence[Item], part: Readings | None = None) -> None:
+    def _record(self, items: Sequence[Item], part: Part | None = None) -> None:
         """Record batches, or only a `part` of their readings.
 
         Batches that the store refuses become dead letters. They are found by halving.
@@ -199,7 +203,12 @@ class Worker:
         if not items:
             return
         try:
-            self._sink.record(columns([each.valid for each in items]) if part is None else part)
+            if part is None:
+                lost = self._sink.record(columns([each.valid for each in items]))
+                if lost is not None:
+                    count_superseded(items, lost)
+            elif (lost := self._sink.record(part.readings)) is not None:
+                part.lost.append(lost)
         except Refused as error:
             if len(items) == 1:
                 items[0].reject(error, self._clock.now_us())
@@ -218,6 +227,9 @@ class Worker:
 
     def _settle(self, items: Sequence[Item]) -> list[Done]:
         """Count what is stored and keep dead letters; return the messages that are done."""
+        for each in items:
+            if each.batch_id is not None and not each.letter:
+                each.superseded = self._first_counts.first(each.message, each.batch_id, each.superseded)
         done = [each.done() for each in items]
         letters = [(of, each.letter) for of, each in zip(done, items, strict=True) if each.letter]
         self._metrics.stored(

@@ -17,7 +17,7 @@ COMMANDS = {
     "import": "send the readings of a file to a running service, and say how it is understood",
     "delete": "delete a ship's readings in a span of time",
     "copy": "copy all ships from one store into another, and compare the two",
-    "dead-letters": "list, show and replay messages that could not be stored",
+    "dead-letters": "list, show, replay, correct or remove messages that could not be stored",
     "token": "add, list or remove access tokens",
     "cluster": "declare what a cluster needs in RabbitMQ, and show its partitions",
     "ship": "add, list or remove the ships that may log in to the broker",

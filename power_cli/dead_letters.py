@@ -1,4 +1,4 @@
-"""`./power dead-letters`: lists messages that could not be stored, with the reason, and publishes them again."""
+"""`./power dead-letters`: lists messages that could not be stored, with the reason; sends, corrects or removes them."""
 
 import argparse
 import json
@@ -13,6 +13,7 @@ from typing import Protocol
 from normalizer_worker.ledger.dead_letter import DeadLetter
 from normalizer_worker.ledger.dead_letters import FILE_NAME, DeadLetters
 from normalizer_worker.routes import SHOWN_DIGITS
+from power_cli import editing
 from power_cli.argument_types import add_data
 from power_cli.publishing import Publisher
 from shared.domain.errors import InvalidInput, InvalidSettings
@@ -62,14 +63,27 @@ def add_arguments(parser: ArgumentParser) -> None:
     which = replay.add_mutually_exclusive_group(required=True)
     which.add_argument("ids", nargs="*", default=[], metavar="ID", help="its ID in the list, or the beginning of it")
     which.add_argument("--all", action="store_true", help="all of them, in the order of their last arrival")
-    for each in (show, replay):
+    edit = actions.add_parser(
+        "edit",
+        help="correct one, send it, and remove it when it is stored",
+        description="Open $VISUAL, $EDITOR or vi on the payload of a dead letter, or take that of a file; send it, and"
+        " remove the letter when the worker says that it is stored.",
+        epilog="It counts as sent when it came first, unless it has a `sent_at`. The broker is that of replay.",
+    )
+    edit.add_argument("id", metavar="ID", help="its ID in the list, or the beginning of it")
+    edit.add_argument("--payload", type=Path, metavar="FILE", help="the correct payload; no editor is opened")
+    edit.add_argument("--topic", metavar="TOPIC", help="the correct topic; no editor is opened")
+    remove = actions.add_parser("remove", help="remove some without sending them")
+    remove.add_argument("ids", nargs="+", metavar="ID", help="its ID in the list, or the beginning of it")
+    for each in (show, replay, edit, remove):
         add_data(each, FOLDER_HELP, default=argparse.SUPPRESS)
 
 
 def run(arguments: Namespace) -> int:
-    """List the dead letters, the newest first; or show one, or replay some."""
+    """List the dead letters, the newest first; or show, replay, correct or remove some."""
     with _opened(arguments.data) as letters:
-        {"show": _show, "replay": _replay}.get(arguments.action, _list)(letters, arguments)
+        actions = {"show": _show, "replay": _replay, "edit": _edit, "remove": _remove}
+        actions.get(arguments.action, _list)(letters, arguments)
     return 0
 
 
@@ -137,6 +151,28 @@ def _replay(letters: Letters, arguments: Namespace) -> None:
     sys.stdout.write(f"{_letters(len(found))} replayed; those that still cannot be stored will be listed again\n")
     if left_out:
         sys.stdout.write(f"{_letters(left_out)} not replayed: only the beginning of the payload is kept\n")
+
+
+def _edit(letters: Letters, arguments: Namespace) -> None:
+    """Correct a dead letter and send it; it is removed when it is stored."""
+    letter = _find(letters, arguments.id)
+    topic = arguments.topic or letter.topic
+    if arguments.payload or arguments.topic:
+        editing.send(letter, topic, editing.read(arguments.payload) if arguments.payload else _whole(letter).payload)
+    else:
+        with editing.edited(letter) as payload:
+            editing.send(letter, topic, payload)
+    _say_removed(letters.remove(letter), letter)
+
+
+def _remove(letters: Letters, arguments: Namespace) -> None:
+    for letter in [_find(letters, name) for name in arguments.ids]:
+        _say_removed(letters.remove(letter), letter)
+
+
+def _say_removed(is_removed: bool, letter: DeadLetter) -> None:  # noqa: FBT001  # what `remove` returns
+    why = "is removed" if is_removed else "stays: its message has come again meanwhile"
+    sys.stdout.write(f"dead letter {_id(letter)} {why}\n")
 
 
 def _whole(letter: DeadLetter) -> DeadLetter:

@@ -12,6 +12,7 @@ def tell_password(ship: int, password: str) -> None:
     sys.stderr.write(
         f"ship {ship}: user and client identifier {ship_user(ship)};"
         f" may publish to {readings_topic(ship)} and subscribe to {receipts_topic(ship)}\n"
+        "Any other topic is refused, over MQTT 3.1.1 without a word (docs/mqtt.md, A wrong topic).\n"
         "The broker keeps only a hash: the password is shown only this once.\n"
     )
     sys.stdout.write(f"{password}\n")

@@ -99,7 +99,9 @@ class Publisher:
             log.warning("a receipt is not valid: %s", error)
             return
         key = receipt.key
-        self._outbox.decide(key, correlation, receipt.status, receipt.problems, lambda: self.done(key))
+        self._outbox.decide(
+            key, correlation, receipt.status, receipt.problems, lambda: self.done(key), receipt.superseded
+        )
 
     def done(self, key: BatchKey) -> None:
         """Note that a batch is no longer in the outbox."""

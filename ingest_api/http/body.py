@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from flask import Request
 
+from shared.contract.batches import NDJSON_TYPES
 from shared.contract.limits import MAX_BODY_BYTES, MAX_GZIP_MEMBERS, SMALL_BYTES
 from shared.domain.errors import Problem, TooLargeInput, Unavailable, UnreadableInput, UnsupportedInput
 from shared.http.app import request_source
@@ -85,12 +86,18 @@ def _most_bytes(request: Request, read: int, *, is_gzip: bool) -> int:
     return size + min(size * GZIP_RATIO, MAX_BODY_BYTES) if is_gzip else size
 
 
+def is_ndjson(request: Request) -> bool:
+    """Return whether the body has one batch on each line."""
+    return request.mimetype in NDJSON_TYPES
+
+
 def _is_gzip(request: Request) -> bool:
     """Check the headers that describe the body; return whether it is gzip."""
     if request.content_length is not None and request.content_length > MAX_BODY_BYTES:
         raise _too_large()
-    if not request.is_json and (request.mimetype not in PLAIN_TYPES or request_source(request).is_cross_site):
-        raise _unsupported("Content-Type", "should be application/json")
+    is_plain = request.mimetype in PLAIN_TYPES and not request_source(request).is_cross_site
+    if not (request.is_json or is_plain or is_ndjson(request)):
+        raise _unsupported("Content-Type", "should be application/json, or application/x-ndjson")
     match request.headers.get("Content-Encoding", "identity").strip().lower():
         case "identity":
             return False

@@ -13,7 +13,8 @@ from ingest_api.http.schemas import DeletionParameters
 from ingest_api.outbox.entry import Entry
 from shared.contract import deletion
 from shared.contract.acceptance import Rules
-from shared.contract.batch import Batch, receive
+from shared.contract.batch import Batch, Received, receive
+from shared.contract.batches import receive_all
 from shared.contract.limits import SMALL_BYTES
 from shared.domain.clock import StrictClock, now_us
 from shared.domain.readings import PLAIN
@@ -47,13 +48,29 @@ class Intake:
         if len(payload) > SMALL_BYTES:
             check_named_ships(payload, access)
         with self._turns.one() if len(payload) > SMALL_BYTES else nullcontext():
-            received = receive(payload, self._rules, now_us())
-            batch = received.batch
-            access.check_ship(batch.ship)
-            batch_id, accepted_us = batch.batch_id or uuid4(), self._clock.now_us()
-            sent_at_us = accepted_us if batch.sent_at_us is None else batch.sent_at_us
-            message = received.message(batch_id, sent_at_us, accepted_us)
-            return Entry(batch_id, batch.ship, batch.received, digest(batch), message, access)
+            return self._entry(receive(payload, self._rules, now_us()), access)
+
+    def entries(self, payload: bytes, access: Access) -> list[Entry]:
+        """Return the entries for a body with several batches.
+
+        Raises:
+            InvalidInput: one of them is not a valid batch, or they are too much together.
+            Forbidden: the token is not for the ship of one of them.
+
+        """
+        if len(payload) > SMALL_BYTES:
+            check_named_ships(payload, access)
+        with self._turns.one() if len(payload) > SMALL_BYTES else nullcontext():
+            found = receive_all(payload, self._rules, now_us())
+            return [self._entry(each.received, access, each.place) for each in found]
+
+    def _entry(self, received: Received, access: Access, place: str = "") -> Entry:
+        batch = received.batch
+        access.check_ship(batch.ship)
+        batch_id, accepted_us = batch.batch_id or uuid4(), self._clock.now_us()
+        sent_at_us = accepted_us if batch.sent_at_us is None else batch.sent_at_us
+        message = received.message(batch_id, sent_at_us, accepted_us)
+        return Entry(batch_id, batch.ship, batch.received, digest(batch), message, access, place)
 
     def deletion(self, asked: DeletionParameters, access: Access) -> Entry:
         """Return the entry for a deletion.

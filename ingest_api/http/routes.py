@@ -2,22 +2,25 @@
 
 import logging
 import re
+import time
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 from uuid import UUID
 
-from flask import Response, jsonify, request
+from flask import Response, g, jsonify, request
 from werkzeug.exceptions import NotFound
 
-from ingest_api.http.body import Room
+from ingest_api.http.body import Room, is_ndjson
 from ingest_api.http.intake import Intake
 from ingest_api.http.schemas import ACCEPT, DELETE, STATUS, DeletionParameters
 from ingest_api.metrics import IngestMetrics
 from ingest_api.outbox.capacity import QuotaFull
 from ingest_api.outbox.entry import Entry
 from shared.contract.acceptance import Rules
+from shared.contract.batches import at, is_array
 from shared.contract.limits import MAX_WAIT_S
 from shared.contract.status import BatchKey, BatchStatus
-from shared.domain.errors import InvalidInput, Problem, Unavailable
+from shared.domain.errors import MAX_PROBLEMS, InvalidInput, Problem, Unavailable
 from shared.http.app import Routes, caller, problem
 from shared.http.parameters import parse
 from shared.http.places import Places
@@ -33,11 +36,18 @@ SENDER_WAITERS = WAITERS // 2
 _WAIT = re.compile(r"(?:^|,)\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?=$|[,;])", re.ASCII | re.IGNORECASE)
 
 
+_PlacedStatus = tuple[str, BatchStatus]
+"""The place of a batch in its body, and its status."""
+
+
 class Acceptor(Protocol):
     """Accepts batches: the outbox, and in benchmarks a broker."""
 
     def accept(self, entry: Entry) -> tuple[BatchStatus, bool]:
         """Accept a batch; return its status, and whether it is new."""
+
+    def accept_all(self, entries: Sequence[Entry]) -> list[tuple[BatchStatus, bool]]:
+        """Accept all of these batches or none; return for each what `accept` returns."""
 
     def status(self, batch_id: UUID, access: Access) -> BatchStatus | None:
         """Return the status of a batch; None where it is unknown, or of a ship that `access` does not include."""
@@ -53,14 +63,20 @@ def routes(outbox: Acceptor, metrics: IngestMetrics, rules: Rules | None = None)
 
     @routes.serves(ACCEPT)
     def accept() -> Response:
-        batch = read_and_accept()
-        return _answer_in_time(outbox, waiters, batch)  # the body is no longer in memory
+        accepted = read_and_accept()
+        # Now the body is no longer in memory.
+        if isinstance(accepted, BatchStatus):
+            return _answer_in_time(outbox, waiters, accepted)
+        return _answer_all_in_time(outbox, waiters, accepted)
 
-    def read_and_accept() -> BatchStatus:
+    def read_and_accept() -> BatchStatus | list[_PlacedStatus]:
         with room.body(request) as payload:
-            entry = intake.entry(payload, caller())
+            read = intake.entries if is_ndjson(request) or is_array(payload) else intake.entry
+            found = read(payload, caller())
             del payload
-            return _accepted(outbox, metrics, entry)
+            if isinstance(found, Entry):
+                return _accepted(outbox, metrics, found)
+            return _all_accepted(outbox, metrics, found)
 
     @routes.serves(DELETE)
     def delete() -> Response:
@@ -69,18 +85,14 @@ def routes(outbox: Acceptor, metrics: IngestMetrics, rules: Rules | None = None)
 
     @routes.serves(STATUS)
     def status(batch_id: str) -> Response:
-        try:
-            known_id = UUID(batch_id)
-        except ValueError:
-            raise InvalidInput("invalid batch_id", (Problem("batch_id", "should be a UUID"),)) from None
-        batch = outbox.status(known_id, caller())
+        batch = outbox.status(_id_of(batch_id), caller())
         if batch is None:
             raise NotFound("No batch with that batch_id is known; the status of a batch is kept for two days.")
         return jsonify({**_summary(batch), "spaceship_id": batch.ship, "errors": _errors(batch)})
 
     @routes.after_request
     def count_refusal(response: Response) -> Response:
-        was_accepted = "Location" in response.headers  # a batch that the worker rejected was accepted
+        was_accepted = "is_accepted" in g  # a batch that the worker rejected was accepted
         if request.method in {"POST", "DELETE"} and response.status_code >= BAD_REQUEST and not was_accepted:
             metrics.refused.labels(str(response.status_code)).inc()
         return response
@@ -88,13 +100,31 @@ def routes(outbox: Acceptor, metrics: IngestMetrics, rules: Rules | None = None)
     return routes
 
 
+def _id_of(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise InvalidInput("invalid batch_id", (Problem("batch_id", "should be a UUID"),)) from None
+
+
 def _accepted(outbox: Acceptor, metrics: IngestMetrics, entry: Entry) -> BatchStatus:
     with metrics.outbox_failures.count_exceptions(Unavailable), metrics.quota_refusals.count_exceptions(QuotaFull):
         batch, is_new = outbox.accept(entry)
+    g.is_accepted = True
     if is_new:
         (metrics.batches if entry.readings else metrics.deletions).inc()  # a batch has at least one
         metrics.readings.inc(entry.readings)
     return batch
+
+
+def _all_accepted(outbox: Acceptor, metrics: IngestMetrics, entries: list[Entry]) -> list[_PlacedStatus]:
+    with metrics.outbox_failures.count_exceptions(Unavailable), metrics.quota_refusals.count_exceptions(QuotaFull):
+        found = outbox.accept_all(entries)
+    g.is_accepted = True
+    new = [entry for entry, (_, is_new) in zip(entries, found, strict=True) if is_new]
+    metrics.batches.inc(len(new))
+    metrics.readings.inc(sum(each.readings for each in new))
+    return [(entry.place, batch) for entry, (batch, _) in zip(entries, found, strict=True)]
 
 
 def _answer_in_time(outbox: Acceptor, waiters: Places, batch: BatchStatus) -> Response:
@@ -112,6 +142,29 @@ def _answer_in_time(outbox: Acceptor, waiters: Places, batch: BatchStatus) -> Re
     finally:
         waiters.give_back(sender)
     return _answer(found or batch, wait_s)
+
+
+def _answer_all_in_time(outbox: Acceptor, waiters: Places, batches: list[_PlacedStatus]) -> Response:
+    """Answer a POST of several batches, at once or when all of them are stored or rejected."""
+    wait_s, sender = _preferred_wait_s(), caller().sender(batches[0][1].ship)
+    if wait_s is None or all(batch.status != "accepted" for _, batch in batches):
+        return _answer_all(batches, wait_s)
+    if not waiters.take(sender):
+        return _answer_all(batches, None)
+    until_s = time.monotonic() + wait_s
+    try:
+        batches = [(place, _decided(outbox, batch, until_s)) for place, batch in batches]
+    except Unavailable as error:
+        log.warning("the status of %d batches cannot be read now: %s", len(batches), error)
+    finally:
+        waiters.give_back(sender)
+    return _answer_all(batches, wait_s)
+
+
+def _decided(outbox: Acceptor, batch: BatchStatus, until_s: float) -> BatchStatus:
+    if batch.status != "accepted":
+        return batch
+    return outbox.await_decision(batch.key, max(until_s - time.monotonic(), 0)) or batch
 
 
 def _preferred_wait_s() -> int | None:
@@ -133,8 +186,32 @@ def _answer(batch: BatchStatus, waited_s: int | None) -> Response:
     return response
 
 
+def _answer_all(batches: list[_PlacedStatus], waited_s: int | None) -> Response:
+    headers = {} if waited_s is None else {"Preference-Applied": f"wait={waited_s}"}
+    every = [batch for _, batch in batches]
+    rejected = sum(batch.status == "rejected" for batch in every)
+    if rejected:
+        faults = tuple(_placed_problems(batches))[:MAX_PROBLEMS]
+        summaries = [_summary(batch) for batch in every]
+        return problem(422, f"{rejected} of {len(every)} batches rejected", faults, headers, batches=summaries)
+    is_stored = waited_s is not None and all(batch.status == "stored" for batch in every)
+    response = jsonify(
+        status="stored" if is_stored else "accepted",
+        readings=sum(batch.readings for batch in every),
+        batches=[_summary(batch) for batch in every],
+    )
+    response.status_code = 201 if is_stored else 202
+    response.headers.update(headers)
+    return response
+
+
+def _placed_problems(batches: list[_PlacedStatus]) -> Iterator[Problem]:
+    return (Problem(at(place, each.at), each.problem) for place, batch in batches for each in batch.problems)
+
+
 def _summary(batch: BatchStatus) -> dict[str, Any]:
-    return {"batch_id": str(batch.batch_id), "status": batch.status, "readings": batch.readings}
+    summary = {"batch_id": str(batch.batch_id), "status": batch.status, "readings": batch.readings}
+    return summary | ({"superseded": batch.superseded} if batch.superseded else {})
 
 
 def _errors(batch: BatchStatus) -> list[dict[str, str]]:

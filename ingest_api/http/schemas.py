@@ -3,11 +3,11 @@
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from shared.contract.batch import WireBatch
-from shared.contract.limits import MAX_BODY_BYTES, MAX_WAIT_S
+from shared.contract.limits import MAX_BATCHES, MAX_BODY_BYTES, MAX_READINGS, MAX_WAIT_S
 from shared.domain.readings import MAX_SHIP
 from shared.http.openapi import JSON, RETRY_AFTER, Answer, Fault, Operation, problem
 from shared.http.parameters import DIGITS, TimestampUs
@@ -24,12 +24,26 @@ BATCH = {
 }
 
 
+Superseded = Annotated[
+    int, Field(description="how many of them do not count; left out where it is 0, or not yet known")
+]
+
+
 class Accepted(BaseModel):
     """The answer to a POST."""
 
     batch_id: UUID
     status: Literal["accepted", "stored"]
     readings: int = Field(description="how many were sent")
+    superseded: Superseded = 0
+
+
+class AllAccepted(BaseModel):
+    """The answer to a POST of several batches."""
+
+    status: Literal["accepted", "stored"]
+    readings: int = Field(description="how many were sent, in all batches")
+    batches: list[Accepted] = Field(description="in the order of the body")
 
 
 class Status(BaseModel):
@@ -39,7 +53,16 @@ class Status(BaseModel):
     spaceship_id: int
     status: Literal["accepted", "stored", "rejected"]
     readings: int = Field(description="how many were sent")
+    superseded: Superseded = 0
     errors: list[Fault] = Field(description="why it was rejected")
+
+
+class Batches(RootModel[WireBatch | Annotated[list[WireBatch], Field(min_length=1, max_length=MAX_BATCHES)]]):
+    """A batch, or several."""
+
+
+class AnyAccepted(RootModel[Accepted | AllAccepted]):
+    """The answer to a POST of a batch, or of several."""
 
 
 class BatchPath(BaseModel):
@@ -79,7 +102,8 @@ class DeletionParameters(BaseModel):
         return end
 
 
-_LOCATION = {"Location": "where to get its status: `/batches/{batch_id}`"}
+NDJSON = "application/x-ndjson"
+_LOCATION = {"Location": "where to get the status of a single batch: `/batches/{batch_id}`"}
 _HEEDED = {**_LOCATION, "Preference-Applied": "`Prefer` was applied"}
 _ACCEPTED = {"batch_id": BATCH_ID, "status": "accepted", "readings": 2}
 
@@ -87,24 +111,24 @@ ACCEPT = Operation(
     method="POST",
     path="/data",
     name="send",
-    summary="Send a batch of readings",
+    summary="Send a batch of readings, or several",
     description=(
-        "A batch is accepted whole or not at all. A batch that was answered 201 or 202 reaches the store, and counts "
+        "A body is accepted whole or not at all. A batch that was answered 201 or 202 reaches the store, and counts "
         "once however often it is sent. `Content-Encoding: gzip` is accepted. The body has at most "
-        f"{MAX_BODY_BYTES // 2**20} MiB, before and after unpacking."
+        f"{MAX_BODY_BYTES // 2**20} MiB, before and after unpacking. Several batches are a JSON array, or one per line "
+        f"as NDJSON: at most {MAX_BATCHES:,}, and {MAX_READINGS:,} readings in all."
     ),
     headers=Preference,
-    body=WireBatch,
+    body=Batches,
     body_example=BATCH,
+    other_bodies={NDJSON: {"type": "string", "description": "one batch as JSON on each line"}},
     answers={
-        201: Answer(
-            "The batch is stored, and can be read.", {JSON: Accepted}, _HEEDED, {**_ACCEPTED, "status": "stored"}
-        ),
-        202: Answer("The batch is durably accepted, and will be stored.", {JSON: Accepted}, _HEEDED, _ACCEPTED),
+        201: Answer("All is stored, and can be read.", {JSON: AnyAccepted}, _HEEDED, {**_ACCEPTED, "status": "stored"}),
+        202: Answer("All is durably accepted, and will be stored.", {JSON: AnyAccepted}, _HEEDED, _ACCEPTED),
         400: problem("The body is not JSON, or not valid gzip although its headers say so."),
         409: problem("Another batch of this ship, or of another ship of the same sender, has this `batch_id`."),
         413: problem(f"The body has more than {MAX_BODY_BYTES // 2**20} MiB, before or after unpacking."),
-        415: problem("The content type is not JSON, or the encoding is not gzip."),
+        415: problem("The content type is neither JSON nor NDJSON, or the encoding is not gzip."),
         422: problem("The body is JSON but not a valid batch, or the worker rejected the batch."),
         503: problem("The batch cannot be accepted durably now: try again.", RETRY_AFTER),
     },

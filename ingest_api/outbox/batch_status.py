@@ -14,7 +14,7 @@ KEPT_US = 2 * 86_400 * US_PER_S
 """How long the status of a batch is kept after its receipt."""
 DELETED_BESIDES = 100
 """A commit deletes at most so many old rows, and one more for each that it adds: a backlog must not slow it down."""
-_FIND = "SELECT ship, digest, readings, status, errors FROM fates WHERE batch_id = ? ORDER BY ship"
+_FIND = "SELECT ship, digest, readings, status, errors, superseded FROM fates WHERE batch_id = ? ORDER BY ship"
 _INSERT = (
     "INSERT INTO fates (batch_id, ship, digest, readings, status, errors, since_us)"
     " SELECT ?1, ?2, ?3, ?4, 'accepted', '[]', ?5"
@@ -22,7 +22,7 @@ _INSERT = (
 _IF_UNUSED = " WHERE NOT EXISTS (SELECT 1 FROM fates WHERE batch_id = ?1)"
 _DECIDE = (
     "UPDATE fates SET status = json_extract(receipt.value, '$[2]'), errors = json_extract(receipt.value, '$[3]'),"
-    " since_us = ? FROM json_each(?) AS receipt"
+    " superseded = json_extract(receipt.value, '$[4]'), since_us = ? FROM json_each(?) AS receipt"
     " WHERE batch_id = json_extract(receipt.value, '$[1]') AND ship = json_extract(receipt.value, '$[0]')"
 )
 _DELETE_OLD = (
@@ -53,10 +53,10 @@ def find(connection: sqlite3.Connection, batch_id: str, may_see: Callable[[int],
     """Return the batches with a `batch_id`, by ship; only those of ships for which `may_see` is true."""
     return [
         KnownBatch(
-            BatchStatus(UUID(batch_id), ship, readings, status, tuple(Problem(*each) for each in json.loads(errors))),
+            BatchStatus(UUID(batch_id), ship, readings, status, _problems(errors), superseded),
             digest,
         )
-        for ship, digest, readings, status, errors in connection.execute(_FIND, (batch_id,))
+        for ship, digest, readings, status, errors, superseded in connection.execute(_FIND, (batch_id,))
         if may_see(ship)
     ]
 
@@ -83,15 +83,21 @@ def insert(
     return known
 
 
-def decide(connection: sqlite3.Connection, receipts: Iterable[tuple[BatchKey, FinalStatus, str]], now_us: int) -> None:
-    """Set the final status of accepted batches, and their errors as `errors_json` returns them."""
-    rows = json.dumps([(*key, status, errors) for key, status, errors in receipts])
+def decide(
+    connection: sqlite3.Connection, receipts: Iterable[tuple[BatchKey, FinalStatus, str, int]], now_us: int
+) -> None:
+    """Set the final status of accepted batches, their errors as `errors_json` returns them, and what is superseded."""
+    rows = json.dumps([(*key, *outcome) for key, *outcome in receipts])
     connection.execute(_DECIDE, (now_us, rows))
 
 
 def errors_json(problems: tuple[Problem, ...]) -> str:
     """Return problems as the column `errors` has them."""
     return json.dumps([[each.at, each.problem] for each in problems]) if problems else "[]"
+
+
+def _problems(errors: str) -> tuple[Problem, ...]:
+    return tuple(Problem(*each) for each in json.loads(errors))
 
 
 def delete_old(connection: sqlite3.Connection, now_us: int, new: int) -> None:

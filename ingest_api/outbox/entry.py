@@ -25,6 +25,7 @@ class Entry:
         digest: of its content: distinguishes a duplicate from another batch with the same `batch_id`.
         payload: the message to publish.
         access: what its sender may do, and the name of the token.
+        place: where the batch is in its body; empty if it is alone.
 
     """
 
@@ -34,6 +35,7 @@ class Entry:
     digest: bytes
     payload: bytes
     access: Access = EVERYTHING
+    place: str = ""
 
     @property
     def key(self) -> BatchKey:

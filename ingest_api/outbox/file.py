@@ -16,7 +16,8 @@ FILE_NAME = "outbox.sqlite"
 LOCK_NAME = "outbox.lock"
 _SCHEMA = Path(__file__).with_name("schema.sql")
 _FROM_1 = Path(__file__).with_name("from_1.sql")
-_VERSION = 2
+_FROM_2 = Path(__file__).with_name("from_2.sql")
+_VERSION = 3
 CHECKPOINT_PAGES = 1000
 LOG_BYTES = CHECKPOINT_PAGES * 4096 + MAX_BODY_BYTES
 """Longest write-ahead log, whatever the size of the batches: up to the checkpoint, and one batch of full size."""
@@ -56,7 +57,7 @@ def open_file(folder: Path) -> SqliteFile:
 
     """
     path = folder / FILE_NAME
-    upgrades = {1: _FROM_1.read_text("utf-8")}
+    upgrades = {1: _FROM_1.read_text("utf-8"), 2: _FROM_2.read_text("utf-8")}
     file = SqliteFile(path, _SCHEMA.read_text("utf-8"), _VERSION, upgrades=upgrades, cache_kib=CACHE_KIB)
     try:
         _check(file)

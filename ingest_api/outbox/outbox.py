@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from queue import Empty
 from uuid import UUID
@@ -15,7 +15,7 @@ from ingest_api.outbox.entry import ENTRY_BYTES, MAX_ENTRY_BYTES, Entry, Waiting
 from ingest_api.outbox.file import CHECKPOINT_PAGES, has_disk_for, lock_folder, open_file, rewrite_version
 from ingest_api.outbox.recent_entries import RecentEntries
 from ingest_api.outbox.waiters import Waiters
-from ingest_api.outbox.writers import BatchReceipt, EntryWriter, Inserted, ReceiptWriter
+from ingest_api.outbox.writers import BatchReceipt, BodyWriter, EntryWriter, Inserted, ReceiptWriter
 from shared.contract.status import BatchKey, BatchStatus, FinalStatus
 from shared.domain.clock import StrictClock
 from shared.domain.errors import Problem, Unavailable
@@ -75,12 +75,13 @@ class Outbox:
         self._recent = RecentEntries(last)
         self._queue = CommitQueue(self._file)
         self._entries = EntryWriter(self._file, folder, self._recent, self._now_us)
+        self._bodies = BodyWriter(self._file, folder, self._recent, self._now_us)
         self._receipts = ReceiptWriter(self._recent, self._usage, self._waiters, self._now_us)
         self._queue.call(_configure)
 
     def watch(self, on_new: Callable[[], None]) -> None:
         """Have a function called, by another thread, whenever there are new entries."""
-        self._entries.on_new = on_new
+        self._entries.on_new = self._bodies.on_new = on_new
 
     def close(self) -> None:
         """Commit what is queued, and close the file."""
@@ -207,8 +208,32 @@ class Outbox:
                 self._usage.release(entry.sender, entry.size_bytes)
         return (found.status_for(entry.ship, entry.digest) if isinstance(found, KnownBatch) else entry.accepted), is_new
 
-    def decide(
-        self, key: BatchKey, digest: bytes, status: FinalStatus, problems: tuple[Problem, ...], then: Callable[[], None]
+    def accept_all(self, entries: Sequence[Entry]) -> list[tuple[BatchStatus, bool]]:
+        """Accept batches durably, all of them or none; return for each what `accept` returns, and raise as it does."""
+        reserved: list[Entry] = []
+        try:
+            for each in entries:
+                self._usage.reserve(each.sender, each.size_bytes)
+                reserved.append(each)
+            found: list[WaitingEntry | KnownBatch] = self._queue.ask(self._bodies, entries).result()
+            of_entries = list(zip(entries, found, strict=True))
+            reserved = [each for each, known in of_entries if isinstance(known, KnownBatch)]
+        finally:
+            for each in reserved:
+                self._usage.release(each.sender, each.size_bytes)
+        return [
+            (known.batch, False) if isinstance(known, KnownBatch) else (each.accepted, True)
+            for each, known in of_entries
+        ]
+
+    def decide(  # noqa: PLR0913, PLR0917  # the members of a receipt
+        self,
+        key: BatchKey,
+        digest: bytes,
+        status: FinalStatus,
+        problems: tuple[Problem, ...],
+        then: Callable[[], None],
+        superseded: int = 0,
     ) -> None:
         """Apply a receipt: record the status of a batch and remove it from the outbox.
 
@@ -216,7 +241,7 @@ class Outbox:
         is called as well. A batch that waits with other content than that of `digest` goes on waiting, and `then` is
         not called.
         """
-        self._queue.put(self._receipts, BatchReceipt(key, digest, status, problems, then))
+        self._queue.put(self._receipts, BatchReceipt(key, digest, status, problems, then, superseded))
 
 
 def _configure(connection: sqlite3.Connection) -> None:

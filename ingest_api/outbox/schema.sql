@@ -14,7 +14,7 @@ CREATE TABLE outbox (
 
 CREATE INDEX outbox_by_ship ON outbox (ship, number);
 
--- Batch status. since_us: when the batch got this status.
+-- Batch status. since_us: when the batch got this status. superseded: how many of its readings do not count.
 CREATE TABLE fates (
     batch_id TEXT NOT NULL,
     ship INTEGER NOT NULL,
@@ -23,6 +23,7 @@ CREATE TABLE fates (
     status TEXT NOT NULL CHECK (status IN ('accepted', 'stored', 'rejected')),
     errors TEXT NOT NULL,
     since_us INTEGER NOT NULL,
+    superseded INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (batch_id, ship)
 ) STRICT, WITHOUT ROWID;
 

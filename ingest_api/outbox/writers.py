@@ -5,7 +5,7 @@ import logging
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ingest_api.outbox import batch_status
 from ingest_api.outbox.batch_status import KnownBatch
@@ -15,8 +15,9 @@ from ingest_api.outbox.entry import ENTRY_BYTES, Entry, WaitingEntry
 from ingest_api.outbox.file import has_disk_for
 from ingest_api.outbox.recent_entries import RecentEntries
 from ingest_api.outbox.waiters import Waiters
+from shared.contract.batches import at
 from shared.contract.status import BatchKey, FinalStatus
-from shared.domain.errors import Problem, Unavailable
+from shared.domain.errors import Conflict, Problem, Unavailable
 from shared.runtime.sqlite_files import SqliteFile
 
 log = logging.getLogger(__name__)
@@ -66,13 +67,60 @@ class EntryWriter(Writer):
 
     def committed(self, items: Sequence[Request], results: Sequence[Inserted]) -> None:
         """Have the new entries published, and answer all requests."""
-        new = [each for each in results if isinstance(each, WaitingEntry)]
         try:
-            if new:
-                self._recent.add(new)
-                self.on_new()
+            self._publish(results)
         finally:
             super().committed(items, results)
+
+    def _publish(self, results: Sequence[Inserted]) -> None:
+        new = [each for each in results if isinstance(each, WaitingEntry)]
+        if new:
+            self._recent.add(new)
+            self.on_new()
+
+
+class BodyWriter(EntryWriter):
+    """Inserts the entries of bodies with several batches: all of a body, or none of it."""
+
+    def write(self, connection: sqlite3.Connection, items: Sequence[Request]) -> list[Any]:
+        """Insert entries, if the disk has room for all of them; return for each body its results, or an error."""
+        bodies: list[Sequence[Entry]] = [each.what for each in items]
+        if not has_disk_for(self._file, self._folder, sum(each.size_bytes for body in bodies for each in body)):
+            return [Unavailable(f"the disk of {self._folder} is full")] * len(items)
+        now_us = self._now_us()
+        batch_status.delete_old(connection, now_us, sum(map(len, bodies)))
+        return [self._insert_all(connection, body, now_us) for body in bodies]
+
+    def _insert_all(
+        self, connection: sqlite3.Connection, entries: Sequence[Entry], now_us: int
+    ) -> list[Inserted] | Conflict:
+        connection.execute("SAVEPOINT body")
+        found, conflict = list[Inserted](), None
+        for entry in entries:
+            found.append(self._insert(connection, entry, now_us))
+            conflict = _conflict(found[-1], entry)
+            if conflict is not None:
+                connection.execute("ROLLBACK TO body")
+                break
+        connection.execute("RELEASE body")
+        return conflict or found
+
+    def committed(self, items: Sequence[Request], results: Sequence[Any]) -> None:
+        """Have the new entries published, and answer all requests."""
+        try:
+            self._publish([each for body in results if isinstance(body, list) for each in body])
+        finally:
+            Writer.committed(self, items, results)
+
+
+def _conflict(found: Inserted, entry: Entry) -> Conflict | None:
+    """Return the conflict of an entry with a batch that is known, if there is one; it names the entry's place."""
+    try:
+        if isinstance(found, KnownBatch):
+            found.status_for(entry.ship, entry.digest)
+    except Conflict as error:
+        return Conflict(error.summary, (Problem(at(entry.place, "batch_id"), error.summary),))
+    return None
 
 
 class BatchReceipt(NamedTuple):
@@ -83,6 +131,7 @@ class BatchReceipt(NamedTuple):
     status: FinalStatus
     problems: tuple[Problem, ...]
     then: Callable[[], None]
+    superseded: int = 0
 
 
 class Removed(NamedTuple):
@@ -119,7 +168,8 @@ class ReceiptWriter(Writer):
                 removed.append(None)
             else:
                 del waiting[receipt.key]
-                decided.append((receipt.key, receipt.status, batch_status.errors_json(receipt.problems)))
+                errors = batch_status.errors_json(receipt.problems)
+                decided.append((receipt.key, receipt.status, errors, receipt.superseded))
                 removed.append(Removed(number, sender, size + ENTRY_BYTES))
         if decided:
             connection.execute(_DELETE, (json.dumps([each.number for each in removed if each and each.number]),))

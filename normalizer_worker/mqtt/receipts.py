@@ -21,9 +21,10 @@ class Receipt(NamedTuple):
     status: FinalStatus
 
 
-def stored(message: Message, ship: int, batch_id: UUID, readings: int) -> Receipt:
+def stored(message: Message, ship: int, batch_id: UUID, readings: int, superseded: int = 0) -> Receipt:
     """Return the receipt of a batch whose readings and slots are committed."""
-    return _receipt(message, ship, batch_id, "stored", readings, ())
+    payload = receipt_json(BatchKey(ship, str(batch_id)), "stored", readings, (), superseded)
+    return _receipt(message, ship, "stored", payload)
 
 
 def rejected(message: Message, batch_id: UUID | None, problems: Sequence[Problem]) -> Receipt | None:
@@ -31,14 +32,12 @@ def rejected(message: Message, batch_id: UUID | None, problems: Sequence[Problem
     ship = ship_of(message.topic)
     if ship is None or batch_id is None:
         return None
-    return _receipt(message, ship, batch_id, "rejected", 0, problems)
+    payload = receipt_json(BatchKey(ship, str(batch_id)), "rejected", 0, problems)
+    return _receipt(message, ship, "rejected", payload)
 
 
-def _receipt(  # noqa: PLR0913, PLR0917  # the members of one
-    message: Message, ship: int, batch_id: UUID, status: FinalStatus, readings: int, problems: Sequence[Problem]
-) -> Receipt:
+def _receipt(message: Message, ship: int, status: FinalStatus, payload: bytes) -> Receipt:
     correlation = message.correlation
     if correlation is not None and len(correlation) > MAX_CORRELATION_BYTES:
         correlation = None
-    payload = receipt_json(BatchKey(ship, str(batch_id)), status, readings, problems)
     return Receipt(receipt_topic_for(ship, message.response_topic), payload, correlation, status)

@@ -22,7 +22,7 @@ from normalizer_worker.mqtt.canary import Canary
 from normalizer_worker.mqtt.keepalive import Keepalive
 from normalizer_worker.mqtt.publish import Message, read_publish
 from normalizer_worker.mqtt.standby import Turn
-from shared.contract.topics import CANARY, DROPPED
+from shared.contract.topics import CANARY, DROPPED, MISTAKEN
 from shared.domain.errors import InvalidSettings, Unavailable
 from shared.runtime.mqtt_client import ANONYMOUS, CHECK, Login
 
@@ -113,9 +113,11 @@ class Connection:
         self._turn.connect(self._client, keepalive=KEEPALIVE_S, clean_start=False, properties=properties)
         self._await_answer("connection")
         # Retained messages come once, with the subscription, not again with every connection; what the broker has
-        # dropped comes with each. Where that is refused nothing else changes.
+        # dropped comes with each. What is published on a mistaken topic becomes a dead letter. If any but the first is
+        # refused, nothing else changes.
         readings, dropped = SubscribeOptions(qos=1, retainHandling=1), SubscribeOptions(qos=0)
-        self._client.subscribe([(topic, readings), (DROPPED, dropped)])
+        mistaken = [(each, readings) for each in MISTAKEN]
+        self._client.subscribe([(topic, readings), (DROPPED, dropped), *mistaken])
         self._await_answer("subscription")
         self._turn.tell(self._client)
 

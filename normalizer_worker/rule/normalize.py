@@ -7,7 +7,7 @@ docs/rule.md describes the rule. `intervals.py` beside it finds what each readin
 import numpy as np
 
 from normalizer_worker.rule.intervals import US_PER_HOUR, Intervals, Lines, intervals
-from shared.domain.columns import F64, I64, starts
+from shared.domain.columns import F64, I64, Bools, starts
 from shared.domain.readings import Readings
 from shared.domain.slots import DEFAULT_MAX_GAP_US, SLOT_S, SLOT_US, Slots
 from shared.domain.timestamps import US_PER_S
@@ -44,6 +44,12 @@ def latest(readings: Readings) -> Readings:
 
 def latest_rows(readings: Readings) -> I64:
     """Give the positions of the readings that `latest` keeps; of several that are equal, the last."""
+    order, is_last = by_rank(readings)
+    return order[is_last]
+
+
+def by_rank(readings: Readings) -> tuple[I64, Bools]:
+    """Return the order by ship, moment and rank, and which positions in it are the last of their ship and moment."""
     ship, moment_us = readings.ship, readings.moment_us
     keys = (readings.value, readings.kind, readings.sent_at_us, moment_us, ship)
     stated = () if readings.stated is None else reversed(readings.stated.columns())
@@ -51,7 +57,7 @@ def latest_rows(readings: Readings) -> I64:
     ship, moment_us = ship[order], moment_us[order]
     last = np.ones(len(order), np.bool_)
     last[:-1] = (ship[1:] != ship[:-1]) | (moment_us[1:] != moment_us[:-1])
-    return order[last]
+    return order, last
 
 
 def energy(spoken: Intervals) -> Slots:

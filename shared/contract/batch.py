@@ -452,10 +452,15 @@ def _durations_us(wire: WireBatch, rows: Rows, kept: I64 | None) -> I64 | None:
     return found if kept is None else found[kept]
 
 
-def _check_slots(batch: Batch, rules: Rules) -> None:
+def slots_of(batch: Batch, rules: Rules) -> int:
+    """Return how many slots the readings of a batch cover."""
     max_gap_us = batch.max_gap_us or (LONGEST_US if batch.kind == Kind.COUNTER_KWH else rules.max_gap_us)
     looks_back = bool(LOOKS_BACK[batch.kind])
-    slots = count_slots(batch.moment_us, max_gap_us, batch.duration_us, looks_back=looks_back)
+    return count_slots(batch.moment_us, max_gap_us, batch.duration_us, looks_back=looks_back)
+
+
+def _check_slots(batch: Batch, rules: Rules) -> None:
+    slots = slots_of(batch, rules)
     if slots > MAX_SLOTS:
         most = f"covers {slots:,} slots of 15 minutes, and a batch may cover {MAX_SLOTS:,}"
         raise InvalidBatch((Problem("data", f"{most}: send it in several batches"),), batch.batch_id)

@@ -1,10 +1,19 @@
 """Parsing JSON from untrusted senders: its size is limited before any object is built."""
 
+import codecs
+
 import numpy as np
 from pydantic_core import from_json
 
 from shared.contract.limits import MAX_CONTAINERS, MAX_ELEMENTS, SMALL_BYTES
 from shared.domain.errors import InvalidInput, Problem, UnreadableInput
+
+_WIDE = (
+    ("UTF-32", codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, (1, 2, 3), (0, 1, 2)),
+    ("UTF-16", codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, (1, 3), (0, 2)),
+)
+"""Encodings that have NUL bytes in JSON: their byte order marks, and which of the first four bytes are NUL."""
+_CONTROLS = bytes(each for each in range(32) if each not in b"\t\r\n")
 
 
 def read_json(text: bytes) -> object:
@@ -16,14 +25,43 @@ def read_json(text: bytes) -> object:
 
     """
     if len(text) > SMALL_BYTES:
-        _check_counts(text)
+        text = stripped(text)
+        check_counts(text)
     try:
         return from_json(text, cache_strings="keys")
     except ValueError as error:
-        raise UnreadableInput(f"Invalid JSON: {error}") from None
+        inner = stripped(text)  # only now: the usual text is not searched for what it does not have
+        if len(inner) == len(text):
+            raise UnreadableInput(_why(text, error)) from None
+    try:
+        return from_json(inner, cache_strings="keys")
+    except ValueError as error:
+        raise UnreadableInput(_why(inner, error)) from None
 
 
-def _check_counts(text: bytes) -> None:
+def stripped(text: bytes) -> bytes:
+    """Return a text without a byte order mark, and without NUL bytes at its end, as C programs send them."""
+    if text.endswith(b"\0"):
+        text = text.rstrip(b"\0")
+    return text.removeprefix(codecs.BOM_UTF8)
+
+
+def _why(text: bytes, error: ValueError) -> str:
+    """Return why a text cannot be parsed: the name of its encoding, if that is not UTF-8."""
+    nul = tuple(i for i, each in enumerate(text[:4]) if not each)
+    for name, little, big, nul_little, nul_big in _WIDE:
+        if text.startswith((little, big)) or nul in {nul_little, nul_big}:
+            return f"the body is {name}; send UTF-8"
+    try:
+        text.decode()
+    except UnicodeDecodeError as fault:
+        if len(text.translate(None, _CONTROLS)) == len(text):
+            return "the body is Latin-1 or Windows-1252; send UTF-8"
+        return f"the body is not UTF-8: {fault.reason} at byte {fault.start}"
+    return f"Invalid JSON: {error}"
+
+
+def check_counts(text: bytes) -> None:
     """Refuse a text with too many parts. The quick count includes characters in strings; the exact one does not."""
     if _is_within(text.count(b"{") + text.count(b"["), text.count(b",")):
         return

@@ -13,7 +13,11 @@ MAX_MESSAGE_BYTES = MAX_BODY_BYTES + ENVELOPE_BYTES
 """Longest payload of an MQTT message."""
 
 MAX_READINGS = 100_000
-"""Readings in one batch."""
+"""Readings in one batch, and in all batches of one body."""
+MAX_BATCHES = 10_000
+"""Batches in one body, and its lines if it is NDJSON."""
+MAX_MEMBERS = 150_000
+"""Members of all batches of one body, those of their readings not counted: unknown ones are compared with ours."""
 MAX_VALUE = 1e12
 """Largest value of energy in kWh; also its smallest, negated, where negative values are allowed."""
 MAX_KW = 1e9
@@ -23,7 +27,7 @@ MAX_DURATION_S = 31 * 24 * 3600
 MIN_GAP_S = 900
 """Shortest `max_gap_s`."""
 MAX_SLOTS = 200_000
-"""Slots that the readings of one batch cover. A year of hourly readings covers 35,000."""
+"""Slots that the readings of one batch cover, or all batches of one body. A year of hourly readings covers 35,000."""
 
 SMALL_BYTES = 64 * 1024
 """JSON up to this size is cheap to parse whatever it contains: the next two limits do not apply to it."""

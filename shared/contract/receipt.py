@@ -8,6 +8,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.contract.batch import Ship
+from shared.contract.limits import MAX_READINGS
 from shared.contract.status import BatchKey, FinalStatus
 from shared.domain.errors import MAX_PROBLEMS, Problem
 
@@ -21,6 +22,7 @@ class Receipt(BaseModel):
     spaceship_id: Ship
     status: FinalStatus
     errors: Annotated[list[Problem], Field(default_factory=list)]
+    superseded: Annotated[int, Field(ge=0, le=MAX_READINGS)] = 0
 
     @property
     def key(self) -> BatchKey:
@@ -33,8 +35,10 @@ class Receipt(BaseModel):
         return tuple(self.errors[:MAX_PROBLEMS])
 
 
-def receipt_json(key: BatchKey, status: FinalStatus, readings: int, problems: Sequence[Problem]) -> bytes:
-    """Return a receipt as UTF-8 JSON."""
+def receipt_json(
+    key: BatchKey, status: FinalStatus, readings: int, problems: Sequence[Problem], superseded: int = 0
+) -> bytes:
+    """Return a receipt as UTF-8 JSON; `superseded` is left out where it is 0."""
     members = {
         "batch_id": key.batch_id,
         "spaceship_id": key.ship,
@@ -42,4 +46,6 @@ def receipt_json(key: BatchKey, status: FinalStatus, readings: int, problems: Se
         "readings": readings,
         "errors": [{"at": each.at, "problem": each.problem} for each in problems],
     }
+    if superseded:
+        members["superseded"] = superseded
     return json.dumps(members, separators=(",", ":")).encode()

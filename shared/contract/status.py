@@ -20,13 +20,14 @@ class BatchKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BatchStatus:
-    """The status of one batch; `problems` say why it was rejected."""
+    """The status of one batch; `problems` say why it was rejected, `superseded` how many readings do not count."""
 
     batch_id: UUID
     ship: int
     readings: int
     status: Status
     problems: tuple[Problem, ...] = ()
+    superseded: int = 0
 
     @property
     def key(self) -> BatchKey:

@@ -11,6 +11,19 @@ DROPPED = "$SYS/broker/publish/messages/dropped"
 """How many messages the broker has dropped since it started, mostly because a queue was full."""
 CANARY = "ships/probe/readings"
 """The worker's canary messages to itself. It matches `ALL_READINGS`, and is the topic of no ship."""
+MISTAKEN = (
+    *(
+        f"{start}/+/{end}"
+        for start in ("ship", "Ship", "Ships", "SHIPS", "/ship", "/ships")
+        for end in ("reading", "readings")
+    ),
+    *(f"ships/+/{end}" for end in ("reading", "Reading", "Readings", "READINGS", "readings/", "data")),
+    "SHIPS/+/READINGS",
+    "spaceships/+/readings",
+    "ships/+",
+)
+"""Topics on which senders publish batches by mistake. None of them overlaps another or `ALL_READINGS`."""
+_MISTAKEN = re.compile(r"/?(?:space)?ships?/(0|[1-9]\d{0,15})(?:/(?:readings?|data))?/?", re.ASCII | re.IGNORECASE)
 _READINGS = re.compile(r"ships/(0|[1-9]\d{0,15})/readings", re.ASCII)
 
 
@@ -29,6 +42,12 @@ def ship_of(topic: str) -> int | None:
     match = _READINGS.fullmatch(topic)
     ship = int(match[1]) if match else None
     return ship if ship is None or ship <= MAX_SHIP else None
+
+
+def meant_topic(topic: str) -> str | None:
+    """Return the readings topic that a mistaken one seems to mean, if it is clear which."""
+    match = _MISTAKEN.fullmatch(topic)
+    return readings_topic(int(match[1])) if match and int(match[1]) <= MAX_SHIP else None
 
 
 def receipt_topic_for(ship: int, response_topic: str | None) -> str:

@@ -45,16 +45,20 @@ OPEN: Final = "open"
 
 
 def problem(
-    status: int, detail: str, errors: tuple[Problem, ...] = (), headers: Mapping[str, str] | None = None
+    status: int,
+    detail: str,
+    errors: tuple[Problem, ...] = (),
+    headers: Mapping[str, str] | None = None,
+    **members: object,
 ) -> Response:
-    """Return a response of type `application/problem+json`."""
+    """Return a response of type `application/problem+json`; `members` are further ones of its object."""
     response = Response(status=status, mimetype="application/problem+json", headers=headers)
     body: dict[str, Any] = {"type": "about:blank", "title": response.status[4:].capitalize(), "status": status}
     if detail:
         body["detail"] = detail
     if errors:
         body["errors"] = [{"at": each.at, "problem": each.problem} for each in errors]
-    response.data = json.dumps(body) + "\n"
+    response.data = json.dumps(body | members) + "\n"
     return response
 
 

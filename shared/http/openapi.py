@@ -78,6 +78,7 @@ class Operation:
         headers: model of the request headers.
         body: model of the JSON body.
         body_example: a JSON body.
+        other_bodies: bodies of other media types.
         is_open: needs no access token.
 
     """
@@ -93,6 +94,7 @@ class Operation:
     headers: Model | None = None
     body: Model | None = None
     body_example: Any = None
+    other_bodies: Mapping[str, Content] = field(default_factory=dict)
     is_open: bool = False
 
 
@@ -162,8 +164,9 @@ def _operation(operation: Operation, schemas: _Schemas) -> Schema:
     if parameters := [each for place, model in models.items() if model for each in _parameters(place, model, schemas)]:
         written["parameters"] = parameters
     if operation.body:
-        content = {"schema": schemas.refer(operation.body, "validation"), "example": operation.body_example}
-        written["requestBody"] = {"required": True, "content": {JSON: content}}
+        content = {JSON: {"schema": schemas.refer(operation.body, "validation"), "example": operation.body_example}}
+        content |= {media: {"schema": schemas.refer(each)} for media, each in operation.other_bodies.items()}
+        written["requestBody"] = {"required": True, "content": content}
     written["responses"] = {str(status): _answer(answer, schemas) for status, answer in _answers(operation).items()}
     if not operation.is_open:
         written["security"] = [{"bearer": []}, {}]

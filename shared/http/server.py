@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
+from waitress import wasyncore
 from waitress.adjustments import Adjustments
 from waitress.server import TcpWSGIServer
 
@@ -42,6 +43,7 @@ RECEIVED_BYTES = 64 * 1024
 """Size of one read from a connection."""
 SEND_BUFFER_BYTES = 256 * 1024
 """SO_SNDBUF of each connection; Linux would otherwise grow it to several MiB for a client that does not read."""
+LOOPBACK = ("127.0.0.1", "localhost")
 BLOCKED_SHARE = 5
 """One in so many threads may wait for slow readers."""
 
@@ -82,12 +84,16 @@ class Listener(TcpWSGIServer):
         return len(channels) >= self.adj.connection_limit
 
     def handle_accept(self) -> None:
-        """Accept waiting connections, a limited number per turn of the event loop."""
+        """Accept waiting connections."""
+        self.accept_from(self)
+
+    def accept_from(self, door: wasyncore.dispatcher) -> None:
+        """Accept connections that wait at one of the sockets, a limited number per turn of the event loop."""
         for _ in range(ACCEPTS_AT_ONCE):
             if self._is_full() and not self._make_room():
                 return
             try:
-                accepted = self.accept()
+                accepted = door.accept()
                 if accepted is None:
                     return
                 connection, address = _moved_up(accepted[0]), accepted[1]
@@ -177,10 +183,43 @@ class Listener(TcpWSGIServer):
                 self._blocked.discard(channel)
 
 
+class Door(wasyncore.dispatcher):
+    """A further socket at which a listener accepts connections; all limits are those of the listener."""
+
+    def __init__(self, listener: Listener, sock: socket.socket, loop: Loop) -> None:
+        """Accept at a socket that listens."""
+        self._listener = listener
+        super().__init__(sock, map=loop)
+        self.accepting = True
+
+    def readable(self) -> bool:
+        """Return whether the listener accepts."""
+        return self._listener.readable()
+
+    def writable(self) -> bool:
+        """Return False: nothing is sent here."""
+        return False
+
+    def handle_accept(self) -> None:
+        """Accept waiting connections."""
+        self._listener.accept_from(self)
+
+
 def _moved_up(connection: socket.socket) -> socket.socket:
     with connection:
         number = moved_up(connection.fileno())
     return socket.socket(connection.family, connection.type, connection.proto, fileno=number)
+
+
+def _beside(listener: socket.socket) -> socket.socket | None:
+    """Listen on the same port of ::1; return None where that cannot be, for instance without IPv6."""
+    port = listener.getsockname()[1]
+    try:
+        return socket.create_server(("::1", port), family=socket.AF_INET6, backlog=BACKLOG)
+    except OSError as error:
+        if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+            log.warning("cannot listen on [::1]:%d, only on 127.0.0.1: %s", port, os.strerror(error.errno or 0))
+        return None
 
 
 class Server:
@@ -195,7 +234,7 @@ class Server:
         threads: int = THREADS,
         bodies_bytes: int | None = None,
     ) -> None:
-        """Listen.
+        """Listen; beside 127.0.0.1 also on ::1 where the machine has it, which `localhost` may mean first.
 
         Raises:
             InvalidSettings: the address is not available.
@@ -205,7 +244,10 @@ class Server:
             listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
         except OSError as error:
             raise InvalidSettings(f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}") from None
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        beside = _beside(listener) if host in LOOPBACK else None
+        for each in (listener, beside):
+            if each is not None:
+                each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         adj = Adjustments(
             sockets=[listener],
             backlog=BACKLOG,
@@ -222,6 +264,8 @@ class Server:
         self._loop = Loop()
         self._threads = Threads(threads)
         self._server = Listener(app, self._loop, self._threads, adj, bodies_bytes or BODIES_BYTES)
+        if beside is not None:
+            Door(self._server, beside, self._loop)
 
     def run(self) -> None:
         """Serve until `stop`, then answer the requests that have been read, within a time limit."""

@@ -14,6 +14,7 @@ from normalizer_worker.metrics import WorkerMetrics
 from normalizer_worker.mqtt.acknowledgements import Done
 from normalizer_worker.mqtt.publish import Message
 from normalizer_worker.mqtt.receipts import Receipt
+from normalizer_worker.rule.normalize import latest
 from normalizer_worker.worker import Worker
 from shared.domain.deletions import DeletionRow
 from shared.domain.errors import Unavailable
@@ -38,6 +39,8 @@ class Bench:
         self.receipts: list[Receipt | None] = []
         self.remembered: dict[bytes, int] = {}
         self.failures: deque[str] = deque()
+        self.are_lost = False
+        """Whether what is stored outranks all readings."""
 
     def _do(self, what: str) -> None:
         if self.failures and self.failures[0] == what:
@@ -70,10 +73,11 @@ class Bench:
         self._do("remember")
         return [self.remembered.setdefault(key, came_us) for key, came_us in first_seen]
 
-    def record(self, readings: Readings) -> None:
+    def record(self, readings: Readings) -> Readings | None:
         assert self.is_kept_alive, "the broker would miss a worker that stores for long"
         self._do("record")
         self.readings.append(readings)
+        return latest(readings) if self.are_lost else None
 
     def delete_part(self, deletion: DeletionRow, most_cost: int) -> DeletionRow | None:
         """Delete as much as one hour of a deletion."""

@@ -42,6 +42,7 @@ ALLOWED = {
         for path in (
             "ingest_api/outbox/batch_status.py",
             "ingest_api/outbox/from_1.sql",
+            "ingest_api/outbox/from_2.sql",
             "ingest_api/outbox/schema.sql",
             "tests/component/ingest_api/outbox_version_1.sql",
             "tests/system/chaos/test_checker.py",

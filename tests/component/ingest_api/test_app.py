@@ -207,7 +207,7 @@ def test_every_refusal_says_in_errors_where_and_what(
     assert all(each["at"] and each["problem"] for each in errors)
 
 
-@pytest.mark.parametrize("path", ["/", "/dat", "/data/", "/data/1", "/DATA"])
+@pytest.mark.parametrize("path", ["/", "/dat", "/data/x", "/data/1", "/DATA"])
 def test_a_post_elsewhere_is_404(path: str, outbox: Outbox) -> None:
     """As a problem."""
     response = client(outbox).post(path, data=text(), headers={"Content-Type": "application/json"})
@@ -329,3 +329,12 @@ def test_what_is_a_little_ahead_is_taken(outbox: Outbox) -> None:
     """Clocks differ by seconds, and meters stamp the end of what they count."""
     moment = f'"{iso(now_us() + 800_000_000)}"'
     assert post(outbox, text(data=f"[{reading(moment)}]", sent_at=moment)).status_code == 202
+
+
+def test_a_slash_at_the_end_of_a_path_makes_no_difference(outbox: Outbox) -> None:
+    """Not a redirect: many senders would not follow it."""
+    sender = client(outbox)
+    response = sender.post("/data/", data=text(), headers={"Content-Type": "application/json"})
+    assert response.status_code == 202
+    assert len(kept(outbox)) == 1
+    assert sender.get(response.headers["Location"] + "/").status_code == 200

@@ -282,3 +282,19 @@ def test_a_batch_id_of_a_ship_of_others_is_taken_as_new(asking: Flask, outbox: O
         assert found["spaceship_id"] == ship
     assert post(asking, named(spaceship_id=str(SHIP + 2)), **bearer("fleet")).status_code == 409
     assert post(asking, named(units='"kWh"'), **bearer("own-ship")).status_code == 409
+
+
+def test_the_answer_says_how_many_readings_do_not_count(app: Flask, outbox: Outbox) -> None:
+    """Once the receipt has said it; where all count it says nothing."""
+    for count in (2, 0):
+        response = post(app, readings(reading(), reading(value="2")))
+        assert response.json is not None
+        assert "superseded" not in response.json
+        (waiting,) = outbox.waiting(0, 100, 1 << 30)
+        done = threading.Event()
+        outbox.decide(waiting.key, waiting.digest, "stored", (), done.set, count)
+        assert done.wait(20)
+        found = app.test_client().get(response.headers["Location"]).json
+        assert found is not None
+        assert found.get("superseded", 0) == count
+        assert ("superseded" in found) == bool(count)

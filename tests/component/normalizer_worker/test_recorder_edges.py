@@ -148,3 +148,21 @@ def test_too_many_deletions_are_refused_and_a_longer_one_that_includes_them_is_n
     recorder.delete(longer)
     assert len(store.stored_deletions([1])) == 2
     assert_same(store.slots(1, Window()), reference.slots(rows, DEFAULT_MAX_GAP_US, [*spans[:3], longer]))
+
+
+def test_the_recorder_returns_the_readings_that_do_not_count() -> None:
+    """What was sent before what is stored, and what a deletion takes out; not what is stored, or the same again."""
+    recorder = Recorder(MemoryStore(), DEFAULT_MAX_GAP_US)
+    rows = [Reading(1, START_US + i * 300_000_000, 6.0, Kind.POWER_KW, 5) for i in range(12)]
+    older = [each._replace(value=7.0, sent_at_us=4) for each in rows]
+    assert recorder.record(as_columns(rows[:6])) is None
+    assert recorder.record(as_columns(rows[:8])) is None
+    assert recorder.record(as_columns([each._replace(sent_at_us=3) for each in rows[:6]])) is None
+    lost = recorder.record(as_columns(older[6:10]))
+    assert lost is not None
+    assert list(lost.moment_us) == [each.moment_us for each in older[6:8]]
+    recorder.delete(Deletion(1, rows[10].moment_us, rows[11].moment_us, 4))
+    lost = recorder.record(as_columns([*older[9:11], *rows[11:]]))
+    assert lost is not None
+    assert list(lost.moment_us) == [older[10].moment_us]
+    assert recorder.record(as_columns(rows[10:])) is None

@@ -44,7 +44,7 @@ def test_who_is_not_known_gets_401_everywhere(app: Flask, headers: dict[str, str
     client = app.test_client()
     rules = [rule for rule in app.url_map.iter_rules() if rule.endpoint.partition(".")[0] not in OPEN_ROUTES]
     asked = [(rule.rule, method) for rule in rules for method in rule.methods or ()]
-    for path, method in [*asked, ("/nowhere", "GET"), ("/data", "PUT"), ("/healthz", "POST"), ("/healthz/", "GET")]:
+    for path, method in [*asked, ("/nowhere", "GET"), ("/data", "PUT"), ("/healthz", "POST"), ("/healthz/x", "GET")]:
         response = client.open(path, method=method, headers=headers)
         assert response.status_code == 401
         assert response.headers["WWW-Authenticate"] == "Bearer"

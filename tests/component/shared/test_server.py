@@ -1,11 +1,12 @@
 """The server: whatever clients do, others are answered, and what is kept for all of them is bounded."""
 
+import errno
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 from unittest.mock import patch
 from urllib.request import urlopen
 
@@ -271,3 +272,40 @@ def test_clients_that_take_nothing_do_not_take_all_threads() -> None:
             all_of_them.enter_context(_connected(port, b"GET /endless HTTP/1.1\r\nHost: localhost\r\n\r\n"))
         until(lambda: len(began) >= 5, "each thread has one")
         assert _short(port) == 200
+
+
+def test_who_comes_over_ipv6_is_answered_too(caplog: pytest.LogCaptureFixture) -> None:
+    """`localhost` means ::1 first on many machines; the limits are those of the one listener."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with serving(_app()) as port:
+        if "cannot listen" in caplog.text:
+            pytest.skip("another program has the port of ::1")
+        for _ in range(2):
+            with urlopen(f"http://[::1]:{port}/short", timeout=20) as answer:
+                assert answer.read() == b"here"
+        with urlopen(f"http://{HOST}:{port}/short", timeout=20) as answer:
+            assert answer.read() == b"here"
+
+
+@pytest.mark.parametrize(
+    ("number", "is_told"), [(errno.EAFNOSUPPORT, False), (errno.EADDRNOTAVAIL, False), (errno.EADDRINUSE, True)]
+)
+def test_without_ipv6_it_serves_as_ever(number: int, is_told: bool, caplog: pytest.LogCaptureFixture) -> None:  # noqa: FBT001
+    """Who has its port of ::1 is told: `localhost` may lead there."""
+    create = socket.create_server
+
+    def refused(address: tuple[str, int], **more: Any) -> socket.socket:
+        if address[0] == "::1":
+            raise OSError(number, "on demand")
+        return create(address, **more)
+
+    with (
+        patch("socket.create_server", refused),
+        serving(_app()) as port,
+        urlopen(f"http://{HOST}:{port}/short", timeout=20) as answer,
+    ):
+        assert answer.read() == b"here"
+    assert ("cannot listen on [::1]" in caplog.text) == is_told

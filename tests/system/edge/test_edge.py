@@ -104,6 +104,15 @@ def test_a_batch_goes_to_the_gateway_and_a_question_to_the_query_service(edge: E
     assert edge.request("HEAD", "/topusers").status == 200
 
 
+def test_a_slash_at_the_end_of_a_path_makes_no_difference(edge: Edge, ship: int) -> None:
+    """Each goes to the same service."""
+    accepted = edge.request("POST", "/data/", json.dumps(_batch(ship)).encode(), JSON)
+    assert accepted.status == 202
+    assert edge.request("GET", f"{accepted.headers['Location']}/").status == 200
+    assert edge.request("GET", f"/data/?spaceship_id={ship}").status == 200
+    assert edge.request("GET", "/dead-letters/?limit=1").json()["dead_letters"] == []
+
+
 def test_batches_are_looked_up_at_the_gateway(edge: Edge, services: Services) -> None:
     path = "/batches/db6a542d-ee04-46d6-b191-020d993daed3"
     at_gateway = urllib3.request("GET", f"http://{HOST}:{services.ports['ingest_api']}{path}", retries=False)

@@ -400,7 +400,9 @@ def test_a_fraction_counts_to_the_microsecond(service: Service, ship: int) -> No
         ("1e-400", "kWh", 0),
     ],
 )
-def test_every_value_up_to_the_greatest_is_stored(service: Service, ship: int, value: str, units: str, slot: float) -> None:
+def test_every_value_up_to_the_greatest_is_stored(
+    service: Service, ship: int, value: str, units: str, slot: float
+) -> None:
     """A slot of value 0 exists: it is known that nothing was used."""
     batch = text(spaceship_id=str(ship), units=f'"{units}"', data=f"[{reading(MOMENT.replace('37', '30'), value)}]")
     assert service.request("POST", "/data", batch.encode(), JSON).status == 202

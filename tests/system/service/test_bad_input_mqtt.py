@@ -35,6 +35,7 @@ BROKERS_LIMIT = 8_400_000
 
 _UNFIT = [
     BadBatch("gzip, which only HTTP knows", gzip.compress(text().encode()), frozenset({"body"})),
+    BadBatch("two batches, which only HTTP knows", f"[{text()}, {text()}]".encode(), frozenset({"body"})),
     BadBatch(
         "more than 8 MiB", text(note=f'"{"x" * (MAX_BODY_BYTES + ENVELOPE_BYTES)}"').encode(), frozenset({"body"})
     ),

@@ -1,9 +1,10 @@
-"""`./power dead-letters show` and `replay`: what is dead by a setting comes back to life, the rest stays dead."""
+"""`./power dead-letters show`, `replay`, `edit` and `remove`: what can be stored is, and the rest stays dead."""
 
 import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import paho.mqtt.publish as paho
@@ -28,9 +29,10 @@ def own(own: WatchedService) -> WatchedService:
     return own
 
 
-def tool(service: Service, *arguments: str, status: int = 0) -> str:
+def tool(service: Service, *arguments: str, status: int = 0, editor: str = "false") -> str:
     command = [sys.executable, "-P", "-m", "power_cli", "dead-letters", *arguments, "--data", str(service.folder)]
-    environ = {**os.environ, "PYTHONPATH": str(ROOT), "POWER_MQTT_PORT": str(service.mqtt_port)}
+    port, editors = str(service.mqtt_port), {"EDITOR": editor, "VISUAL": ""}
+    environ = {**os.environ, **editors, "PYTHONPATH": str(ROOT), "POWER_MQTT_PORT": port}
     done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == status, done.stderr
     return done.stderr if status else done.stdout
@@ -79,7 +81,7 @@ def test_of_a_long_one_the_beginning_is_kept_and_it_is_not_replayed(own: Watched
 
 def test_an_unknown_name_is_one_clear_line(own: Service) -> None:
     for name, said in UNKNOWN.items():
-        for action in ("show", "replay"):
+        for action in ("show", "replay", "edit", "remove"):
             told = tool(own, action, name, status=1)
             assert said in told
             assert len(told.splitlines()) == 1
@@ -100,3 +102,66 @@ def test_what_the_broker_does_not_take_stays(own: Service) -> None:
     assert own.stop() == 0
     assert "(POWER_MQTT_HOST, POWER_MQTT_PORT): Connection refused" in tool(own, "replay", name, status=1)
     assert len(listed(own)) == 2
+
+
+def test_removed_ones_are_gone_and_not_sent(own: WatchedService) -> None:
+    names = [name_of(own, BELOW), name_of(own, NEVER)]
+    said = tool(own, "remove", *names)
+    assert said.splitlines() == [f"dead letter {name} is removed" for name in names]
+    assert count(own) == 0
+
+
+def test_a_corrected_one_is_stored_and_then_removed(own: WatchedService, tmp_path: Path) -> None:
+    """By an editor or a file. It counts as sent when it came: it does not override what was sent since."""
+    last = {**BELOW, "data": [{"datetime": "2021-06-01T00:15:00Z", "value": 9}]}
+    paho.single(TOPIC, json.dumps(last), qos=1, hostname=HOST, port=own.mqtt_port)
+    until(lambda: own.get("/data?spaceship_id=5")["data"], "the reading behind it")
+    said = tool(own, "edit", name_of(own, BELOW), editor="sed -i 's/-3/3/'")
+    assert "of ship 5\n" in said
+    assert said.endswith(" is removed\n")
+    right = tmp_path / "right.json"
+    right.write_text(json.dumps({**last, "data": [{"datetime": "2021-06-01T00:15:00Z", "value": 1}]}))
+    assert " is removed\n" in tool(own, "edit", name_of(own, NEVER), "--payload", str(right))
+    assert count(own) == 0
+    assert [row["value"] for row in own.get("/data?spaceship_id=5")["data"]] == [3, 9]
+
+
+def test_what_is_still_wrong_is_not_sent_and_its_text_is_kept(own: WatchedService) -> None:
+    said = tool(own, "edit", name_of(own, NEVER), editor="sed -i 's/J/kW/'", status=1)
+    assert said.startswith("nothing is sent: the batch is not valid; data is empty; the text is in /")
+    text = Path(said.rpartition(" ")[2].strip())
+    assert json.loads(text.read_text()) == {**NEVER, "units": "kW"}
+    text.unlink()
+    said = tool(own, "edit", name_of(own, NEVER), editor="true", status=1)
+    assert "nothing is sent: nothing was changed" in said
+    Path(said.rpartition(" ")[2].strip()).unlink()
+    said = tool(own, "edit", name_of(own, NEVER), editor="false", status=1)
+    assert "the editor ended with status 1" in said
+    Path(said.rpartition(" ")[2].strip()).unlink()
+    assert count(own) == 2
+
+
+def test_what_the_worker_rejects_stays(own: WatchedService, tmp_path: Path) -> None:
+    """By a setting that only the worker has: this one does not take negative values."""
+    right = tmp_path / "right.json"
+    right.write_text(json.dumps({**BELOW, "data": [{"datetime": "2021-06-01T00:00:00Z", "value": -4}]}))
+    said = tool(own, "edit", name_of(own, BELOW), "--payload", str(right), status=1)
+    assert "the worker rejects it: the batch is not valid; data[0].value should be" in said
+    assert name_of(own, BELOW) in tool(own)
+
+
+MISTAKEN = ["Ships/5/readings", "/ships/5/readings", "ships/5/reading", "ships/5"]
+
+
+def test_what_is_published_on_a_mistaken_topic_is_told_and_can_be_sent(own: WatchedService) -> None:
+    right = {"units": "kWh", "data": [{"datetime": "2021-06-01T00:00:00Z", "value": 3}]}
+    for topic in MISTAKEN:
+        paho.single(topic, json.dumps(right), qos=1, hostname=HOST, port=own.mqtt_port)
+    until(lambda: count(own) == 2 + len(MISTAKEN), "a dead letter of each")
+    of_topic = {each["topic"]: each for each in listed(own)}
+    for topic in MISTAKEN:
+        assert of_topic[topic]["reason"] == f"published to {topic}; the topic is ships/5/readings"
+        assert of_topic[topic]["times"] == 1
+    assert own.get("/data?spaceship_id=5")["data"] == []
+    assert " is removed" in tool(own, "edit", of_topic[MISTAKEN[0]]["id"], "--topic", TOPIC)
+    assert [row["value"] for row in own.get("/data?spaceship_id=5")["data"]] == [3]

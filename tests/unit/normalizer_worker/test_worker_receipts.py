@@ -2,10 +2,12 @@
 
 import json
 from typing import Any
+from uuid import UUID
 
 import pytest
 from prometheus_client import CollectorRegistry
 
+from normalizer_worker.first_counts import FirstCounts
 from normalizer_worker.load import Limits
 from normalizer_worker.metrics import MAX_DEAD_IN_A_ROW, WorkerMetrics
 from normalizer_worker.mqtt.publish import Message
@@ -226,3 +228,53 @@ def test_the_worker_is_not_ready_after_many_dead_letters_until_a_message_is_stor
         pass
     assert watched.ready
     assert watched.value("dead_letters_in_a_row") == 1
+
+
+@pytest.mark.parametrize("are_lost", [False, True])
+def test_receipts_say_how_many_readings_do_not_count(are_lost: bool) -> None:  # noqa: FBT001  # as above
+    """Those that the sink names, and those that an earlier message of the same load outranks; repeats are none."""
+    newer, older = batch(1, sent_at="2019-01-02T00:00:00Z"), batch(2, sent_at="2019-01-01T00:00:00Z")
+    bench = Bench(message(1, newer), message(2, older), message(3, newer))
+    bench.are_lost = are_lost
+    worker(bench).step(bench)
+    said = [answer[1].get("superseded") for answer in answers(bench) if answer]
+    assert said == ([1, 1, 1] if are_lost else [None, 1, None])
+
+
+def test_parts_of_a_long_batch_are_counted_together() -> None:
+    moments = [f"2018-{month:02}-{day:02}T00:00:00Z" for month in range(1, 13) for day in range(1, 29)]
+    days = [{"datetime": each, "value": 1} for each in moments]
+    bench = Bench(message(1, batch(data=days)), message(2, batch(data=days, batch_id=OTHER_ID, units="kWh")))
+    bench.are_lost = True
+    one = worker(bench)
+    while one.step(bench):
+        pass
+    assert len(bench.readings) > 1
+    assert [answer[1].get("superseded") for answer in answers(bench) if answer] == [len(days)] * 2
+
+
+def test_deletions_of_a_load_are_recorded_before_its_readings() -> None:
+    """So the readings that they take out are known as such."""
+    span = {"start": "2018-08-24T00:00:00Z", "end": "2018-08-25T00:00:00Z"}
+    bench = Bench(message(1), message(2, {"delete": span}))
+    worker(bench).step(bench)
+    assert [each for each in bench.happened if each in {"delete", "record"}] == ["delete", "record"]
+
+
+def test_a_repeat_is_told_the_same_though_it_is_corrected_by_now() -> None:
+    """As long as it is remembered; other content under the same `batch_id` is another batch."""
+    first, other = batch(1, sent_at="2019-01-01T00:00:00Z"), batch(2, sent_at="2019-01-01T00:00:00Z")
+    bench = Bench(message(1, first), message(2, first), message(3, other))
+    one = worker(bench, Limits(messages=1))
+    one.step(bench)
+    bench.are_lost = True
+    one.step(bench)
+    one.step(bench)
+    assert [answer[1].get("superseded") for answer in answers(bench) if answer] == [None, None, 1]
+
+
+def test_the_oldest_of_too_many_first_counts_are_forgotten() -> None:
+    counts, batch_id = FirstCounts(most=2), UUID(ID)
+    for mid in (1, 2, 3):
+        assert counts.first(message(mid), batch_id, mid) == mid
+    assert [counts.first(message(mid), batch_id, 9) for mid in (2, 3, 1)] == [2, 3, 9]

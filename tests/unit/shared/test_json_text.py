@@ -66,3 +66,47 @@ def test_more_than_200_levels_are_not_read(size: int) -> None:
     assert read_json(b"[" * 199 + b"]" * 199 + blanks)
     with pytest.raises(UnreadableInput):
         read_json(b"[" * 300 + b"]" * 300 + blanks)
+
+
+BODY = {"units": "kW", "note": "\N{LATIN SMALL LETTER U WITH DIAERESIS}"}
+WRITTEN = json.dumps(BODY, ensure_ascii=False)
+
+
+@pytest.mark.parametrize("size", [0, SMALL_BYTES])
+@pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("end", [b"", b"\0", b"\r\n\0\0\0"])
+def test_a_byte_order_mark_and_trailing_nul_bytes_are_taken(start: bytes, end: bytes, size: int) -> None:
+    """As Windows and C write texts; in small texts and in large ones."""
+    assert read_json(start + b" " * size + WRITTEN.encode() + end) == BODY
+
+
+@pytest.mark.parametrize("text", [b"\xef\xbb\xbf" * 2 + b"{}", b"\0{}", b"{}\0{}", b"\xef\xbb\xbf" * 20_000, b"\0" * 9])
+def test_only_one_mark_and_only_trailing_nul_bytes_are_taken(text: bytes) -> None:
+    with pytest.raises(UnreadableInput, match="Invalid JSON"):
+        read_json(text)
+
+
+@pytest.mark.parametrize("size", [0, SMALL_BYTES])
+@pytest.mark.parametrize(
+    ("encoding", "name"),
+    [
+        ("utf-16", "UTF-16"),
+        ("utf-16-le", "UTF-16"),
+        ("utf-16-be", "UTF-16"),
+        ("utf-32", "UTF-32"),
+        ("utf-32-le", "UTF-32"),
+        ("utf-32-be", "UTF-32"),
+        ("latin-1", "Latin-1 or Windows-1252"),
+        ("cp1252", "Latin-1 or Windows-1252"),
+    ],
+)
+def test_another_encoding_is_named(encoding: str, name: str, size: int) -> None:
+    with pytest.raises(UnreadableInput) as caught:
+        read_json((WRITTEN + " " * size).encode(encoding))
+    assert caught.value.summary == f"the body is {name}; send UTF-8"
+
+
+@pytest.mark.parametrize("text", [b"\x80\x01\x02", b'{"a": "\xff\0"}'])
+def test_what_is_no_text_is_given_no_name(text: bytes) -> None:
+    with pytest.raises(UnreadableInput, match=r"the body is not UTF-8: invalid start byte at byte \d"):
+        read_json(text)

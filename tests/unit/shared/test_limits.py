@@ -6,12 +6,14 @@ import pytest
 
 from power_cli.up import ROOT
 from shared.contract.limits import (
+    MAX_BATCHES,
     MAX_BODY_BYTES,
     MAX_CONTAINERS,
     MAX_CORRELATION_BYTES,
     MAX_ELEMENTS,
     MAX_GZIP_MEMBERS,
     MAX_KW,
+    MAX_MEMBERS,
     MAX_MESSAGE_BYTES,
     MAX_READINGS,
     MAX_SLOTS,
@@ -58,6 +60,8 @@ STATED = {
     "docs/http.md": [
         f"The body is at most {BODY}",
         READINGS,
+        f"A body has at most {MAX_BATCHES:,} batches, with {MAX_MEMBERS:,} members",
+        f"{BODY}, {MAX_READINGS:,} readings, {SLOTS}",
         f"{MAX_SLOTS:,} [slots]",
         f"more than {SMALL_BYTES // 1024} KiB: {MAX_CONTAINERS:,} objects and lists, {MAX_ELEMENTS:,} members",
         f"{MAX_GZIP_MEMBERS} members of a gzip body",

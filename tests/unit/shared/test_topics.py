@@ -5,7 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.contract.limits import MAX_RESPONSE_TOPIC_BYTES
-from shared.contract.topics import ALL_READINGS, readings_topic, receipt_topic_for, receipts_topic, ship_of
+from shared.contract.topics import (
+    ALL_READINGS,
+    MISTAKEN,
+    meant_topic,
+    readings_topic,
+    receipt_topic_for,
+    receipts_topic,
+    ship_of,
+)
 from shared.domain.readings import MAX_SHIP
 
 
@@ -135,3 +143,22 @@ def test_no_receipt_comes_back_as_readings(ship: int, asked: str) -> None:
     assert ship_of(receipt_topic_for(ship, asked)) is None
     assert ship_of(receipt_topic_for(ship, readings_topic(ship))) is None
     assert receipt_topic_for(ship, readings_topic(ship)) == receipts_topic(ship)
+
+
+@pytest.mark.parametrize("pattern", MISTAKEN)
+def test_it_is_said_what_a_mistaken_topic_means(pattern: str) -> None:
+    assert meant_topic(pattern.replace("+", "42")) == "ships/42/readings"
+    assert meant_topic(pattern.replace("+", "x")) is None
+    assert meant_topic(pattern.replace("+", str(MAX_SHIP + 1))) is None
+
+
+def test_no_message_comes_over_two_subscriptions() -> None:
+    """The broker may deliver it for each of them."""
+    filters = [ALL_READINGS, *MISTAKEN]
+    assert all(each.split("/").count("+") == 1 and "#" not in each for each in filters)
+    assert len({each.replace("+", "7") for each in filters}) == len(filters)
+
+
+@pytest.mark.parametrize("topic", ["", "ships", "fleet/7/readings", "ships/7/receipts", "a/ships/7/readings"])
+def test_other_topics_are_not_mistaken(topic: str) -> None:
+    assert meant_topic(topic) is None
