@@ -253,14 +253,6 @@ def test_parts_of_a_long_batch_are_counted_together() -> None:
     assert [answer[1].get("superseded") for answer in answers(bench) if answer] == [len(days)] * 2
 
 
-def test_deletions_of_a_load_are_recorded_before_its_readings() -> None:
-    """So the readings that they take out are known as such."""
-    span = {"start": "2018-08-24T00:00:00Z", "end": "2018-08-25T00:00:00Z"}
-    bench = Bench(message(1), message(2, {"delete": span}))
-    worker(bench).step(bench)
-    assert [each for each in bench.happened if each in {"delete", "record"}] == ["delete", "record"]
-
-
 def test_a_repeat_is_told_the_same_though_it_is_corrected_by_now() -> None:
     """As long as it is remembered; other content under the same `batch_id` is another batch."""
     first, other = batch(1, sent_at="2019-01-01T00:00:00Z"), batch(2, sent_at="2019-01-01T00:00:00Z")
