@@ -27,7 +27,7 @@ values = st.one_of(
 )
 
 
-def _reading(of: Reading) -> Reading:
+def stating(of: Reading) -> Reading:
     """Leave out what a reading of its kind does not state."""
     if of.kind == UNKNOWN:
         return of._replace(value=NAN, duration_us=0, max_gap_us=0, rollover=0.0)
@@ -53,7 +53,7 @@ _any_kind = st.builds(
     duration_us=st.sampled_from([0, 0, 1, 60_000_000, 900_000_000, 3_600_000_000, DAY_US]),
     max_gap_us=st.sampled_from([0, 0, 900_000_000, 7_200_000_000, 2 * DAY_US]),
     rollover=st.sampled_from([0.0, 0.0, 1e-6, 1000.0, 1e12]),
-).map(_reading)
+).map(stating)
 readings = st.one_of(plain_readings, _any_kind)
 deletions = st.builds(
     lambda ship, one_us, other_us, sent_at_us: Deletion(ship, min(one_us, other_us), max(one_us, other_us), sent_at_us),

@@ -25,7 +25,7 @@ from tests.support.influxdb import InfluxDb
 from tests.support.interleaving import KILLS, SHIPS, Outcome, World
 from tests.support.reference import Reading
 from tests.support.servers import HOST, free_port
-from tests.support.strategies import START_US
+from tests.support.strategies import START_US, stating
 
 OUTCOMES = list(Outcome)[1:]
 
@@ -90,7 +90,10 @@ readings = st.builds(
     value=st.integers(0, 9).map(float),
     kind=st.sampled_from(Kind),
     sent_at_us=st.integers(0, 3),
-)
+    duration_us=st.just(0),
+    max_gap_us=st.just(0),
+    rollover=st.just(0.0),
+).map(stating)
 loads = st.lists(st.lists(readings, min_size=1, max_size=3), min_size=1, max_size=4)
 
 
