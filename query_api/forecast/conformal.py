@@ -111,6 +111,6 @@ def _quantiles(errors: F64, overlap: float, shares: F64) -> F64:
     weight = np.take_along_axis(weight, order, axis=0)
     reached = np.cumsum(weight, axis=0)
     reached = (reached - weight / 2) / reached[-1]
-    found = [np.interp(wanted[:, c], reached[:, c], ranked[:, c]) for c in range(columns)]
-    columns_found: F64 = np.stack(found, axis=1) * (1 + WIDER / count)
-    return columns_found
+    by_column = [np.interp(wanted[:, c], reached[:, c], ranked[:, c]) for c in range(columns)]
+    found: F64 = np.stack(by_column, axis=1) * (1 + WIDER / count)
+    return found

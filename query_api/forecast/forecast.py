@@ -81,12 +81,28 @@ def forecast(model: Model, slots: Slots, start_s: int, end_s: int, quantiles: Se
         InvalidInput: there is less than a day of them.
 
     """
+    history, fit = fitted(model, slots, start_s, end_s)
+    return from_fit(history, fit, start_s, end_s, quantiles)
+
+
+def fitted(model: Model, slots: Slots, start_s: int, end_s: int) -> tuple[History, Fit]:
+    """Return one ship's history before `start_s`, and a model fitted to it; raises what `forecast` does."""
     history = history_of(slots, start_s)
-    steps = np.arange(start_s - history.end_s, end_s - history.end_s, SLOT_S, dtype=np.int64) // SLOT_S
-    unique = np.unique(modelled(steps))
-    fit = model.fit(int(slots.ship[0]), history, np.unique(unique // DAY).tolist())
+    days = np.unique(modelled(steps_of(history, start_s, end_s)) // DAY)
+    fit = model.fit(int(slots.ship[0]), history, days.tolist())
     clipped = np.clip(fit.path, *history.bounds()), np.clip(fit.past, *history.bounds())
-    fit = Fit(clipped[0], fit.origins, clipped[1], fit.weights, fit.instead)
+    return history, Fit(clipped[0], fit.origins, clipped[1], fit.weights, fit.instead)
+
+
+def steps_of(history: History, start_s: int, end_s: int) -> I64:
+    """Return the slots of a window as steps."""
+    return np.arange(start_s - history.end_s, end_s - history.end_s, SLOT_S, dtype=np.int64) // SLOT_S
+
+
+def from_fit(history: History, fit: Fit, start_s: int, end_s: int, quantiles: Sequence[float] = ()) -> Forecast:
+    """Return the forecast of a window that a fit makes."""
+    steps = steps_of(history, start_s, end_s)
+    unique = np.unique(modelled(steps))
     shares = np.array([TAIL, 1 - TAIL, *quantiles])
     apart = None if fit.instead is None else fit.instead - fit.path
     slot_kwh, kwh = fit.path[unique], fit.path[modelled(steps)].sum()

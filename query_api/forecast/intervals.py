@@ -45,7 +45,7 @@ def total_off(history: History, fit: Fit, steps: I64, shares: F64) -> F64:
 
 def slots_off(history: History, fit: Fit, steps: I64, shares: F64) -> F64:
     """Return the same of each of these modelled steps by itself, float64[k, n]."""
-    errors, known = _errors(history, fit, steps)
+    errors, known = errors_of(history, fit, steps)
     errors = np.where(known > 0, errors, np.nan)
     found = np.zeros((len(shares), len(steps)))
     for day in np.unique(steps // DAY).tolist():
@@ -54,7 +54,7 @@ def slots_off(history: History, fit: Fit, steps: I64, shares: F64) -> F64:
     return found
 
 
-def _errors(history: History, fit: Fit, steps: I64) -> tuple[F64, F64]:
+def errors_of(history: History, fit: Fit, steps: I64) -> tuple[F64, F64]:
     """Return the error of each past path, and the weight of the slots that followed, float64[m, steps] each."""
     at = fit.origins[:, None] + steps
     inside = at < len(history)
@@ -64,7 +64,7 @@ def _errors(history: History, fit: Fit, steps: I64) -> tuple[F64, F64]:
 
 def _totals(history: History, fit: Fit, steps: I64) -> F64:
     """Return the errors of past totals of which at least half is known, extrapolated to all of it, float64[…]."""
-    errors, known = _errors(history, fit, steps)
+    errors, known = errors_of(history, fit, steps)
     share = known.sum(axis=1) / max(len(steps), 1)
     enough = share >= LEAST_KNOWN
     totals: F64 = (errors * known).sum(axis=1)[enough] / share[enough]

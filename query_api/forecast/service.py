@@ -84,7 +84,7 @@ class Forecasts:
         if cached is not None:
             return cached
         # Each fit takes a core and some MB. A slow model does not delay the others.
-        with _taken(self._waiting, 0), _taken(self._turns[model], self._patience_s):
+        with taken(self._waiting, 0), taken(self._turns[model], self._patience_s):
             cached = self._find(key)  # an equal query may have been answered since
             if cached is not None:
                 return cached
@@ -103,7 +103,7 @@ class Forecasts:
             Unavailable: the store does not answer.
 
         """
-        with _taken(self._waiting, 0), _taken(self._contests, self._patience_s):
+        with taken(self._waiting, 0), taken(self._contests, self._patience_s):
             slots = self._store.slots(ship, Window(max(start_s - HISTORY_S, 0), start_s))
             history = history_of(slots, start_s)
             return history.end_s, contest(Auto(), history)
@@ -126,7 +126,8 @@ class Forecasts:
 
 
 @contextmanager
-def _taken(semaphore: threading.BoundedSemaphore, patience_s: float) -> Iterator[None]:
+def taken(semaphore: threading.BoundedSemaphore, patience_s: float) -> Iterator[None]:
+    """Take a turn for the block; raises `Busy` if there is none in time."""
     if not semaphore.acquire(timeout=patience_s):
         raise Busy("Too many forecasts are requested at once. Try again in a moment.")
     try:

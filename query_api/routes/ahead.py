@@ -1,15 +1,18 @@
-"""The parameters of a window to forecast: where it begins and ends, and the quantiles that are wanted of it."""
+"""What all forecasts have in common: the parameters of the window ahead, and the rows of its slots."""
 
 import re
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, NotRequired
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema, field_validator
 from pydantic_core import PydanticCustomError
+from typing_extensions import TypedDict  # pydantic requires it before Python 3.12
 
-from query_api.answers.rows import Row
+from query_api.answers.rows import Row, numbers, timestamp
+from query_api.forecast.forecast import Forecast
 from query_api.forecast.steps import DAY_S, DAYS
 from shared.domain.slots import SLOT_S, Window
 from shared.domain.timestamps import US_PER_S
+from shared.http.openapi import Timestamp
 from shared.http.parameters import TimestampUs
 
 MAX_DAYS = 366
@@ -50,6 +53,24 @@ Shares = Annotated[tuple[float, ...], BeforeValidator(_shares), WithJsonSchema({
 Quantiles = Annotated[
     dict[str, float], Field(description="kWh by the share that lies below, e.g. `0.1`; only with `quantiles`")
 ]
+
+
+class TrainedOn(TypedDict):
+    """The slots that the model was trained on."""
+
+    start: Timestamp
+    end: Timestamp
+    slots: int
+
+
+class ExpectedSlot(TypedDict):
+    """The expected energy of one slot, in kWh, with its 90 % interval."""
+
+    datetime: Timestamp
+    value: float
+    lower: float
+    upper: float
+    quantiles: NotRequired[Quantiles]
 
 
 class AheadParameters(BaseModel):
@@ -108,3 +129,25 @@ class AheadParameters(BaseModel):
 def quantiles_row(shares: tuple[float, ...], kwh: list[Any]) -> Row:
     """Return the member `quantiles` of a row, if any are requested."""
     return {"quantiles": dict(zip(map(str, shares), kwh, strict=True))} if shares else {}
+
+
+def trained_on(found: Forecast) -> Row:
+    """Return the member `trained_on` of an answer."""
+    start, end = timestamp(found.trained_from_s), timestamp(found.trained_to_s)
+    return {"start": start, "end": end, "slots": found.slots}
+
+
+def path_rows(found: Forecast, shares: tuple[float, ...]) -> list[Row]:
+    """Return the expected energy of each slot."""
+    path = found.path
+    columns = (path.start_s.tolist(), *map(numbers, (path.kwh, path.lower, path.upper, *path.quantiles)))
+    return [
+        {
+            "datetime": timestamp(start_s),
+            "value": kwh,
+            "lower": lower,
+            "upper": upper,
+            **quantiles_row(shares, quantiles),
+        }
+        for start_s, kwh, lower, upper, *quantiles in zip(*columns, strict=True)
+    ]

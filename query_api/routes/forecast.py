@@ -13,7 +13,7 @@ from typing_extensions import TypedDict  # pydantic requires it before Python 3.
 
 from query_api.answers.columns import is_short
 from query_api.answers.heavy import HeavyAnswers
-from query_api.answers.rows import Row, json_response, number, numbers, timestamp
+from query_api.answers.rows import json_response, number, numbers, timestamp
 from query_api.forecast.chained import one_blas_thread
 from query_api.forecast.forecast import Forecast
 from query_api.forecast.models import ModelName
@@ -21,7 +21,16 @@ from query_api.forecast.models.auto import Standing
 from query_api.forecast.models.choice import standard_models
 from query_api.forecast.models.lstm import BeingTrained, Lstm
 from query_api.forecast.service import Forecasts
-from query_api.routes.ahead import MAX_DAYS, AheadParameters, Quantiles, quantiles_row
+from query_api.routes.ahead import (
+    MAX_DAYS,
+    AheadParameters,
+    ExpectedSlot,
+    Quantiles,
+    TrainedOn,
+    path_rows,
+    quantiles_row,
+    trained_on,
+)
 from query_api.routes.parameters import QueryParameters, ShipId
 from shared.domain.clock import now_us as wall_clock_us
 from shared.domain.errors import Unavailable
@@ -47,24 +56,6 @@ class ForecastParameters(AheadParameters):
         Field(description="`auto` is a weighted mean of the others, except `lstm`, which must be installed."),
     ] = "auto"
     detail: Annotated[bool, Field(description="Adds the forecast of each slot.")] = False
-
-
-class TrainedOn(TypedDict):
-    """The slots that the model was trained on."""
-
-    start: Timestamp
-    end: Timestamp
-    slots: int
-
-
-class ExpectedSlot(TypedDict):
-    """The expected energy of one slot, in kWh, with its 90 % interval."""
-
-    datetime: Timestamp
-    value: float
-    lower: float
-    upper: float
-    quantiles: NotRequired[Quantiles]
 
 
 class Expected(TypedDict):
@@ -175,7 +166,7 @@ def routes(
         answer = _answer(found, query)
         if query.detail:
             with nullcontext() if is_short(Window(start_s, end_s)) else heavy.turn(request):
-                answer["data"] = _rows(found, query.quantiles)
+                answer["data"] = path_rows(found, query.quantiles)
         return json_response(answer)
 
     @routes.serves(CONTEST)
@@ -210,11 +201,7 @@ def _answer(found: Forecast, query: ForecastParameters) -> dict[str, Any]:
         **quantiles_row(query.quantiles, numbers(found.quantiles)),
         "model": query.model,
         **weights,
-        "trained_on": {
-            "start": timestamp(found.trained_from_s),
-            "end": timestamp(found.trained_to_s),
-            "slots": found.slots,
-        },
+        "trained_on": trained_on(found),
     }
 
 
@@ -225,18 +212,3 @@ def _standing(found: Standing) -> dict[str, Any]:
         "wape": wape,
         "weight": {span: round(share, 3) for span, share in found.weight.items()},
     }
-
-
-def _rows(found: Forecast, shares: tuple[float, ...]) -> list[Row]:
-    path = found.path
-    columns = (path.start_s.tolist(), *map(numbers, (path.kwh, path.lower, path.upper, *path.quantiles)))
-    return [
-        {
-            "datetime": timestamp(start_s),
-            "value": kwh,
-            "lower": lower,
-            "upper": upper,
-            **quantiles_row(shares, quantiles),
-        }
-        for start_s, kwh, lower, upper, *quantiles in zip(*columns, strict=True)
-    ]
