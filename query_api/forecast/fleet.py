@@ -9,7 +9,7 @@ from typing import Protocol
 
 from query_api.forecast.fit import Model
 from query_api.forecast.series import Series
-from query_api.forecast.service import HISTORY_S, taken
+from query_api.forecast.service import taken
 from query_api.forecast.steps import DAY_S
 from query_api.forecast.together import Part, Sum, Together, part_of, together
 from shared.domain.errors import InvalidInput, Problem
@@ -19,8 +19,11 @@ from shared.store.port import FleetSlots, ShipEnergy
 
 ACTIVE_S = 28 * DAY_S
 """A ship without a slot for so long is not expected to use anything."""
-MAX_SHIPS = 50
-"""So many ships have a forecast of their own; the others of the fleet have one together."""
+HISTORY_S = 366 * DAY_S
+MAX_SHIPS = 100
+SHIP_DAYS = 280
+"""Each of so many ships has a forecast of its own, times the days of the window; the others have one together."""
+ALL = 100_000
 MAX_AGE_S = 900.0
 CACHE_SIZE = 32
 AT_ONCE = 2
@@ -102,35 +105,41 @@ class FleetForecasts:
         self, ships: tuple[int, ...] | None, start_s: int, end_s: int, quantiles: tuple[float, ...]
     ) -> Generator[None, None, FleetForecast]:
         window = Window(max(start_s - HISTORY_S, 0), start_s)
-        whole, others = Series(window), Series(window)
-        parts, left_out = Sum(start_s, end_s), list[int]()
+        whole, others, parts = Series(window), Series(window), Sum(start_s, end_s)
         if ships is None:
             fleet = self._store.fleet(window)
             whole.add(fleet)
             others.add(fleet)
-        for ship in self._largest(start_s) if ships is None else ships:
+        single = _single(end_s - start_s)
+        active = self._active(ships, start_s, single)
+        left_out = set(ships or ()) - set(active)
+        for at, ship in enumerate(active):
             slots = self._store.slots(ship, window)
-            part = self._part(slots, start_s, end_s)
-            if part is None:
-                left_out.append(ship)
-            else:
-                parts.add(ship, part)
-                (whole if ships is not None else others).add(slots, 1 if ships is not None else -1)
-            yield
-        if ships is None:
-            left_out.clear()  # they are among the others
-            part = self._part(others.slots(), start_s, end_s)
+            part = self._part(slots, start_s, end_s) if at < single else None
+            if ships is not None:
+                if part is None and at < single:
+                    left_out.add(ship)
+                    continue
+                whole.add(slots)
+                others.add(slots)
             if part is not None:
-                parts.add(None, part)
+                parts.add(ship, part)
+                others.add(slots, -1)
             yield
+        part = self._part(others.slots(), start_s, end_s)
+        if part is not None:
+            parts.add(None, part)
+        yield
         if not len(parts):
             raise _nothing_known(start_s)
         found = together(self._model, whole.slots(), parts, quantiles)
-        return FleetForecast(found, tuple(left_out))
+        return FleetForecast(found, tuple(sorted(left_out)))
 
-    def _largest(self, start_s: int) -> list[int]:
+    def _active(self, ships: tuple[int, ...] | None, start_s: int, single: int) -> list[int]:
+        """Return the ships with slots of late, those that used most first; of the fleet, `single` of them."""
         recent = Window(max(start_s - ACTIVE_S, 0), start_s)
-        return [each.ship for each in self._store.top_ships(recent, MAX_SHIPS)]
+        found = [each.ship for each in self._store.top_ships(recent, ALL if ships else single)]
+        return [ship for ship in found if ship in ships] if ships else found
 
     def _part(self, slots: Slots, start_s: int, end_s: int) -> Part | None:
         """Forecast one series; None if there is too little of it, or nothing of late."""
@@ -140,6 +149,11 @@ class FleetForecasts:
             return part_of(self._model, slots, start_s, end_s)
         except InvalidInput:
             return None
+
+
+def _single(length_s: int) -> int:
+    """Return how many ships have a forecast of their own in a window of this length."""
+    return min(SHIP_DAYS // max(-(-length_s // DAY_S), 1), MAX_SHIPS)
 
 
 def _nothing_known(start_s: int) -> InvalidInput:

@@ -71,6 +71,11 @@ def ahead(
     return found
 
 
+@pytest.mark.parametrize(("days", "single"), [(0, 100), (1, 100), (3, 93), (7, 40), (14, 20)])
+def test_the_longer_the_window_the_fewer_ships_are_forecast_singly(days: int, single: int) -> None:
+    assert fleet._single(days * DAY_S) == single
+
+
 @pytest.mark.parametrize("ships", [None, (1, 3), (2,)])
 def test_ships_add_up_to_the_total_and_so_do_slots(ships: tuple[int, ...] | None) -> None:
     answer = ahead(reader(FLEET), ships, 2, quantiles=(0.05, 0.5, 0.95))
@@ -98,8 +103,9 @@ def test_the_interval_of_the_sum_is_narrower_than_the_sum_of_intervals() -> None
 
 def test_ships_beyond_the_largest_are_forecast_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fleet, "MAX_SHIPS", 2)
-    found = ahead(reader(FLEET)).found
-    assert [each.ship for each in found.shares] == [3, 2, None]
+    found, group = ahead(reader(FLEET)).found, ahead(reader(FLEET), (0, 1, 2, 3)).found
+    assert [each.ship for each in found.shares] == [each.ship for each in group.shares] == [3, 2, None]
+    assert [each.kwh for each in found.shares] == pytest.approx([each.kwh for each in group.shares])
     others = found.shares[2].kwh
     assert others == pytest.approx(ahead(reader(FLEET), (0, 1)).found.whole.kwh, rel=0.1)
 
@@ -110,7 +116,7 @@ def test_a_ship_that_left_the_fleet_counts_no_more_and_a_new_one_is_named() -> N
     store.ships[9].start_s[:] += (DAYS * DAY - DAY // 2) * SLOT_S
     answer = ahead(store, (0, 1, 2, 9, 77))
     assert answer.left_out == (1, 9, 77)
-    assert [each.ship for each in answer.found.shares] == [0, 2]
+    assert [each.ship for each in answer.found.shares] == [2, 0]
     assert 1 not in {each.ship for each in ahead(store).found.shares}
     with pytest.raises(InvalidInput):
         ahead(store, (1, 9))
