@@ -114,13 +114,10 @@ class Sum:
         self.path, self.apart = self.path + part.path, self.apart + part.apart
         self._parts.append((ship, part.own, mean_square(part.errors, part.known), part.least))
 
-    def errors_or(self, others: F64) -> F64:
-        """Return the errors of the sum, and others on days for which those of most parts are unknown."""
+    def days(self) -> int:
+        """Return for how many days before the window the errors of most parts are known."""
         most = MOST * sum(abs(own.kwh) for _, own, _, _ in self._parts)
-        known = np.flatnonzero(self._known_kwh[: len(others)] >= most) if self._parts else np.zeros(0, np.int64)
-        found = others.copy()
-        found[known] = self.errors[known]
-        return found
+        return int((self._known_kwh >= most).sum())
 
     def shares(self, total: float) -> tuple[ShipShare, ...]:
         """Return what each part is expected to use, so that the sum is `total`; its interval moves along."""
@@ -157,11 +154,12 @@ def together(model: Model, slots: Slots, parts: Sum, quantiles: Sequence[float])
     start_s, end_s = parts.start_s, parts.end_s
     history, fit = fitted(model, slots, start_s, end_s)
     own = _part(history, fit, from_fit(history, fit, start_s, end_s))
-    of_parts = parts.errors_or(own.errors)
-    weight = _weight(mean_square(own.errors, own.known), mean_square(of_parts, own.known))
+    days = min(parts.days(), len(own.errors))
+    errors, of_parts, known = own.errors[:days], parts.errors[:days], own.known[:days]
+    weight = _weight(mean_square(errors, known), mean_square(of_parts, known))
     path, errors, apart = (
         weight * of_sum + (1 - weight) * of_all
-        for of_sum, of_all in ((own.path, parts.path), (own.errors, of_parts), (own.apart, parts.apart))
+        for of_sum, of_all in ((own.path, parts.path), (errors, of_parts), (own.apart, parts.apart))
     )
     history = _up_to(history, start_s)
     whole = from_fit(history, _as_fit(history, path, errors, apart), start_s, end_s, quantiles)

@@ -163,3 +163,12 @@ def test_an_answer_is_kept_for_a_quarter_of_an_hour() -> None:
     assert store.reads == reads
     at_s = fleet.MAX_AGE_S + 1
     assert forecasts.find(key) is None
+
+
+def test_days_before_most_ships_joined_say_nothing_of_their_errors() -> None:
+    """A small ship is known for long, and a large one that joined it for three weeks."""
+    small, large = FLEET[0] / 50, FLEET[3].copy()
+    large[: -21 * DAY] = np.nan
+    group = ahead(reader({0: small, 3: large}), (0, 3)).found.whole
+    own = forecast(Auto(), slots_from(large, ship=3), END_S, END_S + DAY_S)
+    assert 0.8 < (group.upper - group.lower) / (own.upper - own.lower) < 1.3
