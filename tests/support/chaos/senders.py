@@ -250,8 +250,9 @@ class MqttShip:
         told = json.loads(message.payload)
         batch = self._known.get(told["batch_id"])
         found = {**told, "errors": bool(told["errors"])}
-        superseded = found.pop("superseded", 1)  # how many depends on what came before
-        if batch is None or self._expected(batch) != found or not 1 <= superseded <= len(batch.data):
+        superseded = found.pop("superseded", None)  # how many depends on what came before
+        is_right = batch is not None and self._expected(batch) == found
+        if batch is None or not is_right or (superseded is not None and not 1 <= superseded <= len(batch.data)):
             self._ledger.differs(f"{self.name} got a wrong receipt: {told} for {batch and batch.payload!r}")
             return
         correlation = getattr(message.properties, "CorrelationData", None)
