@@ -102,7 +102,7 @@ def test_an_empty_service_says_how_to_send_the_first_reading(
     visitor = visit(make_service())
     visitor.page.clock.install()
     page = visitor.open()
-    expect(page.get_by_role("heading", name="No readings yet")).to_be_visible()
+    expect(page.get_by_role("heading", name="No energy yet")).to_be_visible()
     expect(page.locator("#fleet-view")).to_be_hidden()
     command = shlex.split(page.locator("#by-http").inner_text().replace("\\\n", ""))
     subprocess.run([*command, "-H", "Prefer: wait=10", "--fail"], check=True, capture_output=True)
@@ -278,6 +278,15 @@ def test_with_the_store_away_it_says_so_and_goes_on_when_it_is_back(
 def test_a_ship_that_nobody_heard_of_is_one_sentence(fleet: Service, visit: Visit) -> None:
     page = visit(fleet).open("/?ship=123456")
     expect(page.locator("#ship > .problem")).to_have_text("Ship 123456 is unknown: no reading of it is stored.")
+
+
+def test_a_ship_without_energy_is_not_unknown(fleet: Service, visit: Visit) -> None:
+    """Such as after the first reading of a meter's counter."""
+    data = [{"datetime": "2019-01-05T00:00:00Z", "value": 1000}]
+    meter = {"spaceship_id": 123457, "units": "kWh", "counter": True, "data": data}
+    assert fleet.post(meter, Prefer="wait=20").status == 201
+    page = visit(fleet).open("/?ship=123457")
+    expect(page.locator("#ship > .problem")).to_contain_text("Ship 123457 has no energy yet")
 
 
 def test_a_range_that_cannot_be_read_is_an_error_and_not_another_range(fleet: Service, visit: Visit) -> None:
