@@ -276,7 +276,9 @@ def test_with_the_store_away_it_says_so_and_goes_on_when_it_is_back(
 
 
 def test_a_ship_that_nobody_heard_of_is_one_sentence(fleet: Service, visit: Visit) -> None:
-    page = visit(fleet).open("/?ship=123456")
+    visitor = visit(fleet)
+    visitor.refusals = (404,)
+    page = visitor.open("/?ship=123456")
     expect(page.locator("#ship > .problem")).to_have_text("Ship 123456 is unknown: no reading of it is stored.")
 
 
@@ -285,7 +287,9 @@ def test_a_ship_without_energy_is_not_unknown(fleet: Service, visit: Visit) -> N
     data = [{"datetime": "2019-01-05T00:00:00Z", "value": 1000}]
     meter = {"spaceship_id": 123457, "units": "kWh", "counter": True, "data": data}
     assert fleet.post(meter, Prefer="wait=20").status == 201
-    page = visit(fleet).open("/?ship=123457")
+    visitor = visit(fleet)
+    visitor.refusals = (404,)
+    page = visitor.open("/?ship=123457")
     expect(page.locator("#ship > .problem")).to_contain_text("Ship 123457 has no energy yet")
 
 
