@@ -387,6 +387,8 @@ def checked(raw: object, judge: Judge) -> Received:
     rows = data if isinstance(data, list) and 1 <= len(data) <= MAX_READINGS else []
     is_plain = _PLAIN_MEMBERS.issuperset(members)
     found = [] if is_plain else list(misspelt(members, _MEMBERS))
+    if not is_plain and "delete" in members and judge.topic_ship is None:
+        found.append(Problem("delete", "is for MQTT: over HTTP, send DELETE /data"))
     try:
         wire = _VALIDATE[judge.topic_ship is None](raw, context=judge)
         judge.most = most_of(wire.units, judge.rules.max_kw)
