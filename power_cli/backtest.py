@@ -14,9 +14,10 @@ from power_cli import sending
 from power_cli.argument_types import add_url, positive, ship_number, timestamp_us
 from power_cli.markdown import table
 from power_cli.reference_models import NAMES, reference_models
+from query_api.forecast.conformal import TAIL
 from query_api.forecast.fit import Model
 from query_api.forecast.forecast import forecast
-from query_api.forecast.intervals import COVERAGE, TAIL
+from query_api.forecast.intervals import COVERAGE
 from query_api.forecast.models import ModelName
 from query_api.forecast.models.choice import standard_models
 from query_api.forecast.models.lstm import Lstm

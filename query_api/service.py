@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from query_api.answers.heavy import PLACES, HeavyAnswers
 from query_api.metrics import store_errors
-from query_api.routes import access, energy, forecast, page, ships, top_users
+from query_api.routes import access, energy, fleet_forecast, forecast, forecast_accuracy, page, ships, top_users
 from query_api.routes.stream import MAX_STREAMS, Streams
 from shared.http import health
 from shared.http.app import Routes
@@ -62,6 +62,8 @@ def query_service(settings: QuerySettings, registry: CollectorRegistry) -> Itera
         streams.routes(),
         ships.routes(store, errors, heavy, max_ahead_us=settings.max_ahead_us),
         forecast.routes(store, errors, settings.data_dir / forecast.FOLDER, heavy),
+        fleet_forecast.routes(store, errors, heavy),
+        forecast_accuracy.routes(store, errors, heavy),
         access.routes(),
         page.routes(),
     )

@@ -1,1 +1,1 @@
-"""Forecasts of one ship's energy: pure models over slots, and a service that caches their forecasts."""
+"""Forecasts of the energy of one ship or several: pure models over slots, and services that cache their forecasts."""

@@ -8,6 +8,8 @@ import numpy as np
 
 from shared.domain.columns import F64
 
+TAIL = 0.05
+"""The share beyond each end of the interval."""
 HALF_LIFE = 60.0
 """Days after which an error counts half."""
 SIZE_HALF_LIFE = 10.0
@@ -55,14 +57,14 @@ def sizes(errors: F64, wait: int) -> F64:
     return found
 
 
-def ends(errors: F64, wait: int, overlap: float, tail: float) -> tuple[F64, F64]:
-    """Return the quantiles `tail` and 1 - `tail` of the next error, float64[c] each.
+def quantiles(errors: F64, wait: int, overlap: float, shares: F64) -> F64:
+    """Return quantiles of the next error, float64[k, c]; they grow with the share.
 
     Args:
         errors: past ones, oldest first, a day apart, float64[m, c]; NaN is unknown.
         wait: after how many rows an error is known.
         overlap: how many neighbouring errors count as one.
-        tail: the share wanted beyond each end.
+        shares: the share wanted below each quantile, float64[k], more than 0 and less than 1.
 
     """
     m = len(errors)
@@ -73,37 +75,42 @@ def ends(errors: F64, wait: int, overlap: float, tail: float) -> tuple[F64, F64]
     first = max(wait, min(FIRST, m // 3))
     if (np.isnan(relative[first:]).all(axis=0)).any():
         first = 0  # all that is known came first
-    level = np.full(errors.shape[1], tail)
+    level = TAIL
     if errors.shape[1] == 1:
-        level = _adapted(relative, first, wait, overlap, tail)
-    low, high = _quantiles(relative[first:], overlap, level)
-    return low * size[-1], high * size[-1]
+        level = _adapted(relative[:, 0], first, wait, overlap)
+    found: F64 = _quantiles(relative[first:], overlap, _levels(shares, level)) * size[-1]
+    return found
 
 
-def _adapted(relative: F64, first: int, wait: int, overlap: float, tail: float) -> F64:
-    """Return the level that would have held on past errors, float64[1]."""
-    level = tail
+def _levels(shares: F64, level: float) -> F64:
+    """Return the shares to use where `level` holds what `TAIL` should: those between are moved in proportion."""
+    moved: F64 = np.interp(shares, [0.0, TAIL, 0.5, 1 - TAIL, 1.0], [0.0, level, 0.5, 1 - level, 1.0])
+    return moved
+
+
+def _adapted(relative: F64, first: int, wait: int, overlap: float) -> float:
+    """Return the share beyond each end for which the interval would have held on past errors, float64[m]."""
+    level = TAIL
     for at in range(max(first + FIRST, len(relative) - REPLAYED), len(relative)):
-        low, high = _quantiles(relative[first : at - wait + 1], overlap, np.array([level]))
-        missed = not low[0] <= relative[at, 0] <= high[0]
-        level = float(np.clip(level + STEP * (tail - missed / 2), LEVELS[0] * tail, LEVELS[1] * tail))
-    return np.array([level])
+        shares = np.array([level, 1 - level])
+        low, high = _quantiles(relative[first : at - wait + 1, None], overlap, shares)[:, 0].tolist()
+        missed = not low <= relative[at] <= high
+        level = float(np.clip(level + STEP * (TAIL - missed / 2), LEVELS[0] * TAIL, LEVELS[1] * TAIL))
+    return level
 
 
-def _quantiles(errors: F64, overlap: float, tail: F64) -> tuple[F64, F64]:
-    """Return the weighted quantiles of each column at both ends, float64[c]."""
+def _quantiles(errors: F64, overlap: float, shares: F64) -> F64:
+    """Return weighted quantiles of each column, float64[k, c], a little farther out the fewer errors there are."""
     m, columns = errors.shape
     weight = 0.5 ** (np.arange(m)[::-1] / HALF_LIFE)[:, None] * ~np.isnan(errors)
     count = weight.sum(axis=0) ** 2 / (weight**2).sum(axis=0) / overlap
-    tail = np.maximum(tail - EDGE / count, LEAST_TAIL)
+    wanted = shares[:, None] + np.sign(shares - 0.5)[:, None] * EDGE / count
+    wanted = np.clip(wanted, LEAST_TAIL, 1 - LEAST_TAIL)
     order = np.argsort(errors, axis=0)  # NaN last, with no weight
     ranked = np.fmax.accumulate(np.take_along_axis(errors, order, axis=0), axis=0)
     weight = np.take_along_axis(weight, order, axis=0)
-    shares = np.cumsum(weight, axis=0)
-    shares = (shares - weight / 2) / shares[-1]
-    low, high = (
-        np.array([np.interp(share[c], shares[:, c], ranked[:, c]) for c in range(columns)])
-        for share in (tail, 1 - tail)
-    )
-    wider = 1 + WIDER / count
-    return low * wider, high * wider
+    reached = np.cumsum(weight, axis=0)
+    reached = (reached - weight / 2) / reached[-1]
+    by_column = [np.interp(wanted[:, c], reached[:, c], ranked[:, c]) for c in range(columns)]
+    found: F64 = np.stack(by_column, axis=1) * (1 + WIDER / count)
+    return found

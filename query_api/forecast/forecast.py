@@ -1,25 +1,33 @@
 """Forecasts the energy of a window from the slots before it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from query_api.forecast.conformal import TAIL
 from query_api.forecast.fit import Fit, Model
 from query_api.forecast.history import History, history_of
 from query_api.forecast.intervals import slots_off, total_off
-from query_api.forecast.steps import DAY, STEPS, modelled
+from query_api.forecast.steps import DAY, modelled
 from shared.domain.columns import F64, I64
 from shared.domain.slots import SLOT_S, Slots
+
+MEDIAN = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Path:
-    """A forecast of each slot: start (seconds since 1970), kWh and its interval; columns of equal length."""
+    """A forecast of each slot: start (seconds since 1970), kWh and its interval; columns of equal length n.
+
+    Its quantiles are float64[k, n].
+    """
 
     start_s: I64
     kwh: F64
     lower: F64
     upper: F64
+    quantiles: F64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,6 +44,7 @@ class Forecast:
         trained_to_s: its end.
         slots: how many of its slots are known.
         weights: the mean weight of each model in the window, if the forecast is a weighted mean of several.
+        quantiles: of the total, those that were requested, float64[k].
 
     """
 
@@ -48,6 +57,7 @@ class Forecast:
     trained_to_s: int
     slots: int
     weights: dict[str, float] | None
+    quantiles: F64
     _steps: I64
     _modelled: Path
 
@@ -55,34 +65,56 @@ class Forecast:
     def path(self) -> Path:
         """The forecast of each slot. The intervals of slots do not add up to that of the total."""
         one, at = self._modelled, np.searchsorted(self._steps, modelled(self._ahead()))
-        return Path(self.trained_to_s + self._ahead() * SLOT_S, one.kwh[at], one.lower[at], one.upper[at])
+        start_s = self.trained_to_s + self._ahead() * SLOT_S
+        return Path(start_s, one.kwh[at], one.lower[at], one.upper[at], one.quantiles[:, at])
 
     def _ahead(self) -> I64:
         return np.arange(self.start_s - self.trained_to_s, self.end_s - self.trained_to_s, SLOT_S) // SLOT_S
 
 
-def forecast(model: Model, slots: Slots, start_s: int, end_s: int) -> Forecast:
+def forecast(model: Model, slots: Slots, start_s: int, end_s: int, quantiles: Sequence[float] = ()) -> Forecast:
     """Forecast a window from one ship's slots before `start_s`.
+
+    `quantiles` are the shares of those that are wanted besides the interval, ascending.
 
     Raises:
         InvalidInput: there is less than a day of them.
 
     """
+    history, fit = fitted(model, slots, start_s, end_s)
+    return from_fit(history, fit, start_s, end_s, quantiles)
+
+
+def fitted(model: Model, slots: Slots, start_s: int, end_s: int) -> tuple[History, Fit]:
+    """Return one ship's history before `start_s`, and a model fitted to it; raises what `forecast` does."""
     history = history_of(slots, start_s)
-    steps = np.arange(start_s - history.end_s, end_s - history.end_s, SLOT_S, dtype=np.int64) // SLOT_S
-    unique = np.unique(modelled(steps))
-    fit = model.fit(int(slots.ship[0]), history, np.unique(unique // DAY).tolist())
+    days = np.unique(modelled(steps_of(history, start_s, end_s)) // DAY)
+    fit = model.fit(int(slots.ship[0]), history, days.tolist())
     clipped = np.clip(fit.path, *history.bounds()), np.clip(fit.past, *history.bounds())
-    fit = Fit(clipped[0], fit.origins, clipped[1], fit.weights, fit.instead)
-    apart = np.zeros(STEPS) if fit.instead is None else fit.instead - fit.path
+    return history, Fit(clipped[0], fit.origins, clipped[1], fit.weights, fit.instead)
+
+
+def steps_of(history: History, start_s: int, end_s: int) -> I64:
+    """Return the slots of a window as steps."""
+    return np.arange(start_s - history.end_s, end_s - history.end_s, SLOT_S, dtype=np.int64) // SLOT_S
+
+
+def from_fit(history: History, fit: Fit, start_s: int, end_s: int, quantiles: Sequence[float] = ()) -> Forecast:
+    """Return the forecast of a window that a fit makes."""
+    steps = steps_of(history, start_s, end_s)
+    unique = np.unique(modelled(steps))
+    shares = np.array([TAIL, 1 - TAIL, *quantiles])
+    apart = None if fit.instead is None else fit.instead - fit.path
     slot_kwh, kwh = fit.path[unique], fit.path[modelled(steps)].sum()
-    below, above = slots_off(history, fit, unique)
-    below, above = np.minimum(below, apart[unique]), np.maximum(above, apart[unique])
-    path = Path(unique, slot_kwh, *_interval(history, slot_kwh, below, above, 1))
-    (low, high), other = total_off(history, fit, steps), float(apart[modelled(steps)].sum())
-    lower, upper = map(float, _interval(history, kwh, min(low, other), max(high, other), len(steps)))
+    off, other = slots_off(history, fit, unique, shares), None if apart is None else apart[unique]
+    found = _limited(history, slot_kwh, _with_other(off, other, shares), 1)
+    path = Path(unique, slot_kwh, np.minimum(found[0], slot_kwh), np.maximum(found[1], slot_kwh), found[2:])
+    off = total_off(history, fit, steps, shares)[:, None]
+    other = None if apart is None else apart[modelled(steps)].sum(keepdims=True)
+    found = _limited(history, kwh, _with_other(off, other, shares), len(steps))[:, 0]
     known = history.start_s, history.end_s, history.slots
-    return Forecast(start_s, end_s, float(kwh), lower, upper, *known, _weights(fit, modelled(steps)), unique, path)
+    made = float(kwh), float(min(found[0], kwh)), float(max(found[1], kwh))
+    return Forecast(start_s, end_s, *made, *known, _weights(fit, modelled(steps)), found[2:], unique, path)
 
 
 def _weights(fit: Fit, steps: I64) -> dict[str, float] | None:
@@ -91,7 +123,16 @@ def _weights(fit: Fit, steps: I64) -> dict[str, float] | None:
     return dict(zip(fit.weights.names, fit.weights.shares[:, steps].mean(axis=1).tolist(), strict=True))
 
 
-def _interval(history: History, kwh: F64, below: F64 | float, above: F64 | float, slots: int) -> tuple[F64, F64]:
-    """Return the interval around the energy of `slots` slots, limited to the bounds of the history."""
+def _with_other(off: F64, other: F64 | None, shares: F64) -> F64:
+    """Widen quantiles, float64[k, n], so that the interval contains another path, float64[n], if there is one."""
+    if other is None:
+        return off
+    outwards = (shares - MEDIAN)[:, None]
+    part = other * np.abs(outwards) / (MEDIAN - TAIL)  # all of it at the ends of the interval
+    return np.where(outwards < 0, np.minimum(off, np.minimum(part, 0)), np.maximum(off, np.maximum(part, 0)))
+
+
+def _limited(history: History, kwh: F64, off: F64, slots: int) -> F64:
+    """Return quantiles around the energy of `slots` slots, limited to the bounds of the history, float64[k, n]."""
     low, high = (bound * slots for bound in history.bounds())
-    return np.minimum(np.maximum(kwh + below, low), kwh), np.maximum(np.minimum(kwh + above, high), kwh)
+    return np.clip(kwh + off, low, high)

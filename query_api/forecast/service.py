@@ -28,7 +28,7 @@ WAITING = 12
 """How many queries may wait, so that threads are left for other queries."""
 PATIENCE_S = 20.0
 
-Key = tuple[str, int, int, int]
+Key = tuple[str, int, int, int, tuple[float, ...]]
 
 
 class SlotReader(Protocol):
@@ -69,8 +69,8 @@ class Forecasts:
         self._contests = threading.BoundedSemaphore(AT_ONCE)
         self._waiting = threading.BoundedSemaphore(WAITING)
 
-    def forecast(self, model: str, ship: int, start_s: int, end_s: int) -> Forecast:
-        """Forecast a ship's energy in a window of whole slots.
+    def forecast(self, model: str, ship: int, start_s: int, end_s: int, quantiles: tuple[float, ...] = ()) -> Forecast:
+        """Forecast a ship's energy in a window of whole slots, and these quantiles of it.
 
         Raises:
             InvalidInput: there is less than a day of history, or the model cannot be used.
@@ -79,18 +79,18 @@ class Forecasts:
             Unavailable: the store does not answer.
 
         """
-        key = model, ship, start_s, end_s
+        key = model, ship, start_s, end_s, quantiles
         cached = self._find(key)
         if cached is not None:
             return cached
         # Each fit takes a core and some MB. A slow model does not delay the others.
-        with _taken(self._waiting, 0), _taken(self._turns[model], self._patience_s):
+        with taken(self._waiting, 0), taken(self._turns[model], self._patience_s):
             cached = self._find(key)  # an equal query may have been answered since
             if cached is not None:
                 return cached
             made_s = self._now_s()
             slots = self._store.slots(ship, Window(max(start_s - HISTORY_S, 0), start_s))
-            made = make_forecast(self._models[model], slots, start_s, end_s)
+            made = make_forecast(self._models[model], slots, start_s, end_s, quantiles)
             self._put(key, _Cached(made, slots[slots.start_s >= start_s - RECENT_S], made_s))
         return made
 
@@ -103,7 +103,7 @@ class Forecasts:
             Unavailable: the store does not answer.
 
         """
-        with _taken(self._waiting, 0), _taken(self._contests, self._patience_s):
+        with taken(self._waiting, 0), taken(self._contests, self._patience_s):
             slots = self._store.slots(ship, Window(max(start_s - HISTORY_S, 0), start_s))
             history = history_of(slots, start_s)
             return history.end_s, contest(Auto(), history)
@@ -113,7 +113,7 @@ class Forecasts:
             cached = self._cache.get(key)
         if cached is None or self._now_s() - cached.made_s > MAX_AGE_S:
             return None
-        _, ship, start_s, _ = key
+        _, ship, start_s, _, _ = key
         now = self._store.slots(ship, Window(max(start_s - RECENT_S, 0), start_s))
         return cached.forecast if _are_same(now, cached.recent) else None
 
@@ -126,7 +126,8 @@ class Forecasts:
 
 
 @contextmanager
-def _taken(semaphore: threading.BoundedSemaphore, patience_s: float) -> Iterator[None]:
+def taken(semaphore: threading.BoundedSemaphore, patience_s: float) -> Iterator[None]:
+    """Take a turn for the block; raises `Busy` if there is none in time."""
     if not semaphore.acquire(timeout=patience_s):
         raise Busy("Too many forecasts are requested at once. Try again in a moment.")
     try:

@@ -135,6 +135,10 @@ export async function forecast(ship, range, signal) {
   return answer;
 }
 
+/** How good the forecasts of the 30 days before a time were. */
+export const accuracy = (ship, end, signal) =>
+  get("/forecast/accuracy", { spaceship_id: ship, start: new Date(end).toISOString() }, signal);
+
 export const deadLetters = (limit, signal) => get("/dead-letters", { limit }, signal);
 
 /** Checks and metrics of the service; null where they are not public. */

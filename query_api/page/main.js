@@ -7,13 +7,13 @@ import { find, say } from "./dom.js";
 import { prepareDeletion, showDeletions } from "./deletions.js";
 import { showFleet, showLeaders, showTiles, tile } from "./fleet.js";
 import { BACKWARDS, address, requested, extent, range as rangeOf, short } from "./range.js";
-import { showFacts, showForecast, showReadings, showSlots, showWarnings } from "./ship.js";
+import { showAccuracy, showFacts, showForecast, showReadings, showSlots, showWarnings } from "./ship.js";
 import { prepare, showShips } from "./ships.js";
 import { clock, moment } from "./words.js";
 
 const OLD_MS = 2 * 3_600_000;
 const DENIED = new Set([401, 403]);
-const PARTS = ["#slots", "#forecast", "#readings", "#deletions"];
+const PARTS = ["#slots", "#forecast", "#readings", "#accuracy", "#deletions"];
 const IN_RANGE = ["#in-range", "#ship"];
 let running = null;
 let timer = null;
@@ -137,7 +137,7 @@ async function showShip(ships, number, range, signal) {
     return;  // it has energy by now, and is listed after the next refresh
   }
   showFacts(find("#facts"), ship);
-  const parts = { "#slots": showSlots, "#forecast": showForecast, "#readings": showReadings };
+  const parts = { "#slots": showSlots, "#forecast": showForecast, "#readings": showReadings, "#accuracy": showAccuracy };
   const shows = Object.entries(parts).map(([id, show]) => part(id, (node) => show(node, ship, range, signal)));
   await Promise.all([deleted, showWarnings(find("#warnings"), ship, signal), ...shows]);
 }

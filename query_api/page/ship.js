@@ -1,6 +1,6 @@
 // One ship: its slots, its forecast with an interval, and its raw readings.
 
-import { READINGS, forecast, readings, slots, warnings } from "./api.js";
+import { READINGS, accuracy, forecast, readings, slots, warnings } from "./api.js";
 import { bars, draw, kind, hide, sure } from "./charts.js";
 import { fill, find, make, say } from "./dom.js";
 import { SLOT_MS, address, columnEnd, floor, lasts, newest, resolution } from "./range.js";
@@ -42,6 +42,13 @@ const SLOT_COLUMNS = [
 const PATH_COLUMNS = [
   { title: "From (UTC)" },
   { title: "Expected, kWh", number: true },
+  { title: "Lower", number: true },
+  { title: "Upper", number: true },
+];
+const DAY_COLUMNS = [
+  { title: "Day (UTC)" },
+  { title: "Energy, kWh", number: true },
+  { title: "Expected", number: true },
   { title: "Lower", number: true },
   { title: "Upper", number: true },
 ];
@@ -105,9 +112,11 @@ function sentence(columns, ship, range, step) {
   return `${energy(total)} in ${count(columns.length, "column")} of ${lasts(step)}: ${parts.join(", ")}.`;
 }
 
+const forecastStart = (ship, range) => Math.min(range.end, floor(newest(ship)));
+
 /** Show the forecast of the 24 hours after the range or the ship's last reading, beside the real energy. */
 export async function showForecast(section, ship, range, signal) {
-  const start = Math.min(range.end, floor(newest(ship)));
+  const start = forecastStart(ship, range);
   if (start - Date.parse(ship.first_reading) < DAY_MS) {
     say(find(".says", section), "A forecast needs at least a day of readings before it.");
     return hide(section);
@@ -126,6 +135,18 @@ export async function showForecast(section, ship, range, signal) {
   fill(section, "Expected energy", PATH_COLUMNS, () => path.map((row) => cells(row)));
   const traces = (colours) => [...band(path, colours), actual(known, colours)];
   return draw(section, (colours) => ({ title: "kWh per slot", traces: traces(colours) }));
+}
+
+/** Show how good the forecasts of the 30 days before the end of the range were. */
+export async function showAccuracy(section, ship, range, signal) {
+  const { days, wape, coverage, data } = await accuracy(ship.spaceship_id, forecastStart(ship, range), signal);
+  const inside = `${whole(Math.round(coverage * days))} of ${count(days, "day")} within the 90 % interval`;
+  const none = "None of the last 30 days is known and has a day of readings before it.";
+  say(find(".says", section), days ? `Mean error ${share(wape)} of the energy; ${inside}.` : none);
+  const cells = (row) => [row.datetime.slice(0, 10), exact(row.value), exact(row.expected_consumption),
+    exact(row.lower), exact(row.upper)];
+  fill(section, "Days, and what was expected of them", DAY_COLUMNS, () => data.toReversed().map((row) => cells(row)));
+  find("details", section).hidden = !days;
 }
 
 const dates = (rows) => rows.map((row) => new Date(row.at));

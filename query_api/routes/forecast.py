@@ -8,13 +8,12 @@ from typing import Annotated, Any, NotRequired
 
 from flask import Response, request
 from prometheus_client import Counter
-from pydantic import Field, ValidationInfo, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 from typing_extensions import TypedDict  # pydantic requires it before Python 3.12
 
 from query_api.answers.columns import is_short
 from query_api.answers.heavy import HeavyAnswers
-from query_api.answers.rows import Row, json_response, number, numbers, timestamp
+from query_api.answers.rows import json_response, number, numbers, timestamp
 from query_api.forecast.chained import one_blas_thread
 from query_api.forecast.forecast import Forecast
 from query_api.forecast.models import ModelName
@@ -22,12 +21,20 @@ from query_api.forecast.models.auto import Standing
 from query_api.forecast.models.choice import standard_models
 from query_api.forecast.models.lstm import BeingTrained, Lstm
 from query_api.forecast.service import Forecasts
-from query_api.forecast.steps import DAY_S
-from query_api.routes.parameters import QueryParameters, ShipId, WindowParameters
+from query_api.routes.ahead import (
+    MAX_DAYS,
+    AheadParameters,
+    ExpectedSlot,
+    Quantiles,
+    TrainedOn,
+    path_rows,
+    quantiles_row,
+    trained_on,
+)
+from query_api.routes.parameters import QueryParameters, ShipId
 from shared.domain.clock import now_us as wall_clock_us
 from shared.domain.errors import Unavailable
 from shared.domain.slots import Window
-from shared.domain.timestamps import US_PER_S
 from shared.http.app import Routes, problem
 from shared.http.openapi import JSON, RETRY_AFTER, Answer, Operation, Timestamp
 from shared.http.openapi import problem as problem_answer
@@ -35,48 +42,20 @@ from shared.http.parameters import TimestampUs, parse
 from shared.runtime.process import freeze_startup_objects
 from shared.store.port import EnergyReader
 
-MAX_DAYS = 366
 TRAINING_RETRY_S = 15
 FOLDER = "forecasts"
 """Where trained models are kept, in the data folder. It may be deleted at any time."""
 
 
-class ForecastParameters(WindowParameters):
+class ForecastParameters(AheadParameters):
     """A ship, the window to forecast, and the model."""
 
     spaceship_id: ShipId
-    start: Annotated[TimestampUs, Field(description="Start of the window. Only slots before it are used.")]
-    end: Annotated[TimestampUs, Field(description=f"End of the window, at most {MAX_DAYS} days after `start`.")]
     model: Annotated[
         ModelName,
         Field(description="`auto` is a weighted mean of the others, except `lstm`, which must be installed."),
     ] = "auto"
     detail: Annotated[bool, Field(description="Adds the forecast of each slot.")] = False
-
-    @field_validator("end")
-    @classmethod
-    def _not_too_long(cls, end: int, info: ValidationInfo) -> int:
-        start = info.data.get("start")
-        if start is not None and end - start > MAX_DAYS * DAY_S * US_PER_S:
-            raise PydanticCustomError("length", "lies more than {days} days after start", {"days": MAX_DAYS})
-        return end
-
-
-class TrainedOn(TypedDict):
-    """The slots that the model was trained on."""
-
-    start: Timestamp
-    end: Timestamp
-    slots: int
-
-
-class ExpectedSlot(TypedDict):
-    """The expected energy of one slot, in kWh, with its 90 % interval."""
-
-    datetime: Timestamp
-    value: float
-    lower: float
-    upper: float
 
 
 class Expected(TypedDict):
@@ -86,6 +65,7 @@ class Expected(TypedDict):
     expected_consumption: float
     lower: float
     upper: float
+    quantiles: NotRequired[Quantiles]
     model: ModelName
     weights: NotRequired[Annotated[dict[str, float], Field(description="mean weight of each model; with `auto`")]]
     trained_on: TrainedOn
@@ -96,7 +76,8 @@ FORECAST = Operation(
     path="/forecast",
     name="forecast",
     summary="The energy that a ship is expected to use",
-    description="Only slots before `start` are used, so a window in the past is a back-test.",
+    description="Only slots before `start` are used, so a window in the past is a back-test. It is at most "
+    f"{MAX_DAYS} days long.",
     query=ForecastParameters,
     answers={
         200: Answer("The energy expected in the window.", {JSON: Expected}),
@@ -177,15 +158,15 @@ def routes(
     @errors.count_exceptions(Unavailable)
     def of_ship() -> Response:
         query = parse(ForecastParameters, request.args)
-        start_s, end_s = query.window.start_s or 0, query.window.end_s or 0
+        start_s, end_s = query.window(now_us())
         try:
-            found = forecasts.forecast(query.model, query.spaceship_id, start_s, end_s)
+            found = forecasts.forecast(query.model, query.spaceship_id, start_s, end_s, query.quantiles)
         except BeingTrained as error:
             return problem(503, str(error), headers={"Retry-After": str(TRAINING_RETRY_S)})
-        answer = _answer(found, query.model)
+        answer = _answer(found, query)
         if query.detail:
-            with nullcontext() if is_short(query.window) else heavy.turn(request):
-                answer["data"] = _rows(found)
+            with nullcontext() if is_short(Window(start_s, end_s)) else heavy.turn(request):
+                answer["data"] = path_rows(found, query.quantiles)
         return json_response(answer)
 
     @routes.serves(CONTEST)
@@ -210,20 +191,17 @@ def warm_up() -> None:
     threading.Thread(target=load, name="warm-up", daemon=True).start()
 
 
-def _answer(found: Forecast, model: str) -> dict[str, Any]:
+def _answer(found: Forecast, query: ForecastParameters) -> dict[str, Any]:
     weights = {} if found.weights is None else {"weights": {k: round(v, 3) for k, v in found.weights.items()}}
     return {
         "datetime": timestamp(found.start_s),
         "expected_consumption": number(found.kwh),
         "lower": number(found.lower),
         "upper": number(found.upper),
-        "model": model,
+        **quantiles_row(query.quantiles, numbers(found.quantiles)),
+        "model": query.model,
         **weights,
-        "trained_on": {
-            "start": timestamp(found.trained_from_s),
-            "end": timestamp(found.trained_to_s),
-            "slots": found.slots,
-        },
+        "trained_on": trained_on(found),
     }
 
 
@@ -234,12 +212,3 @@ def _standing(found: Standing) -> dict[str, Any]:
         "wape": wape,
         "weight": {span: round(share, 3) for span, share in found.weight.items()},
     }
-
-
-def _rows(found: Forecast) -> list[Row]:
-    path = found.path
-    columns = (path.start_s.tolist(), *map(numbers, (path.kwh, path.lower, path.upper)))
-    return [
-        {"datetime": timestamp(start_s), "value": kwh, "lower": lower, "upper": upper}
-        for start_s, kwh, lower, upper in zip(*columns, strict=True)
-    ]

@@ -22,6 +22,7 @@ from shared.store.memory import MemoryStore
 from tests.support.slots import DAY, MONDAY_S, slots_from
 
 END_S = MONDAY_S + 8 * DAY * SLOT_S
+NOW_US = (END_S + 300) * 10**6
 REGISTRY_ERRORS = "power_query_store_errors_total"
 
 
@@ -43,7 +44,8 @@ def registry() -> CollectorRegistry:
 
 @pytest.fixture
 def asking(store: MemoryStore, registry: CollectorRegistry, tmp_path: Path) -> FlaskClient:
-    return make_app(forecast.routes(store, store_errors(registry), tmp_path / "f"), access=anybody).test_client()
+    routes = forecast.routes(store, store_errors(registry), tmp_path / "f", now_us=lambda: NOW_US)
+    return make_app(routes, access=anybody).test_client()
 
 
 def query(start: int = 0, end: int = 4, ship: int = 7, **more: str) -> str:
@@ -120,6 +122,48 @@ def test_what_is_wrong_with_the_parameters_is_named(asking: FlaskClient) -> None
     assert set(refused(asking, query(model="prophet"))) == {"model"}
     assert set(refused(asking, query(colour="red"))) == {"colour"}
     assert asking.get(query(0, 366 * DAY)).status_code == 200
+
+
+def test_quantiles_are_named_by_their_share_in_the_answer_and_in_each_slot(asking: FlaskClient) -> None:
+    answer = asking.get(query(0, 1, quantiles="0.9,.5,0.50,0.1", detail="true")).get_json()
+    same = {"0.1": 2, "0.5": 2, "0.9": 2}
+    assert list(answer["quantiles"].items()) == list(same.items())
+    assert [row["quantiles"] for row in answer["data"]] == [same]
+    assert "quantiles" not in asking.get(query()).get_json()
+
+
+@pytest.mark.parametrize(
+    "quantiles",
+    ["", "0", "1", "1.0", "0.0", "-0.1", "nan", "0.1,", "a", "1e-3", ",".join(f"0.{i}" for i in range(10, 20))],
+)
+def test_quantiles_are_few_numbers_between_0_and_1(asking: FlaskClient, quantiles: str) -> None:
+    assert set(refused(asking, query(quantiles=quantiles))) == {"quantiles"}
+
+
+def test_a_horizon_begins_at_start_or_in_the_current_slot(asking: FlaskClient) -> None:
+    start = iso(END_S * 10**6)
+    of_day = asking.get(query(0, DAY)).get_json()
+    assert asking.get(f"/forecast?spaceship_id=7&start={start}&horizon=1d").get_json() == of_day
+    assert asking.get(f"/forecast?spaceship_id=7&start={start}&horizon=1440m").get_json() == of_day
+    assert asking.get("/forecast?spaceship_id=7&horizon=24h").get_json() == of_day
+
+
+@pytest.mark.parametrize(
+    ("asked", "named"),
+    [
+        ("horizon=337h", "horizon"),
+        ("horizon=15d", "horizon"),
+        ("horizon=0d", "horizon"),
+        ("horizon=20m", "horizon"),
+        ("horizon=24", "horizon"),
+        ("horizon=9999999d", "horizon"),
+        ("horizon=1d&end=2024-01-10", "end"),
+        ("end=2024-01-10", "start"),
+        ("start=2024-01-09", "end"),
+    ],
+)
+def test_a_window_has_one_end_within_reach(asking: FlaskClient, asked: str, named: str) -> None:
+    assert set(refused(asking, f"/forecast?spaceship_id=7&{asked}")) == {named}
 
 
 @pytest.mark.parametrize(("start", "ship", "hours"), [(-8 * DAY + 95, 7, "23.75"), (0, 8, "0.00"), (731 * DAY, 7, "0")])

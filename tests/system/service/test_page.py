@@ -209,6 +209,18 @@ def test_a_forecast_says_what_is_expected_or_why_not(fleet: Service, ship: int, 
     expect(page.locator("#forecast > .says")).to_have_text("A forecast needs at least a day of readings before it.")
 
 
+def test_the_forecasts_of_the_last_days_are_compared_with_what_came(fleet: Service, ship: int, visit: Visit) -> None:
+    _send(fleet, _batch(ship, [1, 0]))
+    page = visit(fleet).open(f"/?ship={STEADY}")
+    expect(page.locator("#accuracy > .says")).to_contain_text("within the 90 % interval.")
+    page.locator("#accuracy summary").click()
+    expect(page.locator("#accuracy details tbody tr").first).to_contain_text("-")
+    page.get_by_label("Another ship").fill(str(ship))
+    page.get_by_label("Another ship").press("Enter")
+    expect(page.locator("#accuracy > .says")).to_contain_text("None of the last 30 days")
+    expect(page.locator("#accuracy details")).to_be_hidden()
+
+
 def test_a_part_that_cannot_be_had_says_so_and_nothing_of_another_ship_stays(
     fleet: Service, ship: int, visit: Visit
 ) -> None:
@@ -351,7 +363,7 @@ def test_a_ship_that_is_no_number_is_an_error_and_not_another_ship(fleet: Servic
             f"“{number}” is not a ship: its number is a whole one up to 9007199254740991."
         )
         expect(page.locator("#ship-title")).to_have_text("Ship")
-        for part in ("#facts", "#slots", "#forecast", "#readings", "#deletions"):
+        for part in ("#facts", "#slots", "#forecast", "#readings", "#accuracy", "#deletions"):
             expect(page.locator(part)).to_be_hidden()
     expect(page.locator("#fleet > .says")).to_contain_text("Each column is 15 min.")
     assert not [each for each in visitor.asked if "spaceship_id" in each]

@@ -78,6 +78,36 @@ def test_every_forecast_is_finite_and_in_order_and_is_the_sum_of_its_path(
     assert found.slots <= len(slots)
 
 
+SHARES = (0.002, 0.05, 0.1, 0.45, 0.5, 0.55, 0.9, 0.95, 0.999)
+
+
+@given(histories(), st.sampled_from([0, 1, 97, 700]), st.sampled_from([0, 500]), st.sampled_from(MODELS))
+@settings(max_examples=25)
+def test_quantiles_grow_and_those_of_the_interval_are_its_ends(
+    slots: Slots, steps: int, lead: int, model: Model
+) -> None:
+    start_s = int(slots.start_s[-1]) + SLOT_S * (1 + lead)
+    found = forecast(model, slots, start_s, start_s + steps * SLOT_S, SHARES)
+    for of in (found, found.path):
+        assert (np.diff(of.quantiles, axis=0) >= -1e-9 * np.abs(of.quantiles[1:])).all()
+        assert of.quantiles[1] == pytest.approx(of.lower, rel=1e-9)
+        assert of.quantiles[-2] == pytest.approx(of.upper, rel=1e-9)
+    plain = forecast(model, slots, start_s, start_s + steps * SLOT_S)
+    assert (plain.kwh, plain.lower, plain.upper) == (found.kwh, found.lower, found.upper)
+
+
+def test_quantiles_hold_as_often_as_they_say() -> None:
+    """Of 120 days, each forecast from those before it."""
+    kwh = weekly(220)
+    shares = (0.1, 0.25, 0.5, 0.75, 0.9)
+    below = []
+    for day in range(100, 220):
+        start_s = MONDAY_S + day * DAY * SLOT_S
+        found = forecast(SeasonalNaive(), slots_from(kwh[: day * DAY]), start_s, start_s + DAY * SLOT_S, shares)
+        below.append(kwh[day * DAY : (day + 1) * DAY].sum() < found.quantiles)
+    assert np.mean(below, axis=0) == pytest.approx(shares, abs=0.1)
+
+
 @each_model
 def test_what_comes_from_the_start_on_changes_nothing(model: Model) -> None:
     """Not even if the store has it: a window in the past is an honest back-test."""

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from query_api.forecast.conformal import ends
+from query_api.forecast.conformal import quantiles
 from query_api.forecast.days import days_of
 from query_api.forecast.forecast import Forecast, forecast
 from query_api.forecast.history import history_of
@@ -19,6 +19,7 @@ from tests.support.slots import DAY, MONDAY_S, slots_from, weekly
 
 DAYS = 100
 RNG = np.random.default_rng(4)
+ENDS = np.array([0.05, 0.95])
 
 
 def ahead(kwh: F64, steps: int = DAY) -> Forecast:
@@ -162,15 +163,15 @@ def test_intervals_follow_a_change_of_the_errors() -> None:
     rng = np.random.default_rng(7)
     errors = rng.normal(0, 1, 300)
     errors[200:] *= 3
-    (calm,), (calm_high,) = ends(errors[:200, None], 1, 1.0, 0.05)
-    (low,), (high,) = ends(errors[:240, None], 1, 1.0, 0.05)
+    (calm,), (calm_high,) = quantiles(errors[:200, None], 1, 1.0, ENDS)
+    (low,), (high,) = quantiles(errors[:240, None], 1, 1.0, ENDS)
     assert high - low > 1.7 * (calm_high - calm)
     covered = [at for at in range(150, 200) if _holds(errors, at)]
     assert 0.8 <= len(covered) / 50 <= 1
 
 
 def _holds(errors: F64, at: int) -> bool:
-    (low,), (high,) = ends(errors[:at, None], 1, 1.0, 0.05)
+    (low,), (high,) = quantiles(errors[:at, None], 1, 1.0, ENDS)
     return bool(low <= errors[at] <= high)
 
 
