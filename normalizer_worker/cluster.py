@@ -58,6 +58,7 @@ def work(
             rules=rules,
             backlog=backlog_of_partition(rules.max_gap_us),
             letters_wait=False,
+            several_gateways=True,
         )
 
     with closing(store):

@@ -1,5 +1,6 @@
 """A load: the messages that are stored in one transaction, and the outcome of each."""
 
+import re
 from collections import Counter as CountOf
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from normalizer_worker.mqtt.acknowledgements import Done
 from normalizer_worker.mqtt.publish import Message
 from normalizer_worker.recorder import STRETCH_COST, costs, near_us
 from normalizer_worker.rule.superseded import superseded
-from shared.contract.acceptance import Rules
+from shared.contract.acceptance import CLOCKS_APART_US, Rules
 from shared.contract.batch import Batch, columns, name_of
 from shared.contract.deletion import decode
 from shared.contract.limits import MAX_CORRELATION_BYTES, MAX_RESPONSE_TOPIC_BYTES
@@ -22,7 +23,7 @@ from shared.contract.topics import meant_topic, ship_of
 from shared.domain.errors import InvalidInput, Problem, Refused
 from shared.domain.readings import Readings
 from shared.domain.slots import SLOT_US
-from shared.domain.timestamps import US_PER_S
+from shared.domain.timestamps import US_PER_S, moment_us
 
 FREE_COST = 10
 """Cost up to which a reading is ordinary: at that rate, a sender's bandwidth is its limit (see `recorder.costs`)."""
@@ -39,6 +40,10 @@ class Limits:
     size_bytes: int = 16 * 1024 * 1024
     excess: int = 5 * MAX_EXCESS
     seconds: float = 0.25
+
+
+_ACCEPTED = re.compile(rb'\{"accepted_at":"([^"]{1,40})",')
+"""How a message of the gateway begins; what follows is equal in a repeat."""
 
 
 class Item:
@@ -86,11 +91,12 @@ class Item:
         return Done(message, receipts.stored(message, batch.ship, self.batch_id, batch.received, self.superseded))
 
 
-def read_item(message: Message, rules: Rules, now_us: int) -> Item:
+def read_item(message: Message, rules: Rules, now_us: int, *, several_gateways: bool = False) -> Item:
     """Decode a message; one that is not valid becomes a dead letter.
 
-    A batch without a `sent_at` gets that of its arrival. A retained message may be of any age: without a `sent_at` it
-    gets time 0, so that it fills holes but corrects nothing.
+    A batch without a `sent_at` gets the time at which the gateway accepted it, else that of its arrival; a repeat gets
+    that of the first. A single gateway knows repeats by itself. A retained message may be of any age: without a
+    `sent_at` it gets time 0, so that it fills holes but corrects nothing.
     """
     item = Item(message)
     try:
@@ -107,10 +113,23 @@ def read_item(message: Message, rules: Rules, now_us: int) -> Item:
         item.lag_s = (now_us - batch.sent_at_us) / US_PER_S
         item.batch = batch
         return item
-    item.batch = Batch(*batch[:-1], 0 if message.retained else now_us)  # `_replace` takes twice as long
-    if batch.batch_id is not None:
-        item.first_seen_key = first_seen_key(batch.ship, batch.batch_id, message.payload)
+    sent_at_us, content = 0 if message.retained else now_us, message.payload
+    accepted = _ACCEPTED.match(message.payload)
+    if accepted is not None:
+        sent_at_us, content = _accepted_us(accepted[1], now_us), message.payload[accepted.end() :]
+        item.lag_s = (now_us - sent_at_us) / US_PER_S
+    item.batch = Batch(*batch[:-1], sent_at_us)  # `_replace` takes twice as long
+    if batch.batch_id is not None and (accepted is None or several_gateways):
+        item.first_seen_key = first_seen_key(batch.ship, batch.batch_id, content)
     return item
+
+
+def _accepted_us(text: bytes, now_us: int) -> int:
+    """Return when the gateway accepted a batch; a ship may have written that, too, and gains nothing by it."""
+    try:
+        return min(moment_us(text.decode()), now_us + CLOCKS_APART_US)
+    except ValueError:
+        return now_us
 
 
 def count_superseded(items: Sequence[Item], lost: Readings) -> None:

@@ -83,10 +83,12 @@ class Worker:
         limits: Limits | None = None,
         backlog: Backlog | None = None,
         letters_wait: bool = True,
+        several_gateways: bool = False,
     ) -> None:
         """Keep the parts; `connect` opens a new connection, or raises `Unavailable`.
 
-        Without a `backlog` it has one of its own; `letters_wait` is the `may_wait` of `LetterQueue`.
+        Without a `backlog` it has one of its own; `letters_wait` is the `may_wait` of `LetterQueue`, and
+        `several_gateways` that of `read_item`.
         """
         self._connect = connect
         self._sink = sink
@@ -97,6 +99,7 @@ class Worker:
         self._rules = rules or Rules()
         self._backlog = Backlog(self._rules.max_gap_us) if backlog is None else backlog
         self._limits = limits or Limits()
+        self._several_gateways = several_gateways
         self._clock = StrictClock()
         self._untidy = False
 
@@ -263,7 +266,8 @@ class Worker:
                 load.shed[ship] += 1
                 source.finish([Done(message)])
             else:
-                load.add(read_item(message, rules, clock.now_us()), is_in_backlog=ship is not None and ship in backlog)
+                item = read_item(message, rules, clock.now_us(), several_gateways=self._several_gateways)
+                load.add(item, is_in_backlog=ship is not None and ship in backlog)
             most_s, wait_s = (SHEDDING_S, NEXT_S) if load.shed else (self._limits.seconds, 0)
             is_over = load.is_full() or time.monotonic() - began_s > most_s
             message = None if is_over else source.receive(wait_s)

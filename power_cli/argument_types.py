@@ -1,5 +1,6 @@
 """Options and argument types that several commands share; a type converts a text, or says what it should be."""
 
+import re
 from argparse import ArgumentParser, ArgumentTypeError
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from shared.domain.readings import MAX_SHIP
 from shared.domain.timestamps import moment_us
 
 DEFAULT_URL = f"http://{HOST}:5000"
+DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 def add_url(parser: ArgumentParser) -> None:
@@ -48,9 +50,9 @@ def ship_number(text: str) -> int:
 
 
 def timestamp_us(text: str) -> int:
-    """Convert an ISO 8601 timestamp to microseconds since 1970."""
+    """Convert an ISO 8601 timestamp, or a date, which is its midnight in UTC, to microseconds since 1970."""
     try:
-        return moment_us(text)
+        return moment_us(f"{text}T00:00" if DATE.fullmatch(text) else text)
     except ValueError as error:
         raise ArgumentTypeError(f"{text!r} {error}") from None
 

@@ -25,6 +25,8 @@ from shared.store.choice import open_partitions
 SHOWN_BYTES = 60
 SHOWN_FAULTS = 3
 ALL_DIGITS = 64
+LEAST_DIGITS = 4
+"""Of an ID, to remove a letter: a number such as 1 is no ID."""
 FOLDER_HELP = "data folder of the service"
 
 
@@ -166,7 +168,10 @@ def _edit(letters: Letters, arguments: Namespace) -> None:
 
 
 def _remove(letters: Letters, arguments: Namespace) -> None:
-    for letter in [_find(letters, name) for name in arguments.ids]:
+    found = [_find(letters, name) for name in arguments.ids]
+    if any(len(name) < LEAST_DIGITS for name in arguments.ids):
+        raise InvalidInput(f"nothing is removed: give at least {LEAST_DIGITS} digits of an ID, the list shows them")
+    for letter in found:
         _say_removed(letters.remove(letter), letter)
 
 

@@ -38,6 +38,8 @@ class Message(NamedTuple):
 @contextmanager
 def edited(letter: DeadLetter) -> Iterator[bytes]:
     """Open an editor on the payload of a letter, and yield the text; after an error its file is kept."""
+    if ship_of(letter.topic) is None:
+        raise InvalidInput(f"{letter.topic} names no ship: give --topic ships/N/readings")
     if letter.is_cut:
         raise InvalidInput("only the beginning of its payload is kept: give all of it with --payload FILE")
     number, name = mkstemp(prefix="dead-letter-", suffix=".json")

@@ -68,7 +68,8 @@ class Intake:
         batch = received.batch
         access.check_ship(batch.ship)
         batch_id, accepted_us = batch.batch_id or uuid4(), self._clock.now_us()
-        sent_at_us = accepted_us if batch.sent_at_us is None else batch.sent_at_us
+        # Without a `sent_at` a batch with a `batch_id` may come again to another gateway: the worker sees that it does.
+        sent_at_us = accepted_us if batch.sent_at_us is None and batch.batch_id is None else batch.sent_at_us
         message = received.message(batch_id, sent_at_us, accepted_us)
         return Entry(batch_id, batch.ship, batch.received, digest(batch), message, access, place)
 

@@ -5,13 +5,14 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from dataclasses import replace
 from datetime import UTC, timedelta, timezone, tzinfo
 from pathlib import Path
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from power_cli.argument_types import add_url, ship_number
 from power_cli.importing.wanted import Wanted
 from shared.contract.kinds import UNITS
 from shared.domain.clock import now_us
 from shared.domain.errors import InvalidInput
+from shared.http.zones import zone_name
 from shared.runtime.settings import ReadingSettings
 
 
@@ -73,8 +74,8 @@ def _zone(text: str) -> tzinfo:
             return timezone(offset if sign == "+" else -offset)
     if text.upper() in ("UTC", "GMT", "Z", "ETC/UTC"):
         return UTC
-    if text in available_timezones() - {"localtime", "Factory"}:
-        return ZoneInfo(text)
+    if name := zone_name(text):
+        return ZoneInfo(name)
     raise ArgumentTypeError(f"should be a time zone such as Europe/Vienna, or +01:00, not {text!r}")
 
 

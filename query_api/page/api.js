@@ -85,9 +85,12 @@ export async function ships(signal) {
   return all;
 }
 
+/** One ship; the error about a ship that is not listed says why. */
+export const shipState = (number, signal) => get(`/ships/${number}`, {}, signal);
+
 /** What looks wrong in a ship's newest readings, as sentences. */
 export async function warnings(number, signal) {
-  return (await get(`/ships/${number}`, {}, signal)).warnings ?? [];
+  return (await shipState(number, signal)).warnings ?? [];
 }
 
 /** What was deleted of a ship: rows with their `start`, `end` and `sent_at` in ms, the newest deletion first. */

@@ -1,6 +1,6 @@
 // Entry point: loads the data, refreshes it, and passes each answer to the part of the page that shows it.
 
-import { ApiError, ships as allShips, token } from "./api.js";
+import { ApiError, shipState, ships as allShips, token } from "./api.js";
 import { showDeadLetters, showHealth } from "./behind.js";
 import { clear, hideIfEmpty, redraw } from "./charts.js";
 import { find, say } from "./dom.js";
@@ -133,7 +133,8 @@ async function showShip(ships, number, range, signal) {
   const deleted = part("#deletions", (node) => showDeletions(node, number, ship, range, signal));
   if (!ship) {
     await deleted;
-    throw new ApiError(0, `Ship ${number} is unknown: no reading of it is stored.`);
+    await shipState(number, signal);
+    return;  // it has energy by now, and is listed after the next refresh
   }
   showFacts(find("#facts"), ship);
   const parts = { "#slots": showSlots, "#forecast": showForecast, "#readings": showReadings, "#accuracy": showAccuracy };

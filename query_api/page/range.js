@@ -7,6 +7,8 @@ const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 const PRESETS_MS = { "24h": DAY_MS, "7d": 7 * DAY_MS, "30d": 30 * DAY_MS, "1y": 365 * DAY_MS, all: Infinity };
 const DEFAULT = "7d";
+/** Where the service's time ends. */
+const END_MS = Date.UTC(2200, 0);
 /** Column length by length of the range, so that columns in a chart stay distinguishable. */
 const RESOLUTIONS = [
   ["15m", SLOT_MS, 2 * DAY_MS],
@@ -43,6 +45,7 @@ function fromTo(query) {
   const bad = times.find(([, , ms]) => Number.isNaN(ms));
   if (bad) return { fault: `The range cannot be read: “${bad[0]}” should be a time such as 2019-01-05T04:30Z, not ${quoted(bad[1])}.` };
   const [from, to] = times.map(([, , ms]) => ms);
+  if (from < 0 || to > END_MS) return { fault: "The range is not within 1970 to 2199." };
   return from < to ? { from: floor(from), to: floor(to + SLOT_MS - 1), preset: null } : { fault: BACKWARDS };
 }
 

@@ -56,8 +56,19 @@ const READING_COLUMNS = [
   { title: "Timestamp (UTC)" },
   { title: "Value", number: true },
   { title: "Unit" },
+  { title: "Kind" },
   { title: "Sent (UTC)" },
 ];
+/** The words for a reading's kind, or for its unit where that tells the kind. */
+const KINDS = {
+  kW: "held power",
+  kWh: "energy",
+  line: "line",
+  mean: "mean power",
+  energy_end: "energy at its end",
+  counter: "counter",
+  unknown: "unknown",
+};
 
 /** Show a ship's energy in a range, and how complete it is. */
 export async function showSlots(section, ship, range, signal) {
@@ -165,7 +176,7 @@ export async function showReadings(section, ship, range, signal) {
   const about = READINGS * (ship.cadence ?? DAY_MS / 1000) * 1000;
   const start = Math.max(end - about, Math.min(range.start, end));
   const found = await readings(ship.spaceship_id, { start, end }, signal);
-  fill(section, "Readings, the newest first", READING_COLUMNS, () => found.toReversed().map((row) => cells(row)));
+  fill(section, "Readings, the newest first", READING_COLUMNS, () => found.toReversed().map((row) => readingCells(row)));
   if (!found.length) {
     say(find(".says", section), "No readings in this range.");
     return hide(section);
@@ -173,12 +184,17 @@ export async function showReadings(section, ship, range, signal) {
   const [first, last] = [found[0], found.at(-1)].map(({ at }) => moment(at));
   const many = `The newest ${whole(found.length)} readings of this range, from ${first} to ${last}.`;
   say(find(".says", section), found.length > 1 ? many : `1 reading, of ${first}.`);
-  const units = [...new Set(found.map((row) => row.units))].join(", ");
-  return draw(section, (colours) => ({ title: units, traces: points(found, colours) }));
+  const known = found.filter((row) => row.value !== null);
+  const units = [...new Set(known.map((row) => row.units))].join(", ");
+  return draw(section, (colours) => ({ title: units, traces: points(known, colours) }));
 }
 
 const plain = (text) => text.replace("T", " ").replace("Z", "");
-const cells = (row) => [plain(row.datetime), exact(row.value), row.units, plain(row.sent_at)];
+
+function readingCells(row) {
+  const value = row.value === null ? ["–", "–"] : [exact(row.value), row.units];
+  return [plain(row.datetime), ...value, KINDS[row.kind ?? row.units], plain(row.sent_at)];
+}
 
 const MARKS = { kW: ["whole", "circle"], kWh: ["partly", "diamond"] };
 

@@ -143,11 +143,12 @@ class ShipDeletions(TypedDict):
 
 
 _UNKNOWN = problem("The ship is unknown: no reading of it is stored.")
+_NO_ENERGY = problem("The ship is unknown, or has no energy yet: its readings speak for no time.")
 
 SHIPS = Operation(
     path="/ships",
     name="ships",
-    summary="All ships: cadence, energy, coverage, and time since the last reading",
+    summary="All ships that have energy: cadence, energy, coverage, and time since the last reading",
     query=ShipsParameters,
     answers={200: Answer("A page of ships.", {JSON: Ships})},
 )
@@ -156,7 +157,7 @@ SHIP = Operation(
     name="ship",
     summary="One ship: cadence, energy, coverage, and time since the last reading",
     path_parameters=ShipPath,
-    answers={200: Answer("The state of the ship.", {JSON: ShipState}), 404: _UNKNOWN},
+    answers={200: Answer("The state of the ship.", {JSON: ShipState}), 404: _NO_ENERGY},
 )
 READINGS = Operation(
     path="/ships/<spaceship_id>/readings",
@@ -217,8 +218,8 @@ def routes(
         with heavy.turn(request) if query.limit > FEW_READINGS else nullcontext():
             found = store.readings(query.spaceship_id, query.start or 0, end_us, query.limit + 1)
             rows = reading_rows(found[: query.limit])
-        if not len(found):
-            _find_ship(store, query.spaceship_id, (), now_us() + max_ahead_us)
+        if not len(found) and not _has_readings(store, query.spaceship_id):
+            raise _unknown(query.spaceship_id)
         following = iso(int(found.moment_us[-1])) if len(found) > query.limit else None
         return json_response({"spaceship_id": query.spaceship_id, "data": rows, "next": following})
 
@@ -303,6 +304,16 @@ def _parse_with_ship(model: type[Parameters], spaceship_id: str) -> Parameters:
 
 def _find_ship(store: EnergyReader, ship: int, windows: tuple[Window, ...], until_us: int) -> ShipHistory:
     found = store.ships(ship - 1, 1, windows, until_us).ships
-    if not found or found[0].ship != ship:
-        raise NotFound(f"Ship {ship} is unknown: no reading of it is stored.")
-    return found[0]
+    if found and found[0].ship == ship:
+        return found[0]
+    if _has_readings(store, ship):
+        raise NotFound(f"Ship {ship} has no energy yet: its readings speak for no time. A counter needs two of them.")
+    raise _unknown(ship)
+
+
+def _has_readings(store: EnergyReader, ship: int) -> bool:
+    return len(store.readings(ship, 0, LAST_US + 1, 1)) > 0
+
+
+def _unknown(ship: int) -> NotFound:
+    return NotFound(f"Ship {ship} is unknown: no reading of it is stored.")

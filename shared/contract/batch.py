@@ -268,8 +268,8 @@ class Received(NamedTuple):
     wire: WireBatch
     rows: Rows
 
-    def message(self, batch_id: UUID, sent_at_us: int, accepted_us: int) -> bytes:
-        """Return the batch as JSON with known members only.
+    def message(self, batch_id: UUID, sent_at_us: int | None, accepted_us: int) -> bytes:
+        """Return the batch as JSON with known members only; `accepted_at` comes first, the rest is equal in a repeat.
 
         Raises:
             TooLargeInput: it has more than `MAX_MESSAGE_BYTES`. Without a `duration_s` of each reading it never has.
@@ -283,11 +283,12 @@ class Received(NamedTuple):
         if durations_s is not None:
             durations = to_json(durations_s).decode()[1:-1].split(",")
             numbers = list(map(',"duration_s":'.join, zip(numbers, durations, strict=True)))
+        sent_at = "" if sent_at_us is None else f'"sent_at":"{iso(sent_at_us)}",'
         # Timestamps need no escapes. Joining texts takes half the time and memory of encoding a list of objects.
         data = '},{"datetime":"'.join(map('","value":'.join, zip(texts, numbers, strict=True)))
         message = (
-            f'{{"spaceship_id":{self.batch.ship},"units":"{self.wire.units}",{self._attributes()}"batch_id":"{batch_id}",'
-            f'"sent_at":"{iso(sent_at_us)}","accepted_at":"{iso(accepted_us)}","data":[{{"datetime":"{data}}}]}}'
+            f'{{"accepted_at":"{iso(accepted_us)}","spaceship_id":{self.batch.ship},"units":"{self.wire.units}",'
+            f'{self._attributes()}"batch_id":"{batch_id}",{sent_at}"data":[{{"datetime":"{data}}}]}}'
         ).encode()
         if len(message) > MAX_MESSAGE_BYTES:
             raise TooLargeInput(f"the batch has more than {MAX_BODY_BYTES} bytes as it is stored: send it in several")
@@ -386,6 +387,8 @@ def checked(raw: object, judge: Judge) -> Received:
     rows = data if isinstance(data, list) and 1 <= len(data) <= MAX_READINGS else []
     is_plain = _PLAIN_MEMBERS.issuperset(members)
     found = [] if is_plain else list(misspelt(members, _MEMBERS))
+    if not is_plain and "delete" in members and judge.topic_ship is None:
+        found.append(Problem("delete", "is for MQTT: over HTTP, send DELETE /data"))
     try:
         wire = _VALIDATE[judge.topic_ship is None](raw, context=judge)
         judge.most = most_of(wire.units, judge.rules.max_kw)

@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from shared.contract.acceptance import Rules
 from shared.contract.batch import Batch, InvalidBatch, Judge, MomentUs, Ship, as_the_topic, batch_id_in, checked, parsed
+from shared.contract.misspelt import misspelt
 from shared.contract.validation import MOMENT_SCHEMA, moment, problems
 from shared.domain.readings import Kind
 from shared.domain.timestamps import iso
@@ -58,16 +59,22 @@ class TopicDeletion(BaseModel):
             raise PydanticCustomError("deletion", "is no part of a deletion")
 
 
+_MEMBERS = TopicDeletion.model_fields.keys()
+
+
 def decode(payload: bytes, rules: Rules, now_us: int, *, topic_ship: int) -> Batch:
     """Decode a message: a batch, or a deletion. For the arguments and errors see `batch.receive`."""
     judge = Judge(rules, now_us, topic_ship)
     raw = parsed(payload, judge)
     if not isinstance(raw, dict) or "delete" not in raw:
         return checked(raw, judge).batch
+    found = tuple(misspelt(raw, _MEMBERS))
     try:
         wire = TopicDeletion.model_validate(raw, context=judge)
     except ValidationError as error:
-        raise InvalidBatch(problems(error), batch_id_in(raw)) from None
+        raise InvalidBatch((*found, *problems(error)), batch_id_in(raw)) from None
+    if found:
+        raise InvalidBatch(found, wire.batch_id)
     return Batch(
         ship=topic_ship,
         kind=Kind.UNKNOWN,

@@ -41,8 +41,8 @@ def read_json(text: bytes) -> object:
 
 def stripped(text: bytes) -> bytes:
     """Return a text without a byte order mark, and without NUL bytes at its end, as C programs send them."""
-    if text.endswith(b"\0"):
-        text = text.rstrip(b"\0")
+    if b"\0" in text[-3:]:  # a line break may follow
+        text = text.rstrip(b"\0\r\n")
     return text.removeprefix(codecs.BOM_UTF8)
 
 

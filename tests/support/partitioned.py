@@ -108,6 +108,7 @@ class ClusterWorker:
             rules=rules,
             backlog=backlog_of_partition(rules.max_gap_us),
             letters_wait=False,
+            several_gateways=True,
         )
 
     @staticmethod

@@ -79,7 +79,7 @@ def test_all_are_kept_and_the_answer_lists_them(app: Flask, outbox: Outbox, seve
     waiting = [(ship, json.loads(payload)) for ship, payload in kept(outbox)]
     assert [ship for ship, _ in waiting] == [SHIP, 1, SHIP]
     assert [each["batch_id"] for _, each in waiting] == [each["batch_id"] for each in found]
-    sent = [moment_us(each["sent_at"]) for _, each in waiting]
+    sent = [moment_us(each["accepted_at"]) for _, each in waiting]
     assert sent == sorted(set(sent))
     for each in found:
         assert app.test_client().get(f"/batches/{each['batch_id']}").json["status"] == "accepted"  # type: ignore[index]

@@ -1,6 +1,7 @@
 """GET /forecast/accuracy: its parameters and its answer."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,7 +49,7 @@ def test_the_answer_has_the_days_and_their_mean_errors(client: FlaskClient) -> N
 
 def test_days_end_at_start_and_a_ship_without_any_has_none(client: FlaskClient) -> None:
     assert client.get("/forecast/accuracy?spaceship_id=7&start=2024-01-03").get_json()["wape"] == 0
-    nothing: dict[str, object] = {"spaceship_id": 8, "days": 0, "wape": None, "coverage": None, "data": []}
+    nothing: dict[str, Any] = {"spaceship_id": 8, "days": 0, "wape": None, "coverage": None, "data": []}
     assert client.get("/forecast/accuracy?spaceship_id=8").get_json() == nothing
 
 

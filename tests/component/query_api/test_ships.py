@@ -222,6 +222,20 @@ def test_a_window_without_a_reading_is_empty_and_a_ship_that_nobody_heard_of_is_
     for path in ("/ships/0", "/ships/2", "/ships/2/readings"):
         response = ask.client.get(path)
         assert (response.status_code, response.content_type) == (404, "application/problem+json")
+        assert response.json is not None
+        assert " is unknown: no reading of it is stored." in response.json["detail"]
+
+
+def test_a_ship_whose_readings_make_no_energy_is_not_unknown(ask: Ask) -> None:
+    """Such as the first one of a counter."""
+    ask.put([(7, START_US, 1000.0, Kind.COUNTER_KWH, 0)])
+    assert ask("/ships")["ships"] == []
+    response = ask.client.get("/ships/7")
+    assert response.status_code == 404
+    assert response.json is not None
+    assert response.json["detail"].startswith("Ship 7 has no energy yet: its readings speak for no time.")
+    assert [row["value"] for row in ask("/ships/7/readings")["data"]] == [1000]
+    assert ask("/ships/7/readings?start=2019-01-01")["data"] == []
 
 
 @pytest.mark.parametrize(

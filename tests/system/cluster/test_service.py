@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psutil
 import pytest
@@ -124,6 +125,32 @@ def test_added_worker_gets_its_share_and_a_second_gateway_publishes_too(own: Clu
     finally:
         worker.stop()
         gateway.stop()
+
+
+def test_a_repeat_at_another_gateway_undoes_no_correction(own: ClusterService, tmp_path: Path) -> None:
+    """Its client has named it, and not dated it; the first gateway may be gone by then."""
+    port = free_port()
+    environ = {**own.environ, "POWER_DATA_DIR": str(tmp_path / "second"), "POWER_HTTP_PORT": str(port)}
+    gateway = PowerProcess("ingest_api", environ, tmp_path / "gateway.log")
+    gateway.start()
+    first = {**batch(1, 0, 4.0), "batch_id": str(uuid4())}
+    try:
+        until(lambda: accepted(port, batch(2, 0, 1.0)), "the second gateway accepts")
+        for at, sent in ((own.port, first), (own.port, batch(1, 0, 8.0)), (port, first)):
+            assert accepted(at, sent)
+        assert own.get("/data?spaceship_id=1")["data"][0]["value"] == 8
+    finally:
+        gateway.stop()
+
+
+def accepted(port: int, sent: dict[str, Any]) -> bool:
+    """Send a batch and return whether it is stored."""
+    try:
+        url = f"http://{HOST}:{port}/data"
+        answer = urllib3.request("POST", url, json=sent, headers={"Prefer": "wait=20"}, retries=False)
+    except urllib3.exceptions.HTTPError:
+        return False
+    return answer.status == 201
 
 
 def test_halted_owner_that_wakes_up_writes_nothing(own: ClusterService) -> None:

@@ -106,6 +106,8 @@ def test_what_the_broker_does_not_take_stays(own: Service) -> None:
 
 def test_removed_ones_are_gone_and_not_sent(own: WatchedService) -> None:
     names = [name_of(own, BELOW), name_of(own, NEVER)]
+    assert "give at least 4 digits" in tool(own, "remove", names[0], names[1][:3], status=1)
+    assert count(own) == 2
     said = tool(own, "remove", *names)
     assert said.splitlines() == [f"dead letter {name} is removed" for name in names]
     assert count(own) == 0
@@ -163,5 +165,7 @@ def test_what_is_published_on_a_mistaken_topic_is_told_and_can_be_sent(own: Watc
         assert of_topic[topic]["reason"] == f"published to {topic}; the topic is ships/5/readings"
         assert of_topic[topic]["times"] == 1
     assert own.get("/data?spaceship_id=5")["data"] == []
+    said = tool(own, "edit", of_topic[MISTAKEN[0]]["id"], editor="a program that is not there", status=1)
+    assert said == f"{MISTAKEN[0]} names no ship: give --topic ships/N/readings\n"
     assert " is removed" in tool(own, "edit", of_topic[MISTAKEN[0]]["id"], "--topic", TOPIC)
     assert [row["value"] for row in own.get("/data?spaceship_id=5")["data"]] == [3]

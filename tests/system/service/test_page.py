@@ -102,7 +102,7 @@ def test_an_empty_service_says_how_to_send_the_first_reading(
     visitor = visit(make_service())
     visitor.page.clock.install()
     page = visitor.open()
-    expect(page.get_by_role("heading", name="No readings yet")).to_be_visible()
+    expect(page.get_by_role("heading", name="No energy yet")).to_be_visible()
     expect(page.locator("#fleet-view")).to_be_hidden()
     command = shlex.split(page.locator("#by-http").inner_text().replace("\\\n", ""))
     subprocess.run([*command, "-H", "Prefer: wait=10", "--fail"], check=True, capture_output=True)
@@ -288,8 +288,36 @@ def test_with_the_store_away_it_says_so_and_goes_on_when_it_is_back(
 
 
 def test_a_ship_that_nobody_heard_of_is_one_sentence(fleet: Service, visit: Visit) -> None:
-    page = visit(fleet).open("/?ship=123456")
+    visitor = visit(fleet)
+    visitor.refusals = (404,)
+    page = visitor.open("/?ship=123456")
     expect(page.locator("#ship > .problem")).to_have_text("Ship 123456 is unknown: no reading of it is stored.")
+
+
+def test_a_ship_without_energy_is_not_unknown(fleet: Service, visit: Visit) -> None:
+    """Such as after the first reading of a meter's counter."""
+    data = [{"datetime": "2019-01-05T00:00:00Z", "value": 1000}]
+    meter = {"spaceship_id": 123457, "units": "kWh", "counter": True, "data": data}
+    assert fleet.post(meter, Prefer="wait=20").status == 201
+    visitor = visit(fleet)
+    visitor.refusals = (404,)
+    page = visitor.open("/?ship=123457")
+    expect(page.locator("#ship > .problem")).to_contain_text("Ship 123457 has no energy yet")
+
+
+def test_the_table_of_readings_has_their_kinds_and_no_zero_where_the_value_is_unknown(
+    fleet: Service, visit: Visit
+) -> None:
+    data = [{"datetime": f"2019-01-05T0{hour}:00:00Z", "value": value} for hour, value in ((0, 3), (1, None), (2, 5))]
+    batch = {"spaceship_id": 123458, "units": "kW", "stamp": "end", "data": data}
+    assert fleet.post(batch, Prefer="wait=20").status == 201
+    page = visit(fleet).open("/?ship=123458&from=2019-01-05&to=2019-01-06")
+    page.locator("#readings summary").click()
+    rows = page.locator("#readings tbody tr")
+    expect(rows).to_have_count(3)
+    none = "\N{EN DASH}"
+    kinds = [[cell.inner_text() for cell in row.locator("th, td").all()[1:4]] for row in rows.all()]
+    assert kinds == [["5", "kW", "mean power"], [none, none, "unknown"], ["3", "kW", "mean power"]]
 
 
 def test_a_range_that_cannot_be_read_is_an_error_and_not_another_range(fleet: Service, visit: Visit) -> None:
@@ -301,6 +329,8 @@ def test_a_range_that_cannot_be_read_is_an_error_and_not_another_range(fleet: Se
         ("from=yesterday&to=2019-01-05T00:00Z", "“from” should be a time"),
         ("from=2019-02-30T00:00Z&to=2019-03-05T00:00Z", "not “2019-02-30T00:00Z”"),
         ("from=2019-01-05T00:00Z", "“to” should be a time such as"),
+        ("from=1960-01-01&to=2019-01-06", "The range is not within 1970 to 2199."),
+        ("from=2019-01-05&to=2200-01-02", "The range is not within 1970 to 2199."),
         ("range=8d", "“8d” is not a range: there are 24h, 7d, 30d, 1y, all, or from and to."),
         ("range=toString", "“toString” is not a range"),
     ):

@@ -233,6 +233,14 @@ def test_delete_waits_until_the_readings_are_gone(service: Service, ship: int) -
         assert [each["datetime"] for each in left] == ["2024-02-01T00:00:00Z", "2024-02-01T03:00:00Z"]
 
 
+def test_delete_takes_dates(service: Service, ship: int) -> None:
+    done = _delete(service, ship, "2024-02-01", "2024-02-29")
+    assert done.stdout == (
+        f"the readings of ship {ship} from 2024-02-01T00:00:00Z to 2024-02-29T00:00:00Z are deleted\n"
+    )
+    assert _delete(service, ship, "2024-02-01", "2024-02-30").returncode == 2
+
+
 def test_delete_says_in_a_line_what_is_wrong(service: Service, ship: int) -> None:
     done = _delete(service, ship, "2024-02-01T03:00:00Z", "2024-02-01T03:00:00Z")
     assert done.returncode == 1

@@ -165,6 +165,15 @@ def test_what_is_not_json_is_unreadable(bad: BadBatch) -> None:
     assert caught.value.summary
 
 
+def test_over_http_a_deletion_is_no_batch() -> None:
+    """Not even one with readings: they would be stored, and nothing deleted."""
+    with pytest.raises(InvalidBatch) as caught:
+        batch.decode(text(delete='{"start": 0, "end": 1}').encode(), Rules(), NOW_US)
+    assert [(each.at, each.problem) for each in caught.value.problems] == [
+        ("delete", "is for MQTT: over HTTP, send DELETE /data")
+    ]
+
+
 def test_the_ship_of_the_topic_must_be_the_batchs() -> None:
     """`spaceship_id` may be left out; where it is given it must equal the topic's."""
     assert decode(text().encode(), topic_ship=SHIP).ship == SHIP

@@ -31,7 +31,10 @@ def test_the_gateways_message_is_read_as_it_is_meant() -> None:
 def test_a_ship_may_leave_out_all_but_the_span() -> None:
     batch = decode(deletion(), Rules(), NOW_US, topic_ship=7)
     assert (batch.ship, batch.batch_id, batch.sent_at_us) == (7, None, None)
-    assert decode(deletion(units=None, data=None, note=1), Rules(), NOW_US, topic_ship=7).deletes == batch.deletes
+    assert (
+        decode(deletion(units=None, data=None, note=1, accepted_at=1), Rules(), NOW_US, topic_ship=7).deletes
+        == batch.deletes
+    )
 
 
 @pytest.mark.parametrize(
@@ -46,6 +49,7 @@ def test_a_ship_may_leave_out_all_but_the_span() -> None:
         ({"delete": {"start": json.loads(MOMENT), "end": json.loads(MOMENT)}}, "delete.end"),
         ({"delete": {**SPAN, "end": "tomorrow"}}, "delete.end"),
         ({"delete": {**SPAN, "ends": 1}}, "delete.ends"),
+        ({"sentAt": "2018-08-24T00:00:00Z"}, "sentAt"),
         ({"delete": None}, "delete"),
         ({"delete": []}, "delete"),
     ],

@@ -74,7 +74,7 @@ WRITTEN = json.dumps(BODY, ensure_ascii=False)
 
 @pytest.mark.parametrize("size", [0, SMALL_BYTES])
 @pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"])
-@pytest.mark.parametrize("end", [b"", b"\0", b"\r\n\0\0\0"])
+@pytest.mark.parametrize("end", [b"", b"\0", b"\r\n\0\0\0", b"\0\n", b"\0\0\r\n"])
 def test_a_byte_order_mark_and_trailing_nul_bytes_are_taken(start: bytes, end: bytes, size: int) -> None:
     """As Windows and C write texts; in small texts and in large ones."""
     assert read_json(start + b" " * size + WRITTEN.encode() + end) == BODY

@@ -1,13 +1,16 @@
 """Local time where clocks are changed."""
 
+from argparse import ArgumentParser
 from datetime import UTC, timedelta, timezone
 from itertools import pairwise
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from power_cli.importing import options
 from tests.support.importing import faults, kwh, quarters, read_text, readings, refused, slots
 
 VIENNA_AUTUMN = np.datetime64("2025-10-25T20:00")
@@ -139,6 +142,13 @@ def test_days_by_their_date_have_their_own_length() -> None:
 def test_a_zone_may_be_an_offset(zone: timezone) -> None:
     [first, _] = readings(read_text(_text(["2025-10-26T02:00", "2025-10-26T03:00"]), zone=zone))
     assert first[0] == ("2025-10-26T01:00:00Z" if zone is not UTC else "2025-10-26T02:00:00Z")
+
+
+@pytest.mark.parametrize("text", ["Europe/Vienna", "europe/vienna", "EUROPE/VIENNA"])
+def test_a_zone_is_named_in_any_case(text: str) -> None:
+    parser = ArgumentParser()
+    options.add_arguments(parser)
+    assert parser.parse_args(["x.csv", "--ship", "1", "--tz", text]).tz == ZoneInfo("Europe/Vienna")
 
 
 def test_an_offset_in_the_file_is_stronger_than_the_zone() -> None:
