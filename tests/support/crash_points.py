@@ -153,6 +153,8 @@ WORKER = {
 WORKER_ON_INFLUXDB = {
     "before-first-write": Point(before(Server, "pin")),
     "after-owner-write": Point(after(Owner, "_renew")),
+    "before-reach-write": Point(before(RollUps, "widen")),
+    "before-readings-write": Point(after(RollUps, "widen")),
     "before-slots-write": Point(after(InfluxStore, "put_readings")),
     "after-roll-up-version-write": Point(after(RollUps, "mark")),
     "before-roll-up-write": Point(before(RollUps, "make")),
