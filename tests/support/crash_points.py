@@ -152,6 +152,7 @@ WORKER = {
 }
 WORKER_ON_INFLUXDB = {
     "before-first-write": Point(before(Server, "pin")),
+    "before-owner-write": Point(before(Owner, "_renew")),
     "after-owner-write": Point(after(Owner, "_renew")),
     "before-reach-write": Point(before(RollUps, "widen")),
     "before-readings-write": Point(after(RollUps, "widen")),

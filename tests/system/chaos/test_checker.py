@@ -32,23 +32,23 @@ DAMAGES = [
         "power",
         (
             "UPDATE readings SET kind = 'mean' WHERE (ship, time_us) ="
-            " (SELECT ship, time_us FROM readings WHERE ship = 4 AND kind = 'line' LIMIT 1)"
+            " (SELECT ship, time_us FROM readings WHERE ship = 4 AND kind IS NOT 'mean' LIMIT 1)"
         ),
         "a reading of ship 4",
     ),
     (
         "power",
         (
-            "UPDATE readings SET kind = NULL WHERE (ship, time_us) ="
-            " (SELECT ship, time_us FROM readings WHERE ship = 202 AND kind = 'unknown' LIMIT 1)"
+            "UPDATE readings SET kind = CASE WHEN kind IS NULL THEN 'line' END WHERE (ship, time_us) ="
+            " (SELECT ship, time_us FROM readings WHERE ship = 202 LIMIT 1)"
         ),
         "a reading of ship 202",
     ),
     (
         "power",
         (
-            "UPDATE readings SET max_gap_us = 1 WHERE (ship, time_us) ="
-            " (SELECT ship, time_us FROM readings WHERE ship = 205 AND kind = 'counter' LIMIT 1)"
+            "UPDATE readings SET max_gap_us = max_gap_us + 1 WHERE (ship, time_us) ="
+            " (SELECT ship, time_us FROM readings WHERE ship = 205 LIMIT 1)"
         ),
         "a reading of ship 205",
     ),
