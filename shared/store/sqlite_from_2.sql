@@ -4,7 +4,7 @@
 DROP TRIGGER IF EXISTS energy_inserted;
 DROP TRIGGER IF EXISTS energy_updated;
 DROP TRIGGER IF EXISTS energy_deleted;
-ALTER TABLE readings ADD COLUMN kind TEXT CHECK (kind IN ('line', 'mean', 'energy_end', 'counter', 'unknown'));
+ALTER TABLE readings ADD COLUMN kind TEXT CHECK (kind IS NULL OR kind IN ('line', 'mean', 'energy_end', 'counter', 'unknown'));
 ALTER TABLE readings ADD COLUMN duration_us INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE readings ADD COLUMN max_gap_us INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE readings ADD COLUMN rollover REAL NOT NULL DEFAULT 0;

@@ -2,14 +2,15 @@
 -- are kept by triggers (`sqlite_triggers.sql`) inside every write to `energy`.
 
 -- Without a `kind` it is held power or energy, as the unit says; the value of an unknown one is 0 and means nothing.
--- What is 0 in the last three columns is not stated.
+-- What is 0 in the last three columns is not stated. A list is built anew for each row that is checked against it, which
+-- takes as long as all the rest: without a kind it is not looked at.
 CREATE TABLE readings (
     ship INTEGER NOT NULL,
     time_us INTEGER NOT NULL,
     value REAL NOT NULL,
     unit TEXT NOT NULL CHECK (unit IN ('kW', 'kWh')),
     sent_at_us INTEGER NOT NULL,
-    kind TEXT CHECK (kind IN ('line', 'mean', 'energy_end', 'counter', 'unknown')),
+    kind TEXT CHECK (kind IS NULL OR kind IN ('line', 'mean', 'energy_end', 'counter', 'unknown')),
     duration_us INTEGER NOT NULL DEFAULT 0,
     max_gap_us INTEGER NOT NULL DEFAULT 0,
     rollover REAL NOT NULL DEFAULT 0,
