@@ -1,6 +1,6 @@
-"""Columns as text: arrays of bytes of one width, filled up with NUL bytes, which are removed once rows are joined.
+"""Columns as text: arrays of cells of one width, with NUL bytes in all unused places, which `joined` leaves out.
 
-A column is written at once by numpy, which takes a tenth of the time of writing its values one by one.
+numpy writes a column at once, which takes a tenth of the time of writing its values one by one.
 """
 
 from collections.abc import Sequence

@@ -7,18 +7,20 @@ A new column also concerns `_AGGREGATES` in `rollup.py` unless it is a sum, `_TY
 float, and the schemas and `VERSION` in `routes/energy.py`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.domain.slots import SLOT_S, Slots, Window
-from shared.store.port import EnergyReader, FleetSlots
+from shared.store.port import EnergyReader, FleetSlots, SlotEnergy
 
 Column = NDArray[Any]
 Table = dict[str, Column]
+SomeSlots = TypeVar("SomeSlots", Slots, FleetSlots, SlotEnergy)
 PART = 10_000
 """How many slots are read at once: 104 days, about 30 ms of work and a few MB of memory."""
 
@@ -44,16 +46,30 @@ class Heading:
 
 def read(store: EnergyReader, ship: int | None, window: Window) -> Iterator[Slots | FleetSlots]:
     """Read the slots of a ship, or of the fleet for None, in order, at most `PART` at once; skip stretches without."""
+    first_slot_s = partial(store.first_slot_s, ship)
+    if ship is None:
+        return _read(store.fleet, first_slot_s, window)
+    return _read(partial(store.slots, ship), first_slot_s, window)
+
+
+def read_energy(store: EnergyReader, ship: int, window: Window) -> Iterator[SlotEnergy]:
+    """Read the energy of a ship's slots as `read` does."""
+    return _read(partial(store.energy, ship), partial(store.first_slot_s, ship), window)
+
+
+def _read(
+    read_part: Callable[[Window], SomeSlots], first_slot_s: Callable[[Window], int | None], window: Window
+) -> Iterator[SomeSlots]:
     at_s, end_s = window.start_s or 0, window.end_s
     while end_s is None or at_s < end_s:
         to_s = at_s + PART * SLOT_S
         part = Window(at_s, to_s if end_s is None else min(to_s, end_s))
-        slots = store.fleet(part) if ship is None else store.slots(ship, part)
+        slots = read_part(part)
         at_s = to_s
         if len(slots.start_s):
             yield slots
         elif end_s is None or at_s < end_s:
-            next_s = store.first_slot_s(ship, Window(at_s, end_s))
+            next_s = first_slot_s(Window(at_s, end_s))
             if next_s is None:
                 return
             at_s = next_s
@@ -64,14 +80,16 @@ def is_short(window: Window) -> bool:
     return window.start_s is not None and window.end_s is not None and window.end_s - window.start_s <= PART * SLOT_S
 
 
-def table_of(slots: Slots | FleetSlots) -> Table:
+def table_of(slots: Slots | FleetSlots | SlotEnergy) -> Table:
     """Convert slots to a table.
 
     Returns:
         `start_s`, `covered_seconds`, `estimated_seconds` and `provisional`; of a ship also `value` in kWh; of the fleet
-        also `sum` and `avg` in kWh, `ships` and `whole_ships`.
+        also `sum` and `avg` in kWh, `ships` and `whole_ships`. Of `SlotEnergy` only `start_s` and `value`.
 
     """
+    if isinstance(slots, SlotEnergy):
+        return {"start_s": slots.start_s, "value": slots.kwh}
     table = {
         "start_s": slots.start_s,
         "covered_seconds": slots.covered_s,

@@ -35,10 +35,11 @@ class Format:
 def _json(parts: Iterable[Table], heading: Heading) -> Iterator[bytes]:
     members = "".join(f'"{name}":{json.dumps(value)},' for name, value in heading.members.items())
     before = f'{{{members}"data":['.encode()
-    names = [b'{"datetime":"', b'","%b":' % heading.names[0].encode()]
-    names += [b',"%b":' % name.encode() for name in heading.names[1:]]
     for part in parts:
-        row = [each for column in zip(names, _columns(part, heading), strict=True) for each in column]
+        start, *others = _columns(part, heading)
+        row: list[bytes | Cells] = [b'{"datetime":"', start, b'"']
+        for name, column in zip(heading.names, others, strict=True):
+            row += [f',"{name}":'.encode(), column]
         yield before + joined([*row, b"},"])[:-1]
         before = b","
     yield (b"" if before == b"," else before) + b"]}"

@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict  # pydantic requires it before Python 3.12
 
 from query_api.answers.calendar import Buckets, Coarse
-from query_api.answers.columns import Heading, Table, is_short, read, table_of
+from query_api.answers.columns import Heading, Table, is_short, read, read_energy, table_of
 from query_api.answers.formats import FORMATS, Format, Name
 from query_api.answers.heavy import HeavyAnswers
 from query_api.answers.negotiation import answer, choose_format, entity_tag
@@ -207,7 +207,10 @@ class _Query:
             with place.turn():
                 version = self.store.version(self.ship, window)  # before the slots, so that it is never newer
             tag = None if version is None else self._tag(form, version)
-            slots = map(table_of, read(self.store, self.ship, window))
+            if self.ship is None or self.parameters.detail:
+                slots = map(table_of, read(self.store, self.ship, window))
+            else:
+                slots = map(table_of, read_energy(self.store, self.ship, window))
             if self.parameters.coarse in ROLLED_UP_FIRST:
                 pieces = form.write(_all_at_once(place.in_turns(self._rows(_bounded(slots)))), self._heading())
             else:

@@ -17,7 +17,7 @@ from shared.domain.deletions import DeletionRow, Deletions
 from shared.domain.readings import ReadingRanges, ReadingRow, Readings
 from shared.domain.slots import NOWHEN, SLOT_S, ShipWindows, Slots, Window
 from shared.domain.timestamps import US_PER_S
-from shared.store.port import NEWEST, FleetSlots, ShipEnergy, ShipHistory, ShipPage
+from shared.store.port import NEWEST, FleetSlots, ShipEnergy, ShipHistory, ShipPage, SlotEnergy
 
 
 class _Slot(NamedTuple):
@@ -122,6 +122,11 @@ class MemoryStore:
         """See `EnergyReader`."""
         with self._lock:
             return Slots.from_rows(self._within(ship, window))
+
+    def energy(self, ship: int, window: Window) -> SlotEnergy:
+        """See `EnergyReader`."""
+        slots = self.slots(ship, window)
+        return SlotEnergy(slots.start_s, slots.kwh)
 
     def fleet(self, window: Window) -> FleetSlots:
         """See `EnergyReader`."""

@@ -50,6 +50,22 @@ class FleetSlots(Columns):
     whole: I64
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class SlotEnergy(Columns):
+    """The energy of one ship's slots, by time: columns of equal length n.
+
+    Attributes:
+        start_s: the slot's start, int64[n].
+        kwh: its energy, float64[n].
+
+    """
+
+    row = np.dtype("i8, f8")
+
+    start_s: I64
+    kwh: F64
+
+
 @dataclass(frozen=True, slots=True)
 class ShipEnergy:
     """What one ship used in a window, and how many seconds of the window are covered."""
@@ -97,6 +113,9 @@ class EnergyReader(Protocol):
 
     def slots(self, ship: int, window: Window) -> Slots:
         """Return one ship's slots by time."""
+
+    def energy(self, ship: int, window: Window) -> SlotEnergy:
+        """Return the energy of the same slots, and nothing else of them, in less time."""
 
     def fleet(self, window: Window) -> FleetSlots:
         """Return the slots of all ships together. The cost does not depend on the number of ships."""

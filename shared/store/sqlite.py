@@ -15,7 +15,7 @@ from shared.domain.readings import PLAIN, UNITS, Kind, ReadingRanges, ReadingRow
 from shared.domain.slots import NOWHEN, SLOT_S, ShipWindows, Slots, Window
 from shared.domain.timestamps import US_PER_S
 from shared.runtime.sqlite_files import SqliteFile
-from shared.store.port import AHEAD_SLOTS, NEWEST, FleetSlots, ShipEnergy, ShipHistory, ShipPage
+from shared.store.port import AHEAD_SLOTS, NEWEST, FleetSlots, ShipEnergy, ShipHistory, ShipPage, SlotEnergy
 
 FILE_NAME = "power.sqlite"
 _SCHEMA, _TRIGGERS, _FROM_1, _FROM_2 = (
@@ -63,6 +63,7 @@ _SLOTS = """
 SELECT ship, start_s, kwh, covered_s, provisional, estimated_s FROM energy
 WHERE ship = ? AND start_s >= ? AND start_s < ? ORDER BY start_s
 """
+_ENERGY = "SELECT start_s, kwh FROM energy WHERE ship = ? AND start_s >= ? AND start_s < ? ORDER BY start_s"
 _TAKE_SLOT = "DELETE FROM energy WHERE ship = ? AND start_s = ?"
 _FLEET = f"""
 SELECT start_s, {_KWH}, covered_us / {US_PER_S:.1f}, provisional_ships > 0, estimated_us / {US_PER_S:.1f},
@@ -221,6 +222,10 @@ class SqliteStore:
     def slots(self, ship: int, window: Window) -> Slots:
         """See `EnergyReader`."""
         return self._read(Slots, _SLOTS, (ship, *window.bounds_s()))
+
+    def energy(self, ship: int, window: Window) -> SlotEnergy:
+        """See `EnergyReader`."""
+        return self._read(SlotEnergy, _ENERGY, (ship, *window.bounds_s()))
 
     def fleet(self, window: Window) -> FleetSlots:
         """See `EnergyReader`."""

@@ -313,6 +313,21 @@ class StoreContract:
         assert store.extent() is None
         store.close()
 
+    def test_the_energy_of_a_ship_is_that_of_its_slots(self, make_store: MakeStore) -> None:
+        """Of those that are there, in the window, by time."""
+        store = make_store()
+        put(store, slots_of((1, 3, 0.1 + 0.2, 60.0, True), (1, 0, 1 / 3, 900.0, False), (2, 1, 7.0, 900.0, False)))
+        put(store, slots_of((1, 1, 5.0, 900.0, False), (1, 2, 6.0, 900.0, False)))
+        put(store, slots_of((1, 1, 0.0, 0.0, False)))
+        for ship in (1, 2, 3):
+            for window in (Window(), Window(START_S + 900, START_S + 2700), Window(START_S, START_S)):
+                slots, energy = store.slots(ship, window), store.energy(ship, window)
+                assert energy.start_s.tolist() == slots.start_s.tolist()
+                assert energy.kwh.tolist() == slots.kwh.tolist()
+                assert energy.start_s.dtype == np.int64
+        assert len(store.energy(1, Window())) == 3
+        store.close()
+
     def test_stored_slots_come_by_ship_and_time_each_from_its_window(self, make_store: MakeStore) -> None:
         store = make_store()
         put(store, slots_of(*[(ship, at, 1.0, 900.0, False) for at in range(3) for ship in (10, 9, 8)]))

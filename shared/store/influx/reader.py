@@ -5,6 +5,8 @@ The writing half is `store.py`.
 
 from collections.abc import Iterable, Iterator, Sequence
 
+import numpy as np
+
 from shared.domain.deletions import Deletions
 from shared.domain.readings import Readings
 from shared.domain.slots import SLOT_S, Slots, Window
@@ -15,7 +17,7 @@ from shared.store.influx.readings import first_readings
 from shared.store.influx.roll_ups import DAY_S, FLEET, Key, Sum, ships_in, slots_of, slots_under, stale_times_s, sums
 from shared.store.influx.server import NS_PER_S, Server, Table
 from shared.store.influx.windows import END_S, bounds_s, energies
-from shared.store.port import FleetSlots, ShipEnergy, ShipPage
+from shared.store.port import FleetSlots, ShipEnergy, ShipPage, SlotEnergy
 
 RUN_S = DAY_S
 _SUM = ("kwh", "covered_s", "provisional", "estimated_s", "ships", "whole")
@@ -39,6 +41,19 @@ class InfluxReader:
     def slots(self, ship: int, window: Window) -> Slots:
         """See `EnergyReader`."""
         return Slots.concat([slots_of(table) for table in read_slots(self._server, [(ship, *bounds_s(window))])])
+
+    def energy(self, ship: int, window: Window) -> SlotEnergy:
+        """See `EnergyReader`."""
+        start_ns, end_ns = _bounds_ns(window)
+        statement = "SELECT kwh FROM energy WHERE covered_s > 0 AND ship = $ship AND time >= $start AND time < $end"
+        tables = self._server.query([statement], {"ship": str(ship), "start": start_ns, "end": end_ns})
+        parts = [
+            SlotEnergy(
+                np.array(list(map(int, table["time"])), np.int64) // NS_PER_S, np.array(list(map(float, table["kwh"])))
+            )
+            for table in tables
+        ]
+        return SlotEnergy.concat(parts)
 
     def fleet(self, window: Window) -> FleetSlots:
         """See `EnergyReader`."""

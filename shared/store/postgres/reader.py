@@ -13,7 +13,7 @@ from shared.domain.deletions import Deletions, joined
 from shared.domain.readings import Readings
 from shared.domain.slots import NOWHEN, SLOT_S, Slots, Window
 from shared.domain.timestamps import US_PER_S
-from shared.store.port import AHEAD_SLOTS, NEWEST, FleetSlots, ShipEnergy, ShipHistory, ShipPage
+from shared.store.port import AHEAD_SLOTS, NEWEST, FleetSlots, ShipEnergy, ShipHistory, ShipPage, SlotEnergy
 from shared.store.postgres.arrays import columns_of
 from shared.store.postgres.connections import Connections
 from shared.store.postgres.roll_ups import DAY_S
@@ -27,6 +27,12 @@ _NWH_PER_KWH = 1e12
 _SLOTS = f"""
 SELECT {SLOTS} FROM (
     SELECT {SLOT} FROM energy WHERE partition = %s AND ship = %s AND start_s >= %s AND start_s < %s ORDER BY start_s
+) AS e
+"""
+_ENERGY = """
+SELECT array_agg(start_s), array_agg(kwh) FROM (
+    SELECT start_s, kwh FROM energy WHERE partition = %s AND ship = %s AND start_s >= %s AND start_s < %s
+    ORDER BY start_s
 ) AS e
 """
 _DELETIONS = f"""
@@ -135,6 +141,10 @@ class PostgresReader:
     def slots(self, ship: int, window: Window) -> Slots:
         """See `EnergyReader`."""
         return columns_of(Slots, self.read(_SLOTS, (self._partition(ship), ship, *window.bounds_s()))[0])
+
+    def energy(self, ship: int, window: Window) -> SlotEnergy:
+        """See `EnergyReader`."""
+        return columns_of(SlotEnergy, self.read(_ENERGY, (self._partition(ship), ship, *window.bounds_s()))[0])
 
     def fleet(self, window: Window) -> FleetSlots:
         """See `EnergyReader`."""

@@ -14,7 +14,7 @@ from shared.domain.readings import Readings
 from shared.domain.slots import Slots, Window
 from shared.http.app import make_app
 from shared.http.tokens import anybody
-from shared.store.port import FleetSlots, ShipEnergy, ShipPage
+from shared.store.port import FleetSlots, ShipEnergy, ShipPage, SlotEnergy
 
 START_S = 1_535_068_800  # 2018-08-24T00:00:00Z
 HOUR_S = 3600
@@ -28,6 +28,9 @@ class MemoryReader:
 
     def slots(self, ship: int, window: Window) -> Slots:  # noqa: ARG002  # as the port has it
         return Slots.from_rows([])
+
+    def energy(self, ship: int, window: Window) -> SlotEnergy:
+        raise NotImplementedError
 
     def fleet(self, window: Window) -> FleetSlots:
         raise NotImplementedError
