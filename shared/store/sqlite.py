@@ -1,7 +1,7 @@
 """The embedded store: one SQLite file, for one machine. `sqlite_schema.sql` describes its tables."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -76,15 +76,18 @@ SELECT ship, {_KWH}, covered_us FROM ship_energy
 WHERE covered_us > 0 ORDER BY round({_KWH}, 6) DESC, ship LIMIT ?
 """
 # CROSS JOIN keeps SQLite from reading all of `energy` and looking each ship up, which it thinks is cheaper.
-_EDGE = """
-SELECT e.ship, e.whole_kwh, e.rest_nwh, e.covered_us FROM ship_energy s
-CROSS JOIN energy e ON e.ship = s.ship AND e.start_s >= ? AND e.start_s < ?
+_HEAD, _TAIL = (
+    f"""
+SELECT e.ship, :{edge}_sign * e.whole_kwh, :{edge}_sign * e.rest_nwh, :{edge}_sign * e.covered_us FROM ship_energy s
+CROSS JOIN energy e ON e.ship = s.ship AND e.start_s >= :{edge}_from_s AND e.start_s < :{edge}_to_s
 """
+    for edge in ("head", "tail")
+)
 _TOP = f"""
 SELECT ship, total(whole_kwh) + total(rest_nwh) / 1e12 AS kwh, total(covered_us) FROM (
-    SELECT ship, whole_kwh, rest_nwh, covered_us FROM ship_day_energy WHERE day_s >= ? AND day_s < ?
-    UNION ALL {_EDGE} UNION ALL {_EDGE}
-) GROUP BY ship HAVING total(covered_us) > 0 ORDER BY round(kwh, 6) DESC, ship LIMIT ?
+    SELECT ship, whole_kwh, rest_nwh, covered_us FROM ship_day_energy WHERE day_s >= :first_day_s AND day_s < :end_day_s
+    UNION ALL {_HEAD} UNION ALL {_TAIL}
+) GROUP BY ship HAVING total(covered_us) > 0 ORDER BY round(kwh, 6) DESC, ship LIMIT :count
 """
 _SHIPS = f"""
 SELECT ship,
@@ -96,7 +99,13 @@ SELECT ship,
     (SELECT min(start_s) FROM energy WHERE energy.ship = ship_energy.ship),
     (SELECT max(start_s) FROM energy WHERE energy.ship = ship_energy.ship AND start_s <= :until_s),
     (SELECT min(time_us) FROM readings WHERE readings.ship = ship_energy.ship),
-    (SELECT max(time_us) FROM readings WHERE readings.ship = ship_energy.ship AND time_us > :until_us)
+    (SELECT max(time_us) FROM readings WHERE readings.ship = ship_energy.ship AND time_us > :until_us),
+    (
+        SELECT group_concat(time_us) FROM (
+            SELECT time_us FROM readings WHERE readings.ship = ship_energy.ship AND time_us <= :until_us
+            ORDER BY time_us DESC LIMIT {NEWEST}
+        )
+    )
 FROM ship_energy WHERE ship > :after AND covered_us > 0 ORDER BY ship LIMIT :count
 """
 # Ship after ship: their readings are in one index, which is long.
@@ -108,13 +117,13 @@ WITH RECURSIVE own (ship) AS (
 SELECT ship FROM own WHERE ship IS NOT NULL
 UNION SELECT ship FROM deletions WHERE ship > :after ORDER BY ship LIMIT :count
 """
-_NEWEST = "SELECT time_us FROM readings WHERE ship = ? AND time_us <= ? ORDER BY time_us DESC LIMIT ?"
 # Day by day, so that of each day only the ships that are asked for are read.
 _OF_SHIPS = f"""
 SELECT ship, total(whole_kwh) + total(rest_nwh) / 1e12 FROM (
-    SELECT d.ship, d.whole_kwh, d.rest_nwh, d.covered_us FROM json_each(?) days
-    CROSS JOIN ship_day_energy d ON d.day_s = days.value AND d.ship BETWEEN ? AND ?
-    UNION ALL {_EDGE} WHERE s.ship BETWEEN ? AND ? UNION ALL {_EDGE} WHERE s.ship BETWEEN ? AND ?
+    SELECT d.ship, d.whole_kwh, d.rest_nwh, d.covered_us FROM json_each(:days) days
+    CROSS JOIN ship_day_energy d ON d.day_s = days.value AND d.ship BETWEEN :first_ship AND :last_ship
+    UNION ALL {_HEAD} WHERE s.ship BETWEEN :first_ship AND :last_ship
+    UNION ALL {_TAIL} WHERE s.ship BETWEEN :first_ship AND :last_ship
 ) GROUP BY ship HAVING total(covered_us) > 0
 """
 
@@ -236,8 +245,7 @@ class SqliteStore:
         if window == Window():
             rows = self._rows(_TOP_OF_ALL_TIME, (count,))
         else:
-            start_s, first_day_s, end_day_s, end_s = _days(window)
-            rows = self._rows(_TOP, (first_day_s, end_day_s, start_s, first_day_s, end_day_s, end_s, count))
+            rows = self._rows(_TOP, {**_parts_of(window), "count": count})
         return [ShipEnergy(ship, kwh, covered_us / US_PER_S) for ship, kwh, covered_us in rows]
 
     def ships(self, after: int, count: int, windows: Sequence[Window], until_us: int) -> ShipPage:
@@ -250,23 +258,23 @@ class SqliteStore:
             ShipHistory(
                 ship,
                 first_us,
-                tuple(moment_us for (moment_us,) in reversed(self._rows(_NEWEST, (ship, until_us, NEWEST)))),
+                tuple(sorted(map(int, newest_us.split(",")))) if newest_us else (),
                 ahead_us,
                 0 if last_s is None else (last_s - first_s) // SLOT_S + 1,
                 whole,
                 tuple(each.get(ship) for each in kwh),
             )
-            for ship, whole, first_s, last_s, first_us, ahead_us in rows
+            for ship, whole, first_s, last_s, first_us, ahead_us, newest_us in rows
             if first_us is not None
         ]
         return ShipPage(ships, rows[-1][0] if goes_on else None)
 
     def _kwh(self, first_ship: int, last_ship: int, window: Window) -> dict[int, float]:
         """Give the energy of those ships, from one to another, that have a slot in a window."""
-        start_s, first_day_s, end_day_s, end_s = _days(window)
-        days, ships = json.dumps(list(range(first_day_s, end_day_s, _DAY_S))), (first_ship, last_ship)
-        edges = (start_s, first_day_s, *ships, end_day_s, end_s, *ships)
-        return dict(self._rows(_OF_SHIPS, (days, *ships, *edges)))
+        parts = _parts_of(window)
+        days = json.dumps(list(range(parts["first_day_s"], parts["end_day_s"], _DAY_S)))
+        ships = {"first_ship": first_ship, "last_ship": last_ship}
+        return dict(self._rows(_OF_SHIPS, {**parts, **ships, "days": days}))
 
     def known_ships(self, after: int, count: int) -> list[int]:
         """See `EnergyReader`."""
@@ -317,7 +325,7 @@ class SqliteStore:
             (found,) = self._rows(_SHIP_MARKS, (start_s // _DAY_S * _DAY_S, end_s, ship))
         return f"{found[0]} {found[1]}"
 
-    def _rows(self, query: str, parameters: tuple[int | str, ...] | dict[str, int]) -> list[tuple[Any, ...]]:
+    def _rows(self, query: str, parameters: tuple[int | str, ...] | Mapping[str, int | str]) -> list[tuple[Any, ...]]:
         with self._file.errors(), self._file.reading() as connection:
             return connection.execute(query, parameters).fetchall()
 
@@ -337,10 +345,26 @@ def _parts(rows: Rows) -> Iterator[Rows]:
     return (rows[start : start + _PART] for start in range(0, len(rows), _PART))
 
 
-def _days(window: Window) -> tuple[int, int, int, int]:
-    """Give a window's start, the start and the end of the whole days in it, and its end."""
+def _parts_of(window: Window) -> dict[str, int]:
+    """Cut a window into the whole days that it is summed up from, and the slots at its head and its tail.
+
+    Where it has more than half of a day, the whole day counts, and the slots outside are subtracted: the sign is -1.
+    All sums are of whole numbers, so that nothing is lost.
+    """
     start_s, end_s = window.bounds_s()
-    first_day_s, end_day_s = -(-start_s // _DAY_S) * _DAY_S, end_s // _DAY_S * _DAY_S
-    if first_day_s >= end_day_s:  # no whole day: all of it is an edge
-        first_day_s = end_day_s = end_s
-    return start_s, first_day_s, end_day_s, end_s
+    first_day_s, end_day_s = start_s // _DAY_S * _DAY_S, end_s // _DAY_S * _DAY_S
+    head, tail = (start_s, first_day_s + _DAY_S, 1), (end_day_s, end_s, 1)
+    if first_day_s >= end_day_s:  # no midnight inside
+        first_day_s, end_day_s, head, tail = 0, 0, (start_s, end_s, 1), (0, 0, 1)
+    elif start_s - first_day_s <= _DAY_S // 2:
+        head = (first_day_s, start_s, -1)
+    else:
+        first_day_s += _DAY_S
+    if tail[1] - tail[0] > _DAY_S // 2:
+        end_day_s += _DAY_S
+        tail = (end_s, end_day_s, -1)
+    return {"first_day_s": first_day_s, "end_day_s": end_day_s, **_edge("head", *head), **_edge("tail", *tail)}
+
+
+def _edge(name: str, from_s: int, to_s: int, sign: int) -> dict[str, int]:
+    return {f"{name}_from_s": from_s, f"{name}_to_s": to_s, f"{name}_sign": sign}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from fractions import Fraction
+from itertools import combinations
 from typing import Protocol
 from unittest import mock
 
@@ -25,6 +26,7 @@ from tests.support.strategies import START_US, deletions, histories, readings
 
 START_S = START_US // 1_000_000
 DAY_S = 86_400
+A_DAY = DAY_S // 900
 MINUTE_US = 60_000_000
 EVER_US = 7_258_118_400_000_000
 RELATIVE = 1e-9
@@ -347,6 +349,20 @@ class StoreContract:
         assert store.fleet(window).start_s.tolist() == [START_S + 900, START_S + 1800]
         assert [each.kwh for each in store.top_ships(window, 3)] == [2.0]
         assert len(store.slots(1, Window(START_S, START_S))) == 0
+        store.close()
+
+    def test_windows_may_cut_days_anywhere(self, make_store: MakeStore) -> None:
+        """Whether more or less than half of a day is inside; slots outside do not count."""
+        store = make_store()
+        kwh = {(ship, at): ship + at / 8 for ship, last in ((1, 3 * A_DAY), (2, 2 * A_DAY)) for at in range(last)}
+        put(store, slots_of(*[(ship, at, value, 900.0, False) for (ship, at), value in kwh.items()]))
+        cuts = (0, 1, A_DAY // 2 - 1, A_DAY // 2, A_DAY // 2 + 1, A_DAY - 1, A_DAY, A_DAY + 30, 2 * A_DAY + 70)
+        for start, end in combinations(cuts, 2):
+            window = Window(START_S + 900 * start, START_S + 900 * end)
+            found = {each.ship: (each.kwh, each.covered_s) for each in store.top_ships(window, 3)}
+            for ship in (1, 2):
+                inside = [value for (each, at), value in kwh.items() if each == ship and start <= at < end]
+                assert found.get(ship, (0, 0)) == pytest.approx((sum(inside), 900 * len(inside))), window
         store.close()
 
     def test_the_top_is_sorted_by_energy_then_by_id(self, make_store: MakeStore) -> None:
