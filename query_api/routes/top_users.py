@@ -83,9 +83,11 @@ def routes(
         query = parse(TopParameters, request.args)
         until_s = slot_ceil_us(now_us() + max_ahead_us + LONGEST_US) // US_PER_S
         with heavy.turn(request):  # its work grows with the number of ships
-            window = _up_to(until_s, query.window, store)
+            is_open = query.window.start_s is None or query.window.end_s is None
+            extent = store.extent() if is_open else None
+            window = _up_to(until_s, query.window, extent, store)
             ships = store.top_ships(window, query.count)
-            closed = _closed(window, store)
+            closed = _closed(window, extent)
         rows = top_rows(ships, closed, detail=query.detail)
         return json_response({"datetime": closed and timestamp(closed.start_s or 0), "ships": rows})
 
@@ -102,25 +104,23 @@ def top_rows(ships: list[ShipEnergy], window: Window | None, *, detail: bool) ->
     return rows
 
 
-def _up_to(until_s: int, window: Window, store: EnergyReader) -> Window:
+def _up_to(until_s: int, window: Window, extent: Window | None, store: EnergyReader) -> Window:
     """End an open window with the last slot that a right clock can have reached, if there are slots after `until_s`.
 
     No reading speaks for more than `LONGEST_US`. A window that begins later asks for just these slots.
     """
     if window.end_s is not None or (window.start_s or 0) >= until_s:
         return window
-    extent = store.extent()
     if extent is None or extent.bounds_s()[1] <= until_s:
         return window  # an open window is the quickest
     last_s = store.last_slot_s(None, Window(window.start_s, until_s))
     return Window(window.start_s, (window.start_s or 0) if last_s is None else last_s + SLOT_S)
 
 
-def _closed(window: Window, store: EnergyReader) -> Window | None:
-    """Replace missing bounds of a window by those of the stored slots; None if there is no start then."""
+def _closed(window: Window, extent: Window | None) -> Window | None:
+    """Replace missing bounds of a window by those of the stored slots, the extent; None if there is no start then."""
     if window.start_s is not None and window.end_s is not None:
         return window
-    extent = store.extent()
     if extent is None:
         return window if window.start_s is not None else None
     start_s = extent.start_s if window.start_s is None else window.start_s

@@ -4,6 +4,7 @@ The writing half is `store.py`.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from heapq import nsmallest
 
 import numpy as np
 
@@ -13,10 +14,11 @@ from shared.domain.slots import SLOT_S, Slots, Window
 from shared.domain.timestamps import US_PER_S
 from shared.store.influx import ships
 from shared.store.influx.deletions import stored_deletions
+from shared.store.influx.kept_sums import KeptSums
 from shared.store.influx.readings import first_readings
 from shared.store.influx.roll_ups import DAY_S, FLEET, Key, Sum, ships_in, slots_of, slots_under, stale_times_s, sums
 from shared.store.influx.server import NS_PER_S, Server, Table
-from shared.store.influx.windows import END_S, bounds_s, energies
+from shared.store.influx.windows import END_S, bounds_s
 from shared.store.port import FleetSlots, ShipEnergy, ShipPage, SlotEnergy
 
 RUN_S = DAY_S
@@ -29,6 +31,7 @@ class InfluxReader:
     def __init__(self, server: Server) -> None:
         """Read from a server; it is asked for its version with the first use."""
         self._server = server
+        self._sums = KeptSums(server)
 
     def close(self) -> None:
         """Close the connections."""
@@ -78,12 +81,12 @@ class InfluxReader:
                 stale.append(Key(FLEET, -1, start_s))
             elif found[start_s][4] != "0":
                 made[start_s] = tuple(float(each or 0) for each in found[start_s])
-        for key, each in self._sums(stale).items():
+        for key, each in self._made(stale).items():
             covered_s, estimated_s = each.covered_us / US_PER_S, each.estimated_us / US_PER_S
             made[key.time_s] = (each.kwh, covered_s, each.provisional, estimated_s, each.slots, each.whole)
         return FleetSlots.from_rows((start_s, *each) for start_s, each in sorted(made.items()))
 
-    def _sums(self, stale: Sequence[Key]) -> dict[Key, Sum]:
+    def _made(self, stale: Sequence[Key]) -> dict[Key, Sum]:
         """Sum up the fleet's slots as they are now."""
         found: dict[Key, Sum] = {}
         part: list[Key] = []
@@ -100,9 +103,7 @@ class InfluxReader:
 
     def top_ships(self, window: Window, count: int) -> list[ShipEnergy]:
         """See `EnergyReader`."""
-        (energy,) = energies(self._server, [window])
-        ships = [ShipEnergy(ship, kwh, covered_s) for ship, (kwh, covered_s) in energy.items()]
-        return sorted(ships, key=lambda each: (-round(each.kwh, 6), each.ship))[:count]
+        return nsmallest(count, self._sums.energy(window), key=lambda each: (-round(each.kwh, 6), each.ship))
 
     def ships(self, after: int, count: int, windows: Sequence[Window], until_us: int) -> ShipPage:
         """See `EnergyReader`."""
@@ -169,7 +170,10 @@ class InfluxReader:
         """See `EnergyReader`."""
         made = "FROM fleet WHERE ships > 0 AND mark = clean ORDER BY time"
         ends = [f"SELECT ships {made} LIMIT 1", f"SELECT ships {made} DESC LIMIT 1"]
-        starts_s = [int(table["time"][0]) // NS_PER_S for table in self._server.query(ends, {})]
+        tables = list(self._server.query([*ends, "SELECT sum(mark) AS mark, sum(clean) AS clean FROM fleet"], {}))
+        starts_s = [int(table["time"][0]) // NS_PER_S for table in tables if "ships" in table]
+        if all(table["mark"] == table["clean"] for table in tables if "mark" in table):  # marks are random: so are sums
+            return Window(starts_s[0], starts_s[-1] + SLOT_S) if starts_s else None
         stale_s = stale_times_s(self._server, FLEET)
         low_s, high_s = (starts_s[0], starts_s[-1]) if starts_s else (END_S, END_S)
         outside = [

@@ -222,9 +222,10 @@ def stale_times_s(server: Server, kind: Kind, which: str = "", values: Mapping[s
     return sorted({int(time_ns) // NS_PER_S for table in tables for time_ns in table["time"]})
 
 
-def ships_in(server: Server, measurement: str) -> list[int]:
-    """Return the ships that have points in a measurement, by id."""
-    tables = server.query([f"SHOW TAG VALUES FROM {measurement} WITH KEY = ship"], {})
+def ships_in(server: Server, measurement: str, count: int | None = None) -> list[int]:
+    """Return the ships that have points in a measurement, by id; with a count any so many of them."""
+    limit = "" if count is None else f" LIMIT {count}"
+    tables = server.query([f"SHOW TAG VALUES FROM {measurement} WITH KEY = ship{limit}"], {})
     return sorted(int(ship) for table in tables for ship in table["value"])
 
 

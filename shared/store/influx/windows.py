@@ -42,14 +42,14 @@ def energies(server: Server, windows: Sequence[Window], which: str = "") -> list
     return [_added([found[part] for part in parts]) for parts in parts_of]
 
 
-def _days(window: Window) -> tuple[int, int]:
+def days_of(window: Window) -> tuple[int, int]:
     """Give the start of the first midnight in a window and the end of its last whole day, which may come before it."""
     start_s, end_s = bounds_s(window)
     return -(-start_s // DAY_S) * DAY_S, end_s // DAY_S * DAY_S
 
 
 def _stale_days(server: Server, windows: Sequence[Window], which: str) -> list[int]:
-    days = [(first_s, last_s) for first_s, last_s in map(_days, windows) if first_s < last_s]
+    days = [(first_s, last_s) for first_s, last_s in map(days_of, windows) if first_s < last_s]
     if not days:
         return []
     values = {"first": min(each[0] for each in days) * NS_PER_S, "last": max(each[1] for each in days) * NS_PER_S}
@@ -58,7 +58,7 @@ def _stale_days(server: Server, windows: Sequence[Window], which: str) -> list[i
 
 def _parts(window: Window, stale_s: Sequence[int]) -> Iterator[Part]:
     """Cut a window at its midnights; days that are out of date are summed up from their slots."""
-    (start_s, end_s), (first_s, last_s) = bounds_s(window), _days(window)
+    (start_s, end_s), (first_s, last_s) = bounds_s(window), days_of(window)
     if first_s > last_s:  # no midnight
         yield Part("energy", start_s, end_s)
         return
@@ -73,18 +73,24 @@ def _parts(window: Window, stale_s: Sequence[int]) -> Iterator[Part]:
 
 def _totals(server: Server, parts: Sequence[Part], which: str) -> Iterator[tuple[int, int, float, float]]:
     """Give the number of a part, a ship, its kWh and its cover."""
-    statements = [
-        f"SELECT sum(kwh) AS kwh{i}, sum(covered_s) AS covered_s{i} FROM {part.measurement}"
-        f" WHERE time >= $start{i} AND time < $end{i}{which} GROUP BY ship"
-        for i, part in enumerate(parts)
-    ]
+    statements = [_total(i, part, which) for i, part in enumerate(parts)]
     values = {f"start{i}": part.start_s * NS_PER_S for i, part in enumerate(parts)}
     values |= {f"end{i}": part.end_s * NS_PER_S for i, part in enumerate(parts)}
-    for table in map(complete, server.query(statements, values)):
+    for table in (complete(each, ("tags",)) for each in server.query(statements, values)):
         kwh = next(name for name in table if name.startswith("kwh"))
         i = int(kwh.removeprefix("kwh"))
-        columns = (ships_of(table), map(float, table[kwh]), map(float, table[f"covered_s{i}"]))
+        ships = map(int, table["ship"]) if "ship" in table else ships_of(table)
+        columns = (ships, map(float, table[kwh]), map(float, table[f"covered_s{i}"]))
         yield from ((i, *row) for row in zip(*columns, strict=True))
+
+
+def _total(i: int, part: Part, which: str) -> str:
+    within = f"FROM {part.measurement} WHERE time >= $start{i} AND time < $end{i}{which}"
+    if (
+        part.measurement == SHIP_DAYS.name and part.end_s - part.start_s == DAY_S
+    ):  # one point of each: a fifth of the time
+        return f"SELECT kwh AS kwh{i}, covered_s AS covered_s{i}, ship {within}"
+    return f"SELECT sum(kwh) AS kwh{i}, sum(covered_s) AS covered_s{i} {within} GROUP BY ship"
 
 
 def _added(parts: Sequence[Energy]) -> Energy:
