@@ -5,6 +5,7 @@ from itertools import count
 
 import pytest
 
+from shared.store.influx import kept_sums
 from shared.store.influx.server import Account
 from shared.store.influx.store import InfluxStore
 from tests.support.influxdb import InfluxDb
@@ -19,6 +20,11 @@ _databases = count()
 
 class InfluxContract(StoreContract, StoreEdges, StoreShips):
     """The contract, on stores in databases of their own."""
+
+    @pytest.fixture(autouse=True)
+    def keep_sums(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Keep sums as of a large fleet."""
+        monkeypatch.setattr(kept_sums, "FEW_SHIPS", 1)
 
     @pytest.fixture
     def make_store(self, new_account: Callable[[], Account]) -> MakeStore:
