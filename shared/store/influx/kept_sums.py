@@ -7,7 +7,7 @@ series: their marks tell in a few milliseconds in which days a slot has changed 
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +17,6 @@ from shared.domain.slots import Window
 from shared.store.influx.roll_ups import DAY_S, SHIP_DAYS, ships_in
 from shared.store.influx.server import NS_PER_S, Server
 from shared.store.influx.windows import Energy, bounds_s, days_of, energies
-from shared.store.port import ShipEnergy
 
 WEEK_S = 7 * DAY_S
 MONDAY_S = 4 * DAY_S
@@ -52,19 +51,28 @@ class KeptSums:
         self._kept: OrderedDict[Span, _Sums] = OrderedDict()
         """The last ones were used last."""
 
-    def energy(self, window: Window) -> list[ShipEnergy]:
-        """Return what each ship used that has a slot in the window, by ship."""
-        (start_s, end_s), (first_s, last_s) = bounds_s(window), days_of(window)
-        if first_s >= last_s or len(ships_in(self._server, SHIP_DAYS.name, FEW_SHIPS)) < FEW_SHIPS:
-            return _added([_columns(each) for each in energies(self._server, [window])])
-        tokens = dict(_spans(self._tokens(first_s, last_s), first_s, last_s))
-        kept = self._still_right(tokens)
-        edges = [each for each in ((start_s, first_s), (last_s, end_s)) if each[0] < each[1]]
-        missing = [each for each in tokens if each not in kept]
-        read = energies(self._server, [Window(*each) for each in (*edges, *missing)])
-        made = {span: _columns(each, tokens.get(span)) for span, each in zip((*edges, *missing), read, strict=True)}
+    def energies(self, windows: Sequence[Window]) -> list[Energy]:
+        """Sum up what every ship used in each of some windows."""
+        if len(ships_in(self._server, SHIP_DAYS.name, FEW_SHIPS)) < FEW_SHIPS:
+            return energies(self._server, windows)
+        spans_of = [dict(self._spans(window)) for window in windows]
+        tokens = {span: token for spans in spans_of for span, token in spans.items()}
+        sums = self._still_right(tokens)
+        missing = [span for span in tokens if span not in sums]
+        read = energies(self._server, [Window(*span) for span in missing])
+        made = {span: _columns(each, tokens[span]) for span, each in zip(missing, read, strict=True)}
         self._keep(made)
-        return _added([*kept.values(), *made.values()])
+        sums |= made
+        return [_added([sums[span] for span in spans]) for spans in spans_of]
+
+    def _spans(self, window: Window) -> Iterator[tuple[Span, Token | None]]:
+        """Cut a window into weeks and days, with their tokens, and into what else is in it."""
+        (start_s, end_s), (first_s, last_s) = bounds_s(window), days_of(window)
+        if first_s >= last_s:
+            yield (start_s, end_s), None
+            return
+        yield from ((edge, None) for edge in ((start_s, first_s), (last_s, end_s)) if edge[0] < edge[1])
+        yield from _weeks(self._tokens(first_s, last_s), first_s, last_s)
 
     def _tokens(self, first_s: int, last_s: int) -> dict[int, str | None]:
         """Return the token of each day that the fleet has slots in; None while some of them are being written.
@@ -100,7 +108,7 @@ class KeptSums:
                 rows -= len(self._kept.popitem(last=False)[1].ship)
 
 
-def _spans(tokens: Mapping[int, str | None], first_s: int, last_s: int) -> Iterator[tuple[Span, Token | None]]:
+def _weeks(tokens: Mapping[int, str | None], first_s: int, last_s: int) -> Iterator[tuple[Span, Token | None]]:
     """Put days that have slots together to whole weeks that are over; other days stay alone. Each with its token."""
     now_s, weeks = time.time(), dict[int, list[int]]()
     for day_s in sorted(tokens):
@@ -122,13 +130,12 @@ def _columns(energy: Energy, token: Token | None = None) -> _Sums:
     return _Sums(np.array(list(energy), np.int64), values[:, 0].copy(), values[:, 1].copy(), token)
 
 
-def _added(sums: list[_Sums]) -> list[ShipEnergy]:
-    """Add up what ships used in several spans."""
+def _added(sums: Sequence[_Sums]) -> Energy:
     if not sums:
-        return []
+        return {}
     ships, which = np.unique(np.concatenate([each.ship for each in sums]), return_inverse=True)
     kwh, covered_s = (
         np.bincount(which, np.concatenate(columns), len(ships)).tolist()
         for columns in ([each.kwh for each in sums], [each.covered_s for each in sums])
     )
-    return list(map(ShipEnergy, ships.tolist(), kwh, covered_s))
+    return dict(zip(ships.tolist(), zip(kwh, covered_s, strict=True), strict=True))

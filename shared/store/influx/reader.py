@@ -103,11 +103,13 @@ class InfluxReader:
 
     def top_ships(self, window: Window, count: int) -> list[ShipEnergy]:
         """See `EnergyReader`."""
-        return nsmallest(count, self._sums.energy(window), key=lambda each: (-round(each.kwh, 6), each.ship))
+        (energy,) = self._sums.energies([window])
+        ships = (ShipEnergy(ship, kwh, covered_s) for ship, (kwh, covered_s) in energy.items())
+        return nsmallest(count, ships, key=lambda each: (-round(each.kwh, 6), each.ship))
 
     def ships(self, after: int, count: int, windows: Sequence[Window], until_us: int) -> ShipPage:
         """See `EnergyReader`."""
-        return ships.ships(self._server, after, count, windows, until_us)
+        return ships.ships(self._server, self._sums, after, count, windows, until_us)
 
     def known_ships(self, after: int, count: int) -> list[int]:
         """See `EnergyReader`."""

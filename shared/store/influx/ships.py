@@ -1,7 +1,8 @@
 """What is known of each ship, in InfluxDB: from its sums of all time, and from a few of its readings and slots.
 
-A query over all time opens every ship in every week, and that takes a second for a year of 1,000 ships. So each ship is
-asked for alone, close to where its first and its last reading or slot are known to be.
+A query over all time opens every ship in every week, and that takes a second for a year of 1,000 ships. So a ship is
+asked for close to where its first and its last reading or slot are known to be, together with those that are asked for
+in the same stretches of time: mostly that is all of them.
 """
 
 import time
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from shared.domain.slots import NOWHEN, SLOT_S, Window
 from shared.domain.timestamps import US_PER_S
 from shared.store.influx import roll_ups
+from shared.store.influx.kept_sums import KeptSums
 from shared.store.influx.roll_ups import DAY_S, SHIP_DAYS, SHIPS, Sum, of_ships, ships_of
 from shared.store.influx.server import NS_PER_S, NS_PER_US, Server, complete
 from shared.store.influx.windows import END_S, energies
@@ -26,14 +28,18 @@ WHOLE_S = SLOT_S - 0.5 / US_PER_S
 """From here on a slot's cover is 900 s to the microsecond."""
 
 
-def ships(server: Server, after: int, count: int, windows: Sequence[Window], until_us: int) -> ShipPage:
+def ships(  # noqa: PLR0913, PLR0917  # the port's, and what they are read from
+    server: Server, sums: KeptSums, after: int, count: int, windows: Sequence[Window], until_us: int
+) -> ShipPage:
     """See `EnergyReader`."""
-    later = [ship for ship in roll_ups.ships_in(server, SHIP_DAYS.name) if ship > after]
+    known = roll_ups.ships_in(server, SHIP_DAYS.name)
+    later = [ship for ship in known if ship > after]
     asked = later[:count]
     if not asked:
         return ShipPage([], None)
     ends = _ends(server, _sums(server, asked), until_us)
-    kwh = energies(server, windows, f" AND {of_ships(asked)}")
+    is_most = 2 * len(asked) > len(known)
+    kwh = sums.energies(windows) if is_most else energies(server, windows, f" AND {of_ships(asked)}")
     found = [end.history([each.get(end.ship) for each in kwh]) for end in ends if end.is_there]
     return ShipPage(found, asked[-1] if len(later) > count else None)
 
@@ -60,13 +66,13 @@ def _sums(server: Server, ships: Sequence[int]) -> dict[int, Sum]:
 def _finished(server: Server, ships: Sequence[int]) -> dict[int, Sum]:
     """Give the sums of ships that nobody was writing while they were read."""
     pinned = f"time >= {SHIPS.at_s * NS_PER_S}"  # else InfluxDB opens every week that it has
-    within = f"FROM {SHIPS.name} WHERE {of_ships(ships)} AND {pinned} GROUP BY ship"
-    marks, sums_ = f"SELECT mark, clean {within}", f"SELECT {', '.join(SHIPS.kept)} {within}"
+    within = f"FROM {SHIPS.name} WHERE {of_ships(ships)} AND {pinned}"  # not by ship: that takes thrice as long
+    marks, sums_ = f"SELECT mark, clean, ship {within}", f"SELECT {', '.join(SHIPS.kept)}, ship {within}"
     found: dict[int, Sum] = {}
     seen: dict[int, set[str]] = {ship: set() for ship in ships}
-    for table in map(complete, server.query([marks, sums_, marks], {})):
+    for table in (complete(each, ("tags",)) for each in server.query([marks, sums_, marks], {})):
         rows = zip(*(table[name] for name in (("mark", "clean") if "mark" in table else SHIPS.kept)), strict=True)
-        for ship, row in zip(ships_of(table), rows, strict=True):
+        for ship, row in zip(map(int, table["ship"]), rows, strict=True):
             if "mark" in table:
                 seen[ship] |= set(row)
             else:
@@ -111,12 +117,12 @@ class _Ends:
         return enough or self.asked_from_s <= self.sum.first_s
 
     def asks(self, reach_s: int) -> Iterator[str]:
-        """Give the statements that look for what is missing."""
+        """Give the statements that look for what is missing; `{}` stands for the ship."""
         last_s = min(self.sum.last_s, self.until_s)
         before_s, self.asked_from_s = self.asked_from_s, max(last_s - reach_s, self.sum.first_s)
         end_s = self.sum.last_s + SLOT_S
         stop_ns = min((last_s + SLOT_S) * NS_PER_S, self.until_us * NS_PER_US + 1)
-        late = f"ship = '{self.ship}' AND time >= {self.asked_from_s * NS_PER_S} AND time < {stop_ns}"
+        late = f"{{}} AND time >= {self.asked_from_s * NS_PER_S} AND time < {stop_ns}"
         is_early = last_s < self.sum.first_s  # all of its history is yet to come
         if len(self.newest_us) < NEWEST and not is_early:
             yield f"SELECT sent_at FROM readings WHERE {late} GROUP BY ship ORDER BY time DESC LIMIT {NEWEST}"
@@ -124,7 +130,7 @@ class _Ends:
             yield f"SELECT last(covered_s) AS slot FROM energy WHERE covered_s > 0 AND {late} GROUP BY ship"
         is_all = before_s != END_S or self.asked_from_s == self.sum.first_s  # it is not asked again
         stop_s = end_s if is_all else min(self.sum.first_s + DAY_S, end_s)
-        early = f"ship = '{self.ship}' AND time >= {self.sum.first_s * NS_PER_S} AND time < {stop_s * NS_PER_S}"
+        early = f"{{}} AND time >= {self.sum.first_s * NS_PER_S} AND time < {stop_s * NS_PER_S}"
         if self.first_us is None:
             yield f"SELECT first(sent_at) AS first FROM readings WHERE {early} GROUP BY ship"
         if self.first_slot_s is None:
@@ -147,9 +153,17 @@ def _ends(server: Server, sums: Mapping[int, Sum], until_us: int) -> list[_Ends]
     for reach_s in REACHES_S:
         open_ = [each for each in ends.values() if not each.is_complete]
         for start in range(0, len(open_), AT_ONCE):
-            asks = [ask for each in open_[start : start + AT_ONCE] for ask in each.asks(reach_s)]
-            _look(server, asks, ends)
+            _look(server, _together(open_[start : start + AT_ONCE], reach_s), ends)
     return list(ends.values())
+
+
+def _together(ends: Sequence[_Ends], reach_s: int) -> list[str]:
+    """Give the statements that look for what is missing, each for all ships that it is asked of."""
+    ships: dict[str, list[int]] = {}
+    for each in ends:
+        for ask in each.asks(reach_s):
+            ships.setdefault(ask, []).append(each.ship)
+    return [ask.format(of_ships(asked)) for ask, asked in ships.items()]
 
 
 def _asks_ahead(ends: Sequence[_Ends]) -> list[str]:

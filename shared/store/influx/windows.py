@@ -76,7 +76,7 @@ def _totals(server: Server, parts: Sequence[Part], which: str) -> Iterator[tuple
     statements = [_total(i, part, which) for i, part in enumerate(parts)]
     values = {f"start{i}": part.start_s * NS_PER_S for i, part in enumerate(parts)}
     values |= {f"end{i}": part.end_s * NS_PER_S for i, part in enumerate(parts)}
-    for table in (complete(each, ("tags",)) for each in server.query(statements, values)):
+    for table in (complete(each, ("tags",)) for each in (server.query(statements, values) if parts else ())):
         kwh = next(name for name in table if name.startswith("kwh"))
         i = int(kwh.removeprefix("kwh"))
         ships = map(int, table["ship"]) if "ship" in table else ships_of(table)
