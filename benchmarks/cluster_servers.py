@@ -1,6 +1,5 @@
 """A cluster's store on RabbitMQ and PostgreSQL, which are started for it, and bare PostgreSQL as its baseline."""
 
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -11,6 +10,7 @@ from typing import Any
 import psycopg
 
 from benchmarks.databases import Database, Filled, Goals, Place
+from benchmarks.encoders import SlotRows
 from benchmarks.load import A_DAY, Batch, readings_of
 from benchmarks.postgresql import Poller
 from normalizer_worker.load import Limits
@@ -78,9 +78,12 @@ def cluster_database(servers: Servers) -> Database:
         share=0.4,
         year_ms=250,
         fleet_ms=300,
+        top_ms=300,
+        page_ms=150,
         ships_ms=300,
         top_of_month=True,
         growth=None,
+        top_growth=None,
     )
     (row,) = servers.postgres.run("SHOW server_version")
     version = servers.api.get("/overview")["rabbitmq_version"]
@@ -141,7 +144,7 @@ class _BareClient:
     """Uses the tables of the store, without its roll-ups and fences."""
 
     writes = "bare INSERT … ON CONFLICT of the same readings and slots"
-    reads = "bare SELECT and json.dumps of the same rows"
+    reads = "bare SELECT"
 
     def __init__(self, url: str) -> None:
         store = PostgresStore(url)
@@ -153,9 +156,9 @@ class _BareClient:
     def close(self) -> None:
         self._connection.close()
 
-    def year(self) -> None:
+    def year(self) -> SlotRows:
         rows = self._connection.execute("SELECT start_s, kwh FROM energy WHERE partition = 0 AND ship = 0 ORDER BY 1")
-        json.dumps(rows.fetchall())
+        return rows.fetchall()
 
     def prepared(self, batches: Sequence[Batch]) -> Callable[[], None]:
         """Use transactions as large as the worker's, on one connection."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from benchmarks.encoders import SlotRows
 from benchmarks.load import Batch
 from shared.domain.readings import Readings
 from shared.domain.slots import Slots
@@ -23,10 +24,13 @@ class Goals:
         http_per_s: the same over HTTP.
         share: the fraction of the rate of bare writes for batches over MQTT, at least; 0 for no such goal.
         year_ms: for a year of one ship, at most.
-        fleet_ms: for each answer about the fleet, at most.
-        ships_ms: for GET /ships, at most.
+        fleet_ms: for GET /data/fleet, at most.
+        top_ms: for GET /topusers, at most.
+        page_ms: for the first 100 ships of GET /ships, at most.
+        ships_ms: for all of them, at most.
         top_of_month: whether to measure the top users of a month, besides those of all time.
-        growth: by which factor fleet answers may slow down with ten times as many ships; None for no such goal.
+        growth: by which factor GET /data/fleet may slow down with ten times as many ships; None for no such goal.
+        top_growth: the same for GET /topusers.
 
     """
 
@@ -35,9 +39,12 @@ class Goals:
     share: float
     year_ms: int
     fleet_ms: int
+    top_ms: int
+    page_ms: int
     ships_ms: int
     top_of_month: bool
     growth: float | None
+    top_growth: float | None
 
 
 class Poller(Protocol):
@@ -61,14 +68,14 @@ class BareClient(Protocol):
     writes: str
     """What `prepared` does, in words."""
     reads: str
-    """What `year` does, in words."""
+    """How `year` reads, in words."""
 
     def prepared(self, batches: Sequence[Batch]) -> Callable[[], None]:
         """Return a function that writes the readings and slots of batches, which are encoded beforehand."""
         ...
 
-    def year(self) -> None:
-        """Read the slots of ship 0 and encode them as JSON."""
+    def year(self) -> SlotRows:
+        """Read the slots of ship 0."""
         ...
 
     def close(self) -> None:

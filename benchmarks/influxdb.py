@@ -14,6 +14,7 @@ from influxdb_client.client.influxdb_client import InfluxDBClient
 from influxdb_client.rest import ApiException
 
 from benchmarks.databases import Database, Goals, Place
+from benchmarks.encoders import SlotRows
 from benchmarks.load import STEP_S, Batch, readings_of
 from benchmarks.service import free_port
 from normalizer_worker.rule.normalize import normalize
@@ -47,9 +48,12 @@ def influx_database(folder: Path) -> Iterator[Database]:
         share=0.4,
         year_ms=250,
         fleet_ms=300,
+        top_ms=40,
+        page_ms=150,
         ships_ms=700,
         top_of_month=True,
         growth=None,
+        top_growth=2,
     )
     given = os.environ.get("INFLUXDB_URL")
     with nullcontext(given) if given else influxd.running(folder, HOST, free_port()) as url, ExitStack() as drops:
@@ -182,7 +186,7 @@ class _BareClient:
     """Writes lines encoded beforehand, in requests of the fastest size, on one connection."""
 
     writes = "bare InfluxDB writes of the same points (readings and slots), their lines made beforehand"
-    reads = "bare InfluxQL SELECT and json.dumps of the same rows"
+    reads = "bare InfluxQL SELECT"
 
     def __init__(self, settings: StoreSettings) -> None:
         self._client = _Client(settings, settings.influxdb_bucket)
@@ -200,9 +204,10 @@ class _BareClient:
 
         return write
 
-    def year(self) -> None:
+    def year(self) -> SlotRows:
         (result,) = self._client.ask("SELECT kwh FROM energy WHERE ship = '0'")["results"]
-        json.dumps(result["series"][0]["values"])
+        rows: SlotRows = result["series"][0]["values"]
+        return rows
 
 
 def _lines(batches: Sequence[Batch]) -> list[str]:

@@ -1,7 +1,6 @@
 """The PostgreSQL store, and bare statements to the same server as its baseline."""
 
 import itertools
-import json
 import os
 import secrets
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 import psycopg
 
 from benchmarks.databases import Database, Goals, Place
+from benchmarks.encoders import SlotRows
 from benchmarks.load import A_DAY, Batch, readings_of
 from benchmarks.service import free_port
 from normalizer_worker.load import Limits
@@ -39,9 +39,12 @@ def postgresql_database() -> Iterator[Database]:
         share=0.4,
         year_ms=250,
         fleet_ms=300,
+        top_ms=300,
+        page_ms=150,
         ships_ms=700,
         top_of_month=True,
         growth=None,
+        top_growth=None,
     )
     with postgresql_url() as url:
         names: list[str] = []
@@ -105,7 +108,7 @@ class _BareClient:
     """Uses the tables of the store, without fence and roll-ups, by the same statements."""
 
     writes = "bare INSERT … ON CONFLICT of the same readings and slots, as arrays"
-    reads = "bare SELECT and json.dumps of the same rows"
+    reads = "bare SELECT"
 
     def __init__(self, url: str) -> None:
         store = OnePartitionStore(url)
@@ -117,9 +120,9 @@ class _BareClient:
     def close(self) -> None:
         self._connection.close()
 
-    def year(self) -> None:
+    def year(self) -> SlotRows:
         query = "SELECT start_s, kwh FROM energy WHERE partition = 0 AND ship = 0 ORDER BY start_s"
-        json.dumps(self._connection.execute(query).fetchall())
+        return self._connection.execute(query).fetchall()
 
     def prepared(self, batches: Sequence[Batch]) -> Callable[[], None]:
         """Use transactions as large as the worker's."""

@@ -1,19 +1,30 @@
 """The query service: a year of one ship, its forecasts, and fleet answers with few and with many ships."""
 
+import json
 import time
+from dataclasses import dataclass
+from functools import partial
 from statistics import median
 
+from benchmarks.databases import BareClient
+from benchmarks.encoders import ENCODERS
 from benchmarks.filling import fill
 from benchmarks.load import DAY_S, START_S
 from benchmarks.rounds import Options, in_turn, milliseconds
 from benchmarks.service import Service
 from benchmarks.table import Row
+from shared.domain.clock import now_us
 from shared.domain.slots import SLOT_S, SLOT_US
 from shared.domain.timestamps import US_PER_S, iso
 
 MONTH_DAYS = 30
+YEAR_RATIO = 1.3
+"""How much longer than the baseline a year may take."""
+PAGE, PAGE_GROWTH = 100, 2
+"""A page of ships, and how much longer it may take in a fleet of ten times as many."""
 FORECAST_MS = 1000
 REPEATED_MS = 50
+STORED_LIMIT_S = 30
 SLOTS_PER_DAY = DAY_S // SLOT_S
 
 
@@ -23,30 +34,38 @@ def measure(options: Options) -> list[Row]:
 
 
 def _year(options: Options) -> list[Row]:
-    days, wanted_ms = options.size(365, 90), options.database.goals.year_ms
+    days = options.size(365, 90)
     place = options.new_place()
     fill(place, 1, days, START_S)
     bare = place.bare_client()
     with Service(place) as service:
         path = f"/data?spaceship_id=0&{_window(days)}"
-        ours, theirs = in_turn(
-            options.size(20, 10),
-            lambda: milliseconds(lambda: service.get(path)),
-            lambda: milliseconds(bare.year),
-        )
+        years = [_year_as(options, form, service, path, bare, days) for form in ENCODERS]
         forecasts = _forecasts(options, service, path, days)
     bare.close()
-    took_ms, bare_ms = median(ours), median(theirs)
-    year = Row(
-        f"GET /data, {days * SLOTS_PER_DAY:,} slots of one ship",
-        f"{took_ms:.0f} ms",
-        f"{bare.reads}: {bare_ms:.0f} ms",
-        took_ms / bare_ms,
-        f"under {wanted_ms} ms",
-        holds=took_ms < wanted_ms,
-        samples={"ms": ours, f"{bare.reads} ms": theirs},
+    return [*years, *forecasts]
+
+
+def _year_as(  # noqa: PLR0913, PLR0917  # the parts of a row
+    options: Options, form: str, service: Service, path: str, bare: BareClient, days: int
+) -> Row:
+    encoder, wanted_ms = ENCODERS[form], options.database.goals.year_ms
+    ours, theirs = in_turn(
+        options.size(20, 10),
+        lambda: milliseconds(lambda: service.get(f"{path}&format={form}")),
+        lambda: milliseconds(lambda: encoder.encode(bare.year())),
     )
-    return [year, *forecasts]
+    took_ms, bare_ms = median(ours), median(theirs)
+    baseline = f"{bare.reads} and {encoder.name} of the same rows"
+    return Row(
+        f"GET /data as {form}, {days * SLOTS_PER_DAY:,} slots of one ship",
+        f"{took_ms:.0f} ms",
+        f"{baseline}: {bare_ms:.0f} ms",
+        took_ms / bare_ms,
+        f"under {wanted_ms} ms, {YEAR_RATIO}x",
+        holds=took_ms < wanted_ms and took_ms <= YEAR_RATIO * bare_ms,
+        samples={"ms": ours, f"{baseline} ms": theirs},
+    )
 
 
 def _forecasts(options: Options, service: Service, path: str, days: int) -> list[Row]:
@@ -85,32 +104,59 @@ def _fleet(options: Options) -> list[Row]:
     places = {ships: options.new_place() for ships in (few, many)}
     for ships, place in places.items():
         fill(place, ships, MONTH_DAYS, start_s)
-    goals, rounds = options.database.goals, options.size(30, 10)
-    month = _window(MONTH_DAYS, start_s)
-    paths = {
-        f"GET /data/fleet over {MONTH_DAYS} days": f"/data/fleet?{month}",
-        "GET /topusers over all time": "/topusers",
-    }
+    goals, month = options.database.goals, _window(MONTH_DAYS, start_s)
+    top = {"GET /topusers over all time": "/topusers"}
     if goals.top_of_month:
-        paths[f"GET /topusers over {MONTH_DAYS} days"] = f"/topusers?{month}"
+        top[f"GET /topusers over {MONTH_DAYS} days"] = f"/topusers?{month}"
     with Service(places[few]) as small, Service(places[many]) as large:
-        services = {few: small, many: large}
-        answers = [
-            _growth(what, path, services, rounds, wanted_ms=goals.fleet_ms, growth=goals.growth)
-            for what, path in paths.items()
+        fleets = _Fleets({few: small, many: large}, options.size(30, 10))
+        fleet = f"GET /data/fleet over {MONTH_DAYS} days"
+        page, all_ships = f"GET /ships, the first {PAGE} ships", "GET /ships, all ships"
+        return [
+            fleets.row(fleet, f"/data/fleet?{month}", goals.fleet_ms, goals.growth),
+            *(fleets.row(what, path, goals.top_ms, goals.top_growth) for what, path in top.items()),
+            *(
+                fleets.row(f"{what}, one of today's slots new", path, goals.top_ms, goals.top_growth, changes=True)
+                for what, path in top.items()
+            ),
+            fleets.row(page, f"/ships?limit={PAGE}", goals.page_ms, PAGE_GROWTH),
+            fleets.row(all_ships, "/ships", goals.ships_ms, None),
         ]
-        return [*answers, _growth("GET /ships", "/ships", services, rounds, wanted_ms=goals.ships_ms, growth=None)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Fleets:
+    """Two services, by how many ships they have, that are queried in turn."""
+
+    services: dict[int, Service]
+    rounds: int
+
+    def row(self, what: str, path: str, wanted_ms: int, growth: float | None, *, changes: bool = False) -> Row:
+        """Measure a query, with `changes` each time after a reading has been stored."""
+        few_ms, many_ms = in_turn(
+            self.rounds, *(partial(_took_ms, each, path, changes=changes) for each in self.services.values())
+        )
+        return _growth(what, tuple(self.services), few_ms, many_ms, wanted_ms=wanted_ms, growth=growth)
+
+
+def _took_ms(service: Service, path: str, *, changes: bool) -> float:
+    if changes:
+        reading = {"datetime": iso(now_us()), "value": time.perf_counter()}
+        body = json.dumps({"spaceship_id": 0, "units": "kW", "data": [reading]}).encode()
+        service.post(body, Prefer=f"wait={STORED_LIMIT_S}")
+    return milliseconds(lambda: service.get(path))
 
 
 def _growth(  # noqa: PLR0913  # the parts of a row
-    what: str, path: str, services: dict[int, Service], rounds: int, *, wanted_ms: int, growth: float | None
+    what: str,
+    ships: tuple[int, ...],
+    few_ms: list[float],
+    many_ms: list[float],
+    *,
+    wanted_ms: int,
+    growth: float | None,
 ) -> Row:
-    (fewer, small), (more, large) = services.items()
-    few_ms, many_ms = in_turn(
-        rounds,
-        lambda: milliseconds(lambda: small.get(path)),
-        lambda: milliseconds(lambda: large.get(path)),
-    )
+    fewer, more = ships
     few, many = median(few_ms), median(many_ms)
     return Row(
         f"{what}, {more:,} ships x {MONTH_DAYS * SLOTS_PER_DAY:,} slots",

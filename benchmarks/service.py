@@ -97,12 +97,12 @@ class Service:
         """Return the answer to a GET, over a persistent connection; raises `Unavailable` if its status is not 2xx."""
         return self._request("GET", path, None)
 
-    def post(self, body: bytes) -> bytes:
+    def post(self, body: bytes, **headers: str) -> bytes:
         """POST a batch; see `get`."""
-        return self._request("POST", "/data", body)
+        return self._request("POST", "/data", body, **headers)
 
-    def _request(self, method: str, path: str, body: bytes | None) -> bytes:
-        self._http.request(method, path, body, {"Content-Type": "application/json"})
+    def _request(self, method: str, path: str, body: bytes | None, **headers: str) -> bytes:
+        self._http.request(method, path, body, {"Content-Type": "application/json", **headers})
         response = self._http.getresponse()
         answer = response.read()
         if response.status // 100 * 100 != OK:
