@@ -1,20 +1,25 @@
 """Writes rows as Parquet, one row group at a time. The only module that uses pyarrow."""
 
+import os
 from collections.abc import Iterable, Iterator
 from io import BytesIO
 
 import numpy as np
-import pyarrow as pa
-from pyarrow import parquet as pq
 
 from query_api.answers.columns import WITH_UNITS, Column, Heading, Table, concat
 from query_api.answers.rows import DECIMALS
+
+# Arrow's other pools keep the memory that each thread has used. They also take it in pages of 2 MiB, and to clear these
+# takes several times as long as to write a file. Arrow itself allocates from the pool that is named when it is loaded.
+os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+
+import pyarrow as pa
+from pyarrow import parquet as pq
 
 ROWS = 30_000
 """Rows in a row group: a few MB."""
 _TYPES = {"provisional": pa.bool_(), "ships": pa.int64(), "whole_ships": pa.int64(), "seconds": pa.int64()}
 _MS = 1000
-pa.set_memory_pool(pa.system_memory_pool())  # the other pools keep the memory that each thread has used
 
 
 def pieces(parts: Iterable[Table], heading: Heading) -> Iterator[bytes]:
