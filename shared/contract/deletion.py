@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, Va
 from pydantic_core import PydanticCustomError
 
 from shared.contract.acceptance import Rules
-from shared.contract.batch import Batch, InvalidBatch, Judge, MomentUs, Ship, as_the_topic, batch_id_in, checked, parsed
+from shared.contract.batch import Batch, InvalidBatch, Judge, MomentUs, TopicShip, batch_id_in, checked, parsed
 from shared.contract.misspelt import misspelt
 from shared.contract.validation import MOMENT_SCHEMA, moment, problems
 from shared.domain.readings import Kind
@@ -40,17 +40,12 @@ class TopicDeletion(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    spaceship_id: Ship = -1  # means the topic's ship; no sender can send it
+    spaceship_id: TopicShip = -1
     delete: Span
     batch_id: UUID | None = None
     sent_at: MomentUs | None = None
     units: None = None
     data: None = None
-
-    @field_validator("spaceship_id")
-    @classmethod
-    def _as_the_topic(cls, ship: int, info: ValidationInfo) -> int:
-        return as_the_topic(ship, info)
 
     @field_validator("units", "data", mode="before")
     @classmethod
