@@ -507,7 +507,7 @@ def _rows(rows: list[Any], judge: Judge) -> Rows:
     texts = [each["datetime"] for each in rows]
     numbers = [each["value"] for each in rows]
     durations_s = None if sum(map(len, rows)) == len(_USUAL) * len(rows) else _stated_durations(rows)
-    if set(map(type, numbers)) <= _NUMBERS:
+    if _NUMBERS.issuperset(map(type, numbers)):
         values = np.array(numbers, np.float64)
         if len(numbers) > FEW:
             least, most = values.min(), values.max()  # NaN if one is
@@ -541,7 +541,7 @@ def _stated_durations(rows: list[Any]) -> list[float | None] | None:
     stated = [each for each in found if each is not None]
     if not stated:
         return None
-    if not (set(map(type, stated)) <= _NUMBERS and min(stated) > 0 and max(stated) <= MAX_DURATION_S):
+    if not (_NUMBERS.issuperset(map(type, stated)) and min(stated) > 0 and max(stated) <= MAX_DURATION_S):
         raise ValueError("a duration is out of bounds")
     return found
 
