@@ -13,7 +13,12 @@ INSERT INTO first_seen (partition, key, first_us, noted_us, content)
 SELECT %s, u.key, u.first_us, %s, u.content
 FROM unnest(%s::bytea[], %s::bigint[], %s::bytea[]) AS u (key, first_us, content) ON CONFLICT DO NOTHING
 """
-_FIRST = "SELECT key, first_us, content FROM first_seen WHERE partition = %s AND key = ANY(%s::bytea[])"
+# What is sorted in a subquery is looked up key by key. With `key = ANY` the server may compare each row with each key.
+_FIRST = """
+SELECT f.key, f.first_us, f.content FROM unnest(%s::bytea[]) AS u (key) CROSS JOIN LATERAL (
+    SELECT key, first_us, content FROM first_seen WHERE partition = %s AND key = u.key ORDER BY key LIMIT 1
+) AS f
+"""
 _DELETE_OLD = """
 DELETE FROM first_seen WHERE partition = %s AND key IN (
     SELECT key FROM first_seen WHERE partition = %s AND noted_us < %s ORDER BY noted_us LIMIT %s
@@ -45,7 +50,7 @@ class PartitionFirstSeen:
             _, found, _ = transaction.run(
                 [
                     (_RECORD, (of, noted_us, keys, times_us, contents)),
-                    (_FIRST, (of, keys)),
+                    (_FIRST, (keys, of)),
                     (_DELETE_OLD, (of, of, noted_us - KEPT_US, len(seen) + DELETED_BESIDES)),
                 ]
             )
