@@ -141,7 +141,8 @@ def read_item(message: Message, rules: Rules, now_us: int, *, several_gateways: 
 def _seen_at_gateway(batch: Batch, accepted_us: int) -> Seen | None:
     """Return how a batch of one of several gateways is looked up; None where its client has not named it.
 
-    The gateway has made the `batch_id` of one that it has dated, too.
+    The gateway has made the `batch_id` of one that it has dated, too. A ship may write `accepted_at` as a gateway does;
+    then only batches of its own are compared with it.
     """
     if batch.batch_id is None or batch.sent_at_us == accepted_us:
         return None
