@@ -85,10 +85,11 @@ def decode(payload: bytes, rules: Rules, now_us: int, *, topic_ship: int) -> Bat
     )
 
 
-def message(ship: int, span_us: tuple[int, int], batch_id: UUID, sent_at_us: int, accepted_us: int) -> bytes:
-    """Return a deletion as JSON."""
-    start, end, sent_at, accepted_at = map(iso, (*span_us, sent_at_us, accepted_us))
+def message(ship: int, span_us: tuple[int, int], batch_id: UUID, sent_at_us: int | None, accepted_us: int) -> bytes:
+    """Return a deletion as JSON; `accepted_at` comes first, as in `Received.message`."""
+    start, end, accepted_at = map(iso, (*span_us, accepted_us))
+    sent_at = "" if sent_at_us is None else f'"sent_at":"{iso(sent_at_us)}",'
     return (
-        f'{{"spaceship_id":{ship},"delete":{{"start":"{start}","end":"{end}"}},"batch_id":"{batch_id}",'
-        f'"sent_at":"{sent_at}","accepted_at":"{accepted_at}"}}'
+        f'{{"accepted_at":"{accepted_at}","spaceship_id":{ship},"batch_id":"{batch_id}",{sent_at}'
+        f'"delete":{{"start":"{start}","end":"{end}"}}}}'
     ).encode()
