@@ -137,8 +137,7 @@ class Daily:
         finally:
             with self._lock:
                 process, self._process = self._process, None
-            process.kill()
-            process.communicate()
+            process.communicate()  # it ends with its input
 
 
 def _started() -> subprocess.Popen[str]:

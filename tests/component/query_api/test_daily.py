@@ -1,6 +1,7 @@
 """The daily comparison of forecasts with what came, over a real store and with its real process."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -161,17 +162,35 @@ def test_to_stop_ends_a_pause_and_the_process(store: SqliteStore) -> None:
     assert not found.is_found(1, END_S)
 
 
+def test_to_stop_ends_a_process_that_hangs(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    halted, asked = list[subprocess.Popen[str]](), daily._asked
+
+    def halting(process: subprocess.Popen[str], question: tuple[int, int, list[WatchedDay]]) -> list[WatchedDay]:
+        process.send_signal(signal.SIGSTOP)
+        halted.append(process)
+        return asked(process, question)
+
+    monkeypatch.setattr(daily, "_asked", halting)
+    with running(Daily(store, Accuracies(), AT_ONCE, lambda: NOW_S)):
+        (process,) = until(lambda: halted, "the process hangs")
+    try:
+        until(lambda: process.poll() is not None, "the process has ended")
+    finally:
+        process.kill()
+
+
 def test_without_ships_there_is_no_process(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    polls = list[int]()
+    polls, started = list[int](), list[str]()
 
     def none(_window: Window, count: int) -> list[ShipEnergy]:
         polls.append(count)
         return []
 
     monkeypatch.setattr(store, "top_ships", none)
-    with running(Daily(store, Accuracies(), AT_ONCE, lambda: NOW_S)) as of:
+    monkeypatch.setattr(daily, "_started", lambda: started.append("a process"))
+    with running(Daily(store, Accuracies(), AT_ONCE, lambda: NOW_S)):
         until(lambda: len(polls) > 2, "it has looked for ships")
-        assert of._process is None
+    assert started == []
 
 
 @pytest.mark.usefixtures("store")
