@@ -36,6 +36,11 @@ from tests.support.strategies import START_US
 from tests.support.upgraded import PLAIN_ROWS, assert_kept
 
 ONE = as_columns([(1, START_US, 1.0, False, 0)])
+_TRIGGERS = """
+CREATE TRIGGER energy_inserted AFTER INSERT ON energy BEGIN UPDATE fleet_energy SET ships = ships + 1; END;
+CREATE TRIGGER energy_updated AFTER UPDATE ON energy BEGIN UPDATE fleet_energy SET ships = ships + 1; END;
+CREATE TRIGGER energy_deleted AFTER DELETE ON energy BEGIN UPDATE fleet_energy SET ships = ships + 1; END;
+"""
 
 
 class TestSqliteStore(StoreContract, StoreEdges, StoreShips):
@@ -201,9 +206,7 @@ def test_a_file_whose_roll_ups_triggers_kept_has_none_any_more(tmp_path: Path) -
     put(store, slots_of((1, 0, 1.5, 900.0, False)))
     store.close()
     connection = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)
-    counting = "ON energy BEGIN UPDATE fleet_energy SET ships = ships + 1; END"
-    for trigger in ("energy_inserted AFTER INSERT", "energy_updated AFTER UPDATE", "energy_deleted AFTER DELETE"):
-        connection.execute(" ".join(("CREATE TRIGGER", trigger, counting)))
+    connection.executescript(_TRIGGERS)
     connection.execute("PRAGMA user_version=3")
     connection.close()
     store = SqliteStore(tmp_path)
