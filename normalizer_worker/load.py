@@ -16,8 +16,9 @@ from normalizer_worker.mqtt.publish import Message
 from normalizer_worker.recorder import STRETCH_COST, costs, near_us
 from normalizer_worker.rule.superseded import superseded
 from shared.contract.acceptance import CLOCKS_APART_US, Rules
-from shared.contract.batch import Batch, columns, name_of
+from shared.contract.batch import Batch, columns
 from shared.contract.content import digest
+from shared.contract.decoding import name_of
 from shared.contract.deletion import decode
 from shared.contract.limits import MAX_CORRELATION_BYTES, MAX_RESPONSE_TOPIC_BYTES
 from shared.contract.status import already_used

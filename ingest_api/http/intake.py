@@ -12,9 +12,10 @@ from ingest_api.http.schemas import DeletionParameters
 from ingest_api.outbox.entry import Entry
 from shared.contract import deletion
 from shared.contract.acceptance import Rules
-from shared.contract.batch import Received, receive
+from shared.contract.batch import Received
 from shared.contract.batches import receive_all
 from shared.contract.content import digest, digest_of_deletion
+from shared.contract.decoding import receive
 from shared.contract.limits import SMALL_BYTES
 from shared.domain.clock import StrictClock, now_us
 from shared.http.tokens import Access

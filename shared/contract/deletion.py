@@ -8,9 +8,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, Va
 from pydantic_core import PydanticCustomError
 
 from shared.contract.acceptance import Rules
-from shared.contract.batch import Batch, InvalidBatch, Judge, MomentUs, TopicShip, batch_id_in, checked, parsed
+from shared.contract.batch import Batch
+from shared.contract.decoding import InvalidBatch, batch_id_in, checked, parsed
 from shared.contract.misspelt import misspelt
 from shared.contract.validation import MOMENT_SCHEMA, moment, problems
+from shared.contract.wire import Judge, MomentUs, TopicShip
 from shared.domain.readings import Kind
 from shared.domain.timestamps import iso
 

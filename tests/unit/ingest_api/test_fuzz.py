@@ -12,8 +12,9 @@ import pytest
 from ingest_api.http.intake import Intake
 from ingest_api.outbox.entry import Entry
 from shared.contract.acceptance import Rules
-from shared.contract.batch import Batch, decode, receive
+from shared.contract.batch import Batch
 from shared.contract.content import digest
+from shared.contract.decoding import decode, receive
 from shared.contract.limits import MAX_BODY_BYTES
 from shared.domain.clock import now_us
 from shared.domain.errors import InvalidInput, TooLargeInput, UnreadableInput

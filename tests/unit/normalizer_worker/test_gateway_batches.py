@@ -11,7 +11,7 @@ from ingest_api.http.schemas import DeletionParameters
 from normalizer_worker.load import Item, Limits, read_item
 from normalizer_worker.mqtt.publish import Message
 from shared.contract.acceptance import CLOCKS_APART_US, Rules
-from shared.contract.batch import receive
+from shared.contract.decoding import receive
 from shared.contract.status import already_used
 from shared.domain.errors import Refused, Unavailable
 from shared.domain.readings import Readings
@@ -228,8 +228,8 @@ def test_a_batch_that_the_store_refuses_keeps_its_batch_id() -> None:
     """As at a single gateway, which has accepted it."""
     bench = load(sent(), sent(data=[{**READING, "value": 2}]))
 
-    def refuse(_readings: Readings) -> None:
-        raise Refused("nobody takes that")
+    def refuse(readings: Readings) -> Readings | None:
+        raise Refused(f"nobody takes {len(readings)}")
 
     bench.record = refuse  # type: ignore[method-assign]
     worker(bench, several_gateways=True).step(bench)
