@@ -156,7 +156,12 @@ def test_other_content_of_a_batch_id_is_refused_at_another_gateway_too(own: Clus
         here, there = posted(own.port, other), posted(second, other)
         assert (there.status, there.json()) == (409, here.json())
         assert status_at(second, batch_id) == ("rejected", here.json()["errors"])
-        asked = {"spaceship_id": str(ship), "start": iso(START_US), "end": iso(START_US + SLOT_US), "batch_id": batch_id}
+        asked = {
+            "spaceship_id": str(ship),
+            "start": iso(START_US),
+            "end": iso(START_US + SLOT_US),
+            "batch_id": batch_id,
+        }
         deletion = urllib3.request("DELETE", f"http://{HOST}:{second}/data", fields=asked, headers=WAITING)
         assert (deletion.status, deletion.json()) == (409, here.json())
         assert accepted(second, first)
