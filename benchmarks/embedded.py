@@ -62,7 +62,7 @@ class _Poller:
 
 
 class _BareClient:
-    """Uses the tables of the store, without the triggers of its roll-ups."""
+    """Uses the tables of the store, without its roll-ups."""
 
     writes = "bare SQLite upserts of the same readings and slots"
     reads = "bare SQLite SELECT"
@@ -80,8 +80,6 @@ class _BareClient:
 
     def prepared(self, batches: Sequence[Batch]) -> Callable[[], None]:
         """Use transactions as large as the worker's."""
-        for (name,) in self._connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall():
-            self._connection.execute(f'DROP TRIGGER "{name}"')
         per_transaction = max(Limits().readings // A_DAY, 1)
         starts = range(0, len(batches), per_transaction)
         transactions = [_table_rows(batches[i : i + per_transaction]) for i in starts]

@@ -20,7 +20,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from power_cli.up import HOST
 from shared.contract.acceptance import Rules
-from shared.contract.batch import columns, decode
+from shared.contract.batch import columns
+from shared.contract.decoding import decode
 from shared.contract.topics import readings_topic
 from shared.domain.clock import now_us
 from shared.domain.columns import I64

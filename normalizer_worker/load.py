@@ -9,16 +9,19 @@ from uuid import UUID
 import numpy as np
 
 from normalizer_worker.ledger.dead_letter import DeadLetter
-from normalizer_worker.ledger.first_seen import first_seen_key
+from normalizer_worker.ledger.first_seen import Seen, first_seen_key, name_key
 from normalizer_worker.mqtt import receipts
 from normalizer_worker.mqtt.acknowledgements import Done
 from normalizer_worker.mqtt.publish import Message
 from normalizer_worker.recorder import STRETCH_COST, costs, near_us
 from normalizer_worker.rule.superseded import superseded
 from shared.contract.acceptance import CLOCKS_APART_US, Rules
-from shared.contract.batch import Batch, columns, name_of
+from shared.contract.batch import Batch, columns
+from shared.contract.content import digest
+from shared.contract.decoding import name_of
 from shared.contract.deletion import decode
 from shared.contract.limits import MAX_CORRELATION_BYTES, MAX_RESPONSE_TOPIC_BYTES
+from shared.contract.status import already_used
 from shared.contract.topics import meant_topic, ship_of
 from shared.domain.errors import InvalidInput, Problem, Refused
 from shared.domain.readings import Readings
@@ -55,8 +58,8 @@ class Item:
     """The batch's identifier, if it has one; also of a batch that is not valid."""
     letter: DeadLetter | None = None
     """Set where the message can never be stored."""
-    first_seen_key: bytes | None = None
-    """The key of its first-seen time; set where it has a `batch_id` and no `sent_at`."""
+    seen: Seen | None = None
+    """What its first-seen time is looked up by; set where it may have come before and its gateway cannot know that."""
     lag_s: float | None = None
     """From `sent_at` to its arrival, where it has one."""
     goes_to_backlog = False
@@ -80,6 +83,13 @@ class Item:
         """Make it a dead letter."""
         self.letter = DeadLetter.of(self.message.topic, self.message.payload, error, now_us)
 
+    def reject_name(self, now_us: int) -> None:
+        """Make it a dead letter because another batch has its `batch_id`; nothing of it is recorded."""
+        if self.batch_id is None:
+            raise AssertionError("a batch without a `batch_id` has that of no other")
+        self.reject(already_used(self.batch_id), now_us)
+        self.batch, self.lag_s, self.goes_to_backlog = None, None, False
+
     def done(self) -> Done:
         """Return the message with its receipt, if it gets one."""
         message = self.message
@@ -95,8 +105,9 @@ def read_item(message: Message, rules: Rules, now_us: int, *, several_gateways: 
     """Decode a message; one that is not valid becomes a dead letter.
 
     A batch without a `sent_at` gets the time at which the gateway accepted it, else that of its arrival; a repeat gets
-    that of the first. A single gateway knows repeats by itself. A retained message may be of any age: without a
-    `sent_at` it gets time 0, so that it fills holes but corrects nothing.
+    that of the first. A single gateway knows by itself which batches are repeats, and whose `batch_id` is used already.
+    A retained message may be of any age: without a `sent_at` it gets time 0, so that it fills holes but corrects
+    nothing.
     """
     item = Item(message)
     try:
@@ -109,19 +120,35 @@ def read_item(message: Message, rules: Rules, now_us: int, *, several_gateways: 
         item.batch_id = item.batch_id or name_of(error, message.payload)
         item.reject(error, now_us)
         return item
+    accepted = _ACCEPTED.match(message.payload) if several_gateways or batch.sent_at_us is None else None
+    accepted_us = None if accepted is None else _accepted_us(accepted[1], now_us)
+    if accepted_us is not None and several_gateways:
+        item.seen = _seen_at_gateway(batch, accepted_us)
     if batch.sent_at_us is not None:
         item.lag_s = (now_us - batch.sent_at_us) / US_PER_S
         item.batch = batch
         return item
-    sent_at_us, content = 0 if message.retained else now_us, message.payload
-    accepted = _ACCEPTED.match(message.payload)
-    if accepted is not None:
-        sent_at_us, content = _accepted_us(accepted[1], now_us), message.payload[accepted.end() :]
-        item.lag_s = (now_us - sent_at_us) / US_PER_S
-    item.batch = Batch(*batch[:-1], sent_at_us)  # `_replace` takes twice as long
-    if batch.batch_id is not None and (accepted is None or several_gateways):
-        item.first_seen_key = first_seen_key(batch.ship, batch.batch_id, content)
+    if accepted_us is not None:
+        item.lag_s = (now_us - accepted_us) / US_PER_S
+        item.batch = Batch(*batch[:-1], accepted_us)  # `_replace` takes twice as long
+        return item
+    sent_at_us = 0 if message.retained else now_us
+    item.batch = Batch(*batch[:-1], sent_at_us)
+    if batch.batch_id is not None:
+        item.seen = Seen(first_seen_key(batch.ship, batch.batch_id, message.payload), sent_at_us)
     return item
+
+
+def _seen_at_gateway(batch: Batch, accepted_us: int) -> Seen | None:
+    """Return how a batch of one of several gateways is looked up; None where its client has not named it.
+
+    The gateway has made the `batch_id` of one that it has dated, too. A ship may write `accepted_at` as a gateway does;
+    then only batches of its own are compared with it.
+    """
+    if batch.batch_id is None or batch.sent_at_us == accepted_us:
+        return None
+    sent_at_us = accepted_us if batch.sent_at_us is None else batch.sent_at_us
+    return Seen(name_key(batch.ship, batch.batch_id), sent_at_us, digest(batch))
 
 
 def _accepted_us(text: bytes, now_us: int) -> int:

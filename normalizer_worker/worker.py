@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 
 from normalizer_worker.backlog import Backlog, Part
 from normalizer_worker.first_counts import FirstCounts
+from normalizer_worker.ledger.first_seen import Seen
 from normalizer_worker.ledger.letter_queue import DeadLetterStore, LetterQueue
 from normalizer_worker.load import Item, Limits, Load, count_superseded, read_item
 from normalizer_worker.metrics import WorkerMetrics
@@ -62,10 +63,10 @@ class Sink(Protocol):
 
 
 class FirstSeenStore(Protocol):
-    """Records first-seen times: `FirstSeenTimes`, or a double of the tests."""
+    """Records first-seen times: `FirstSeenTimes`, `PartitionFirstSeen`, or a double of the tests."""
 
-    def first(self, seen: Sequence[tuple[bytes, int]]) -> list[int]:
-        """Return first-seen times, of keys and the times at which they were received now."""
+    def first(self, seen: Sequence[Seen]) -> Sequence[int | None]:
+        """Return first-seen times; None for a batch with the key of another one and other content."""
 
 
 class Worker:
@@ -177,9 +178,9 @@ class Worker:
 
     def _store(self, load: Load) -> list[Done]:
         """Store a load, but for what goes to the backlog; return the messages that are done."""
-        now = [each for each in load.items if not each.goes_to_backlog]
         with self._metrics.transaction():
             self._date(load.items)
+            now = [each for each in load.items if not each.goes_to_backlog]
             self._record([each for each in now if each.batch])
         done = self._settle(now)
         for each in load.items:
@@ -190,13 +191,16 @@ class Worker:
         return done
 
     def _date(self, items: Sequence[Item]) -> None:
-        """Give batches without a `sent_at` their first-seen time."""
-        undated = [(each, each.first_seen_key) for each in items if each.first_seen_key]
-        if not undated:
+        """Give batches without a `sent_at` their first-seen time; reject those whose `batch_id` another one has."""
+        seen = [(each, each.seen) for each in items if each.seen]
+        if not seen:
             return
-        first_us = self._first_seen.first([(key, each.valid.sent_at_us or 0) for each, key in undated])
-        for (each, _), sent_at_us in zip(undated, first_us, strict=True):
-            each.batch = each.valid._replace(sent_at_us=sent_at_us)
+        first_us = self._first_seen.first([found for _, found in seen])
+        for (each, _), sent_at_us in zip(seen, first_us, strict=True):
+            if sent_at_us is None:
+                each.reject_name(self._clock.now_us())
+            elif sent_at_us != each.valid.sent_at_us:
+                each.batch = each.valid._replace(sent_at_us=sent_at_us)
 
     def _record(self, items: Sequence[Item], part: Part | None = None) -> None:
         """Record batches, or only a `part` of their readings.

@@ -22,6 +22,7 @@ POWER_MAX_KW=1e9
 POWER_OLDEST=2000-01-01
 POWER_OUTBOX_MAX_BYTES=1073741824
 POWER_OUTBOX_SENDER_BYTES=
+POWER_WATCH_FORECASTS=true
 POWER_LOG_LEVEL=INFO
 # Origins of web pages that may use the service, separated by commas, such as https://fleet.example.
 POWER_ALLOWED_ORIGINS=

@@ -63,7 +63,7 @@ def main() -> None:
         on_stop(ingest.stop_waiting, queries.let_go, server.stop)
         ingest.await_connection()
         announce_ready()
-        queries.warm_up()
+        queries.begin()
         server.run()
 
 

@@ -27,7 +27,7 @@ def main() -> None:
         server = Server(app, settings.http_host, settings.http_port, threads=THREADS + queries.threads)
         on_stop(queries.let_go, server.stop)
         announce_ready()
-        queries.warm_up()
+        queries.begin()
         server.run()
 
 

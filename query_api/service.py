@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry, Gauge
 
 from query_api.answers.heavy import PLACES, HeavyAnswers
-from query_api.metrics import store_errors
+from query_api.daily import Daily
+from query_api.forecast.accuracy import Accuracies
+from query_api.metrics import show_accuracy, store_errors
 from query_api.routes import access, energy, fleet_forecast, forecast, forecast_accuracy, page, ships, top_users
 from query_api.routes.stream import MAX_STREAMS, Streams
 from shared.http import health
@@ -28,7 +30,7 @@ class QueryService:
         checks: the readiness checks.
         details: what `/readyz` tells besides.
         threads: how many server threads streams and heavy answers may take.
-        warm_up: loads in the background what the first forecast would wait for.
+        begin: starts what runs in the background: loading what the first forecast would wait for, and `Daily`.
         let_go: ends all streams; safe to call from a signal handler.
 
     """
@@ -37,7 +39,7 @@ class QueryService:
     checks: Mapping[str, health.Check]
     details: Callable[[], Mapping[str, str]]
     threads: int
-    warm_up: Callable[[], None]
+    begin: Callable[[], None]
     let_go: Callable[[], None]
 
 
@@ -56,19 +58,29 @@ def query_service(settings: QuerySettings, registry: CollectorRegistry) -> Itera
     taken = Gauge("power_query_heavy_answers", "Long answers being computed or sent.", registry=registry)
     taken.set_function(lambda: heavy.taken)
     streams = Streams(store, errors, registry, max_ahead_us=settings.max_ahead_us)
+    accuracies = Accuracies()
+    show_accuracy(accuracies, registry)
+    daily = Daily(store, accuracies)
     routes = (
         top_users.routes(store, errors, heavy, max_ahead_us=settings.max_ahead_us),
         energy.routes(store, errors, heavy),
         streams.routes(),
-        ships.routes(store, errors, heavy, max_ahead_us=settings.max_ahead_us),
+        ships.routes(store, errors, heavy, max_ahead_us=settings.max_ahead_us, accuracies=accuracies),
         forecast.routes(store, errors, settings.data_dir / forecast.FOLDER, heavy),
         fleet_forecast.routes(store, errors, heavy),
-        forecast_accuracy.routes(store, errors, heavy),
+        forecast_accuracy.routes(store, errors, heavy, accuracies=accuracies),
         access.routes(),
         page.routes(),
     )
     checks = {"store": health.is_available(store.ping)}
+
+    def begin() -> None:
+        forecast.warm_up()
+        if settings.watch_forecasts:
+            daily.start()
+
     try:
-        yield QueryService(routes, checks, details(store), MAX_STREAMS + PLACES, forecast.warm_up, streams.end)
+        yield QueryService(routes, checks, details(store), MAX_STREAMS + PLACES, begin, streams.end)
     finally:
+        daily.stop()
         store.close()

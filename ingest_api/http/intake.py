@@ -1,6 +1,5 @@
 """Turns a body into an entry of the outbox: checks the batch, gives it a `batch_id`, and rewrites it."""
 
-import hashlib
 import re
 import time
 from collections.abc import Iterator
@@ -13,11 +12,12 @@ from ingest_api.http.schemas import DeletionParameters
 from ingest_api.outbox.entry import Entry
 from shared.contract import deletion
 from shared.contract.acceptance import Rules
-from shared.contract.batch import Batch, Received, receive
+from shared.contract.batch import Received
 from shared.contract.batches import receive_all
+from shared.contract.content import digest, digest_of_deletion
+from shared.contract.decoding import receive
 from shared.contract.limits import SMALL_BYTES
 from shared.domain.clock import StrictClock, now_us
-from shared.domain.readings import PLAIN
 from shared.http.tokens import Access
 
 LONG_S = 0.05
@@ -82,10 +82,9 @@ class Intake:
         """
         access.check_ship(asked.spaceship_id)
         batch_id, accepted_us = asked.batch_id or uuid4(), self._clock.now_us()
-        span_us = (asked.start, asked.end)
-        found = hashlib.sha256(f"{asked.spaceship_id} delete {span_us}".encode()).digest()
-        message = deletion.message(asked.spaceship_id, span_us, batch_id, accepted_us, accepted_us)
-        return Entry(batch_id, asked.spaceship_id, 0, found, message, access)
+        ship, span_us, is_named = asked.spaceship_id, (asked.start, asked.end), asked.batch_id is not None
+        message = deletion.message(ship, span_us, batch_id, None if is_named else accepted_us, accepted_us)
+        return Entry(batch_id, ship, 0, digest_of_deletion(ship, span_us), message, access)
 
 
 class _Turns:
@@ -127,15 +126,3 @@ def check_named_ships(payload: bytes, access: Access) -> None:
     named = [int(each[1]) for each in islice(_SHIP.finditer(payload), NAMED_SHIPS)]
     if 0 < len(named) < NAMED_SHIPS and access.ships.isdisjoint(named):
         access.check_ship(named[-1])
-
-
-def digest(batch: Batch) -> bytes:
-    """Return a digest of ship, kind, `sent_at` and readings; how they are written makes no difference."""
-    found = hashlib.sha256(f"{batch.ship} {batch.kind.unit} {batch.sent_at_us} ".encode())
-    found.update(batch.moment_us.tobytes())
-    found.update(batch.value.tobytes())
-    kind, max_gap_us, rollover, duration_us = batch.kind, batch.max_gap_us, batch.rollover, batch.duration_us
-    if kind not in PLAIN or max_gap_us or rollover or duration_us is not None:  # else as earlier releases made it
-        found.update(repr((kind, max_gap_us, rollover)).encode())
-        found.update(b"" if duration_us is None else duration_us.tobytes())
-    return found.digest()

@@ -29,6 +29,7 @@ from shared.http.tokens import Access
 log = logging.getLogger(__name__)
 
 BAD_REQUEST = 400
+CONFLICT = 409
 WAITERS = 16
 """How many requests may wait for a receipt at a time: fewer than there are threads."""
 SENDER_WAITERS = WAITERS // 2
@@ -177,6 +178,8 @@ def _answer(batch: BatchStatus, waited_s: int | None) -> Response:
     headers = {"Location": f"/batches/{batch.batch_id}"}
     if waited_s is not None:
         headers["Preference-Applied"] = f"wait={waited_s}"
+    if (conflict := batch.conflict) is not None:
+        return problem(CONFLICT, conflict.summary, batch.problems, headers)
     if batch.status == "rejected":
         return problem(422, "the batch was rejected", batch.problems, headers)
     is_stored = batch.status == "stored" and waited_s is not None
@@ -189,11 +192,12 @@ def _answer(batch: BatchStatus, waited_s: int | None) -> Response:
 def _answer_all(batches: list[_PlacedStatus], waited_s: int | None) -> Response:
     headers = {} if waited_s is None else {"Preference-Applied": f"wait={waited_s}"}
     every = [batch for _, batch in batches]
-    rejected = sum(batch.status == "rejected" for batch in every)
+    rejected = [batch for batch in every if batch.status == "rejected"]
     if rejected:
+        status = CONFLICT if all(batch.conflict for batch in rejected) else 422
         faults = tuple(_placed_problems(batches))[:MAX_PROBLEMS]
         summaries = [_summary(batch) for batch in every]
-        return problem(422, f"{rejected} of {len(every)} batches rejected", faults, headers, batches=summaries)
+        return problem(status, f"{len(rejected)} of {len(every)} batches rejected", faults, headers, batches=summaries)
     is_stored = waited_s is not None and all(batch.status == "stored" for batch in every)
     response = jsonify(
         status="stored" if is_stored else "accepted",
@@ -206,7 +210,11 @@ def _answer_all(batches: list[_PlacedStatus], waited_s: int | None) -> Response:
 
 
 def _placed_problems(batches: list[_PlacedStatus]) -> Iterator[Problem]:
-    return (Problem(at(place, each.at), each.problem) for place, batch in batches for each in batch.problems)
+    return (
+        Problem(at(place, "batch_id" if batch.conflict else each.at), each.problem)
+        for place, batch in batches
+        for each in batch.problems
+    )
 
 
 def _summary(batch: BatchStatus) -> dict[str, Any]:

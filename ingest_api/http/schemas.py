@@ -6,8 +6,8 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from shared.contract.batch import WireBatch
 from shared.contract.limits import MAX_BATCHES, MAX_BODY_BYTES, MAX_READINGS, MAX_WAIT_S
+from shared.contract.wire import WireBatch
 from shared.domain.readings import MAX_SHIP
 from shared.http.openapi import JSON, RETRY_AFTER, Answer, Fault, Operation, problem
 from shared.http.parameters import DIGITS, TimestampUs

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 from uuid import UUID
 
-from shared.contract.status import BatchKey, BatchStatus, FinalStatus
-from shared.domain.errors import Conflict, Problem
+from shared.contract.status import BatchKey, BatchStatus, FinalStatus, already_used
+from shared.domain.errors import Problem
 from shared.domain.timestamps import US_PER_S
 
 KEPT_US = 2 * 86_400 * US_PER_S
@@ -16,7 +16,7 @@ DELETED_BESIDES = 100
 """A commit deletes at most so many old rows, and one more for each that it adds: a backlog must not slow it down."""
 _FIND = "SELECT ship, digest, readings, status, errors, superseded FROM fates WHERE batch_id = ? ORDER BY ship"
 _INSERT = (
-    "INSERT INTO fates (batch_id, ship, digest, readings, status, errors, since_us)"
+    "INSERT OR REPLACE INTO fates (batch_id, ship, digest, readings, status, errors, since_us)"
     " SELECT ?1, ?2, ?3, ?4, 'accepted', '[]', ?5"
 )
 _IF_UNUSED = " WHERE NOT EXISTS (SELECT 1 FROM fates WHERE batch_id = ?1)"
@@ -45,7 +45,7 @@ class KnownBatch(NamedTuple):
 
         """
         if (self.batch.ship, self.digest) != (ship, digest):
-            raise Conflict(f"batch_id {self.batch.batch_id} is already used by another batch")
+            raise already_used(self.batch.batch_id)
         return self.batch
 
 
@@ -61,23 +61,30 @@ def find(connection: sqlite3.Connection, batch_id: str, may_see: Callable[[int],
     ]
 
 
-def find_duplicate(connection: sqlite3.Connection, key: BatchKey, may_see: Callable[[int], bool]) -> KnownBatch | None:
+def find_duplicate(
+    connection: sqlite3.Connection, key: BatchKey, digest: bytes, may_see: Callable[[int], bool]
+) -> KnownBatch | None:
     """Return the batch that a new one duplicates or conflicts with; None where there is none.
 
-    A batch of a ship that the sender has no access to causes no conflict: the sender would learn that it exists.
+    A batch of a ship that the sender has no access to causes no conflict: the sender would learn that it exists. Nor
+    does one that was itself rejected because another batch, which a gateway beside this one has, has the `batch_id`.
     """
     found = find(connection, key.batch_id, lambda ship: ship == key.ship or may_see(ship))
+    found = [each for each in found if each.digest == digest or not each.batch.conflict]
     return next((each for each in found if each.batch.ship == key.ship), found[0] if found else None)
 
 
 def insert(
     connection: sqlite3.Connection, batch: BatchStatus, digest: bytes, now_us: int, may_see: Callable[[int], bool]
 ) -> KnownBatch | None:
-    """Insert an accepted batch and return None; where `find_duplicate` finds one, return that and insert nothing."""
+    """Insert an accepted batch and return None; where `find_duplicate` finds one, return that and insert nothing.
+
+    It replaces one of its ship that does not count there.
+    """
     values = (str(batch.batch_id), batch.ship, digest, batch.readings, now_us)
     if connection.execute(_INSERT + _IF_UNUSED, values).rowcount:
         return None
-    known = find_duplicate(connection, batch.key, may_see)
+    known = find_duplicate(connection, batch.key, digest, may_see)
     if known is None:
         connection.execute(_INSERT, values)
     return known

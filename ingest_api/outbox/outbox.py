@@ -195,7 +195,7 @@ class Outbox:
             self._usage.reserve(entry.sender, entry.size_bytes)
         except Unavailable:
             with self._file.reading() as connection:
-                known = batch_status.find_duplicate(connection, entry.key, entry.access.may_send)
+                known = batch_status.find_duplicate(connection, entry.key, entry.digest, entry.access.may_send)
             if known is None:
                 raise
             return known.status_for(entry.ship, entry.digest), False

@@ -51,7 +51,10 @@ class EntryWriter(Writer):
         entries: list[Entry] = [each.what for each in items]
         if not has_disk_for(self._file, self._folder, sum(each.size_bytes for each in entries)):
             full = Unavailable(f"the disk of {self._folder} is full")
-            return [batch_status.find_duplicate(connection, each.key, each.access.may_send) or full for each in entries]
+            return [
+                batch_status.find_duplicate(connection, each.key, each.digest, each.access.may_send) or full
+                for each in entries
+            ]
         now_us = self._now_us()
         batch_status.delete_old(connection, now_us, len(entries))
         return [self._insert(connection, each, now_us) for each in entries]

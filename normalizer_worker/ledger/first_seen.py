@@ -1,8 +1,12 @@
-"""First-seen times of batches without a `sent_at`: a resend keeps its first one, so it cannot override a correction."""
+"""First-seen times of batches without a `sent_at`: a resend keeps its first one, so it cannot override a correction.
+
+Where there are several gateways, also what they accepted with a `batch_id`: another batch cannot have the same one.
+"""
 
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 from uuid import UUID
 
 from shared.domain.clock import now_us
@@ -26,6 +30,26 @@ CREATE INDEX by_age ON arrivals (noted_us);
 _DELETE_OLD = (
     "DELETE FROM arrivals WHERE key IN (SELECT key FROM arrivals WHERE noted_us < ? ORDER BY noted_us LIMIT ?)"
 )
+
+
+class Seen(NamedTuple):
+    """A batch as it was received now.
+
+    Attributes:
+        key: the same for a resend: `first_seen_key`, or `name_key` where `content` is given.
+        received_us: when it counts as sent if it is the first, microseconds since 1970.
+        content: digest of its content; empty where the key covers it.
+
+    """
+
+    key: bytes
+    received_us: int
+    content: bytes = b""
+
+
+def name_key(ship: int, batch_id: UUID) -> bytes:
+    """Return the key of all batches of a ship with a `batch_id`, whatever their content is."""
+    return ship.to_bytes(8) + batch_id.bytes
 
 
 def first_seen_key(ship: int, batch_id: UUID, payload: bytes) -> bytes:
@@ -52,10 +76,10 @@ class FirstSeenTimes:
         """Close the file."""
         self._file.close()
 
-    def first(self, seen: Sequence[tuple[bytes, int]]) -> list[int]:
+    def first(self, seen: Sequence[Seen]) -> list[int]:
         """Return first-seen times in microseconds since 1970, and record those of new batches.
 
-        `seen` has, in the order of arrival, the key of each batch and the time at which it was received now.
+        `seen` has the batches in the order of arrival. Contents are not looked at: one gateway alone compares them.
 
         Raises:
             Unavailable: the file cannot be written now; nothing is recorded.
@@ -64,7 +88,7 @@ class FirstSeenTimes:
         noted_us = self._now_us()
         found: list[int] = []
         with self._file.transaction() as connection:
-            for key, counts_us in seen:
+            for key, counts_us, _ in seen:
                 row = connection.execute("SELECT counts_us FROM arrivals WHERE key = ?", (key,)).fetchone()
                 if row is None:
                     connection.execute("INSERT INTO arrivals VALUES (?, ?, ?)", (key, counts_us, noted_us))

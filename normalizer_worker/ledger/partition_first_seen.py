@@ -4,15 +4,21 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from normalizer_worker.ledger.first_seen import DELETED_BESIDES, KEPT_US
+from normalizer_worker.ledger.first_seen import DELETED_BESIDES, KEPT_US, Seen
 from shared.domain.clock import now_us
 from shared.store.postgres.partition import PostgresPartition
 
 _RECORD = """
-INSERT INTO first_seen (partition, key, first_us, noted_us)
-SELECT %s, u.key, u.first_us, %s FROM unnest(%s::bytea[], %s::bigint[]) AS u (key, first_us) ON CONFLICT DO NOTHING
+INSERT INTO first_seen (partition, key, first_us, noted_us, content)
+SELECT %s, u.key, u.first_us, %s, u.content
+FROM unnest(%s::bytea[], %s::bigint[], %s::bytea[]) AS u (key, first_us, content) ON CONFLICT DO NOTHING
 """
-_FIRST = "SELECT key, first_us FROM first_seen WHERE partition = %s AND key = ANY(%s::bytea[])"
+# What is sorted in a subquery is looked up key by key. With `key = ANY` the server may compare each row with each key.
+_FIRST = """
+SELECT f.key, f.first_us, f.content FROM unnest(%s::bytea[]) AS u (key) CROSS JOIN LATERAL (
+    SELECT key, first_us, content FROM first_seen WHERE partition = %s AND key = u.key ORDER BY key LIMIT 1
+) AS f
+"""
 _DELETE_OLD = """
 DELETE FROM first_seen WHERE partition = %s AND key IN (
     SELECT key FROM first_seen WHERE partition = %s AND noted_us < %s ORDER BY noted_us LIMIT %s
@@ -28,22 +34,27 @@ class PartitionFirstSeen:
         self._partition = partition
         self._now_us = now_us
 
-    def first(self, seen: Sequence[tuple[bytes, int]]) -> list[int]:
-        """Return first-seen times in microseconds since 1970, and record those of new batches; see `FirstSeenTimes`.
+    def first(self, seen: Sequence[Seen]) -> list[int | None]:
+        """Return first-seen times, and record those of new batches; None where the key has other content.
+
+        As in `FirstSeenTimes`, `seen` has the batches in the order of arrival.
 
         Raises:
             Unavailable: another worker owns the partition, or the server does not answer. Nothing is recorded.
 
         """
         of, noted_us = self._partition.number, self._now_us()
-        keys, times_us = [key for key, _ in seen], np.array([received_us for _, received_us in seen], np.int64)
+        keys, contents = [each.key for each in seen], [each.content or None for each in seen]
+        times_us = np.array([each.received_us for each in seen], np.int64)
         with self._partition.fenced() as transaction:
             _, found, _ = transaction.run(
                 [
-                    (_RECORD, (of, noted_us, keys, times_us)),
-                    (_FIRST, (of, keys)),
+                    (_RECORD, (of, noted_us, keys, times_us, contents)),
+                    (_FIRST, (keys, of)),
                     (_DELETE_OLD, (of, of, noted_us - KEPT_US, len(seen) + DELETED_BESIDES)),
                 ]
             )
-            first_us = dict(found.fetchall())
-        return [first_us[key] for key in keys]
+            first = {key: (first_us, content) for key, first_us, content in found.fetchall()}
+        return [
+            first[key][0] if first[key][1] == content else None for key, content in zip(keys, contents, strict=True)
+        ]

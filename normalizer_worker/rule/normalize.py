@@ -89,7 +89,7 @@ def energy(spoken: Intervals) -> Slots:
 
 def _follow_lines(kwh: F64, begins_us: I64, overlap_us: I64, start_kw: F64, lines: Lines) -> None:
     """Replace the energy of the pieces that are on a line by their length times the power in their middle."""
-    on_line = lines.step_us > 0
+    on_line = lines.step_us.nonzero()[0]
     overlap_us, lines, start_kw = overlap_us[on_line], lines[on_line], start_kw[on_line]
     # Twice the time, so that the middle is a whole number. Both weights are positive: nothing cancels.
     middle, whole = 2 * begins_us[on_line] + overlap_us, 2 * lines.step_us

@@ -106,9 +106,9 @@ def _quantiles(errors: F64, overlap: float, shares: F64) -> F64:
     count = weight.sum(axis=0) ** 2 / (weight**2).sum(axis=0) / overlap
     wanted = shares[:, None] + np.sign(shares - 0.5)[:, None] * EDGE / count
     wanted = np.clip(wanted, LEAST_TAIL, 1 - LEAST_TAIL)
-    order = np.argsort(errors, axis=0)  # NaN last, with no weight
-    ranked = np.fmax.accumulate(np.take_along_axis(errors, order, axis=0), axis=0)
-    weight = np.take_along_axis(weight, order, axis=0)
+    order = np.argsort(errors, axis=0), np.arange(columns)  # NaN last, with no weight
+    ranked = np.fmax.accumulate(errors[order], axis=0)
+    weight = weight[order]
     reached = np.cumsum(weight, axis=0)
     reached = (reached - weight / 2) / reached[-1]
     by_column = [np.interp(wanted[:, c], reached[:, c], ranked[:, c]) for c in range(columns)]

@@ -105,16 +105,25 @@ def from_fit(history: History, fit: Fit, start_s: int, end_s: int, quantiles: Se
     unique = np.unique(modelled(steps))
     shares = np.array([TAIL, 1 - TAIL, *quantiles])
     apart = None if fit.instead is None else fit.instead - fit.path
-    slot_kwh, kwh = fit.path[unique], fit.path[modelled(steps)].sum()
+    slot_kwh = fit.path[unique]
     off, other = slots_off(history, fit, unique, shares), None if apart is None else apart[unique]
     found = _limited(history, slot_kwh, _with_other(off, other, shares), 1)
     path = Path(unique, slot_kwh, np.minimum(found[0], slot_kwh), np.maximum(found[1], slot_kwh), found[2:])
-    off = total_off(history, fit, steps, shares)[:, None]
-    other = None if apart is None else apart[modelled(steps)].sum(keepdims=True)
-    found = _limited(history, kwh, _with_other(off, other, shares), len(steps))[:, 0]
+    made = total_of(history, fit, steps, quantiles)
     known = history.start_s, history.end_s, history.slots
-    made = float(kwh), float(min(found[0], kwh)), float(max(found[1], kwh))
-    return Forecast(start_s, end_s, *made, *known, _weights(fit, modelled(steps)), found[2:], unique, path)
+    return Forecast(start_s, end_s, *made[:3], *known, _weights(fit, modelled(steps)), made[3], unique, path)
+
+
+def total_of(
+    history: History, fit: Fit, steps: I64, quantiles: Sequence[float] = ()
+) -> tuple[float, float, float, F64]:
+    """Return the total of a window, its lower and its upper end, and its quantiles, float64[k]."""
+    shares = np.array([TAIL, 1 - TAIL, *quantiles])
+    kwh = fit.path[modelled(steps)].sum()
+    off = total_off(history, fit, steps, shares)[:, None]
+    other = None if fit.instead is None else (fit.instead - fit.path)[modelled(steps)].sum(keepdims=True)
+    found = _limited(history, kwh, _with_other(off, other, shares), len(steps))[:, 0]
+    return float(kwh), float(min(found[0], kwh)), float(max(found[1], kwh)), found[2:]
 
 
 def _weights(fit: Fit, steps: I64) -> dict[str, float] | None:

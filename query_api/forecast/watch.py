@@ -1,21 +1,20 @@
 """Watches the accuracy of forecasts: those of the last days, each made from what came before the day, and what came.
 
-Nothing is computed before it is requested. A day's forecast is kept, so that each further day costs one forecast.
+A day's forecast is kept, so that each further day costs one forecast.
 """
 
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
+from query_api.forecast.accuracy import DAYS, Accuracies, Expected, WatchedDay
 from query_api.forecast.fit import Model
-from query_api.forecast.forecast import forecast
+from query_api.forecast.forecast import fitted, steps_of, total_of
 from query_api.forecast.service import HISTORY_S, SlotReader, taken
 from query_api.forecast.steps import DAY_S
 from shared.domain.errors import InvalidInput
 from shared.domain.slots import Slots, Window
 
-DAYS = 30
 LEAST_COVER = 0.9
 """A day counts if so much of it is known; the rest is taken to be alike."""
 CACHE_SIZE = 10_000
@@ -23,42 +22,12 @@ AT_ONCE = 2
 PATIENCE_S = 20.0
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """What a day was expected to use, in kWh."""
-
-    kwh: float
-    lower: float
-    upper: float
-
-
-@dataclass(frozen=True, slots=True)
-class WatchedDay:
-    """A day, what was expected of it, and what it used, in kWh."""
-
-    start_s: int
-    kwh: float
-    expected: Expected
-
-
-def wape(days: list[WatchedDay]) -> float | None:
-    """Return the sum of absolute errors over the sum of the energy; None if there is no energy."""
-    size = sum(abs(day.kwh) for day in days)
-    return sum(abs(day.kwh - day.expected.kwh) for day in days) / size if size else None
-
-
-def coverage(days: list[WatchedDay]) -> float | None:
-    """Return the share of days that lay in their interval; None if there are no days."""
-    inside = sum(day.expected.lower <= day.kwh <= day.expected.upper for day in days)
-    return inside / len(days) if days else None
-
-
 class Watch:
     """The forecasts of past days, by a model; thread-safe."""
 
-    def __init__(self, store: SlotReader, model: Model) -> None:
-        """Start with an empty cache."""
-        self._store, self._model = store, model
+    def __init__(self, store: SlotReader, model: Model, found: Accuracies | None = None) -> None:
+        """Start with an empty cache; `found` are days that need not be forecast again."""
+        self._store, self._model, self._kept = store, model, found or Accuracies()
         self._cache: dict[tuple[int, int], Expected] = {}
         self._lock, self._turns = threading.Lock(), threading.BoundedSemaphore(AT_ONCE)
 
@@ -67,6 +36,11 @@ class Watch:
         """Take a turn, in which `days` may be called; raises `Busy` if there are too many queries."""
         with taken(self._turns, PATIENCE_S):
             yield
+
+    def learn(self, ship: int, days: Iterable[WatchedDay]) -> None:
+        """Take over forecasts that were made before."""
+        for day in days:
+            self._keep(ship, day.start_s, day.expected)
 
     def days(self, ship: int, end_s: int) -> Generator[list[WatchedDay], None, None]:
         """Return the last days before `end_s`, UTC, that are known and have a day of history; one more in each item.
@@ -96,11 +70,15 @@ class Watch:
         if history is None:
             return None
         known = history[(history.start_s >= start_s - HISTORY_S) & (history.start_s < start_s)]
+        end_s = start_s + DAY_S
         try:
-            found = forecast(self._model, known, start_s, start_s + DAY_S)
+            cut, fit = fitted(self._model, known, start_s, end_s)
         except InvalidInput:
             return None
-        expected = Expected(found.kwh, found.lower, found.upper)
+        kwh, lower, upper, _ = total_of(cut, fit, steps_of(cut, start_s, end_s))
+        return self._keep(ship, start_s, Expected(kwh, lower, upper))
+
+    def _keep(self, ship: int, start_s: int, expected: Expected) -> Expected:
         with self._lock:
             self._cache[ship, start_s] = expected
             if len(self._cache) > CACHE_SIZE:
@@ -109,7 +87,8 @@ class Watch:
 
     def _find(self, ship: int, start_s: int) -> Expected | None:
         with self._lock:
-            return self._cache.get((ship, start_s))
+            cached = self._cache.get((ship, start_s))
+        return cached or self._kept.expected(ship, start_s)
 
 
 def _known(slots: Slots) -> Iterator[tuple[int, float]]:

@@ -11,8 +11,9 @@ from typing_extensions import TypedDict  # pydantic requires it before Python 3.
 
 from query_api.answers.heavy import HeavyAnswers
 from query_api.answers.rows import json_response, number, timestamp
+from query_api.forecast.accuracy import Accuracies, Accuracy, WatchedDay, accuracy_of
 from query_api.forecast.models.auto import Auto
-from query_api.forecast.watch import Watch, WatchedDay, coverage, wape
+from query_api.forecast.watch import Watch
 from query_api.routes.parameters import QueryParameters, ShipId
 from shared.domain.clock import now_us as wall_clock_us
 from shared.domain.errors import Unavailable
@@ -73,11 +74,15 @@ def routes(
     errors: Counter,
     heavy: HeavyAnswers | None = None,
     now_us: Callable[[], int] = wall_clock_us,
+    accuracies: Accuracies | None = None,
 ) -> Routes:
-    """Build the route; `errors` counts queries for which the store is `Unavailable`. Its answers are `heavy`."""
+    """Build the route; `errors` counts queries for which the store is `Unavailable`. Its answers are `heavy`.
+
+    Days in `accuracies` are not forecast again.
+    """
     heavy = heavy or HeavyAnswers()
     routes = Routes("forecast_accuracy", __name__, needs="read")
-    watch = Watch(store, Auto())
+    watch = Watch(store, Auto(), accuracies)
 
     @routes.serves(ACCURACY)
     @errors.count_exceptions(Unavailable)
@@ -92,8 +97,13 @@ def routes(
     return routes
 
 
+def shares(accuracy: Accuracy) -> dict[str, float | None]:
+    """Return the members `wape` and `coverage`."""
+    found = {"wape": accuracy.wape, "coverage": accuracy.coverage}
+    return {name: None if share is None else round(share, 4) for name, share in found.items()}
+
+
 def _watched(ship: int, days: list[WatchedDay]) -> dict[str, Any]:
-    shares = {"wape": wape(days), "coverage": coverage(days)}
     rows = [
         {
             "datetime": timestamp(day.start_s),
@@ -104,5 +114,4 @@ def _watched(ship: int, days: list[WatchedDay]) -> dict[str, Any]:
         }
         for day in days
     ]
-    rounded = {name: None if share is None else round(share, 4) for name, share in shares.items()}
-    return {"spaceship_id": ship, "days": len(days), **rounded, "data": rows}
+    return {"spaceship_id": ship, "days": len(days), **shares(accuracy_of(days)), "data": rows}

@@ -22,6 +22,8 @@ from werkzeug.exceptions import NotFound
 from query_api.answers.heavy import HeavyAnswers
 from query_api.answers.rows import json_response, number
 from query_api.answers.warnings import warnings
+from query_api.forecast.accuracy import Accuracies
+from query_api.routes.forecast_accuracy import shares
 from query_api.routes.parameters import Bounds, ShipId, ShipPath
 from shared.contract.acceptance import MAX_AHEAD_US
 from shared.domain.clock import now_us as wall_clock_us
@@ -83,9 +85,18 @@ class ShipRow(TypedDict):
     silent_for: Annotated[float | None, Field(description="seconds since its last reading")]
 
 
-class ShipState(ShipRow):
-    """The state of a ship, and what looks wrong."""
+class ForecastAccuracy(TypedDict):
+    """How good the forecasts of a ship's last 30 days were."""
 
+    days: Annotated[int, Field(description="how many of these days count")]
+    wape: Annotated[float | None, Field(description="sum of absolute errors over the sum of energy; null if none")]
+    coverage: Annotated[float, Field(description="share of days in their interval")]
+
+
+class ShipState(ShipRow):
+    """The state of a ship, how good its forecasts were, and what looks wrong."""
+
+    forecast_accuracy: Annotated[ForecastAccuracy | None, Field(description="compared once a day; null until then")]
     warnings: NotRequired[
         Annotated[list[str], Field(description="about its newest readings; left out if there are none")]
     ]
@@ -177,18 +188,21 @@ DELETIONS = Operation(
 OPERATIONS = (SHIPS, SHIP, READINGS, DELETIONS)
 
 
-def routes(
+def routes(  # noqa: PLR0913  # the last four are optional
     store: EnergyReader,
     errors: Counter,
     heavy: HeavyAnswers | None = None,
+    *,
     now_us: Callable[[], int] = wall_clock_us,
     max_ahead_us: int = MAX_AHEAD_US,
+    accuracies: Accuracies | None = None,
 ) -> Routes:
     """Build the routes; `errors` counts queries for which the store is `Unavailable`, `heavy` limits long pages.
 
-    Readings may be `max_ahead_us` ahead of the clock, `now_us` (microseconds since 1970).
+    Readings may be `max_ahead_us` ahead of the clock, `now_us` (microseconds since 1970). `accuracies` are those of the
+    ships' forecasts.
     """
-    heavy = heavy or HeavyAnswers()
+    heavy, known = heavy or HeavyAnswers(), accuracies or Accuracies()
     routes = Routes("ships", __name__, needs="read")
     counted = errors.count_exceptions(Unavailable)
 
@@ -208,7 +222,10 @@ def routes(
         query, now = _parse_with_ship(ShipPath, spaceship_id), now_us()
         found = _find_ship(store, query.spaceship_id, _windows(now), now + max_ahead_us)
         warned = warnings(_newest(store, found))
-        return json_response({**ship_row(found, now), **({"warnings": warned} if warned else {})})
+        accuracy = known.of_ship(query.spaceship_id, now / US_PER_S)
+        told = None if accuracy is None else {"days": accuracy.days, **shares(accuracy)}
+        more = {"warnings": warned} if warned else {}
+        return json_response({**ship_row(found, now), "forecast_accuracy": told, **more})
 
     @routes.serves(READINGS)
     @counted

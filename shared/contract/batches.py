@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from shared.contract.acceptance import Rules
-from shared.contract.batch import Batch, InvalidBatch, Judge, Received, checked, slots_of
+from shared.contract.batch import Batch, Received, slots_of
+from shared.contract.decoding import InvalidBatch, checked
 from shared.contract.json_text import check_counts, read_json, stripped
 from shared.contract.limits import MAX_BATCHES, MAX_MEMBERS, MAX_READINGS, MAX_SLOTS, SMALL_BYTES
+from shared.contract.wire import Judge
 from shared.domain.errors import MAX_PROBLEMS, InvalidInput, Problem, UnreadableInput
 from shared.domain.slots import LONGEST_US, SLOT_US
 

@@ -8,9 +8,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, Va
 from pydantic_core import PydanticCustomError
 
 from shared.contract.acceptance import Rules
-from shared.contract.batch import Batch, InvalidBatch, Judge, MomentUs, Ship, as_the_topic, batch_id_in, checked, parsed
+from shared.contract.batch import Batch
+from shared.contract.decoding import InvalidBatch, batch_id_in, checked, parsed
 from shared.contract.misspelt import misspelt
 from shared.contract.validation import MOMENT_SCHEMA, moment, problems
+from shared.contract.wire import Judge, MomentUs, TopicShip
 from shared.domain.readings import Kind
 from shared.domain.timestamps import iso
 
@@ -40,17 +42,12 @@ class TopicDeletion(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    spaceship_id: Ship = -1  # means the topic's ship; no sender can send it
+    spaceship_id: TopicShip = -1
     delete: Span
     batch_id: UUID | None = None
     sent_at: MomentUs | None = None
     units: None = None
     data: None = None
-
-    @field_validator("spaceship_id")
-    @classmethod
-    def _as_the_topic(cls, ship: int, info: ValidationInfo) -> int:
-        return as_the_topic(ship, info)
 
     @field_validator("units", "data", mode="before")
     @classmethod
@@ -90,10 +87,11 @@ def decode(payload: bytes, rules: Rules, now_us: int, *, topic_ship: int) -> Bat
     )
 
 
-def message(ship: int, span_us: tuple[int, int], batch_id: UUID, sent_at_us: int, accepted_us: int) -> bytes:
-    """Return a deletion as JSON."""
-    start, end, sent_at, accepted_at = map(iso, (*span_us, sent_at_us, accepted_us))
+def message(ship: int, span_us: tuple[int, int], batch_id: UUID, sent_at_us: int | None, accepted_us: int) -> bytes:
+    """Return a deletion as JSON; `accepted_at` comes first, as in `Received.message`."""
+    start, end, accepted_at = map(iso, (*span_us, accepted_us))
+    sent_at = "" if sent_at_us is None else f'"sent_at":"{iso(sent_at_us)}",'
     return (
-        f'{{"spaceship_id":{ship},"delete":{{"start":"{start}","end":"{end}"}},"batch_id":"{batch_id}",'
-        f'"sent_at":"{sent_at}","accepted_at":"{accepted_at}"}}'
+        f'{{"accepted_at":"{accepted_at}","spaceship_id":{ship},"batch_id":"{batch_id}",{sent_at}'
+        f'"delete":{{"start":"{start}","end":"{end}"}}}}'
     ).encode()

@@ -7,9 +7,9 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.contract.batch import Ship
 from shared.contract.limits import MAX_READINGS
 from shared.contract.status import BatchKey, FinalStatus
+from shared.contract.wire import Ship
 from shared.domain.errors import MAX_PROBLEMS, Problem
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 from uuid import UUID
 
-from shared.domain.errors import Problem
+from shared.domain.errors import Conflict, Problem
 
 FinalStatus = Literal["stored", "rejected"]
 """What a receipt says."""
@@ -33,3 +33,19 @@ class BatchStatus:
     def key(self) -> BatchKey:
         """What identifies the batch."""
         return BatchKey(self.ship, str(self.batch_id))
+
+    @property
+    def conflict(self) -> Conflict | None:
+        """Why the worker rejected the batch, if that was because another one has its `batch_id`."""
+        if self.status != "rejected":
+            return None
+        conflict = already_used(self.batch_id)
+        return conflict if self.problems == conflict.problems else None
+
+
+def already_used(batch_id: UUID) -> Conflict:
+    """Return the error of a batch whose `batch_id` another one has.
+
+    The worker's receipt has its problem; the gateway knows it by that.
+    """
+    return Conflict(f"batch_id {batch_id} is already used by another batch")

@@ -70,8 +70,6 @@ _LABELS = {
 PLAIN = (Kind.POWER_KW, Kind.ENERGY_KWH)
 """The kinds that the unit tells."""
 _KINDS = {label: kind for kind, (label, _) in _LABELS.items()}
-LABELS = np.array([kind.label for kind in Kind])
-"""The label of each kind, by its number: ``LABELS[readings.kind]``."""
 UNITS = np.array([kind.unit for kind in Kind])
 """The unit of each kind, by its number: ``UNITS[readings.kind]``."""
 IS_POWER, LOOKS_BACK = (

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from shared.contract.batch import Ship
 from shared.contract.validation import problems
+from shared.contract.wire import Ship
 from shared.domain.errors import Forbidden, InvalidSettings, Unauthenticated
 
 Right = Literal["ingest", "read"]

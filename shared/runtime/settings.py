@@ -407,3 +407,5 @@ class WorkerSettings(BrokerSettings, ListenerSettings, StoreSettings, ReadingSet
 
 class QuerySettings(HttpSettings, StoreSettings, ClockSettings):
     """The query service's settings."""
+
+    watch_forecasts: bool = Field(default=True, alias="POWER_WATCH_FORECASTS")

@@ -9,22 +9,24 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.domain.columns import Columns, rows
+from shared.domain.columns import F64, Columns, rows
 from shared.domain.deletions import Deletions
 from shared.domain.readings import PLAIN, UNITS, Kind, ReadingRanges, ReadingRow, Readings
 from shared.domain.slots import NOWHEN, SLOT_S, ShipWindows, Slots, Window
 from shared.domain.timestamps import US_PER_S
 from shared.runtime.sqlite_files import SqliteFile
 from shared.store.port import AHEAD_SLOTS, NEWEST, FleetSlots, ShipEnergy, ShipHistory, ShipPage, SlotEnergy
+from shared.store.roll_ups import DAY_S, added
 
 FILE_NAME = "power.sqlite"
-_SCHEMA, _TRIGGERS, _FROM_1, _FROM_2 = (
-    Path(__file__).with_name(name).read_text("utf-8")
-    for name in ("sqlite_schema.sql", "sqlite_triggers.sql", "sqlite_from_1.sql", "sqlite_from_2.sql")
+_SCHEMA, _FROM_1, _FROM_2, _FROM_3 = (
+    Path(__file__).with_name(f"sqlite_{name}.sql").read_text("utf-8")
+    for name in ("schema", "from_1", "from_2", "from_3")
 )
-_SCHEMA_VERSION = 3
-_DAY_S = 86_400
+_SCHEMA_VERSION = 4
 _PART = 20_000
+_FEW = 16
+"""Up to so many slots, adding each one to the roll-ups takes less time than summing them up first."""
 _READ_AHEAD = 8
 """How many readings next to a range are read where some are wanted: enough for slots of three readings."""
 _KWH = "whole_kwh + rest_nwh / 1e12"
@@ -53,12 +55,34 @@ _DELETIONS = "SELECT ship, start_us, end_us, sent_at_us FROM deletions WHERE shi
 _FORGET_DELETIONS = "DELETE FROM deletions WHERE ship = ?"
 _PUT_DELETION = "INSERT INTO deletions (ship, start_us, end_us, sent_at_us) VALUES (?, ?, ?, ?)"
 _PUT_SLOT = """
-INSERT INTO energy (ship, start_s, kwh, covered_s, provisional, estimated_s) VALUES (?, ?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET kwh = excluded.kwh, covered_s = excluded.covered_s, provisional = excluded.provisional,
-    estimated_s = excluded.estimated_s
-WHERE (excluded.kwh, excluded.covered_s, excluded.provisional, excluded.estimated_s)
-    <> (kwh, covered_s, provisional, estimated_s)
+INSERT OR REPLACE INTO energy (ship, start_s, kwh, covered_s, provisional, estimated_s) VALUES (?, ?, ?, ?, ?, ?)
 """
+_ADDED = """
+    whole_kwh = whole_kwh + excluded.whole_kwh,
+    rest_nwh = rest_nwh + excluded.rest_nwh,
+    covered_us = covered_us + excluded.covered_us
+"""
+_ADD_TO_ROLL_UPS = (
+    f"""
+    INSERT INTO fleet_energy
+        (start_s, whole_kwh, rest_nwh, covered_us, ships, whole_ships, provisional_ships, estimated_us, mark)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET {_ADDED},
+        ships = ships + excluded.ships,
+        whole_ships = whole_ships + excluded.whole_ships,
+        provisional_ships = provisional_ships + excluded.provisional_ships,
+        estimated_us = estimated_us + excluded.estimated_us,
+        mark = excluded.mark
+    """,
+    f"""
+    INSERT INTO ship_day_energy (day_s, ship, whole_kwh, rest_nwh, covered_us, mark)
+    VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET {_ADDED}, mark = excluded.mark
+    """,
+    f"""
+    INSERT INTO ship_energy (ship, whole_kwh, rest_nwh, covered_us, whole_slots)
+    VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET {_ADDED}, whole_slots = whole_slots + excluded.whole_slots
+    """,
+)
+"""What takes the columns of `added`."""
 _SLOTS = """
 SELECT ship, start_s, kwh, covered_s, provisional, estimated_s FROM energy
 WHERE ship = ? AND start_s >= ? AND start_s < ? ORDER BY start_s
@@ -153,9 +177,9 @@ class SqliteStore:
         """
         self._file = SqliteFile(
             folder / FILE_NAME,
-            _SCHEMA + _TRIGGERS,
+            _SCHEMA,
             _SCHEMA_VERSION,
-            upgrades={1: _FROM_1, 2: _FROM_2 + _TRIGGERS},
+            upgrades={1: _FROM_1, 2: _FROM_2, 3: _FROM_3},
             cache_kib=cache_kib,
         )
 
@@ -206,13 +230,18 @@ class SqliteStore:
             execute = self._file.connection().execute
             return Slots.from_rows([row for window in windows.rows() for row in execute(_SLOTS, window)])
 
-    def put_slots(self, slots: Slots, was: Slots) -> None:  # noqa: ARG002  # the triggers see for themselves
+    def put_slots(self, slots: Slots, was: Slots) -> None:
         """See `ReadingStore`."""
-        for part in _parts(slots):
+        for part, before in zip(_parts(slots), _parts(was), strict=True):
             gone, there = part[part.covered_s == 0], part[part.covered_s > 0]
             self._put(_TAKE_SLOT, gone.ship, gone.start_s)
             energy = (there.kwh, there.covered_s, there.provisional, there.estimated_s)
             self._put(_PUT_SLOT, there.ship, there.start_s, *energy)
+            for statement, columns in zip(_ADD_TO_ROLL_UPS, added(part, before, _rounded, few=_FEW), strict=True):
+                # Beyond 64 bits a sum goes on as a REAL.
+                self._put(
+                    statement, *(np.array(each, np.float64) if isinstance(each, list) else each for each in columns)
+                )
 
     def _put(self, statement: str, *columns: NDArray[Any]) -> None:
         with self._file.errors():
@@ -272,7 +301,7 @@ class SqliteStore:
     def _kwh(self, first_ship: int, last_ship: int, window: Window) -> dict[int, float]:
         """Give the energy of those ships, from one to another, that have a slot in a window."""
         parts = _parts_of(window)
-        days = json.dumps(list(range(parts["first_day_s"], parts["end_day_s"], _DAY_S)))
+        days = json.dumps(list(range(parts["first_day_s"], parts["end_day_s"], DAY_S)))
         ships = {"first_ship": first_ship, "last_ship": last_ship}
         return dict(self._rows(_OF_SHIPS, {**parts, **ships, "days": days}))
 
@@ -322,7 +351,7 @@ class SqliteStore:
             (found,) = self._rows(_FLEET_MARKS, window.bounds_s())
         else:
             start_s, end_s = window.cut_to(self.reach(ship)).bounds_s()
-            (found,) = self._rows(_SHIP_MARKS, (start_s // _DAY_S * _DAY_S, end_s, ship))
+            (found,) = self._rows(_SHIP_MARKS, (start_s // DAY_S * DAY_S, end_s, ship))
         return f"{found[0]} {found[1]}"
 
     def _rows(self, query: str, parameters: tuple[int | str, ...] | Mapping[str, int | str]) -> list[tuple[Any, ...]]:
@@ -340,6 +369,11 @@ def _readings_of(rows: Sequence[ReadingRow]) -> Readings:
     return readings
 
 
+def _rounded(number: F64) -> F64:
+    """Round as SQLite's `round` does, which the columns of `energy` are made by."""
+    return np.trunc(number + np.copysign(0.5, number))
+
+
 def _parts(rows: Rows) -> Iterator[Rows]:
     """Take columns in parts: as Python's objects, a row needs ten times the memory."""
     return (rows[start : start + _PART] for start in range(0, len(rows), _PART))
@@ -352,16 +386,16 @@ def _parts_of(window: Window) -> dict[str, int]:
     All sums are of whole numbers, so that nothing is lost.
     """
     start_s, end_s = window.bounds_s()
-    first_day_s, end_day_s = start_s // _DAY_S * _DAY_S, end_s // _DAY_S * _DAY_S
-    head, tail = (start_s, first_day_s + _DAY_S, 1), (end_day_s, end_s, 1)
+    first_day_s, end_day_s = start_s // DAY_S * DAY_S, end_s // DAY_S * DAY_S
+    head, tail = (start_s, first_day_s + DAY_S, 1), (end_day_s, end_s, 1)
     if first_day_s >= end_day_s:  # no midnight inside
         first_day_s, end_day_s, head, tail = 0, 0, (start_s, end_s, 1), (0, 0, 1)
-    elif start_s - first_day_s <= _DAY_S // 2:
+    elif start_s - first_day_s <= DAY_S // 2:
         head = (first_day_s, start_s, -1)
     else:
-        first_day_s += _DAY_S
-    if tail[1] - tail[0] > _DAY_S // 2:
-        end_day_s += _DAY_S
+        first_day_s += DAY_S
+    if tail[1] - tail[0] > DAY_S // 2:
+        end_day_s += DAY_S
         tail = (end_s, end_day_s, -1)
     return {"first_day_s": first_day_s, "end_day_s": end_day_s, **_edge("head", *head), **_edge("tail", *tail)}
 

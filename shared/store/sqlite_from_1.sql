@@ -1,4 +1,4 @@
--- Makes a file of version 1 one of version 2, which counts the whole slots of every ship, and marks changes. The triggers come after it.
+-- Makes a file of version 1 one of version 2, which counts the whole slots of every ship, and marks changes.
 
 DROP TRIGGER energy_inserted;
 DROP TRIGGER energy_updated;

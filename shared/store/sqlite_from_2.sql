@@ -1,5 +1,5 @@
--- Makes a file of version 2 one of version 3, which knows readings of all kinds, estimated seconds and deletions. The
--- triggers come after it. What is stored is held power and energy, and keeps its meaning.
+-- Makes a file of version 2 one of version 3, which knows readings of all kinds, estimated seconds and deletions.
+-- What is stored is held power and energy, and keeps its meaning.
 
 DROP TRIGGER IF EXISTS energy_inserted;
 DROP TRIGGER IF EXISTS energy_updated;

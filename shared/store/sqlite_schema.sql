@@ -1,5 +1,5 @@
--- The embedded store. `readings` is the truth, `energy` is derived from it by the worker, and the roll-ups at the end
--- are kept by triggers (`sqlite_triggers.sql`) inside every write to `energy`.
+-- The embedded store. `readings` is the truth, `energy` is derived from it by the worker, and what a change of slots adds
+-- to the roll-ups is added in the same transaction (`roll_ups.py`).
 
 -- Without a `kind` it is held power or energy, as the unit says; the value of an unknown one is 0 and means nothing.
 -- What is 0 in the last three columns is not stated. A list is built anew for each row that is checked against it, which

@@ -1,6 +1,7 @@
 """The store in InfluxDB keeps the contract, and a few promises of its own."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
 
 import pytest
@@ -16,6 +17,20 @@ from tests.support.store_edges import StoreEdges
 from tests.support.store_ships import StoreShips
 
 _databases = count()
+
+
+@contextmanager
+def _dropping(influxdb: InfluxDb, account: Callable[[str], Account]) -> Iterator[Callable[[], Account]]:
+    """Give what names accounts in new databases, and drop these afterwards: each has dozens of files open."""
+    names: list[str] = []
+
+    def new_account() -> Account:
+        names.append(f"contract{next(_databases)}")
+        return account(names[-1])
+
+    yield new_account
+    for name in names:
+        influxdb.drop(name)
 
 
 class InfluxContract(StoreContract, StoreEdges, StoreShips):
@@ -43,20 +58,22 @@ class TestInfluxStore(InfluxContract):
     """On a real InfluxDB."""
 
     @pytest.fixture
-    def new_account(self, influxdb: InfluxDb) -> Callable[[], Account]:
+    def new_account(self, influxdb: InfluxDb) -> Iterator[Callable[[], Account]]:
         """Name a new database."""
-        return lambda: influxdb.account(f"contract{next(_databases)}")
+        with _dropping(influxdb, influxdb.account) as new_account:
+            yield new_account
 
 
 class TestInfluxStoreWithApiToken(InfluxContract):
     """On a real InfluxDB 2.x, with an API token in the place of a user."""
 
     @pytest.fixture
-    def new_account(self, influxdb: InfluxDb) -> Callable[[], Account]:
+    def new_account(self, influxdb: InfluxDb) -> Iterator[Callable[[], Account]]:
         """Make a new bucket."""
         if not isinstance(influxdb, InfluxDb2):
             pytest.skip("InfluxDB 1.x has no API tokens")
-        return lambda: influxdb.token(f"contract{next(_databases)}")
+        with _dropping(influxdb, influxdb.token) as new_account:
+            yield new_account
 
 
 @pytest.fixture(scope="session")

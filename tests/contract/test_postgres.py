@@ -9,11 +9,15 @@ from typing import Any
 import psycopg
 import pytest
 
+from normalizer_worker.ledger.first_seen import Seen
+from normalizer_worker.ledger.partition_first_seen import PartitionFirstSeen
 from normalizer_worker.rule.normalize import normalize
+from shared.domain.clock import now_us
 from shared.domain.columns import rows
 from shared.domain.readings import Kind
 from shared.domain.slots import DEFAULT_MAX_GAP_US, Window
 from shared.domain.timestamps import US_PER_S
+from shared.store.postgres.schema import UPGRADES
 from shared.store.postgres.store import PARTITIONS, OnePartitionStore, PostgresStore
 from tests.support.columns import as_columns
 from tests.support.postgres import Postgres
@@ -70,6 +74,25 @@ def test_what_tables_of_version_1_hold_keeps_its_meaning(postgres: Postgres, max
         assert_kept(store, max_gap_us)
     new = postgres.create()
     with closing(OnePartitionStore(new)) as store:
+        store.check_writing()
+    assert _columns(url) == _columns(new)
+
+
+def test_first_seen_times_of_version_2_are_kept(postgres: Postgres) -> None:
+    """They are those of messages over MQTT, whose keys cover their content."""
+    url = postgres.create()
+    _make_version_1(url, DEFAULT_MAX_GAP_US)
+    with psycopg.connect(url) as connection:
+        connection.execute(UPGRADES[1])
+        connection.execute("UPDATE power_schema SET version = 2")
+        connection.execute("INSERT INTO first_seen VALUES (0, 'a', 5, %s)", (now_us(),))
+    with closing(PostgresStore(url)) as store:
+        store.check_writing()
+        first_seen = PartitionFirstSeen(store.partition(0))
+        assert first_seen.first([Seen(b"a", 6), Seen(b"b", 7, b"one")]) == [5, 7]
+        assert first_seen.first([Seen(b"b", 8, b"another")]) == [None]
+    new = postgres.create()
+    with closing(PostgresStore(new)) as store:
         store.check_writing()
     assert _columns(url) == _columns(new)
 

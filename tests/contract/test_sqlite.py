@@ -36,6 +36,11 @@ from tests.support.strategies import START_US
 from tests.support.upgraded import PLAIN_ROWS, assert_kept
 
 ONE = as_columns([(1, START_US, 1.0, False, 0)])
+_TRIGGERS = """
+CREATE TRIGGER energy_inserted AFTER INSERT ON energy BEGIN UPDATE fleet_energy SET ships = ships + 1; END;
+CREATE TRIGGER energy_updated AFTER UPDATE ON energy BEGIN UPDATE fleet_energy SET ships = ships + 1; END;
+CREATE TRIGGER energy_deleted AFTER DELETE ON energy BEGIN UPDATE fleet_energy SET ships = ships + 1; END;
+"""
 
 
 class TestSqliteStore(StoreContract, StoreEdges, StoreShips):
@@ -83,7 +88,7 @@ def test_a_file_of_another_version_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_of_release_0_1_0_is_upgraded(tmp_path: Path) -> None:
-    """What is in it stays, its triggers are those of a new file, and changes of its slots are marked from then on."""
+    """What is in it stays, its tables are those of a new file, and changes of its slots are marked from then on."""
     SqliteStore(tmp_path / "new").close()
     _of_version_1(tmp_path)
     store = SqliteStore(tmp_path)
@@ -193,6 +198,41 @@ def test_an_upgraded_file_has_the_tables_of_a_new_one(tmp_path: Path) -> None:
         found.append((triggers, columns, connection.execute("PRAGMA user_version").fetchone()))
         store.close()
     assert found[0] == found[1]
+
+
+def test_a_file_whose_roll_ups_triggers_kept_has_none_any_more(tmp_path: Path) -> None:
+    """Version 3: left in place, they would count every slot twice."""
+    store = SqliteStore(tmp_path)
+    put(store, slots_of((1, 0, 1.5, 900.0, False)))
+    store.close()
+    connection = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)
+    connection.executescript(_TRIGGERS)
+    connection.execute("PRAGMA user_version=3")
+    connection.close()
+    store = SqliteStore(tmp_path)
+    put(store, slots_of((1, 0, 2.5, 900.0, False), (1, 1, 2.5, 900.0, False)))
+    assert store.fleet(Window()).ships.tolist() == [1, 1]
+    assert store.fleet(Window()).kwh.tolist() == [2.5, 2.5]
+    store.close()
+
+
+def test_roll_ups_are_rounded_as_the_columns_of_slots_are(tmp_path: Path) -> None:
+    """Also halves of a nanowatt-hour: 2 to the power of -13 kWh is 122,070,312.5 of them."""
+    store = SqliteStore(tmp_path)
+    kwh = [sign * (2.0**-13 + whole) for sign in (1, -1) for whole in (0, 1, 2)] + [
+        0.1,
+        1 / 3,
+        2.0**-14,
+        999999.9999999999,
+    ]
+    put(store, slots_of(*((ship, 0, each, 900 - ship / 7, False) for ship, each in enumerate(kwh))))
+    of = "SELECT ship, whole_kwh, rest_nwh, covered_us FROM {} ORDER BY ship"
+    execute = store._file.connection().execute
+    in_slots = execute(of.format("energy")).fetchall()
+    assert [each[2] for each in in_slots[:2]] == [122070313, 122070313]
+    assert execute(of.format("ship_energy")).fetchall() == in_slots
+    assert execute(of.format("ship_day_energy")).fetchall() == in_slots
+    store.close()
 
 
 def test_another_writer_makes_it_unavailable(tmp_path: Path) -> None:

@@ -154,12 +154,13 @@ WORKER_ON_INFLUXDB = {
     "before-first-write": Point(before(Server, "pin")),
     "before-owner-write": Point(before(Owner, "_renew")),
     "after-owner-write": Point(after(Owner, "_renew")),
-    "before-reach-write": Point(before(RollUps, "widen")),
-    "before-readings-write": Point(after(RollUps, "widen")),
+    "before-readings-write": Point(before(InfluxStore, "put_readings")),
     "before-slots-write": Point(after(InfluxStore, "put_readings")),
     "after-roll-up-version-write": Point(after(RollUps, "mark")),
     "before-roll-up-write": Point(before(RollUps, "make")),
     "after-roll-up-write": Point(after(RollUps, "make")),
+    "before-reach-write": Point(before(RollUps, "widen")),
+    "after-reach-write": Point(after(RollUps, "widen")),
 }
 POINTS = {
     ("ingest_api", "embedded"): GATEWAY,

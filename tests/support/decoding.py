@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from shared.contract import batch
+from shared.contract import decoding
 from shared.contract.acceptance import Rules
 from shared.contract.batch import Batch, Received
 from shared.domain.timestamps import LAST_US
@@ -19,4 +19,4 @@ def decode(payload: bytes, *, topic_ship: int | None = None, **rules: Any) -> Ba
 def receive(payload: bytes, *, topic_ship: int | None = None, **rules: Any) -> Received:
     """Read one, with its readings as they were sent."""
     judged_by = Rules(**{"max_ahead_us": LAST_US, "oldest_us": 0, **rules})
-    return batch.receive(payload, judged_by, NOW_US, topic_ship=topic_ship)
+    return decoding.receive(payload, judged_by, NOW_US, topic_ship=topic_ship)

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from normalizer_worker.amqp.connection import AmqpConnection
 from normalizer_worker.amqp.link import Account, Link
 from normalizer_worker.ledger.dead_letter import DeadLetter
+from normalizer_worker.ledger.first_seen import Seen
 from normalizer_worker.metrics import WorkerMetrics
 from normalizer_worker.partitions import Partitions, backlog_of_partition
 from normalizer_worker.recorder import Recorder
@@ -18,6 +19,7 @@ from shared.contract.acceptance import Rules
 from shared.domain.errors import Unavailable
 from shared.runtime.broker_url import parse
 from shared.store.memory import MemoryStore
+from tests.support.first_seen import first_in
 
 
 class PartitionedStore(MemoryStore):
@@ -28,7 +30,7 @@ class PartitionedStore(MemoryStore):
         super().__init__()
         self.epochs: defaultdict[int, int] = defaultdict(int)
         self.letters: list[DeadLetter] = []
-        self.first_seen: dict[bytes, int] = {}
+        self.first_seen: dict[bytes, tuple[int, bytes]] = {}
         self.is_away = False
         """Whether no transaction succeeds."""
         self.takes: list[int] = []
@@ -73,10 +75,10 @@ class Partition:
             self._store.letters += letters
         return 0
 
-    def first(self, seen: Sequence[tuple[bytes, int]]) -> list[int]:
-        """As `FirstSeenTimes`."""
+    def first(self, seen: Sequence[Seen]) -> list[int | None]:
+        """As `PartitionFirstSeen`."""
         with self.transaction():
-            return [self._store.first_seen.setdefault(key, came_us) for key, came_us in seen]
+            return first_in(self._store.first_seen, seen)
 
 
 class ClusterWorker:

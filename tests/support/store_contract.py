@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from fractions import Fraction
-from itertools import combinations
+from itertools import combinations, product
+from math import nan
 from typing import Protocol
 from unittest import mock
 
@@ -241,6 +242,21 @@ class StoreContract:
             store.put_readings(merged[is_new], replaced)
         found = Readings.concat([store.readings(ship, 0, EVER_US, 99) for ship in (1, 2, 3)])
         for mine, theirs in zip(found.columns(), merged.columns(), strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+        store.close()
+
+    def test_a_reading_of_any_kind_takes_the_place_of_one_of_any_other(self, make_store: MakeStore) -> None:
+        store = make_store()
+        first, then = (
+            as_columns(
+                [(1, START_US + i, nan if kind == Kind.UNKNOWN else 5.0, kind, n) for i, kind in enumerate(kinds)]
+            )
+            for n, kinds in enumerate(zip(*product(Kind, Kind), strict=True))
+        )
+        put(store, first)
+        with store.transaction():
+            store.put_readings(then, first)
+        for mine, theirs in zip(store.readings(1, 0, EVER_US, 99).columns(), then.columns(), strict=True):
             np.testing.assert_array_equal(mine, theirs)
         store.close()
 

@@ -9,6 +9,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from normalizer_worker.ledger.dead_letter import DeadLetter
+from normalizer_worker.ledger.first_seen import Seen
 from normalizer_worker.load import Limits
 from normalizer_worker.metrics import WorkerMetrics
 from normalizer_worker.mqtt.acknowledgements import Done
@@ -20,6 +21,7 @@ from shared.domain.deletions import DeletionRow
 from shared.domain.errors import Unavailable
 from shared.domain.readings import Readings
 from shared.domain.timestamps import US_PER_S
+from tests.support.first_seen import first_in
 
 ID = "6f1c2a3e-5b7d-4c1e-9a70-0d4b5f6e7a81"
 
@@ -37,7 +39,7 @@ class Bench:
         self.letters: list[DeadLetter] = []
         self.acknowledged: list[int] = []
         self.receipts: list[Receipt | None] = []
-        self.remembered: dict[bytes, int] = {}
+        self.remembered: dict[bytes, tuple[int, bytes]] = {}
         self.failures: deque[str] = deque()
         self.are_lost = False
         """Whether what is stored outranks all readings."""
@@ -69,9 +71,9 @@ class Bench:
         self.acknowledged += [each.message.mid for each in done]
         self.receipts += [each.receipt for each in done]
 
-    def first(self, first_seen: Sequence[tuple[bytes, int]]) -> list[int]:
+    def first(self, seen: Sequence[Seen]) -> list[int | None]:
         self._do("remember")
-        return [self.remembered.setdefault(key, came_us) for key, came_us in first_seen]
+        return first_in(self.remembered, seen)
 
     def record(self, readings: Readings) -> Readings | None:
         assert self.is_kept_alive, "the broker would miss a worker that stores for long"
@@ -109,8 +111,9 @@ def message(mid: int, batch: Any = None, *, topic: str = "ships/1/readings", ret
     return Message(topic, json.dumps(good if batch is None else batch).encode(), retained, 1, mid)
 
 
-def worker(bench: Bench, limits: Limits | None = None) -> Worker:
-    return Worker(bench.connect, bench, bench, bench, WorkerMetrics(CollectorRegistry()), limits=limits)
+def worker(bench: Bench, limits: Limits | None = None, *, several_gateways: bool = False) -> Worker:
+    metrics = WorkerMetrics(CollectorRegistry())
+    return Worker(bench.connect, bench, bench, bench, metrics, limits=limits, several_gateways=several_gateways)
 
 
 def batch(value: float = 1, **members: Any) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from benchmarks.truth.contenders import Answer, Method
 from benchmarks.truth.scenarios import Scenario, Sent
 from normalizer_worker.recorder import Recorder
 from shared.contract.acceptance import Rules
-from shared.contract.batch import columns, decode
+from shared.contract.batch import columns
+from shared.contract.decoding import decode
 from shared.domain.readings import Kind
 from shared.domain.slots import DEFAULT_MAX_GAP_US, Window
 from shared.domain.timestamps import US_PER_S, iso, moment_us

@@ -112,16 +112,22 @@ def _predicted(days: Days, inputs: _Inputs, day: int) -> F64:
     taught = hourly(weight).ravel() / HOUR
     taught *= 0.5 ** ((len(taught) - np.arange(len(taught))) / HOURS / TAUGHT_HALF_LIFE)
     features = _features(inputs, day)
-    hours = np.arange(len(target))
+    at, until_end = features.shape[1], inputs.off[-1:].repeat(HOURS, axis=0)
+    off = np.concatenate([inputs.off, until_end])  # at each hour, how far the hours before it were off
+    rows = np.concatenate([features, off[: len(target)], target[:, None]], axis=1)
     known = np.maximum(blocks(len(days)) - day, 0) * HOURS
     found = np.empty_like(base)
     for hour in range(HOURS):
-        origins = np.minimum(hours + HOURS - hour, len(target))
-        rows = np.concatenate([features, inputs.off[origins], target[:, None]], axis=1)
-        apart = np.abs((hours % HOURS - hour + HOURS // 2) % HOURS - HOURS // 2)
-        near = taught * np.where(apart <= NEAR_HOURS, NEAR_WEIGHT, 1.0)
+        rows[:, at:-1] = off[HOURS - hour :][: len(target)]
+        near = (taught.reshape(-1, HOURS) * _nearness(hour)).ravel()
         found[:, hour] = _regressed(rows, near, known, hour)
     return np.repeat((base + found) * inputs.scale, HOUR, axis=1) / HOUR + inputs.shape
+
+
+def _nearness(hour: int) -> F64:
+    """Return how much each hour of the day counts for one of them, float64[24]."""
+    apart = np.abs((np.arange(HOURS) - hour + HOURS // 2) % HOURS - HOURS // 2)
+    return np.where(apart <= NEAR_HOURS, NEAR_WEIGHT, 1.0)
 
 
 def _features(inputs: _Inputs, day: int) -> F64:

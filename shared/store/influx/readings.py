@@ -6,10 +6,13 @@ the ranges only, and the next ones look farther, for the ships where that was no
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 from typing import NamedTuple
 
+import numpy as np
+
 from shared.domain.columns import rows as rows_of
-from shared.domain.readings import LABELS, UNITS, Kind, ReadingRanges, ReadingRow, Readings
+from shared.domain.readings import PLAIN, Kind, ReadingRanges, ReadingRow, Readings
 from shared.domain.timestamps import US_PER_S
 from shared.store.influx.server import NS_PER_US, Server, Table, complete
 
@@ -31,8 +34,11 @@ _Range = tuple[int, int, int, int, int]
 _STATED = ("duration_s", "max_gap_s", "rollover")
 _OPTIONAL = ("value", "kind", *_STATED)
 _FIELDS = ("unit", "sent_at", *_OPTIONAL)
-_PLAIN = {"kW": Kind.POWER_KW, "kWh": Kind.ENERGY_KWH}
-"""The kinds of readings that an earlier release has written, which named only the unit."""
+_PLAIN = {kind.unit: kind for kind in PLAIN}
+"""The kinds that are not named: the unit tells them. Earlier releases knew no others."""
+_NAMED = [f'unit="{kind.unit}",kind="{kind.label}"' for kind in Kind]
+"""The fields of each kind, by its number."""
+_SHORT = [f'unit="{kind.unit}"' if kind in PLAIN else _NAMED[kind] for kind in Kind]
 
 
 class _Ask(NamedTuple):
@@ -122,22 +128,27 @@ def _kind(label: str, unit: str) -> Kind:
 
 
 def lines(readings: Readings, replaced: Readings) -> Iterator[str]:
-    """Return a line for each reading. What it does not state, and the one that it replaces does, is written as 0."""
+    """Return a line for each reading.
+
+    A field that it lacks, and that the one which it replaces has, would stay. So what it does not state is then written
+    as 0, and its kind is named though its unit tells it.
+    """
+    fields = _NAMED if np.count_nonzero(replaced.kind > Kind.ENERGY_KWH) else _SHORT
+    columns = rows_of(readings.ship, readings.value, readings.kind, readings.sent_at_us, readings.moment_us * NS_PER_US)
+    for (ship, value, kind, sent_at_us, time_ns), stated in zip(columns, _statements(readings, replaced), strict=True):
+        of_value = "" if kind == Kind.UNKNOWN else f"value={value!r},"
+        yield f"readings,ship={ship} {of_value}{fields[kind]},sent_at={sent_at_us}i{stated} {time_ns}"
+
+
+def _statements(readings: Readings, replaced: Readings) -> Iterable[str]:
+    """Return the fields for what each reading states."""
+    if readings.stated is None and replaced.stated is None:
+        return repeat("", len(readings))
     stated = [_stated(*each) for each in _stated_columns(readings)]
-    if len(replaced):
-        keys, were = (
-            list(zip(each.ship.tolist(), each.moment_us.tolist(), strict=True)) for each in (readings, replaced)
-        )
-        before = dict(zip(were, (_stated(*each) for each in _stated_columns(replaced)), strict=True))
-        stated = [dict.fromkeys(before.get(key, ()), 0.0) | own for key, own in zip(keys, stated, strict=True)]
-    columns = (readings.ship, readings.value, UNITS[readings.kind], LABELS[readings.kind], readings.sent_at_us)
-    for (ship, value, unit, label, sent_at_us, time_ns), others in zip(
-        rows_of(*columns, readings.moment_us * NS_PER_US), stated, strict=True
-    ):
-        fields = f'unit="{unit}",kind="{label}",sent_at={sent_at_us}i'
-        if label != Kind.UNKNOWN.label:
-            fields = f"value={value!r},{fields}"
-        yield f"readings,ship={ship} {fields}{''.join(f',{name}={each!r}' for name, each in others.items())} {time_ns}"
+    keys, were = (list(zip(each.ship.tolist(), each.moment_us.tolist(), strict=True)) for each in (readings, replaced))
+    before = dict(zip(were, (_stated(*each) for each in _stated_columns(replaced)), strict=True))
+    stated = [dict.fromkeys(before.get(key, ()), 0.0) | own for key, own in zip(keys, stated, strict=True)]
+    return ("".join(f",{name}={each!r}" for name, each in fields.items()) for fields in stated)
 
 
 def _stated_columns(readings: Readings) -> Iterator[tuple[float, ...]]:

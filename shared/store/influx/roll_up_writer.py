@@ -63,7 +63,11 @@ class RollUps:
             self._sums.clear()
 
     def widen(self, readings: Readings) -> None:
-        """Have ships' sums reach over readings, before these are written; `repair` does it where they are stale."""
+        """Have ships' sums reach over readings, after their slots: mostly these reach over them already.
+
+        A worker that dies before it gets its batches again, and then reads these readings. `repair` does it for sums
+        that are stale.
+        """
         changes = reaches(readings)
         self._learn(changes)
         wider = {

@@ -45,6 +45,8 @@ class InfluxStore(InfluxReader):
         self._owner = Owner(self._server, settle_s=settle_s, now_s=now_s, sleep=sleep)
         self._roll_ups = RollUps(self._server)
         self._pending: list[Pending] = []
+        self._met: list[Readings] = []
+        """The readings that this transaction has read or written."""
 
     def close(self) -> None:
         """Say that this worker writes no more, if that can be said, and close the connections."""
@@ -64,8 +66,10 @@ class InfluxStore(InfluxReader):
                 self._owner.keep()
                 for pending in self._pending:
                     self._roll_ups.make(pending)
+                self._roll_ups.widen(Readings.concat(self._met))
         finally:
             self._pending.clear()
+            self._met.clear()
 
     @contextmanager
     def _or_forget(self) -> Iterator[None]:
@@ -82,7 +86,9 @@ class InfluxStore(InfluxReader):
 
     def readings_around(self, ranges: ReadingRanges) -> Readings:
         """See `ReadingStore`."""
-        return readings_around(self._server, ranges)
+        found = readings_around(self._server, ranges)
+        self._met.append(found)
+        return found
 
     def stored_slots(self, windows: ShipWindows) -> Slots:
         """See `ReadingStore`."""
@@ -98,8 +104,8 @@ class InfluxStore(InfluxReader):
             known = set(rows(replaced.ship, replaced.moment_us))
             for ship, moment_us in known.intersection(rows(unknown.ship, unknown.moment_us)):
                 self.remove_readings(ship, moment_us, moment_us + 1)  # a field that a line lacks would stay
-        self._roll_ups.widen(readings)
         self._server.write(lines(readings, replaced))
+        self._met.append(readings)
 
     def remove_readings(self, ship: int, start_us: int, end_us: int) -> None:
         """See `ReadingStore`."""
@@ -115,13 +121,15 @@ class InfluxStore(InfluxReader):
         """See `ReadingStore`."""
         self._owner.keep()
         pending = self._roll_ups.mark(slots, was)
-        kwh, provisional = np.where(slots.covered_s > 0, slots.kwh, 0.0), slots.provisional & (slots.covered_s > 0)
-        estimated_s = np.where(slots.covered_s > 0, slots.estimated_s, 0.0)
-        columns = rows(slots.ship, kwh, slots.covered_s, provisional, estimated_s, slots.start_s * NS_PER_S)
+        is_there = slots.covered_s > 0
+        kwh, provisional = np.where(is_there, slots.kwh, 0.0), slots.provisional & is_there
+        estimated_s = np.where(is_there, slots.estimated_s, 0.0)
+        is_told = (estimated_s > 0) | (was.estimated_s > 0)  # a field that a line lacks would stay
+        columns = rows(slots.ship, kwh, slots.covered_s, provisional, estimated_s, is_told, slots.start_s * NS_PER_S)
         self._server.write(
-            f"energy,ship={ship} kwh={kwh!r},covered_s={covered_s!r},provisional={provisional},"
-            f"estimated_s={estimated_s!r} {start_ns}"
-            for ship, kwh, covered_s, provisional, estimated_s, start_ns in columns
+            f"energy,ship={ship} kwh={kwh!r},covered_s={covered_s!r},provisional={provisional}"
+            f"{f',estimated_s={estimated_s!r}' if is_told else ''} {start_ns}"
+            for ship, kwh, covered_s, provisional, estimated_s, is_told, start_ns in columns
         )
         self._pending.append(pending)
 

@@ -16,9 +16,9 @@ from shared.domain.timestamps import US_PER_S
 from shared.store.port import AHEAD_SLOTS, NEWEST, FleetSlots, ShipEnergy, ShipHistory, ShipPage, SlotEnergy
 from shared.store.postgres.arrays import columns_of
 from shared.store.postgres.connections import Connections
-from shared.store.postgres.roll_ups import DAY_S
 from shared.store.postgres.selected import DELETIONS, READINGS_OF_SHIP, SLOT, SLOTS, readings_of
 from shared.store.postgres.server import Server
+from shared.store.roll_ups import DAY_S
 
 MAX_KNOWN_SHIPS = 100_000
 NO_PARTITION = -1

@@ -8,9 +8,11 @@ from psycopg import Connection
 
 from shared.domain.errors import InvalidSettings, Unavailable
 
-VERSION = 2
-_MAKE, _FROM_1 = (Path(__file__).with_name(name).read_text("utf-8") for name in ("schema.sql", "from_1.sql"))
-UPGRADES: Mapping[int, str] = {1: _FROM_1}
+VERSION = 3
+_MAKE, _FROM_1, _FROM_2 = (
+    Path(__file__).with_name(name).read_text("utf-8") for name in ("schema.sql", "from_1.sql", "from_2.sql")
+)
+UPGRADES: Mapping[int, str] = {1: _FROM_1, 2: _FROM_2}
 """The SQL that brings tables forward to the next version, by the version that they have."""
 # Not `to_regclass`: it may not see yet what another process has made while this one waited for the lock.
 _IS_THERE = """

@@ -103,11 +103,14 @@ CREATE TABLE dead_letters (
 CREATE INDEX dead_letters_by_last ON dead_letters (last_us DESC, digest);
 CREATE INDEX dead_letters_by_ship ON dead_letters (partition, ship, last_us DESC, digest);
 
+-- When a batch came first. Of one that a gateway accepted with a `batch_id`, the key is the ship and that, and the digest
+-- of its content is beside it: another batch cannot have them.
 CREATE TABLE first_seen (
     partition integer NOT NULL,
     key bytea NOT NULL,
     first_us bigint NOT NULL,
     noted_us bigint NOT NULL,
+    content bytea,
     PRIMARY KEY (partition, key)
 );
 CREATE INDEX first_seen_by_age ON first_seen (partition, noted_us);

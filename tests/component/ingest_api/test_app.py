@@ -18,7 +18,8 @@ from ingest_api.http.routes import routes
 from ingest_api.metrics import IngestMetrics
 from ingest_api.outbox.outbox import Outbox
 from shared.contract.acceptance import Rules
-from shared.contract.batch import Received, receive
+from shared.contract.batch import Received
+from shared.contract.decoding import receive
 from shared.contract.limits import MAX_BODY_BYTES, SMALL_BYTES
 from shared.domain.clock import now_us
 from shared.domain.errors import Unavailable

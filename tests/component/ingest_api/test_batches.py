@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from flask import Flask
@@ -16,7 +16,7 @@ from ingest_api.http.routes import SENDER_WAITERS, WAITERS, routes
 from ingest_api.metrics import IngestMetrics
 from ingest_api.outbox.outbox import Outbox
 from shared.contract.limits import MAX_WAIT_S, SMALL_BYTES
-from shared.contract.status import BatchKey
+from shared.contract.status import BatchKey, already_used
 from shared.domain.errors import Problem, Unavailable
 from shared.http.app import make_app
 from shared.http.tokens import access, anybody
@@ -145,6 +145,42 @@ def test_who_prefers_to_wait_is_told_why_it_is_rejected(app: Flask, worker: list
     assert found is not None
     assert (found["status"], found["errors"]) == ("rejected", [{"at": "units", "problem": "are odd"}])
     assert post(app, named()).status_code == 422, "202 would say that it will be stored"
+
+
+OTHER_GATEWAY = already_used(UUID(NAME)).problems
+"""With what the worker rejects a batch whose `batch_id` another gateway has accepted for another one."""
+
+
+def test_a_batch_id_that_another_gateway_has_is_409_like_one_that_is_known_here(app: Flask, outbox: Outbox) -> None:
+    assert post(app, named()).status_code == 202
+    known = post(app, named(units='"kWh"'))
+    decide(outbox, "rejected", *OTHER_GATEWAY)
+    for prefer in ({"Prefer": "wait=20"}, {}):
+        response = post(app, named(), **prefer)
+        assert (response.status_code, problem(response)) == (409, problem(known))
+        assert response.headers["Location"] == f"/batches/{NAME}"
+    found = app.test_client().get(f"/batches/{NAME}").json
+    assert found is not None
+    assert (found["status"], found["errors"]) == ("rejected", problem(known)["errors"])
+
+
+def test_a_batch_that_was_rejected_for_its_batch_id_does_not_have_it(app: Flask, outbox: Outbox) -> None:
+    """The first one, which another gateway has, may be sent here, too; it is then known here."""
+    post(app, named(units='"kWh"'))
+    decide(outbox, "rejected", *OTHER_GATEWAY)
+    assert post(app, named()).status_code == 202
+    assert len(kept(outbox)) == 1
+    decide(outbox)
+    assert post(app, named(), Prefer="wait=20").status_code == 201
+    assert post(app, named(units='"kWh"')).status_code == 409
+    assert post(app, named(spaceship_id=str(SHIP + 1))).status_code == 409
+
+
+def test_a_batch_that_was_rejected_for_another_cause_has_its_batch_id(app: Flask, outbox: Outbox) -> None:
+    post(app, named(units='"kWh"'))
+    decide(outbox, "rejected", Problem("units", "are odd"))
+    assert post(app, named()).status_code == 409
+    assert kept(outbox) == []
 
 
 def test_who_prefers_to_wait_is_told_that_it_is_accepted_when_the_time_is_up(app: Flask) -> None:

@@ -18,7 +18,7 @@ from ingest_api.metrics import IngestMetrics
 from ingest_api.outbox.entry import ENTRY_BYTES, WaitingEntry
 from ingest_api.outbox.outbox import Outbox
 from shared.contract.limits import SMALL_BYTES
-from shared.contract.status import BatchKey
+from shared.contract.status import BatchKey, already_used
 from shared.domain.errors import Problem, Unavailable
 from shared.domain.timestamps import moment_us
 from shared.http.app import make_app
@@ -234,6 +234,22 @@ def test_a_rejected_one_is_named_beside_those_that_are_stored(
     assert said["detail"] == "1 of 3 batches rejected"
     assert [each["status"] for each in said["batches"]] == ["stored", "rejected", "stored"]
     assert registry.get_sample_value("power_ingest_batches_refused_total", {"status": "422"}) is None
+
+
+def test_batch_ids_that_another_gateway_has_are_409_unless_something_else_is_wrong(app: Flask, outbox: Outbox) -> None:
+    body = lines(named(0), named(1), named(2))
+    post(app, body)
+    odd, used = (Problem("units", "are odd"),), already_used(UUID(NAMES[1])).problems
+    for number, why in enumerate([(), used, odd]):
+        (entry,) = outbox.waiting(number, 1, 1 << 30)
+        done = threading.Event()
+        outbox.decide(entry.key, entry.digest, "rejected" if why else "stored", why, done.set)
+        assert done.wait(20)
+    response = post(app, lines(named(0), named(1)))
+    assert response.status_code == 409
+    assert problem(response)["errors"] == [{"at": "line 2: batch_id", "problem": used[0].problem}]
+    assert [each["status"] for each in problem(response)["batches"]] == ["stored", "rejected"]
+    assert post(app, body).status_code == 422
 
 
 def test_while_the_status_cannot_be_read_they_are_accepted(

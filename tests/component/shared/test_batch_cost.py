@@ -17,7 +17,7 @@ import sys, time
 from pathlib import Path
 from uuid import UUID
 from shared.contract.limits import MAX_BODY_BYTES
-from shared.contract.batch import receive
+from shared.contract.decoding import receive
 from shared.domain.errors import InvalidInput
 from shared.contract.acceptance import Rules
 from tests.support.decoding import NOW_US

@@ -66,6 +66,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
         "POWER_MAX_GAP_S": "900",
         "POWER_MAX_AHEAD_S": "0",
         "POWER_OLDEST": "2019-01-05T06:37:00+02:00",
+        "POWER_WATCH_FORECASTS": "false",
     }
     ingest, query, worker = (
         IngestSettings.load(environ),
@@ -81,6 +82,8 @@ def test_every_setting_is_read_from_its_variable() -> None:
     assert worker.allow_negative
     assert worker.max_gap_s == 900
     assert query.max_ahead_us == 0
+    assert not query.watch_forecasts
+    assert QuerySettings.load({}).watch_forecasts
     assert ingest.rules == worker.rules == Rules(True, 900_000_000, 0, moment_us("2019-01-05T04:37:00Z"))
 
 

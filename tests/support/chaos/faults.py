@@ -10,7 +10,7 @@ from typing import Any
 
 from ingest_api.delivery.mqtt_link import Link
 from ingest_api.delivery.publisher import Publisher
-from normalizer_worker.ledger.first_seen import FirstSeenTimes
+from normalizer_worker.ledger.first_seen import FirstSeenTimes, Seen
 from normalizer_worker.ledger.partition_first_seen import PartitionFirstSeen
 from normalizer_worker.worker import Source, Worker
 from shared.contract.status import BatchKey
@@ -53,8 +53,8 @@ def gone_at_puback() -> None:
 def repeats_are_new() -> None:
     """Have the worker take an older repeat without `sent_at` for a new batch: it undoes corrections."""
 
-    def first(_self: FirstSeenTimes, first_seen: Sequence[tuple[bytes, int]]) -> list[int]:
-        return [counts_us for _, counts_us in first_seen]
+    def first(_self: FirstSeenTimes, seen: Sequence[Seen]) -> list[int]:
+        return [each.received_us for each in seen]
 
     FirstSeenTimes.first = first  # type: ignore[assignment,method-assign]  # it is replaced on purpose
     PartitionFirstSeen.first = first  # type: ignore[assignment,method-assign]

@@ -108,8 +108,8 @@ class HttpClient:
     def _known_at(self, batch: Batch) -> str | None:
         """Give the gateway that has to get a batch, where another one would take it for new.
 
-        Only the gateway that has accepted a `batch_id` knows it: another one cannot refuse other content, and it dates
-        a repeat without `sent_at` when it comes.
+        Another one leaves it to the worker, for which the first is what comes first: other content might be stored in
+        place of what was accepted, and a repeat without `sent_at` might count as sent after a correction.
         """
         needs_it = batch.kind == "conflict" or (batch.kind == "repeat" and batch.sent_at_us is None)
         return self._ledger.gateways.get(batch.batch_id or "") if needs_it else None

@@ -127,30 +127,80 @@ def test_added_worker_gets_its_share_and_a_second_gateway_publishes_too(own: Clu
         gateway.stop()
 
 
-def test_a_repeat_at_another_gateway_undoes_no_correction(own: ClusterService, tmp_path: Path) -> None:
-    """Its client has named it, and not dated it; the first gateway may be gone by then."""
+@pytest.fixture
+def second(own: ClusterService, tmp_path: Path) -> Iterator[int]:
+    """The port of another gateway."""
     port = free_port()
     environ = {**own.environ, "POWER_DATA_DIR": str(tmp_path / "second"), "POWER_HTTP_PORT": str(port)}
     gateway = PowerProcess("ingest_api", environ, tmp_path / "gateway.log")
     gateway.start()
+    until(lambda: accepted(port, batch(2, 0, 1.0)), "the second gateway accepts")
+    yield port
+    gateway.stop()
+
+
+def test_a_repeat_at_another_gateway_undoes_no_correction(own: ClusterService, second: int) -> None:
+    """Its client has named it, and not dated it; the first gateway may be gone by then."""
     first = {**batch(1, 0, 4.0), "batch_id": str(uuid4())}
-    try:
-        until(lambda: accepted(port, batch(2, 0, 1.0)), "the second gateway accepts")
-        for at, sent in ((own.port, first), (own.port, batch(1, 0, 8.0)), (port, first)):
-            assert accepted(at, sent)
-        assert own.get("/data?spaceship_id=1")["data"][0]["value"] == 8
-    finally:
-        gateway.stop()
+    for at, sent in ((own.port, first), (own.port, batch(1, 0, 8.0)), (second, first)):
+        assert accepted(at, sent)
+    assert own.get("/data?spaceship_id=1")["data"][0]["value"] == 8
+
+
+def test_other_content_of_a_batch_id_is_refused_at_another_gateway_too(own: ClusterService, second: int) -> None:
+    """With the same answer as at the gateway that has the first, which is a repeat at both; dated or not."""
+    for ship, dated in ((1, {}), (3, {"sent_at": iso(START_US)})):
+        batch_id = str(uuid4())
+        first, other = ({**batch(ship, 0, value), **dated, "batch_id": batch_id} for value in (4.0, 8.0))
+        assert accepted(own.port, first)
+        here, there = posted(own.port, other), posted(second, other)
+        assert (there.status, there.json()) == (409, here.json())
+        assert status_at(second, batch_id) == ("rejected", here.json()["errors"])
+        asked = {
+            "spaceship_id": str(ship),
+            "start": iso(START_US),
+            "end": iso(START_US + SLOT_US),
+            "batch_id": batch_id,
+        }
+        deletion = urllib3.request("DELETE", f"http://{HOST}:{second}/data", fields=asked, headers=WAITING)
+        assert (deletion.status, deletion.json()) == (409, here.json())
+        assert accepted(second, first)
+        assert status_at(second, batch_id) == ("stored", [])
+        assert [posted(port, other).status for port in (own.port, second)] == [409, 409]
+        assert own.get(f"/data?spaceship_id={ship}")["data"][0]["value"] == 4
+        with own.dead_letters() as letters:
+            assert here.json()["detail"] in {each.reason for each in letters.newest(9)}
+
+
+def test_who_does_not_wait_is_told_later_that_a_batch_id_is_used(own: ClusterService, second: int) -> None:
+    first = {**batch(1, 0, 4.0), "batch_id": str(uuid4())}
+    assert accepted(own.port, first)
+    other = {**batch(1, 0, 8.0), "batch_id": first["batch_id"]}
+    assert posted(second, other, {}).status == 202
+    until(lambda: status_at(second, first["batch_id"])[0] == "rejected", "it is rejected")
+    assert own.get("/data?spaceship_id=1")["data"][0]["value"] == 4
+
+
+WAITING = {"Prefer": "wait=20"}
+
+
+def posted(port: int, sent: dict[str, Any], headers: dict[str, str] = WAITING) -> urllib3.BaseHTTPResponse:
+    """Send a batch, as a rule waiting for its receipt."""
+    return urllib3.request("POST", f"http://{HOST}:{port}/data", json=sent, headers=headers, retries=False)
+
+
+def status_at(port: int, batch_id: str) -> tuple[str, list[Any]]:
+    """Return what a gateway says became of a batch, and why."""
+    found = urllib3.request("GET", f"http://{HOST}:{port}/batches/{batch_id}").json()
+    return found["status"], found["errors"]
 
 
 def accepted(port: int, sent: dict[str, Any]) -> bool:
     """Send a batch and return whether it is stored."""
     try:
-        url = f"http://{HOST}:{port}/data"
-        answer = urllib3.request("POST", url, json=sent, headers={"Prefer": "wait=20"}, retries=False)
+        return posted(port, sent).status == 201
     except urllib3.exceptions.HTTPError:
         return False
-    return answer.status == 201
 
 
 def test_halted_owner_that_wakes_up_writes_nothing(own: ClusterService) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
 
+from shared.domain.readings import Kind
 from shared.domain.slots import Window
 from shared.store.influx import roll_up_writer
 from shared.store.influx.roll_ups import FLEET, PINNED_S, SHIPS, read_stale, ships_in
@@ -54,8 +55,24 @@ def test_a_kill_between_the_roll_ups_of_two_parts_leaves_no_wrong_one(
     world.check_clean()
 
 
+def test_a_kill_before_a_ship_reaches_over_its_readings_hides_none(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A counter's newest reading lies beside its slots; the batch comes again, and nothing of it is new."""
+
+    def killed(_: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr(world.store._roll_ups, "widen", killed)
+    world.record(*(at(minutes)._replace(kind=Kind.COUNTER_KWH, value=minutes) for minutes in (0, 10 * 60)))
+    assert world.deaths == 1
+    world.check()
+    world.check_clean()
+
+
 def test_one_that_starts_makes_roll_ups_that_the_last_one_left(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(world.store._roll_ups, "make", lambda pending: None)  # noqa: ARG005
+    for name in ("make", "widen"):
+        monkeypatch.setattr(world.store._roll_ups, name, lambda _: None)
     world.record(at(0))
     assert read_stale(world.server, FLEET)
     world.check()

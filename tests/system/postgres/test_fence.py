@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from normalizer_worker.ledger.dead_letter import DeadLetter
+from normalizer_worker.ledger.first_seen import Seen
 from normalizer_worker.ledger.partition_first_seen import PartitionFirstSeen
 from normalizer_worker.ledger.partition_letters import PartitionLetters
 from shared.domain.errors import InvalidInput, InvalidSettings, Unavailable
@@ -108,7 +109,7 @@ def test_the_ledgers_of_a_partition_are_fenced_too(postgres: Postgres) -> None:
         with pytest.raises(Unavailable, match=r"^partition 7 has another owner$"):
             letters.keep([DeadLetter.of("ships/1/readings", b"a", InvalidInput("bad"), 5)])
         with pytest.raises(Unavailable, match=r"^partition 7 has another owner$"):
-            first_seen.first([(b"a", 5)])
+            first_seen.first([Seen(b"a", 5)])
         assert one.read("SELECT count(*) FROM dead_letters") == [(0,)]
         assert one.read("SELECT count(*) FROM first_seen") == [(0,)]
 

@@ -4,17 +4,20 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import psycopg
 import pytest
 
+from normalizer_worker.ledger import partition_first_seen
 from normalizer_worker.ledger.dead_letter import MAX_PAYLOAD_BYTES, DeadLetter
 from normalizer_worker.ledger.dead_letters import LETTER_BYTES, row_of
-from normalizer_worker.ledger.first_seen import DELETED_BESIDES, KEPT_US
+from normalizer_worker.ledger.first_seen import DELETED_BESIDES, KEPT_US, Seen
 from normalizer_worker.ledger.partition_first_seen import PartitionFirstSeen
 from normalizer_worker.ledger.partition_letters import AT_ONCE, AllLetters, Bounds, PartitionLetters
 from power_cli.__main__ import main
 from shared.domain.errors import InvalidInput, Problem
 from shared.domain.timestamps import US_PER_S
 from shared.store.postgres.store import PostgresStore
+from tests.support.first_seen import NamesContract, Reopen
 from tests.support.postgres import Postgres
 
 BAD = InvalidInput("the batch is not valid", (Problem("data[0].value", "is missing"),))
@@ -152,31 +155,63 @@ def kept(store: PostgresStore) -> int:
     return int(store.read("SELECT count(*) FROM first_seen")[0][0])
 
 
-def test_the_first_moment_counts_for_every_repeat_and_every_owner(store: PostgresStore) -> None:
-    assert PartitionFirstSeen(store.partition(7)).first([(b"a", 5), (b"b", 6), (b"a", 7)]) == [5, 6, 5]
-    assert PartitionFirstSeen(store.partition(7)).first([(b"a", 8), (b"c", 9)]) == [5, 9]
-    assert PartitionFirstSeen(store.partition(8)).first([(b"a", 8)]) == [8], "no ship is in two partitions"
+class TestPartitionFirstSeen(NamesContract):
+    """The contract, in PostgreSQL, for one owner after the other."""
+
+    @pytest.fixture
+    def reopen(self, store: PostgresStore) -> Reopen:
+        """Take the partition over."""
+        return lambda: PartitionFirstSeen(store.partition(7))
+
+
+def test_no_ship_is_in_two_partitions(store: PostgresStore) -> None:
+    for number in (7, 8):
+        assert PartitionFirstSeen(store.partition(number)).first([Seen(b"a", number, b"%d" % number)]) == [number]
+
+
+def test_a_batch_id_may_have_other_content_once_it_is_forgotten(store: PostgresStore) -> None:
+    clock = Clock()
+    first_seen = PartitionFirstSeen(store.partition(7), clock)
+    first_seen.first([Seen(b"a", 1, b"one")])
+    clock.now_us += DAY_US
+    assert first_seen.first([Seen(b"a", 2, b"two")]) == [None]
+    clock.now_us += KEPT_US
+    first_seen.first([Seen(b"b", 3)])
+    assert first_seen.first([Seen(b"a", 4, b"two")]) == [4]
+
+
+def test_keys_are_looked_up_in_their_index(postgres: Postgres) -> None:
+    """Also while the server knows nothing of the table: comparing each row with each key took seconds for a load."""
+    statement = partition_first_seen._FIRST.replace("%s", "$1", 1).replace("%s", "$2", 1)
+    with closing(PostgresStore(url := postgres.create())) as store:
+        store.check_writing()
+        PartitionFirstSeen(store.partition(7)).first([Seen(b"%d" % i, i) for i in range(5000)])
+    with psycopg.connect(url) as connection:
+        connection.execute("SET plan_cache_mode = force_generic_plan")
+        connection.execute(f"PREPARE lookup AS {statement}")
+        plan = connection.execute("EXPLAIN EXECUTE lookup ('{}', 7)").fetchall()
+    assert "first_seen_pkey" in str(plan)
 
 
 def test_it_is_remembered_for_more_than_a_day_and_then_forgotten(store: PostgresStore) -> None:
     clock = Clock()
     first_seen = PartitionFirstSeen(store.partition(7), clock)
-    first_seen.first([(b"a", 1)])
+    first_seen.first([Seen(b"a", 1)])
     clock.now_us += DAY_US
-    assert first_seen.first([(b"a", 2)]) == [1]
+    assert first_seen.first([Seen(b"a", 2)]) == [1]
     clock.now_us += KEPT_US
-    first_seen.first([(b"b", 3)])
+    first_seen.first([Seen(b"b", 3)])
     assert kept(store) == 1
-    assert first_seen.first([(b"a", 4)]) == [4]
+    assert first_seen.first([Seen(b"a", 4)]) == [4]
 
 
 def test_what_has_grown_shrinks_as_fast(store: PostgresStore) -> None:
     clock = Clock()
     first_seen = PartitionFirstSeen(store.partition(7), clock)
-    first_seen.first([(b"%d" % i, i) for i in range(1000)])
+    first_seen.first([Seen(b"%d" % i, i) for i in range(1000)])
     clock.now_us += KEPT_US + 1
-    first_seen.first([(b"new", 1)])
+    first_seen.first([Seen(b"new", 1)])
     assert kept(store) == 1000 - DELETED_BESIDES
     for i in range(9):
-        first_seen.first([(b"new %d" % i, 1)])
+        first_seen.first([Seen(b"new %d" % i, 1)])
     assert kept(store) == 10

@@ -11,10 +11,14 @@ from typing import Any
 import numpy as np
 import paho.mqtt.publish as paho
 import pytest
+from prometheus_client import CollectorRegistry, start_http_server
 
 from normalizer_worker.recorder import Recorder
 from normalizer_worker.rule.normalize import normalize
 from power_cli.simulate import DAY_S
+from query_api.forecast.accuracy import Accuracies, Expected, WatchedDay
+from query_api.metrics import show_accuracy
+from shared.domain.clock import now_us
 from shared.domain.readings import Kind
 from shared.domain.slots import DEFAULT_MAX_GAP_US, SLOT_S, Slots
 from shared.domain.timestamps import US_PER_S
@@ -264,16 +268,28 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     tokens = folder / "tokens.jsonl"
     tokens.write_text(dump([token("admin", "admin"), token("read", "read")]), "utf-8")
     service = WatchedService(folder / "data", POWER_API_TOKENS_FILE=str(tokens), POWER_OUTBOX_MAX_BYTES=str(16 * 2**20))
-    targets = [f"{HOST}:{service.port}", f"{HOST}:{service.worker_port}"]
+    forecasts, _ = start_http_server(0, HOST, compared())
+    targets = [f"{HOST}:{port}" for port in (service.port, service.worker_port, forecasts.server_port)]
     prometheus = Prometheus(folder, targets, secret_of("read"))
     try:
         service.start()
         prometheus.start()
-        until(lambda: prometheus.values('sum(up{job="power"})') == [2], "both processes are scraped")
+        until(lambda: prometheus.values('sum(up{job="power"})') == [3], "all are scraped")
         yield fail_once(Watched(service, prometheus))
     finally:
         prometheus.stop()
         assert service.stop() == 0
+        forecasts.shutdown()
+        forecasts.server_close()
+
+
+def compared() -> CollectorRegistry:
+    """Give the metrics of a query service that has compared forecasts, which one does minutes after its start."""
+    registry, found = CollectorRegistry(), Accuracies()
+    end_s = now_us() // US_PER_S // DAY_S * DAY_S
+    found.put(1, end_s, [WatchedDay(end_s - DAY_S, 10.0, Expected(9.0, 8.0, 11.0))])
+    show_accuracy(found, registry)
+    return registry
 
 
 def fail_once(watched: Watched) -> Watched:
@@ -301,6 +317,13 @@ def test_prometheus_has_an_answer(watched: Watched, query: Query) -> None:
         return bool(watched.answers(query))
 
     until(found, f"a number for {query.text}")
+
+
+def test_forecasts_that_one_service_has_compared_are_told(watched: Watched) -> None:
+    """Others, which have not yet, hide nothing."""
+    panel = {query.name[-1]: query for query in QUERIES if "Forecasts of the last 30 days" in query.name}
+    until(lambda: all(watched.answers(query) for query in panel.values()), "both are scraped")
+    assert {name: set(watched.answers(query)) for name, query in panel.items()} == {"A": {0.1}, "B": {1.0}}
 
 
 def test_what_went_wrong_is_told_and_alarmed(watched: Watched) -> None:

@@ -12,7 +12,9 @@ import pytest
 from ingest_api.http.intake import Intake
 from ingest_api.outbox.entry import Entry
 from shared.contract.acceptance import Rules
-from shared.contract.batch import Batch, decode, receive
+from shared.contract.batch import Batch
+from shared.contract.content import digest
+from shared.contract.decoding import decode, receive
 from shared.contract.limits import MAX_BODY_BYTES
 from shared.domain.clock import now_us
 from shared.domain.errors import InvalidInput, TooLargeInput, UnreadableInput
@@ -57,6 +59,8 @@ def assert_same(entry: Entry, payload: bytes, rules: Rules) -> None:
     )
     assert batch.batch_id == entry.batch_id == (sent.batch_id or entry.batch_id)
     is_named = sent.batch_id is not None and sent.sent_at_us is None  # the worker then takes `accepted_at`
+    if sent.batch_id is not None:
+        assert digest(batch) == entry.digest, "a repeat at another gateway is no other content"
     assert batch.sent_at_us == (None if is_named else sent.sent_at_us or batch.sent_at_us)
     np.testing.assert_array_equal(batch.moment_us, sent.moment_us)
     assert batch.value.tobytes() == sent.value.tobytes()

@@ -164,7 +164,7 @@ def test_the_first_seen_time_is_kept_when_the_store_fails() -> None:
     one = worker(bench)
     with pytest.raises(Unavailable):
         one.step(bench)
-    (remembered,) = bench.remembered.values()
+    ((remembered, _),) = bench.remembered.values()
     one.step(bench.connect())
     assert sent_at(bench) == [remembered]
 

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.contract import batch
+from shared.contract import decoding
 from shared.contract.acceptance import Rules
-from shared.contract.batch import Batch, InvalidBatch, columns
+from shared.contract.batch import Batch, columns
+from shared.contract.decoding import InvalidBatch
 from shared.contract.limits import ENVELOPE_BYTES, MAX_BODY_BYTES, MAX_READINGS, MAX_VALUE
 from shared.contract.misspelt import NAMES, misspelt
 from shared.domain.errors import MAX_PROBLEMS, InvalidInput, TooLargeInput, UnreadableInput
@@ -152,7 +153,7 @@ def _decodes_or_refuses(payload: bytes, **how: Any) -> None:
 def test_every_fault_has_its_place(bad: BadBatch) -> None:
     """Every error is reported once, with a message; nothing else is."""
     with pytest.raises(InvalidBatch) as caught:
-        batch.decode(bad.payload, Rules(), NOW_US)
+        decoding.decode(bad.payload, Rules(), NOW_US)
     assert sorted(each.at for each in caught.value.problems) == sorted(bad.at)
     assert all(each.problem for each in caught.value.problems)
 
@@ -168,7 +169,7 @@ def test_what_is_not_json_is_unreadable(bad: BadBatch) -> None:
 def test_over_http_a_deletion_is_no_batch() -> None:
     """Not even one with readings: they would be stored, and nothing deleted."""
     with pytest.raises(InvalidBatch) as caught:
-        batch.decode(text(delete='{"start": 0, "end": 1}').encode(), Rules(), NOW_US)
+        decoding.decode(text(delete='{"start": 0, "end": 1}').encode(), Rules(), NOW_US)
     assert [(each.at, each.problem) for each in caught.value.problems] == [
         ("delete", "is for MQTT: over HTTP, send DELETE /data")
     ]

@@ -9,6 +9,7 @@ import pytest
 from shared.contract.acceptance import Rules
 from shared.contract.deletion import decode, message
 from shared.domain.errors import InvalidInput
+from shared.domain.timestamps import iso
 from tests.support.bad_batches import MOMENT, READING
 from tests.support.bad_batches import UUID as UUID_TEXT
 from tests.support.decoding import NOW_US
@@ -26,6 +27,13 @@ def test_the_gateways_message_is_read_as_it_is_meant() -> None:
     batch = decode(payload, Rules(), NOW_US, topic_ship=7)
     assert (batch.ship, batch.deletes, batch.received) == (7, (0, NOW_US * 2), 0)
     assert (batch.batch_id, batch.sent_at_us) == (UUID(UUID_TEXT), NOW_US - 1)
+
+
+def test_the_gateways_message_says_first_when_it_was_accepted() -> None:
+    """By that the worker knows it, and dates one that is not dated."""
+    payload = message(7, (0, 1), UUID(UUID_TEXT), None, NOW_US)
+    assert payload.startswith(f'{{"accepted_at":"{iso(NOW_US)}",'.encode())
+    assert decode(payload, Rules(), NOW_US, topic_ship=7).sent_at_us is None
 
 
 def test_a_ship_may_leave_out_all_but_the_span() -> None:

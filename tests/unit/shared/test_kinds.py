@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from shared.contract.acceptance import Rules
-from shared.contract.batch import columns, receive
+from shared.contract.batch import columns
+from shared.contract.decoding import receive
 from shared.domain.errors import InvalidInput, TooLargeInput
 from shared.domain.readings import Kind, Readings
 from tests.support import golden

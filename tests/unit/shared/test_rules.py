@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from normalizer_worker.rule.normalize import normalize
 from shared.contract.acceptance import CLOCKS_APART_US, OLDEST_US, Rules, judged_at
-from shared.contract.batch import InvalidBatch, decode, receive
+from shared.contract.decoding import InvalidBatch, decode, receive
 from shared.contract.limits import MAX_SLOTS
 from shared.domain.readings import LOOKS_BACK, Kind
 from shared.domain.slots import DEFAULT_MAX_GAP_US, LONGEST_US, SLOT_US, count_slots

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from query_api.forecast import watch
+from query_api.forecast.accuracy import Accuracies, Expected, WatchedDay
 from query_api.forecast.fit import Fit
 from query_api.forecast.forecast import forecast
 from query_api.forecast.history import History
 from query_api.forecast.models.auto import Auto
 from query_api.forecast.models.seasonal_naive import SeasonalNaive
 from query_api.forecast.steps import DAY_S
-from query_api.forecast.watch import Expected, Watch, WatchedDay, coverage, wape
+from query_api.forecast.watch import Watch
 from shared.domain.columns import F64
 from shared.domain.slots import Slots, Window
 from tests.support.slots import DAY, MONDAY_S, slots_from, weekly
@@ -95,8 +96,14 @@ def test_forecasts_are_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> Non
         assert len(of._cache) <= 40
 
 
-def test_errors_are_compared_with_the_energy_and_days_with_their_interval() -> None:
-    days = [WatchedDay(0, 10, Expected(8, 7, 9)), WatchedDay(1, 30, Expected(33, 20, 40))]
-    assert (wape(days), coverage(days)) == (5 / 40, 0.5)
-    assert (wape([]), coverage([])) == (None, None)
-    assert wape([WatchedDay(0, 0, Expected(1, 0, 2))]) is None
+def test_days_that_were_found_before_are_not_forecast_again() -> None:
+    model, store, found = Counting(), MemoryReader(slots_from(weekly(DAYS))), Accuracies()
+    before = watched(Watch(store, model), END_S - DAY_S)
+    found.put(7, END_S - DAY_S, before)
+    model.fits = 0
+    assert watched(Watch(store, model, found))[:-1] == before[1:]
+    assert model.fits == 1
+    learned = Watch(store, model)
+    learned.learn(7, before)
+    assert watched(learned)[:-1] == before[1:]
+    assert model.fits == 2
