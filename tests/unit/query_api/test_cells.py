@@ -68,9 +68,10 @@ def test_timestamps_are_those_of_the_zone(slots: list[int], zone: str) -> None:
 
 
 def test_days_may_go_back_where_clocks_are_put_back_over_midnight() -> None:
-    """In Azores time 1992-09-27 begins twice."""
-    start_s = np.arange(1, 2 * FEW) * SLOT_S + int(datetime(1992, 9, 26, 12, tzinfo=UTC).timestamp())
-    found = lines(timestamps(start_s, "Atlantic/Azores"))
+    """In St John's 2010-11-07 began twice: at one minute past midnight it was 23:01 again."""
+    start_s = np.arange(2 * FEW) * SLOT_S + int(datetime(2010, 11, 7, 2, 30, tzinfo=UTC).timestamp())
+    found = lines(timestamps(start_s, "America/St_Johns"))
+    assert found[:2] == ["2010-11-07T00:00:00-02:30", "2010-11-06T23:15:00-03:30"]
     assert [datetime.fromisoformat(each).timestamp() for each in found] == start_s.tolist()
 
 
