@@ -191,9 +191,11 @@ class World:
         """Give what is stored of every ship and moment."""
         found = dict[tuple[int, int], tuple[object, ...]]()
         for series in self.influxdb.query("SELECT * FROM readings GROUP BY ship", self.database, epoch="u"):
-            columns = (series.columns[name] for name in ("time", "value", "kind", "sent_at"))
-            for moment_us, value, kind, sent_at_us in zip(*columns, strict=True):
-                found[int(series.tags["ship"]), moment_us] = (value, kind, sent_at_us)
+            nothing = [None] * len(series.columns["time"])
+            columns = (series.columns.get(name, nothing) for name in ("time", "value", "kind", "unit", "sent_at"))
+            for moment_us, value, kind, unit, sent_at_us in zip(*columns, strict=True):
+                of_unit = "held" if unit == "kW" else "energy"
+                found[int(series.tags["ship"]), moment_us] = (value, kind or of_unit, sent_at_us)
         return found
 
     def __enter__(self) -> Self:
