@@ -172,7 +172,10 @@ class World:
         """Have everything that is late arrive, and a new worker look after what that has left."""
         self.outcomes = {}
         self.pass_time(1e6)
-        self.rest()
+        try:
+            self.rest()
+        except Unavailable:  # what came late may have been the record of a worker that is gone: this one begins anew
+            self.rest()
 
     def check(self) -> None:
         """Compare everything with the reference."""
