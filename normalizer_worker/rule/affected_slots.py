@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from normalizer_worker.rule.intervals import intervals
-from normalizer_worker.rule.normalize import energy, latest_rows
+from normalizer_worker.rule.normalize import latest_rows, slots_of
 from shared.domain.columns import I64, Bools
 from shared.domain.readings import Readings
 from shared.domain.slots import END_S, SLOT_S, ShipWindows, Slots
@@ -31,7 +30,7 @@ def merge(known: Readings, new: Readings) -> tuple[Readings, Bools, Readings | N
 
 def slots_within(readings: Readings, max_gap_us: int, windows: ShipWindows) -> Slots:
     """Return the slots of readings (as `latest` returns them) that are in the window of their ship."""
-    slots = energy(intervals(readings, max_gap_us))
+    slots = slots_of(readings, max_gap_us)
     at = windows.ship.searchsorted(slots.ship)
     return slots[(slots.start_s >= windows.start_s[at]) & (slots.start_s < windows.end_s[at])]
 

@@ -4,6 +4,9 @@ docs/rule.md describes the rule. `intervals.py` beside it finds what each readin
 `count_slots` in `shared/domain/slots.py` depend on how far a reading reaches.
 """
 
+from collections.abc import Iterator
+from itertools import pairwise
+
 import numpy as np
 
 from normalizer_worker.rule.intervals import US_PER_HOUR, Intervals, Lines, intervals
@@ -11,6 +14,9 @@ from shared.domain.columns import F64, I64, Bools, starts
 from shared.domain.readings import Readings
 from shared.domain.slots import DEFAULT_MAX_GAP_US, SLOT_S, SLOT_US, Slots
 from shared.domain.timestamps import US_PER_S
+
+PART = 4_000
+"""So many readings are computed at a time: their columns stay in the processor's cache."""
 
 
 def normalize(readings: Readings, max_gap_us: int = DEFAULT_MAX_GAP_US) -> Slots:
@@ -26,7 +32,23 @@ def normalize(readings: Readings, max_gap_us: int = DEFAULT_MAX_GAP_US) -> Slots
         else, so that equal readings give equal bits, whatever else is computed beside them.
 
     """
-    return energy(intervals(latest(readings), max_gap_us))
+    return slots_of(latest(readings), max_gap_us)
+
+
+def slots_of(readings: Readings, max_gap_us: int) -> Slots:
+    """Return what `normalize` does, of readings as `latest` returns them."""
+    if len(readings) <= PART:
+        return energy(intervals(readings, max_gap_us))
+    return Slots.concat([energy(intervals(part, max_gap_us)) for part in _parts(readings)])
+
+
+def _parts(readings: Readings) -> Iterator[Readings]:
+    """Cut readings between ships, into parts of some `PART` readings."""
+    ships = starts(readings.ship).nonzero()[0]
+    ends = ships.searchsorted(np.arange(PART, len(readings), PART))
+    cuts = np.unique(ships.take(ends, mode="clip"))
+    for start, end in pairwise([0, *cuts[cuts > 0].tolist(), len(readings)]):
+        yield readings[start:end]
 
 
 def latest(readings: Readings) -> Readings:

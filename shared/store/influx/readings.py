@@ -9,8 +9,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
 from typing import NamedTuple
 
-import numpy as np
-
 from shared.domain.columns import rows as rows_of
 from shared.domain.readings import PLAIN, Kind, ReadingRanges, ReadingRow, Readings
 from shared.domain.timestamps import US_PER_S
@@ -131,9 +129,9 @@ def lines(readings: Readings, replaced: Readings) -> Iterator[str]:
     """Return a line for each reading.
 
     A field that it lacks, and that the one which it replaces has, would stay. So what it does not state is then written
-    as 0, and its kind is named though its unit tells it.
+    as 0, and its kind is named though its unit tells it: also the kind of an ordinary one may be named there.
     """
-    fields = _NAMED if np.count_nonzero(replaced.kind > Kind.ENERGY_KWH) else _SHORT
+    fields = _NAMED if len(replaced) else _SHORT
     columns = rows_of(readings.ship, readings.value, readings.kind, readings.sent_at_us, readings.moment_us * NS_PER_US)
     for (ship, value, kind, sent_at_us, time_ns), stated in zip(columns, _statements(readings, replaced), strict=True):
         of_value = "" if kind == Kind.UNKNOWN else f"value={value!r},"

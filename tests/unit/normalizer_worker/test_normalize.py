@@ -2,6 +2,7 @@
 
 from random import Random
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -123,6 +124,13 @@ def test_ships_do_not_touch_each_other(drawn: list[Reading]) -> None:
     together = normalize(as_columns(drawn))
     apart = [normalize(as_columns([each for each in drawn if each.ship == ship])) for ship in (1, 2, 3)]
     assert_equal_bits(together, Slots.concat(apart))
+
+
+@given(st.lists(readings, max_size=40), st.integers(1, 5))
+def test_in_parts_not_even_a_bit_is_different(drawn: list[Reading], part: int) -> None:
+    together = normalize(as_columns(drawn))
+    with patch("normalizer_worker.rule.normalize.PART", part):
+        assert_equal_bits(normalize(as_columns(drawn)), together)
 
 
 def test_no_readings_give_no_slots() -> None:
