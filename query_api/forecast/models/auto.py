@@ -30,9 +30,9 @@ OF_HOURS = 0.3
 """How much the errors of single hours count, beside those of totals."""
 SHRINK = 0.1
 """How much is added to each squared error, so that weights are more equal."""
-FIRST_GUESS = {"yesterday": 0.3, "seasonal_naive": 0.7}
+FIRST_GUESS = {"yesterday": 0.43, "seasonal_naive": 0.57}
 """The weights for a new ship."""
-DOUBT = 8.0
+DOUBT = 12.0
 """After so many days of errors the first guess has a weight of a quarter."""
 ROUNDS = 300
 REACH = 2.0
@@ -158,7 +158,7 @@ def _weights(errors: F64, known: F64, first_guess: F64, negligible: float) -> F6
 
     """
     k, n, _ = errors.shape
-    first = n // 3 if n < WEEK_DAYS + 1 else max(n // 3, WEEK_DAYS - 1)  # before that there is no last week
+    first = n // 3 if n < WEEK_DAYS else max(n // 3, WEEK_DAYS - 1)  # before that there is no last week
     known = np.where(np.arange(n) >= min(FIRST_DAYS, first), known, 0.0)
     totals = errors.sum(axis=2)
     size = np.abs(totals).min(axis=0)

@@ -1,10 +1,11 @@
 """For each hour ahead, a ridge regression with few features, learned from all hours of the day at once.
 
 Hours near the predicted time of day count more. The target is the difference from the recent mean of that time of day;
-the features are what other means and lags say, and how far the last hours and days were off. For what was tried see
-docs/decisions/015-forecasts.md.
+the features are what other means and lags say, and how far the last hours and days were off: their energy, and its
+square root, in which peaks count less. For what was tried see docs/decisions/023-forecast-contest.md.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -35,6 +36,9 @@ TAUGHT_HALF_LIFE = 150.0
 """The same, of a row in training."""
 LAST_HOURS = ((0, 1), (1, 3), (3, 6), (6, 12), (12, 24), (24, 72), (72, 168))
 """Spans before the origin, over which the difference from what was usual is averaged."""
+LAST_SLOTS = ((0, 1), (1, 4), (4, 12), (12, 96))
+"""The same for square roots, in slots. A peak of ten times the usual load does not go on ten times as long."""
+ROOTS_HALF_LIFE = 15.0
 NEAR_HOURS = 2
 NEAR_WEIGHT = 11.0
 PENALTIES = 10.0, 100.0, 1000.0
@@ -66,7 +70,7 @@ class _Inputs:
         hours: energy of each hour, float64[n, 24].
         means: recent means of `HALF_LIVES`, float64[n, 24] each.
         usual: the recent mean with the weekday ahead.
-        off: how far `LAST_HOURS` before each hour were off, and the last slot, float64[24 n + 1, 8].
+        off: how far the last slot before each hour, `LAST_HOURS` and the roots were off, float64[24 n + 1, 12].
         shape: each slot's difference from a quarter of its hour, in kWh, float64[n, 96].
 
     """
@@ -84,12 +88,13 @@ def _inputs(days: Days) -> _Inputs:
     scale = float(np.abs(kwh - kwh.mean(axis=0)).mean()) or 1.0
     hours = kwh / scale
     usual = weekday_means(hours, HALF_LIVES[1])
-    off = _last_off(hours - _expected(hours, usual(0)))
+    off = _last_off(hours - _expected(hours, usual(0)), LAST_HOURS)
     slots = HOUR / scale * (days.kwh - _expected(days.kwh, recent_mean(days.kwh, HALF_LIVES[1])))
     last_slot = np.concatenate([np.zeros(1), slots.reshape(-1, HOUR)[:, -1]])
     shape = recent_mean(days.kwh - np.repeat(kwh, HOUR, axis=1) / HOUR, SHAPE_HALF_LIFE)
     means = tuple(recent_mean(hours, each) for each in HALF_LIVES)
-    return _Inputs(scale, hours, means, usual, np.concatenate([last_slot[:, None], off], axis=1), shape)
+    off = np.concatenate([last_slot[:, None], off, _roots_off(days.kwh)], axis=1)
+    return _Inputs(scale, hours, means, usual, off, shape)
 
 
 def _expected(rows: F64, after: F64) -> F64:
@@ -97,12 +102,19 @@ def _expected(rows: F64, after: F64) -> F64:
     return np.concatenate([rows[:1], after[:-1]])
 
 
-def _last_off(off: F64) -> F64:
-    """Average over `LAST_HOURS` before each hour and before the end, float64[24 n + 1, 7]."""
+def _last_off(off: F64, spans: Sequence[tuple[int, int]], every: int = 1) -> F64:
+    """Average over spans before each `every`-th position and before the end, float64[m + 1, len(spans)]."""
     totals = np.concatenate([np.zeros(1), np.cumsum(off.ravel())])
-    at = np.arange(len(totals))
-    spans = [(totals[np.maximum(at - a, 0)] - totals[np.maximum(at - b, 0)]) / (b - a) for a, b in LAST_HOURS]
-    return np.stack(spans, axis=1)
+    at = np.arange(0, len(totals), every)
+    means = [(totals[np.maximum(at - a, 0)] - totals[np.maximum(at - b, 0)]) / (b - a) for a, b in spans]
+    return np.stack(means, axis=1)
+
+
+def _roots_off(kwh: F64) -> F64:
+    """Return how far the square roots of the slots before each hour were off, of size 1, float64[24 n + 1, 4]."""
+    roots = np.sign(kwh) * np.sqrt(np.abs(kwh))
+    off = roots - _expected(roots, recent_mean(roots, ROOTS_HALF_LIFE))
+    return _last_off(off / (float(np.abs(off).mean()) or 1.0), LAST_SLOTS, HOUR)
 
 
 def _predicted(days: Days, inputs: _Inputs, day: int) -> F64:
