@@ -54,8 +54,8 @@ DAMAGES = [
     ),
     (
         "power",
-        "INSERT INTO energy VALUES (8, 0, 1, 900, 0, 0)",
-        "a slot of ship 8 at 1970-01-01T00:00:00Z: should be None",
+        "INSERT INTO energy VALUES (3, 0, 1, 900, 0, 0)",
+        "a slot of ship 3 at 1970-01-01T00:00:00Z: should be None",
     ),
     ("power", "DELETE FROM readings WHERE ship = 201 AND time_us = 1535068800000000", "a reading of ship 201"),
     (

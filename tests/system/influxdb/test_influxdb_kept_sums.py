@@ -61,7 +61,7 @@ def tops(reader: InfluxReader) -> list[list[ShipEnergy]]:
     return [reader.top_ships(window, 9) for window in WINDOWS]
 
 
-def fresh(world: World) -> list[list[ShipEnergy]]:
+def of_a_new_reader(world: World) -> list[list[ShipEnergy]]:
     """Give what one says that has kept nothing."""
     with closing(InfluxReader(Server(world.account))) as reader:
         return tops(reader)
@@ -88,7 +88,7 @@ def test_what_is_kept_is_right_after_every_write_whenever_it_was_read(
             [at(12 * DAY, 0.5, sent=1), at(0, 7.0, sent=2), at(20 * DAY)],
         ):
             world.record(*rows)
-            assert tops(reader) == fresh(world)
+            assert tops(reader) == of_a_new_reader(world)
 
 
 def test_only_weeks_in_which_a_slot_has_changed_are_read_again(
@@ -104,7 +104,7 @@ def test_only_weeks_in_which_a_slot_has_changed_are_read_again(
     world.record(at(7 * DAY + 90, 60.0))
     assert reader.top_ships(Window(), 9) != whole
     assert len([each for each in asked if "sum(kwh)" in each]) == 1
-    assert tops(reader) == fresh(world)
+    assert tops(reader) == of_a_new_reader(world)
 
 
 def test_no_more_sums_are_kept_than_there_is_room_for(
@@ -114,5 +114,5 @@ def test_no_more_sums_are_kept_than_there_is_room_for(
     monkeypatch.setattr(kept_sums, "MOST_ROWS", 3)
     world.record(*(at(week * 7 * DAY + 60, ship=ship) for week in range(5) for ship in (1, 2)))
     for _ in range(2):
-        assert tops(reader) == fresh(world)
+        assert tops(reader) == of_a_new_reader(world)
         assert sum(len(each.ship) for each in reader._sums._kept.values()) <= 3
