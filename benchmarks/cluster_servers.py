@@ -202,7 +202,7 @@ class Waits:
             while not is_over():
                 for kind, count in connection.execute(query).fetchall():
                     self.seen[kind] = self.seen.get(kind, 0) + count
-                time.sleep(pause_s)
+                time.sleep(pause_s)  # the rate of the samples
 
     def share(self, kind: str) -> float:
         """Return the share of a kind, such as Lock: a row or the end of a table, which another connection has."""

@@ -69,7 +69,7 @@ def _seen_after_ms(service: Service, slot: int) -> float:
         while not json.loads(service.get(path))["data"]:
             if time.monotonic() > deadline:
                 raise Unavailable(f"a reading was not returned within {LIMIT_S} s")
-            time.sleep(PAUSE_S)
+            time.sleep(PAUSE_S)  # as a client that polls would
 
     return milliseconds(until_seen)
 

@@ -155,6 +155,6 @@ def _post(local: threading.local, body: bytes) -> None:
         response.read()
         status = response.status
         if status == UNAVAILABLE:
-            time.sleep(0.05)
+            time.sleep(0.05)  # the outbox is full, and soon has room again
     if status != ACCEPTED:
         raise Unavailable(f"a POST was answered with {status}")

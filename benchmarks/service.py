@@ -60,7 +60,7 @@ class Service:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 stop(self._process, STOP_LIMIT_S)
                 raise Unavailable(f"the service did not start: {self._said().strip()[-500:]}")
-            time.sleep(0.05)
+            time.sleep(0.05)  # the log is all that tells it
         self.start_s = time.monotonic() - began_s
         self._http = HTTPConnection(HOST, self.port, timeout=30)
         self._poller = self._place.poller()
@@ -120,7 +120,7 @@ class Service:
                 raise Unavailable(
                     f"after {STORED_LIMIT_S} s still not stored: {batches[0]}; the log ends {self._said()[-300:]}"
                 )
-            time.sleep(self._poller.pause_s)
+            time.sleep(self._poller.pause_s)  # looking takes the database some of the time that is measured
 
     def stored_per_s(self, send: Send, port: int, batches: Sequence[Batch]) -> float:
         """Send batches, and return readings per second from the first byte sent until the last batch is visible.

@@ -100,17 +100,17 @@ SELECT ship, {_KWH}, covered_us FROM ship_energy
 WHERE covered_us > 0 ORDER BY round({_KWH}, 6) DESC, ship LIMIT ?
 """
 # CROSS JOIN keeps SQLite from reading all of `energy` and looking each ship up, which it thinks is cheaper.
-_HEAD, _TAIL = (
+_FIRST_EDGE, _LAST_EDGE = (
     f"""
 SELECT e.ship, :{edge}_sign * e.whole_kwh, :{edge}_sign * e.rest_nwh, :{edge}_sign * e.covered_us FROM ship_energy s
 CROSS JOIN energy e ON e.ship = s.ship AND e.start_s >= :{edge}_from_s AND e.start_s < :{edge}_to_s
 """
-    for edge in ("head", "tail")
+    for edge in ("first", "last")
 )
 _TOP = f"""
 SELECT ship, total(whole_kwh) + total(rest_nwh) / 1e12 AS kwh, total(covered_us) FROM (
     SELECT ship, whole_kwh, rest_nwh, covered_us FROM ship_day_energy WHERE day_s >= :first_day_s AND day_s < :end_day_s
-    UNION ALL {_HEAD} UNION ALL {_TAIL}
+    UNION ALL {_FIRST_EDGE} UNION ALL {_LAST_EDGE}
 ) GROUP BY ship HAVING total(covered_us) > 0 ORDER BY round(kwh, 6) DESC, ship LIMIT :count
 """
 _SHIPS = f"""
@@ -146,8 +146,8 @@ _OF_SHIPS = f"""
 SELECT ship, total(whole_kwh) + total(rest_nwh) / 1e12 FROM (
     SELECT d.ship, d.whole_kwh, d.rest_nwh, d.covered_us FROM json_each(:days) days
     CROSS JOIN ship_day_energy d ON d.day_s = days.value AND d.ship BETWEEN :first_ship AND :last_ship
-    UNION ALL {_HEAD} WHERE s.ship BETWEEN :first_ship AND :last_ship
-    UNION ALL {_TAIL} WHERE s.ship BETWEEN :first_ship AND :last_ship
+    UNION ALL {_FIRST_EDGE} WHERE s.ship BETWEEN :first_ship AND :last_ship
+    UNION ALL {_LAST_EDGE} WHERE s.ship BETWEEN :first_ship AND :last_ship
 ) GROUP BY ship HAVING total(covered_us) > 0
 """
 
@@ -380,24 +380,24 @@ def _parts(rows: Rows) -> Iterator[Rows]:
 
 
 def _parts_of(window: Window) -> dict[str, int]:
-    """Cut a window into the whole days that it is summed up from, and the slots at its head and its tail.
+    """Cut a window into the whole days that it is summed up from, and the slots at its two edges.
 
     Where it has more than half of a day, the whole day counts, and the slots outside are subtracted: the sign is -1.
     All sums are of whole numbers, so that nothing is lost.
     """
     start_s, end_s = window.bounds_s()
     first_day_s, end_day_s = start_s // DAY_S * DAY_S, end_s // DAY_S * DAY_S
-    head, tail = (start_s, first_day_s + DAY_S, 1), (end_day_s, end_s, 1)
+    first, last = (start_s, first_day_s + DAY_S, 1), (end_day_s, end_s, 1)
     if first_day_s >= end_day_s:  # no midnight inside
-        first_day_s, end_day_s, head, tail = 0, 0, (start_s, end_s, 1), (0, 0, 1)
+        first_day_s, end_day_s, first, last = 0, 0, (start_s, end_s, 1), (0, 0, 1)
     elif start_s - first_day_s <= DAY_S // 2:
-        head = (first_day_s, start_s, -1)
+        first = (first_day_s, start_s, -1)
     else:
         first_day_s += DAY_S
-    if tail[1] - tail[0] > DAY_S // 2:
+    if last[1] - last[0] > DAY_S // 2:
         end_day_s += DAY_S
-        tail = (end_s, end_day_s, -1)
-    return {"first_day_s": first_day_s, "end_day_s": end_day_s, **_edge("head", *head), **_edge("tail", *tail)}
+        last = (end_s, end_day_s, -1)
+    return {"first_day_s": first_day_s, "end_day_s": end_day_s, **_edge("first", *first), **_edge("last", *last)}
 
 
 def _edge(name: str, from_s: int, to_s: int, sign: int) -> dict[str, int]:
