@@ -161,6 +161,19 @@ class SqliteFile:
                 idle.append(connection)
 
     @contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """Lend a connection as `reading` does; all that is read over it within the block is of one moment."""
+        with self.reading() as connection:
+            if connection.in_transaction:
+                yield connection
+                return
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                connection.execute("ROLLBACK")  # nothing was written
+
+    @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Commit at the end of the block, or roll back after an error.
 
