@@ -105,16 +105,14 @@ def routes(
             found = read(payload, caller())
             del payload
             if isinstance(found, Entry):
-                return _accepted(outbox, metrics, found), wait_for([found])
-            return _all_accepted(outbox, metrics, found), wait_for(found)
-
-    def wait_for(entries: Sequence[Entry]) -> _Wait:
-        return _Wait(_preferred_wait_s(), conflict_wait_s if any(each.is_named for each in entries) else None)
+                return _accepted(outbox, metrics, found), _wait_for([found], conflict_wait_s)
+            return _all_accepted(outbox, metrics, found), _wait_for(found, conflict_wait_s)
 
     @routes.serves(DELETE)
     def delete() -> Response:
         entry = intake.deletion(parse(DeletionParameters, request.args), caller())
-        return _answer_in_time(outbox, waiters, _accepted(outbox, metrics, entry), wait_for([entry]))
+        wait = _wait_for([entry], conflict_wait_s)
+        return _answer_in_time(outbox, waiters, _accepted(outbox, metrics, entry), wait)
 
     @routes.serves(STATUS)
     def status(batch_id: str) -> Response:
@@ -198,6 +196,10 @@ def _decided(outbox: Acceptor, batch: BatchStatus, until_s: float) -> BatchStatu
     if batch.status != "accepted":
         return batch
     return outbox.await_decision(batch.key, max(until_s - time.monotonic(), 0)) or batch
+
+
+def _wait_for(entries: Sequence[Entry], conflict_wait_s: float | None) -> _Wait:
+    return _Wait(_preferred_wait_s(), conflict_wait_s if any(each.is_named for each in entries) else None)
 
 
 def _preferred_wait_s() -> int | None:
