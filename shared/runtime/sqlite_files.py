@@ -161,6 +161,24 @@ class SqliteFile:
                 idle.append(connection)
 
     @contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """Lend a connection for several reads of the same state; in a transaction, of that transaction's.
+
+        Raises:
+            Unavailable: the file is locked or inaccessible.
+
+        """
+        with self.reading() as connection:
+            if connection.in_transaction:
+                yield connection
+                return
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                connection.execute("COMMIT")
+
+    @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Commit at the end of the block, or roll back after an error.
 
