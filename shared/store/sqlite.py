@@ -287,7 +287,7 @@ class SqliteStore:
         return ShipPage(ships, rows[-1][0] if goes_on else None)
 
     def _newest_us(self, ship: int, until_us: int, in_rows: str | None, packed_us: int | None) -> tuple[int, ...]:
-        """Return a ship's newest timestamps: those of rows, unless its last pack, which begins at `packed_us`, has some."""
+        """Return a ship's newest timestamps: those of rows, unless its last pack, from `packed_us` on, has some."""
         found = sorted(map(int, in_rows.split(","))) if in_rows else []
         if packed_us is None or (len(found) == NEWEST and packed_us < found[0]):
             return tuple(found)
