@@ -312,3 +312,27 @@ def test_a_file_of_version_4_is_packed(tmp_path: Path, store: SqliteStore) -> No
         upgraded.tidy()
         assert (packs(upgraded), in_rows(upgraded)) == (1, 0)
         assert upgraded._file.connection().execute(made).fetchall() == tables
+
+
+def test_a_page_of_ships_costs_the_same_however_many_readings_they_have(store: SqliteStore) -> None:
+    """Counted in steps of SQLite, for rows and for packs: the first and the last reading are looked up."""
+    steps: list[int] = []
+    connection = store._file.connection()
+    for days in (1, 30):
+        Recorder(store, DEFAULT_MAX_GAP_US).record(every_five_minutes(0, 288 * days))
+        for pack in (lambda: None, lambda: pack_all(store, most=MOST)):
+            pack()
+            steps.append(0)
+            connection.set_progress_handler(_count_into(steps), 1)
+            store.ships(-1, 9, (), EVER_US)
+            store.known_ships(-1, 9)
+            connection.set_progress_handler(None, 1)
+    assert max(steps[2:]) < 1.2 * max(steps[:2])
+
+
+def _count_into(steps: list[int]) -> Callable[[], int]:
+    def count_one() -> int:
+        steps[-1] += 1
+        return 0
+
+    return count_one
