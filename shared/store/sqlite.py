@@ -93,7 +93,7 @@ SELECT ship, total(whole_kwh) + total(rest_nwh) / 1e12 AS kwh, total(covered_us)
     UNION ALL {_FIRST_EDGE} UNION ALL {_LAST_EDGE}
 ) GROUP BY ship HAVING total(covered_us) > 0 ORDER BY round(kwh, 6) DESC, ship LIMIT :count
 """
-# Subqueries within a UNION, because SQLite finds a minimum of all rows there by reading them.
+# The maximum of the readings is a subquery of its own: otherwise SQLite would read all of them for it.
 _SHIPS = f"""
 SELECT ship,
     whole_slots - (
@@ -105,8 +105,8 @@ SELECT ship,
     (SELECT max(start_s) FROM energy WHERE energy.ship = ship_energy.ship AND start_s <= :until_s),
     (
         SELECT min(us) FROM (
-            SELECT (SELECT min(time_us) FROM readings WHERE readings.ship = ship_energy.ship) AS us
-            UNION ALL SELECT (SELECT min(first_us) FROM packed_readings p WHERE p.ship = ship_energy.ship)
+            SELECT min(time_us) AS us FROM readings WHERE readings.ship = ship_energy.ship
+            UNION ALL SELECT min(first_us) FROM packed_readings p WHERE p.ship = ship_energy.ship
         )
     ),
     (
@@ -131,8 +131,8 @@ _KNOWN_SHIPS = """
 WITH RECURSIVE own (ship) AS (
     SELECT :after UNION ALL SELECT (
         SELECT min(next) FROM (
-            SELECT (SELECT min(ship) FROM readings WHERE ship > own.ship) AS next
-            UNION ALL SELECT (SELECT min(ship) FROM packed_readings WHERE ship > own.ship)
+            SELECT min(ship) AS next FROM readings WHERE ship > own.ship
+            UNION ALL SELECT min(ship) FROM packed_readings WHERE ship > own.ship
         )
     ) FROM own WHERE ship IS NOT NULL LIMIT :count + 1
 )

@@ -25,7 +25,7 @@ from shared.domain.readings import ReadingRanges, Readings
 from shared.domain.slots import DEFAULT_MAX_GAP_US, Window
 from shared.store.sqlite import FILE_NAME, SqliteStore
 from shared.store.sqlite_packing import PASS_S, SHARE, STEP_S, WEEK_US, Packing
-from shared.store.sqlite_readings import LEAST, MOST, ReadingTables
+from shared.store.sqlite_readings import DAY_US, LEAST, MOST, ReadingTables
 from tests.support.columns import as_columns
 from tests.support.packing import PackingStore, pack_all
 from tests.support.reference import Deletion, Reading
@@ -71,7 +71,7 @@ class Twins:
         """Compare all answers that depend on readings."""
         first, second = (_answers(store, edges, count) for store in (self.packed, self.plain))
         assert first == second
-        assert rows_within_packs(self.packed) == 0
+        assert misplaced(self.packed) == []
 
     def close(self) -> None:
         self.packed.close()
@@ -95,12 +95,16 @@ def bits(readings: Readings) -> list[bytes]:
     return [each.tobytes() for each in readings.columns()]
 
 
-def rows_within_packs(store: SqliteStore) -> int:
+def misplaced(store: SqliteStore) -> list[Any]:
+    """Give the rows that lie within packs, and the packs that overlap or are of two days."""
     query = """
-    SELECT count(*) FROM packed_readings p JOIN readings r ON r.ship = p.ship AND time_us BETWEEN first_us AND last_us
+    SELECT r.ship, time_us FROM packed_readings p JOIN readings r ON r.ship = p.ship
+        AND time_us BETWEEN first_us AND last_us
+    UNION ALL SELECT p.ship, p.first_us FROM packed_readings p JOIN packed_readings q ON q.ship = p.ship
+        AND q.first_us > p.first_us AND q.first_us <= p.last_us
+    UNION ALL SELECT ship, first_us FROM packed_readings WHERE first_us / :day_us < last_us / :day_us
     """
-    (found,) = store._file.connection().execute(query).fetchone()
-    return int(found)
+    return store._file.connection().execute(query, {"day_us": DAY_US}).fetchall()
 
 
 steps = st.one_of(
@@ -198,6 +202,17 @@ def test_what_late_readings_touch_is_packed_again_once_an_hour(store: SqliteStor
     store.tidy()
     assert (packs(store), in_rows(store)) == (1, 0)
     assert store.readings(1, START_US, START_US + 1, 9).value.tolist() == [28.0]
+
+
+def test_late_readings_on_both_sides_of_a_pack_get_packs_of_their_own(store: SqliteStore, clock: list[float]) -> None:
+    recorder = Recorder(store, DEFAULT_MAX_GAP_US)
+    for start, length, number in ((100, 50, 1), (20, 30, 1), (200, 30, 3)):
+        recorder.record(every_five_minutes(start, length))
+        if start != 20:
+            store.tidy()
+            clock[0] += PASS_S
+            assert (packs(store), in_rows(store)) == (number, 0)
+    assert misplaced(store) == []
 
 
 @pytest.mark.usefixtures("clock")
