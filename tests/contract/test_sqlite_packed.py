@@ -335,8 +335,9 @@ def test_a_page_of_ships_costs_the_same_however_many_readings_they_have(store: S
     connection = store._file.connection()
     for days in (1, 30):
         Recorder(store, DEFAULT_MAX_GAP_US).record(every_five_minutes(0, 288 * days))
-        for pack in (lambda: None, lambda: pack_all(store, most=MOST)):
-            pack()
+        for are_packed in (False, True):
+            if are_packed:
+                pack_all(store, most=MOST)
             steps.append(0)
             connection.set_progress_handler(_count_into(steps), 1)
             store.ships(-1, 9, (), EVER_US)
