@@ -28,6 +28,7 @@ MEASUREMENTS = {
     "latency": "from a POST until a GET returns its reading",
     "queries": "answers of the query service",
     "history": "storing one reading of a ship with little or much history",
+    "disk": "bytes on disk per reading in the embedded store",
     "page": "the page in a browser",
     "memory": "the worker's memory under load",
     "cluster": "RabbitMQ and PostgreSQL with several workers: cost of each part, rates and answers",

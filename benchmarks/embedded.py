@@ -15,6 +15,10 @@ from shared.store.sqlite import FILE_NAME, SqliteStore
 
 PUT_READINGS = "INSERT OR REPLACE INTO readings (ship, time_us, value, unit, sent_at_us) VALUES (?, ?, ?, ?, ?)"
 PUT_SLOTS = "INSERT OR REPLACE INTO energy (ship, start_s, kwh, covered_s, provisional) VALUES (?, ?, ?, ?, ?)"
+IS_THERE = """
+SELECT 1 FROM readings WHERE ship = :ship AND time_us = :time_us
+UNION ALL SELECT 1 FROM packed_readings WHERE ship = :ship AND :time_us BETWEEN first_us AND last_us
+"""
 
 Rows = list[tuple[Any, ...]]
 
@@ -56,9 +60,8 @@ class _Poller:
         return list(itertools.dropwhile(self._is_there, batches))
 
     def _is_there(self, batch: Batch) -> bool:
-        key = (batch.ship, batch.last_us)
-        found = self._file.execute("SELECT 1 FROM readings WHERE ship = ? AND time_us = ?", key).fetchone()
-        return found is not None
+        key = {"ship": batch.ship, "time_us": batch.last_us}
+        return self._file.execute(IS_THERE, key).fetchone() is not None
 
 
 class _BareClient:

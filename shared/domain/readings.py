@@ -19,7 +19,7 @@ class Kind(IntEnum):
     """What a reading's value means, and for which time it speaks (docs/rule.md).
 
     The numbers are an order: of two readings with equal timestamp and `sent_at`, the one of the greater kind counts.
-    They are not stored: the stores write `label` and `unit`.
+    The stores write `label` and `unit`; only packs (`shared/store/packs.py`) hold the numbers, so each keeps its own.
     """
 
     POWER_KW = 0

@@ -230,4 +230,4 @@ class ReadingStore(Protocol):
         """
 
     def tidy(self) -> bool:
-        """Do some milliseconds of maintenance; return whether more is left."""
+        """Do some milliseconds of maintenance; return whether more is left that cannot wait."""

@@ -12,46 +12,26 @@ from numpy.typing import NDArray
 
 from shared.domain.columns import F64, Columns, rows
 from shared.domain.deletions import Deletions
-from shared.domain.readings import PLAIN, UNITS, Kind, ReadingRanges, ReadingRow, Readings
+from shared.domain.readings import ReadingRanges, Readings
 from shared.domain.slots import NOWHEN, SLOT_S, ShipWindows, Slots, Window
 from shared.domain.timestamps import US_PER_S
 from shared.runtime.sqlite_files import SqliteFile
 from shared.store.port import AHEAD_SLOTS, NEWEST, FleetSlots, ShipEnergy, ShipHistory, ShipPage, SlotEnergy
 from shared.store.roll_ups import DAY_S, added
+from shared.store.sqlite_packing import Packing
+from shared.store.sqlite_readings import ReadingTables
 
 FILE_NAME = "power.sqlite"
-_SCHEMA, _FROM_1, _FROM_2, _FROM_3 = (
+_SCHEMA, _FROM_1, _FROM_2, _FROM_3, _FROM_4 = (
     Path(__file__).with_name(f"sqlite_{name}.sql").read_text("utf-8")
-    for name in ("schema", "from_1", "from_2", "from_3")
+    for name in ("schema", "from_1", "from_2", "from_3", "from_4")
 )
-_SCHEMA_VERSION = 4
+_SCHEMA_VERSION = 5
 _PART = 20_000
 _FEW = 16
 """Up to so many slots, adding each one to the roll-ups takes less time than summing them up first."""
-_READ_AHEAD = 8
-"""How many readings next to a range are read where some are wanted: enough for slots of three readings."""
 _KWH = "whole_kwh + rest_nwh / 1e12"
 
-_KIND, _UNIT = (
-    " ".join(f"WHEN '{getattr(kind, name)}' THEN {kind.value}" for kind in kinds)
-    for name, kinds in (("label", Kind), ("unit", PLAIN))
-)
-_LABELS = np.array([None if kind in PLAIN else kind.label for kind in Kind])
-_READINGS = f"""
-SELECT ship, time_us, value, CASE kind {_KIND} ELSE CASE unit {_UNIT} END END, sent_at_us,
-    duration_us, max_gap_us, rollover
-FROM readings WHERE ship = ?
-"""
-_BEFORE = f"{_READINGS} AND time_us < ? ORDER BY time_us DESC LIMIT ?"
-_AFTER = f"{_READINGS} AND time_us >= ? ORDER BY time_us LIMIT ?"
-_BETWEEN = f"{_READINGS} AND time_us >= ? AND time_us < ? ORDER BY time_us"
-_FIRST_BETWEEN = f"{_BETWEEN} LIMIT ?"
-_PUT_READING = """
-INSERT OR REPLACE INTO readings
-    (ship, time_us, value, unit, kind, sent_at_us, duration_us, max_gap_us, rollover) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
-_PUT_PLAIN = "INSERT OR REPLACE INTO readings (ship, time_us, value, unit, sent_at_us) VALUES (?, ?, ?, ?, ?)"
-_REMOVE = "DELETE FROM readings WHERE ship = ? AND time_us >= ? AND time_us < ?"
 _DELETIONS = "SELECT ship, start_us, end_us, sent_at_us FROM deletions WHERE ship = ? ORDER BY start_us"
 _FORGET_DELETIONS = "DELETE FROM deletions WHERE ship = ?"
 _PUT_DELETION = "INSERT INTO deletions (ship, start_us, end_us, sent_at_us) VALUES (?, ?, ?, ?)"
@@ -119,6 +99,7 @@ SELECT ship, total(whole_kwh) + total(rest_nwh) / 1e12 AS kwh, total(covered_us)
     UNION ALL {_FIRST_EDGE} UNION ALL {_LAST_EDGE}
 ) GROUP BY ship HAVING total(covered_us) > 0 ORDER BY round(kwh, 6) DESC, ship LIMIT :count
 """
+# The maximum of the readings is a subquery of its own: otherwise SQLite would read all of them for it.
 _SHIPS = f"""
 SELECT ship,
     whole_slots - (
@@ -128,8 +109,21 @@ SELECT ship,
     ),
     (SELECT min(start_s) FROM energy WHERE energy.ship = ship_energy.ship),
     (SELECT max(start_s) FROM energy WHERE energy.ship = ship_energy.ship AND start_s <= :until_s),
-    (SELECT min(time_us) FROM readings WHERE readings.ship = ship_energy.ship),
-    (SELECT max(time_us) FROM readings WHERE readings.ship = ship_energy.ship AND time_us > :until_us),
+    (
+        SELECT min(us) FROM (
+            SELECT min(time_us) AS us FROM readings WHERE readings.ship = ship_energy.ship
+            UNION ALL SELECT min(first_us) FROM packed_readings p WHERE p.ship = ship_energy.ship
+        )
+    ),
+    (
+        SELECT max(us) FROM (
+            SELECT (SELECT max(time_us) FROM readings WHERE readings.ship = ship_energy.ship) AS us
+            UNION ALL SELECT (
+                SELECT last_us FROM packed_readings p WHERE p.ship = ship_energy.ship ORDER BY first_us DESC LIMIT 1
+            )
+        ) WHERE us > :until_us
+    ),
+    (SELECT max(first_us) FROM packed_readings p WHERE p.ship = ship_energy.ship AND first_us <= :until_us),
     (
         SELECT group_concat(time_us) FROM (
             SELECT time_us FROM readings WHERE readings.ship = ship_energy.ship AND time_us <= :until_us
@@ -141,10 +135,14 @@ FROM ship_energy WHERE ship > :after AND covered_us > 0 ORDER BY ship LIMIT :cou
 # Ship after ship: their readings are in one index, which is long.
 _KNOWN_SHIPS = """
 WITH RECURSIVE own (ship) AS (
-    SELECT min(ship) FROM readings WHERE ship > :after
-    UNION ALL SELECT (SELECT min(ship) FROM readings WHERE ship > own.ship) FROM own WHERE ship IS NOT NULL LIMIT :count
+    SELECT :after UNION ALL SELECT (
+        SELECT min(next) FROM (
+            SELECT min(ship) AS next FROM readings WHERE ship > own.ship
+            UNION ALL SELECT min(ship) FROM packed_readings WHERE ship > own.ship
+        )
+    ) FROM own WHERE ship IS NOT NULL LIMIT :count + 1
 )
-SELECT ship FROM own WHERE ship IS NOT NULL
+SELECT ship FROM own WHERE ship > :after
 UNION SELECT ship FROM deletions WHERE ship > :after ORDER BY ship LIMIT :count
 """
 # Day by day, so that of each day only the ships that are asked for are read.
@@ -185,9 +183,10 @@ class SqliteStore:
             folder / FILE_NAME,
             _SCHEMA,
             _SCHEMA_VERSION,
-            upgrades={1: _FROM_1, 2: _FROM_2, 3: _FROM_3},
+            upgrades={1: _FROM_1, 2: _FROM_2, 3: _FROM_3, 4: _FROM_4},
             cache_kib=cache_kib,
         )
+        self._packing = Packing(self._file)
 
     def close(self) -> None:
         """Close the file."""
@@ -199,31 +198,20 @@ class SqliteStore:
 
     def readings_around(self, ranges: ReadingRanges) -> Readings:
         """See `ReadingStore`."""
-        rows: list[ReadingRow] = []
         with self._file.errors():
-            execute = self._file.connection().execute
-            for ship, start_us, end_us, before, after in ranges.rows():
-                if before:
-                    rows += reversed(execute(_BEFORE, (ship, start_us, max(before, _READ_AHEAD))).fetchall())
-                rows += execute(_BETWEEN, (ship, start_us, end_us))
-                if after:
-                    rows += execute(_AFTER, (ship, end_us, max(after, _READ_AHEAD)))
-        return _readings_of(rows)
+            return ReadingTables(self._file.connection()).around(ranges)
 
     def put_readings(self, readings: Readings, replaced: Readings | None = None) -> None:  # noqa: ARG002  # rows are replaced whole
         """See `ReadingStore`."""
-        for part in _parts(readings):
-            if part.stated is None and (part.kind <= max(PLAIN)).all():  # nearly all are: it is quicker
-                self._put(_PUT_PLAIN, part.ship, part.moment_us, part.value, UNITS[part.kind], part.sent_at_us)
-                continue
-            value = np.where(part.kind == Kind.UNKNOWN, 0.0, part.value)
-            columns = (part.ship, part.moment_us, value, UNITS[part.kind], _LABELS[part.kind], part.sent_at_us)
-            self._put(_PUT_READING, *columns, *part.what_is_stated().columns())
+        with self._file.errors():
+            tables = ReadingTables(self._file.connection())
+            for part in _parts(readings):
+                tables.put(part)
 
     def remove_readings(self, ship: int, start_us: int, end_us: int) -> None:
         """See `ReadingStore`."""
         with self._file.errors():
-            self._file.connection().execute(_REMOVE, (ship, start_us, end_us))
+            ReadingTables(self._file.connection()).remove(ship, start_us, end_us)
 
     def put_deletions(self, deletions: Deletions) -> None:
         """See `ReadingStore`."""
@@ -260,7 +248,8 @@ class SqliteStore:
             return str(connection.execute("SELECT value FROM pinned WHERE name = ?", (name,)).fetchone()[0])
 
     def tidy(self) -> bool:
-        """See `ReadingStore`."""
+        """See `ReadingStore`: what is left to pack can wait."""
+        self._packing.step()
         return False
 
     def slots(self, ship: int, window: Window) -> Slots:
@@ -297,16 +286,25 @@ class SqliteStore:
             ShipHistory(
                 ship,
                 first_us,
-                tuple(sorted(map(int, newest_us.split(",")))) if newest_us else (),
+                self._newest_us(ship, until_us, newest_us, packed_us),
                 ahead_us,
                 0 if last_s is None else (last_s - first_s) // SLOT_S + 1,
                 whole,
                 tuple(each.get(ship) for each in kwh),
             )
-            for ship, whole, first_s, last_s, first_us, ahead_us, newest_us in rows
+            for ship, whole, first_s, last_s, first_us, ahead_us, packed_us, newest_us in rows
             if first_us is not None
         ]
         return ShipPage(ships, rows[-1][0] if goes_on else None)
+
+    def _newest_us(self, ship: int, until_us: int, in_rows: str | None, packed_us: int | None) -> tuple[int, ...]:
+        """Return a ship's newest timestamps: those of rows, unless its last pack, from `packed_us` on, has some."""
+        found = sorted(map(int, in_rows.split(","))) if in_rows else []
+        if packed_us is None or (len(found) == NEWEST and packed_us < found[0]):
+            return tuple(found)
+        with self._file.snapshot() as connection:
+            newest = ReadingTables(connection).last(ship, 0, until_us + 1, NEWEST)
+        return tuple(moment_us for _, moment_us, *_ in newest)
 
     def _kwh(self, first_ship: int, last_ship: int, window: Window) -> dict[int, float]:
         """Give the energy of those ships, from one to another, that have a slot in a window."""
@@ -321,7 +319,8 @@ class SqliteStore:
 
     def readings(self, ship: int, start_us: int, end_us: int, count: int) -> Readings:
         """See `EnergyReader`."""
-        return _readings_of(self._rows(_FIRST_BETWEEN, (ship, start_us, end_us, count)))
+        with self._file.snapshot() as connection:
+            return ReadingTables(connection).first(ship, start_us, end_us, count)
 
     def deletions(self, ships: Sequence[int]) -> Deletions:
         """See `EnergyReader`."""
@@ -371,12 +370,6 @@ class SqliteStore:
     def _read(self, columns: type[Rows], query: str, parameters: tuple[int, ...]) -> Rows:
         with self._file.errors(), self._file.reading() as connection:
             return columns.from_rows(connection.execute(query, parameters))
-
-
-def _readings_of(rows: Sequence[ReadingRow]) -> Readings:
-    readings = Readings.from_rows(rows)
-    readings.value[readings.kind == Kind.UNKNOWN] = np.nan
-    return readings
 
 
 def _rounded(number: F64) -> F64:

@@ -17,6 +17,18 @@ CREATE TABLE readings (
     PRIMARY KEY (ship, time_us)
 ) STRICT, WITHOUT ROWID;
 
+-- Readings of past days (`sqlite_readings.py`): a row is a pack of a ship's readings from one time to another, both
+-- included (`packs.py`). It has a rowid: otherwise most of a pack would be on a page of its own.
+CREATE TABLE packed_readings (
+    ship INTEGER NOT NULL,
+    first_us INTEGER NOT NULL,
+    last_us INTEGER NOT NULL,
+    pack BLOB NOT NULL,
+    PRIMARY KEY (ship, first_us)
+) STRICT;
+
+CREATE INDEX packed_readings_by_last_us ON packed_readings (last_us);
+
 -- The generated columns say the same in whole numbers, whose sums are exact: kWh as whole ones and a rest in
 -- nanowatt-hours (1 kWh is 10^12 of them), cover in microseconds.
 CREATE TABLE energy (

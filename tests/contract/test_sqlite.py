@@ -37,6 +37,7 @@ from tests.support.upgraded import PLAIN_ROWS, assert_kept
 
 ONE = as_columns([(1, START_US, 1.0, False, 0)])
 _TRIGGERS = """
+DROP TABLE packed_readings;
 CREATE TRIGGER energy_inserted AFTER INSERT ON energy BEGIN UPDATE fleet_energy SET ships = ships + 1; END;
 CREATE TRIGGER energy_updated AFTER UPDATE ON energy BEGIN UPDATE fleet_energy SET ships = ships + 1; END;
 CREATE TRIGGER energy_deleted AFTER DELETE ON energy BEGIN UPDATE fleet_energy SET ships = ships + 1; END;

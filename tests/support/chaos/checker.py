@@ -21,6 +21,7 @@ from shared.domain.slots import DEFAULT_MAX_GAP_US, SLOT_S, Window
 from shared.domain.timestamps import US_PER_S, iso
 from shared.runtime.settings import StoreSettings
 from shared.store.choice import open_store
+from shared.store.packs import unpacked
 from tests.support import reference
 from tests.support.chaos.batches import START_US
 from tests.support.chaos.ledger import Ledger
@@ -82,8 +83,19 @@ class InSqlite(NamedTuple):
 
     def readings(self) -> dict[Key, Row]:
         """See `Stored`."""
-        with closing(sqlite3.connect(f"file:{self.folder / 'power.sqlite'}?mode=ro", uri=True)) as connection:
-            return {(ship, moment_us): Row(*row) for ship, moment_us, *row in connection.execute(READ)}
+        file = f"file:{self.folder / 'power.sqlite'}?mode=ro"
+        with closing(sqlite3.connect(file, uri=True, isolation_level=None)) as connection:
+            connection.execute("BEGIN")
+            rows = {(ship, moment_us): Row(*row) for ship, moment_us, *row in connection.execute(READ)}
+            packs = connection.execute("SELECT ship, pack FROM packed_readings").fetchall()
+        in_packs = {row[:2]: _row(*row[2:]) for ship, pack in packs for row in unpacked(ship, pack).rows()}
+        assert not rows.keys() & in_packs.keys(), "readings that are stored twice"
+        return rows | in_packs
+
+
+def _row(value: float, kind: int, sent_at_us: int, *stated: Any) -> Row:  # as `Row` has them
+    of, label = Kind(kind), Kind(kind).label
+    return Row(value, of.unit, sent_at_us, None if label == PLAIN[of.unit] else label, *stated)
 
 
 class InInfluxDb(NamedTuple):
