@@ -155,7 +155,7 @@ def _received(wire: PlainBatch, stated: WireBatch | None, rows: Rows, judge: Jud
     ship = wire.spaceship_id if judge.topic_ship is None else judge.topic_ship
     received = len(rows.texts)
     batch = Batch(
-        ship, kind, moment_us, value, duration_us, gap_us, rollover, None, received, wire.batch_id, wire.sent_at
+        ship, kind, moment_us, value, duration_us, gap_us, rollover, None, None, received, wire.batch_id, wire.sent_at
     )
     first_us, last_us = moment_us.item(0), moment_us.item(-1)
     if not judge.holds(first_us, last_us):

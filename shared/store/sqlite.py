@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.domain.columns import F64, Columns, rows
+from shared.domain.covariates import Covariates
 from shared.domain.deletions import Deletions
 from shared.domain.readings import PLAIN, UNITS, Kind, ReadingRanges, ReadingRow, Readings
 from shared.domain.slots import NOWHEN, SLOT_S, ShipWindows, Slots, Window
@@ -19,11 +20,11 @@ from shared.store.port import AHEAD_SLOTS, NEWEST, FleetSlots, ShipEnergy, ShipH
 from shared.store.roll_ups import DAY_S, added
 
 FILE_NAME = "power.sqlite"
-_SCHEMA, _FROM_1, _FROM_2, _FROM_3 = (
+_SCHEMA, _FROM_1, _FROM_2, _FROM_3, _FROM_4 = (
     Path(__file__).with_name(f"sqlite_{name}.sql").read_text("utf-8")
-    for name in ("schema", "from_1", "from_2", "from_3")
+    for name in ("schema", "from_1", "from_2", "from_3", "from_4")
 )
-_SCHEMA_VERSION = 4
+_SCHEMA_VERSION = 5
 _PART = 20_000
 _FEW = 16
 """Up to so many slots, adding each one to the roll-ups takes less time than summing them up first."""
@@ -54,6 +55,8 @@ _REMOVE = "DELETE FROM readings WHERE ship = ? AND time_us >= ? AND time_us < ?"
 _DELETIONS = "SELECT ship, start_us, end_us, sent_at_us FROM deletions WHERE ship = ? ORDER BY start_us"
 _FORGET_DELETIONS = "DELETE FROM deletions WHERE ship = ?"
 _PUT_DELETION = "INSERT INTO deletions (ship, start_us, end_us, sent_at_us) VALUES (?, ?, ?, ?)"
+_COVARIATES = "SELECT ship, sent_at_us, content FROM covariates WHERE ship = ?"
+_PUT_COVARIATES = "INSERT OR REPLACE INTO covariates (ship, sent_at_us, content) VALUES (?, ?, ?)"
 _PUT_SLOT = """
 INSERT OR REPLACE INTO energy (ship, start_s, kwh, covered_s, provisional, estimated_s) VALUES (?, ?, ?, ?, ?, ?)
 """
@@ -139,7 +142,8 @@ WITH RECURSIVE own (ship) AS (
     UNION ALL SELECT (SELECT min(ship) FROM readings WHERE ship > own.ship) FROM own WHERE ship IS NOT NULL LIMIT :count
 )
 SELECT ship FROM own WHERE ship IS NOT NULL
-UNION SELECT ship FROM deletions WHERE ship > :after ORDER BY ship LIMIT :count
+UNION SELECT ship FROM deletions WHERE ship > :after
+UNION SELECT ship FROM covariates WHERE ship > :after ORDER BY ship LIMIT :count
 """
 # Day by day, so that of each day only the ships that are asked for are read.
 _OF_SHIPS = f"""
@@ -179,7 +183,7 @@ class SqliteStore:
             folder / FILE_NAME,
             _SCHEMA,
             _SCHEMA_VERSION,
-            upgrades={1: _FROM_1, 2: _FROM_2, 3: _FROM_3},
+            upgrades={1: _FROM_1, 2: _FROM_2, 3: _FROM_3, 4: _FROM_4},
             cache_kib=cache_kib,
         )
 
@@ -223,6 +227,11 @@ class SqliteStore:
         """See `ReadingStore`."""
         self._put(_FORGET_DELETIONS, np.unique(deletions.ship))
         self._put(_PUT_DELETION, deletions.ship, deletions.start_us, deletions.end_us, deletions.sent_at_us)
+
+    def put_covariates(self, covariates: Covariates) -> None:
+        """See `ReadingStore`."""
+        with self._file.errors():
+            self._file.connection().execute(_PUT_COVARIATES, covariates)
 
     def stored_slots(self, windows: ShipWindows) -> Slots:
         """See `ReadingStore`."""
@@ -317,7 +326,11 @@ class SqliteStore:
         """See `EnergyReader`."""
         return Deletions.from_rows([row for ship in sorted(ships) for row in self._rows(_DELETIONS, (ship,))])
 
-    stored_readings, stored_deletions = readings, deletions
+    def covariates(self, ship: int) -> Covariates | None:
+        """See `EnergyReader`."""
+        return next((Covariates(*row) for row in self._rows(_COVARIATES, (ship,))), None)
+
+    stored_readings, stored_deletions, stored_covariates = readings, deletions, covariates
 
     def ping(self) -> None:
         """See `EnergyReader`."""
