@@ -1,7 +1,7 @@
 """A history cut into days, and the means over them that models share. A row never depends on a later one."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -79,9 +79,10 @@ def days_of(history: History) -> Days:
     """Cut a history of at least a day into days."""
     n = len(history) // DAY
     kwh, weight = (column[-n * DAY :].reshape(n, DAY) for column in (history.kwh, history.weight))
-    covariates, start_s = history.covariates, history.end_s - n * DAY_S
-    known = None if covariates is None else hourly(known_in(covariates, start_s, (n + DAYS) * DAY)) / HOUR
-    return Days(history.end_s, kwh, weight, known)
+    days = Days(history.end_s, kwh, weight)
+    if history.covariates is None or not history.covariates.values:
+        return days
+    return replace(days, covariates=hourly(known_in(history.covariates, days.start_s, (n + DAYS) * DAY)) / HOUR)
 
 
 def fit_days(model: DayModel, history: History, wanted: list[int]) -> Fit:
