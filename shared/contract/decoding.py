@@ -124,6 +124,8 @@ def checked(raw: object, judge: Judge) -> Received:
     found = [] if is_plain else list(misspelt(members, MEMBERS))
     if not is_plain and "delete" in members and judge.topic_ship is None:
         found.append(Problem("delete", "is for MQTT: over HTTP, send DELETE /data"))
+    if not is_plain and "covariates" in members and judge.topic_ship is None:
+        found.append(Problem("covariates", "is for MQTT: over HTTP, send PUT /ships/{spaceship_id}/covariates"))
     try:
         wire = VALIDATE[judge.topic_ship is not None, is_plain](raw, context=judge)
         judge.most = most_of(wire.units, judge.rules.max_kw)
