@@ -1,13 +1,20 @@
 """Covariates through the whole service, over HTTP and over MQTT, on each store: stored in order, and used at once."""
 
 import json
+import os
+import re
+import subprocess
+import sys
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from power_cli.up import ROOT
 from shared.domain.slots import SLOT_S
 from shared.domain.timestamps import iso
-from tests.support.servers import Service, send_mqtt
+from tests.support.servers import HOST, Service, WatchedService, send_mqtt
+from tests.support.service_processes import child
 from tests.support.slots import DAY, MONDAY_S
 from tests.support.waiting import until
 
@@ -61,6 +68,19 @@ def test_a_ship_may_publish_its_table(service: Service, ship: int) -> None:
     until(lambda: shown(service, ship) == rows(SPEED[:4]), "the table")
 
 
+def test_accepted_tables_are_stored_in_order_though_worker_and_broker_are_killed(own: WatchedService) -> None:
+    batches = []
+    for number in range(1, 7):
+        name = "normalizer_worker" if number % 2 else "mosquitto"
+        until(partial(child, own, name), name).kill()
+        body = json.dumps({"covariates": rows(SPEED[:number])}).encode()
+        response = own.request("PUT", "/ships/7/covariates", body, {"Content-Type": "application/json"})
+        assert response.status == 202, response.data
+        batches.append(response.headers["Location"])
+    until(lambda: all(own.get(each)["status"] == "stored" for each in batches), "the receipts", 60)
+    assert shown(own, 7) == rows(SPEED[:6])
+
+
 def test_a_forecast_follows_the_planned_speed(service: Service, ship: int) -> None:
     """From the answer after the PUT on, and no longer when the table is removed."""
     n = DAYS * DAY
@@ -78,3 +98,16 @@ def test_a_forecast_follows_the_planned_speed(service: Service, ship: int) -> No
     assert "covariates" in [each["model"] for each in models]
     put(service, ship, [])
     assert service.get(path) == without
+
+
+def test_a_backtest_uses_them(own: WatchedService) -> None:
+    data = [{"datetime": at(slot), "value": 10 + speed} for slot, speed in enumerate(SPEED.tolist())]
+    assert own.post({"spaceship_id": 7, "units": "kWh", "data": data}, Prefer="wait=30").status == 201
+    put(own, 7, rows())
+    command = [sys.executable, "-P", "-m", "power_cli", "backtest", "--ship", "7", "--model", "auto", "--windows", "1"]
+    command += ["--start", at(DAYS * DAY), "--url", f"http://{HOST}:{own.port}"]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    (wape,) = re.findall(r"\| 1 day +\| auto +\| +1 +\| +([0-9.]+)%", done.stdout)
+    assert float(wape) < 10, done.stdout
