@@ -15,6 +15,7 @@ class IngestMetrics:
     Attributes:
         batches: accepted batches; duplicates do not count.
         deletions: accepted deletions; repeats do not count.
+        covariates: accepted tables of covariates; repeats do not count.
         readings: readings in accepted batches; readings with the same timestamp count each.
         refused: batches that were not accepted, by the status of the answer; not those that a worker rejects later.
         outbox_failures: batches that the outbox did not accept.
@@ -28,6 +29,7 @@ class IngestMetrics:
         counter, gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)
         self.batches = counter("power_ingest_batches", "Batches accepted.")
         self.deletions = counter("power_ingest_deletions", "Deletions accepted.")
+        self.covariates = counter("power_ingest_covariates", "Tables of covariates accepted.")
         self.readings = counter("power_ingest_readings", "Readings in accepted batches.")
         self.refused = counter("power_ingest_batches_refused", "Batches not accepted, by status.", ["status"])
         self.outbox_failures = counter("power_ingest_outbox_failures", "Batches that the outbox did not accept.")

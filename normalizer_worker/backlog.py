@@ -1,4 +1,7 @@
-"""The backlog: expensive batches and deletions, done in parts, one ship after the other, between the loads of all."""
+"""The backlog: what takes long to record, done in parts, one ship after the other, between the loads of all.
+
+That are expensive batches, deletions, and tables of covariates, each of which is a part of its own.
+"""
 
 from collections import deque
 from collections.abc import Sequence
@@ -86,13 +89,15 @@ class _Share:
 
     def begin_group(self) -> None:
         first = self.waiting[0].valid
-        if first.deletes is not None:
-            self.group, self.deletion = [self.waiting[0]], (first.ship, *first.deletes, first.sent_at_us or 0)
+        if not first.has_readings:
+            self.group = [self.waiting[0]]
+            if first.deletes is not None:
+                self.deletion = (first.ship, *first.deletes, first.sent_at_us or 0)
             return
         group, count = list[Item](), 0
         for each in islice(self.waiting, GROUP_MESSAGES):
             count += len(each.valid.moment_us)
-            if group and (count > GROUP_READINGS or each.valid.deletes is not None):
+            if group and (count > GROUP_READINGS or not each.valid.has_readings):
                 break
             group.append(each)
         self.group, self.readings = group, latest(columns([each.valid for each in group]))

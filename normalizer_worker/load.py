@@ -19,8 +19,8 @@ from shared.contract.acceptance import CLOCKS_APART_US, Rules
 from shared.contract.batch import Batch, columns
 from shared.contract.content import digest
 from shared.contract.decoding import name_of
-from shared.contract.deletion import decode
 from shared.contract.limits import MAX_CORRELATION_BYTES, MAX_RESPONSE_TOPIC_BYTES
+from shared.contract.messages import decode
 from shared.contract.status import already_used
 from shared.contract.topics import meant_topic, ship_of
 from shared.domain.errors import InvalidInput, Problem, Refused
@@ -221,15 +221,15 @@ class Load:
     def add(self, item: Item, *, is_in_backlog: bool) -> None:
         """Add an item.
 
-        A deletion goes to the backlog. An expensive batch does if others of its ship are there, or if the batches of
-        its ship in this load would cost too much together.
+        A deletion and a table of covariates go to the backlog. An expensive batch does if others of its ship are there,
+        or if the batches of its ship in this load would cost too much together.
         """
         self.items.append(item)
         self._size_bytes += item.message.size_bytes
         batch = item.batch
         if batch is None:
             return
-        if batch.deletes is not None:  # how much it deletes is not known
+        if not batch.has_readings:  # how much a deletion costs is not known
             item.goes_to_backlog = True
             return
         excess = self._excess_of(batch)

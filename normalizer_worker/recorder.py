@@ -15,6 +15,7 @@ from normalizer_worker.rule.normalize import latest
 from normalizer_worker.rule.reach import Neighbourhood, Span, read_neighbourhoods, spans, windows
 from normalizer_worker.rule.superseded import outranked
 from shared.domain.columns import I64, starts
+from shared.domain.covariates import Covariates
 from shared.domain.deletions import DeletionRow, Deletions, joined
 from shared.domain.errors import Refused
 from shared.domain.readings import Readings
@@ -123,6 +124,18 @@ class Recorder:
             self._store.put_slots(slots, was)
         self._deletions.put(ship, deletions)
         self._cache.drop(ship)
+
+    def put_covariates(self, covariates: Covariates) -> None:
+        """Store a ship's table of covariates, unless one that was sent later is stored.
+
+        Raises:
+            Unavailable: the store does not answer; the table has to be recorded again.
+            Refused: the store rejects it.
+
+        """
+        with self._transaction():
+            if covariates.replaces(self._store.stored_covariates(covariates.ship)):
+                self._store.put_covariates(covariates)
 
     def tidy(self) -> bool:
         """Do some maintenance of the store; return whether more is left.

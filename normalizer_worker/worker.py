@@ -18,6 +18,7 @@ from shared.contract.acceptance import Rules
 from shared.contract.batch import columns
 from shared.contract.topics import ship_of
 from shared.domain.clock import StrictClock
+from shared.domain.covariates import Covariates
 from shared.domain.deletions import DeletionRow
 from shared.domain.errors import Refused, Unavailable
 from shared.domain.readings import Readings
@@ -57,6 +58,9 @@ class Sink(Protocol):
 
     def delete_part(self, deletion: DeletionRow, most_cost: int) -> DeletionRow | None:
         """Store the first part of a deletion, and what it changes; return the rest, None if there is none."""
+
+    def put_covariates(self, covariates: Covariates) -> None:
+        """Store a ship's table of covariates, unless one that was sent later is stored."""
 
     def tidy(self) -> bool:
         """Do some background work; return whether more is left."""
@@ -158,10 +162,12 @@ class Worker:
         part = self._backlog.next_part()
         began_s = time.monotonic()
         with source.kept_alive(), self._metrics.transaction():
-            if part.deletion is None:
-                self._record(part.items, part)
-            else:
+            if part.deletion is not None:
                 part = part.rest(self._delete(part.items[0], part.deletion, part.cost))
+            elif (content := part.items[0].valid.covariates) is not None:
+                self._put_covariates(part.items[0], content)
+            else:
+                self._record(part.items, part)
         if any(each.letter for each in part.items):
             part = part._replace(is_last=True)  # of a refused batch nothing more is recorded
         elif part.is_last:
@@ -231,6 +237,14 @@ class Worker:
         except Refused as error:
             item.reject(error, self._clock.now_us())
             return None
+
+    def _put_covariates(self, item: Item, content: str) -> None:
+        """Store a table of covariates; one that the store refuses becomes a dead letter."""
+        batch = item.valid
+        try:
+            self._sink.put_covariates(Covariates(batch.ship, batch.sent_at_us or 0, content))
+        except Refused as error:
+            item.reject(error, self._clock.now_us())
 
     def _settle(self, items: Sequence[Item]) -> list[Done]:
         """Count what is stored and keep dead letters; return the messages that are done."""

@@ -23,14 +23,19 @@ from query_api.forecast.models.choice import standard_models
 from query_api.forecast.models.lstm import Lstm
 from query_api.forecast.models.lstm_net import torch_or_none
 from query_api.forecast.steps import DAY, DAY_S
+from shared.contract.acceptance import Rules
+from shared.contract.covariates import receive
+from shared.domain.clock import now_us
 from shared.domain.columns import F64, I64
+from shared.domain.covariates import NO_ROWS, Covariates, Table
 from shared.domain.errors import InvalidInput
 from shared.domain.slots import SLOT_S, Slots
-from shared.domain.timestamps import US_PER_S, iso
+from shared.domain.timestamps import LAST_US, US_PER_S, iso
 
 HORIZONS = {"1 hour": 4, "1 day": DAY, "7 days": 7 * DAY}
 STEP = DAY + 4
 """Slots from one window to the next: a day and an hour, so that windows begin at every hour of the day."""
+ANY = Rules(max_ahead_us=LAST_US, oldest_us=0)
 LSTM_GOOD_FOR_S = 91 * DAY_S
 MODELS = get_args(ModelName)
 HEADER = (
@@ -89,6 +94,7 @@ def run(arguments: Namespace) -> int:
     """Fetch all slots of the ships, forecast past windows from the slots before them, and print the scores."""
     models = _models(arguments)
     ships = {ship: _slots(arguments.url, ship) for ship in arguments.ship}
+    covariates = {ship: _covariates(arguments.url, ship) for ship in ships}
     periods = {ship: _period(ship, slots, arguments.start, arguments.end) for ship, slots in ships.items()}
     starts = {
         (ship, name): _starts(*periods[ship], steps, arguments.windows)[:: arguments.every]
@@ -100,7 +106,7 @@ def run(arguments: Namespace) -> int:
         for (ship, name), starts_s in starts.items():
             for model in models:
                 bar.set_description(f"ship {ship}, {name}, {model.name}")
-                scores = score(model, ships[ship], starts_s, HORIZONS[name], bar)
+                scores = score(model, ships[ship], starts_s, HORIZONS[name], bar, covariates[ship])
                 if scores is not None:
                     found[ship][name, model.name] = scores
     if not all(found.values()):
@@ -138,7 +144,9 @@ def _starts(start_s: int, end_s: int, steps: int, most: int) -> I64:
     return starts_s[np.unique(np.linspace(0, len(starts_s) - 1, min(most, len(starts_s))).round().astype(np.int64))]
 
 
-def score(model: Model, slots: Slots, starts_s: I64, steps: int, bar: Any = None) -> Score | None:
+def score(  # noqa: PLR0913, PLR0917  # the last two are optional
+    model: Model, slots: Slots, starts_s: I64, steps: int, bar: Any = None, covariates: Table | None = None
+) -> Score | None:
     """Score forecasts of windows of `steps` slots, each made from the slots before it; None if there are none.
 
     Incomplete windows, and windows with too little history, are left out.
@@ -152,7 +160,7 @@ def score(model: Model, slots: Slots, starts_s: I64, steps: int, bar: Any = None
         if len(actual) < steps or actual.provisional.any() or (actual.covered_s < SLOT_S).any():
             continue
         try:
-            found = forecast(model, slots[:first], start_s, start_s + steps * SLOT_S)
+            found = forecast(model, slots[:first], start_s, start_s + steps * SLOT_S, (), covariates)
         except InvalidInput:
             continue
         path = found.path
@@ -209,17 +217,32 @@ def means(found: list[dict[tuple[str, str], Score]]) -> str:
     return table(rows)
 
 
-def _slots(url: str, ship: int) -> Slots:
-    """Fetch all slots of a ship."""
-    address, headers = f"{url}/data?spaceship_id={ship}&detail=true", sending.authorization()
+def _get(url: str, path: str) -> urllib3.BaseHTTPResponse:
+    headers = sending.authorization()
     try:
         response = urllib3.request(
-            "GET", address, headers=headers, timeout=sending.TIMEOUT, retries=False, redirect=False
+            "GET", f"{url}{path}", headers=headers, timeout=sending.TIMEOUT, retries=False, redirect=False
         )
     except HTTPError:
         raise sending.no_service(url) from None
     if response.status == sending.UNAUTHORIZED:
         raise sending.no_token(url)
+    return response
+
+
+def _covariates(url: str, ship: int) -> Table:
+    """Fetch the covariates of a ship."""
+    response = _get(url, path := f"/ships/{ship}/covariates")
+    try:
+        content = receive(response.data, ANY, now_us(), ship).covariates  # it is shown as it is sent
+    except InvalidInput:
+        raise sending.no_power_service(url, response.status, f"GET {path}") from None
+    return Covariates(ship, 0, content or NO_ROWS).table()
+
+
+def _slots(url: str, ship: int) -> Slots:
+    """Fetch all slots of a ship."""
+    response = _get(url, f"/data?spaceship_id={ship}&detail=true")
     try:
         rows = response.json()["data"]  # an error has no "data"
         starts = np.array([row["datetime"][:-1] for row in rows], "datetime64[s]").astype(np.int64)

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from tqdm import tqdm
 
-from power_cli.copying.comparing import Totals, fleet_differences, has_part, same, totals
+from power_cli.copying.comparing import Totals, fleet_differences, has_part, has_rest, totals
 from power_cli.copying.parts import Part, Ship, parts, ships
 from power_cli.copying.targets import Target, check_different, open_source, open_target, settings_of
 from shared.domain.errors import InvalidSettings
@@ -79,11 +79,12 @@ def _copy(source: EnergyReader, target: Target, fleet: Sequence[Ship], whole: To
     changed, copied = list[Ship](), 0
     with _bar(fleet, "copying") as bar:
         for ship in fleet:
-            deletions = source.deletions([ship.number])
-            of_ship = Totals(deletions=len(deletions))
-            is_changed = not same(deletions, target.reader.deletions([ship.number]))
+            of_ship = Totals()
+            of_ship.add_rest(source, ship.number)
+            is_changed = not has_rest(source, target.reader, ship.number)
             if is_changed:
-                target.delete(deletions)
+                target.delete(source.deletions([ship.number]))
+                target.put_covariates(source.covariates(ship.number))
             for part in _differences(source, target.reader, ship, of_ship, bar):
                 is_changed = True
                 if len(part.readings):
@@ -105,10 +106,9 @@ def _compare(
     different = 0
     with _bar(changed, "comparing") as bar:
         for ship in changed:
-            deletions = source.deletions([ship.number])
-            whole.deletions += len(deletions)
+            whole.add_rest(source, ship.number)
             n_different = sum(1 for _ in _differences(source, target, ship, whole, bar))  # it reads the whole ship
-            if not n_different and same(deletions, target.deletions([ship.number])):
+            if not n_different and has_rest(source, target, ship.number):
                 continue
             different += 1
             if different <= NAMED_SHIPS:

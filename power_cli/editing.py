@@ -14,9 +14,9 @@ from uuid import uuid4
 from normalizer_worker.ledger.dead_letter import DeadLetter
 from power_cli import receipted
 from shared.contract.acceptance import Rules
-from shared.contract.deletion import decode
 from shared.contract.json_text import stripped
 from shared.contract.limits import MAX_VALUE
+from shared.contract.messages import decode
 from shared.contract.status import BatchKey
 from shared.contract.topics import ship_of
 from shared.domain.clock import now_us

@@ -10,7 +10,17 @@ from query_api.answers.heavy import PLACES, HeavyAnswers
 from query_api.daily import Daily
 from query_api.forecast.accuracy import Accuracies
 from query_api.metrics import show_accuracy, store_errors
-from query_api.routes import access, energy, fleet_forecast, forecast, forecast_accuracy, page, ships, top_users
+from query_api.routes import (
+    access,
+    covariates,
+    energy,
+    fleet_forecast,
+    forecast,
+    forecast_accuracy,
+    page,
+    ships,
+    top_users,
+)
 from query_api.routes.stream import MAX_STREAMS, Streams
 from shared.http import health
 from shared.http.app import Routes
@@ -66,6 +76,7 @@ def query_service(settings: QuerySettings, registry: CollectorRegistry) -> Itera
         energy.routes(store, errors, heavy),
         streams.routes(),
         ships.routes(store, errors, heavy, max_ahead_us=settings.max_ahead_us, accuracies=accuracies),
+        covariates.routes(store, errors),
         forecast.routes(store, errors, settings.data_dir / forecast.FOLDER, heavy),
         fleet_forecast.routes(store, errors, heavy),
         forecast_accuracy.routes(store, errors, heavy, accuracies=accuracies),

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from ingest_api.http.schemas import DeletionParameters
 from ingest_api.outbox.entry import Entry
-from shared.contract import deletion
+from shared.contract import covariates, deletion
 from shared.contract.acceptance import Rules
 from shared.contract.batch import Received
 from shared.contract.batches import receive_all
@@ -86,6 +86,23 @@ class Intake:
         ship, span_us, is_named = asked.spaceship_id, (asked.start, asked.end), asked.batch_id is not None
         message = deletion.message(ship, span_us, batch_id, None if is_named else accepted_us, accepted_us)
         return Entry(batch_id, ship, 0, digest_of_deletion(ship, span_us), message, access, is_named=is_named)
+
+    def covariates(self, payload: bytes, ship: int, access: Access) -> Entry:
+        """Return the entry for the body with a ship's covariates.
+
+        Raises:
+            InvalidInput: it is not a valid table.
+            Forbidden: the token is not for the ship.
+
+        """
+        access.check_ship(ship)
+        with self._turns.one() if len(payload) > SMALL_BYTES else nullcontext():
+            table = covariates.receive(payload, self._rules, now_us(), ship)
+            batch_id, accepted_us = table.batch_id or uuid4(), self._clock.now_us()
+            is_named = table.batch_id is not None
+            sent_at_us = accepted_us if table.sent_at_us is None and not is_named else table.sent_at_us
+            message = covariates.message(table, batch_id, sent_at_us, accepted_us)
+            return Entry(batch_id, ship, 0, digest(table), message, access, is_named=is_named)
 
 
 class _Turns:

@@ -1,18 +1,21 @@
-"""The gateway's routes: POST and DELETE /data, and GET /batches/{batch_id}."""
+"""The gateway's routes: POST and DELETE /data, PUT /ships/{spaceship_id}/covariates, and GET /batches/{batch_id}."""
 
 import logging
 import re
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from flask import Response, g, jsonify, request
+from prometheus_client import Counter
+from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import NotFound
 
 from ingest_api.http.body import Room, is_ndjson
 from ingest_api.http.intake import Intake
-from ingest_api.http.schemas import ACCEPT, DELETE, STATUS, DeletionParameters
+from ingest_api.http.schemas import ACCEPT, DELETE, PUT_COVARIATES, STATUS, DeletionParameters, ShipPath
 from ingest_api.metrics import IngestMetrics
 from ingest_api.outbox.capacity import QuotaFull
 from ingest_api.outbox.entry import Entry
@@ -105,14 +108,23 @@ def routes(
             found = read(payload, caller())
             del payload
             if isinstance(found, Entry):
-                return _accepted(outbox, metrics, found), _wait_for([found], conflict_wait_s)
+                return _accepted(outbox, metrics, found, metrics.batches), _wait_for([found], conflict_wait_s)
             return _all_accepted(outbox, metrics, found), _wait_for(found, conflict_wait_s)
 
     @routes.serves(DELETE)
     def delete() -> Response:
         entry = intake.deletion(parse(DeletionParameters, request.args), caller())
         wait = _wait_for([entry], conflict_wait_s)
-        return _answer_in_time(outbox, waiters, _accepted(outbox, metrics, entry), wait)
+        return _answer_in_time(outbox, waiters, _accepted(outbox, metrics, entry, metrics.deletions), wait)
+
+    @routes.serves(PUT_COVARIATES)
+    def put_covariates(spaceship_id: str) -> Response:
+        ship = parse(ShipPath, MultiDict({"spaceship_id": spaceship_id})).spaceship_id
+        with room.body(request) as payload:
+            entry = intake.covariates(payload, ship, caller())
+            accepted, wait = _accepted(outbox, metrics, entry, metrics.covariates), _wait_for([entry], conflict_wait_s)
+            del payload, entry
+        return _answer_in_time(outbox, waiters, accepted, wait)
 
     @routes.serves(STATUS)
     def status(batch_id: str) -> Response:
@@ -121,14 +133,15 @@ def routes(
             raise NotFound("No batch with that batch_id is known; the status of a batch is kept for two days.")
         return jsonify({**_summary(batch), "spaceship_id": batch.ship, "errors": _errors(batch)})
 
-    @routes.after_request
-    def count_refusal(response: Response) -> Response:
-        was_accepted = "is_accepted" in g  # a batch that the worker rejected was accepted
-        if request.method in {"POST", "DELETE"} and response.status_code >= BAD_REQUEST and not was_accepted:
-            metrics.refused.labels(str(response.status_code)).inc()
-        return response
-
+    routes.after_request(partial(_count_refusal, metrics))
     return routes
+
+
+def _count_refusal(metrics: IngestMetrics, response: Response) -> Response:
+    was_accepted = "is_accepted" in g  # a batch that the worker rejected was accepted
+    if request.method in {"POST", "DELETE", "PUT"} and response.status_code >= BAD_REQUEST and not was_accepted:
+        metrics.refused.labels(str(response.status_code)).inc()
+    return response
 
 
 def _id_of(text: str) -> UUID:
@@ -138,12 +151,12 @@ def _id_of(text: str) -> UUID:
         raise InvalidInput("invalid batch_id", (Problem("batch_id", "should be a UUID"),)) from None
 
 
-def _accepted(outbox: Acceptor, metrics: IngestMetrics, entry: Entry) -> BatchStatus:
+def _accepted(outbox: Acceptor, metrics: IngestMetrics, entry: Entry, counter: Counter) -> BatchStatus:
     with metrics.outbox_failures.count_exceptions(Unavailable), metrics.quota_refusals.count_exceptions(QuotaFull):
         batch, is_new = outbox.accept(entry)
     g.is_accepted = True
     if is_new:
-        (metrics.batches if entry.readings else metrics.deletions).inc()  # a batch has at least one
+        counter.inc()
         metrics.readings.inc(entry.readings)
     return batch
 
@@ -159,7 +172,7 @@ def _all_accepted(outbox: Acceptor, metrics: IngestMetrics, entries: list[Entry]
 
 
 def _answer_in_time(outbox: Acceptor, waiters: Places, batch: BatchStatus, wait: _Wait) -> Response:
-    """Answer a POST or DELETE, at once or when the batch is stored or rejected."""
+    """Answer a POST, DELETE or PUT, at once or when the batch is stored or rejected."""
     wait_s, sender = wait.longest_s, caller().sender(batch.ship)
     if wait_s is None or batch.status != "accepted":
         return _answer(batch, wait.preferred_s)

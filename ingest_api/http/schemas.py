@@ -6,7 +6,16 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from shared.contract.limits import MAX_BATCHES, MAX_BODY_BYTES, MAX_READINGS, MAX_WAIT_S
+from shared.contract.covariates import WireCovariates
+from shared.contract.limits import (
+    MAX_BATCHES,
+    MAX_BODY_BYTES,
+    MAX_COVARIATE_AHEAD_S,
+    MAX_COVARIATE_ROWS,
+    MAX_COVARIATES,
+    MAX_READINGS,
+    MAX_WAIT_S,
+)
 from shared.contract.wire import WireBatch
 from shared.domain.readings import MAX_SHIP
 from shared.http.openapi import JSON, RETRY_AFTER, Answer, Fault, Operation, problem
@@ -84,12 +93,17 @@ class Preference(BaseModel):
     )
 
 
-class DeletionParameters(BaseModel):
-    """Which readings to delete."""
+class ShipPath(BaseModel):
+    """Identifies a ship."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     spaceship_id: Annotated[int, Field(ge=0, le=MAX_SHIP, examples=[1]), DIGITS]
+
+
+class DeletionParameters(ShipPath):
+    """Which readings to delete."""
+
     start: TimestampUs = Field(description="start of the span, included", examples=["2018-08-24T00:00:00Z"])
     end: TimestampUs = Field(description="end of the span, excluded", examples=["2018-08-24T01:00:00Z"])
     batch_id: UUID | None = Field(None, description="the same for every repeat; made where it is left out")
@@ -155,6 +169,40 @@ DELETE = Operation(
     },
 )
 
+PUT_COVARIATES = Operation(
+    method="PUT",
+    path="/ships/<spaceship_id>/covariates",
+    name="put_covariates",
+    summary="Replace a ship's table of covariates, such as its planned speed",
+    description=(
+        "Forecasts use it where that helps. A table replaces the one before; one without rows removes it. Each row has "
+        f"a `datetime`, up to {MAX_COVARIATE_AHEAD_S // 86_400} days ahead, and a number for each name: at most "
+        f"{MAX_COVARIATES} different names and {MAX_COVARIATE_ROWS:,} rows. A table is accepted and delivered like a "
+        "batch, and has a `batch_id` and a receipt. Of several, the one sent last counts."
+    ),
+    path_parameters=ShipPath,
+    headers=Preference,
+    body=WireCovariates,
+    body_example={
+        "covariates": [
+            {"datetime": "2018-08-24T00:00:00Z", "planned_speed": 14, "air_temperature": 8.5},
+            {"datetime": "2018-08-24T06:00:00Z", "planned_speed": 0, "air_temperature": 11},
+        ]
+    },
+    answers={
+        201: Answer(
+            "The table is stored.", {JSON: Accepted}, _HEEDED, {**_ACCEPTED, "status": "stored", "readings": 0}
+        ),
+        202: Answer("The table is durably accepted.", {JSON: Accepted}, _HEEDED, {**_ACCEPTED, "readings": 0}),
+        400: ACCEPT.answers[400],
+        409: ACCEPT.answers[409],
+        413: ACCEPT.answers[413],
+        415: problem("The content type is not JSON, or the encoding is not gzip."),
+        422: problem("The body is JSON but not a valid table, or the worker rejected it."),
+        503: problem("The table cannot be accepted durably now: try again.", RETRY_AFTER),
+    },
+)
+
 STATUS = Operation(
     path="/batches/<batch_id>",
     name="batch",
@@ -171,4 +219,4 @@ STATUS = Operation(
     },
 )
 
-OPERATIONS = (ACCEPT, DELETE, STATUS)
+OPERATIONS = (ACCEPT, DELETE, PUT_COVARIATES, STATUS)

@@ -1,4 +1,4 @@
-"""Compares what two stores have of a ship: readings and deletions exactly, slots to nine digits."""
+"""Compares what two stores have of a ship: readings, deletions and covariates exactly, slots to nine digits."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +25,7 @@ class Totals:
     slots: int = 0
     kwh: float = 0.0
     deletions: int = 0
+    covariates: int = 0
 
     def add(self, part: Part, slots: Slots) -> None:
         """Add a part and its slots."""
@@ -40,12 +41,19 @@ class Totals:
         self.slots += other.slots
         self.kwh += other.kwh
         self.deletions += other.deletions
+        self.covariates += other.covariates
+
+    def add_rest(self, store: EnergyReader, ship: int) -> None:
+        """Add the deletions and the covariates of a ship."""
+        self.deletions += len(store.deletions([ship]))
+        self.covariates += store.covariates(ship) is not None
 
     def __str__(self) -> str:
         deletions = f", {self.deletions:,} deletions" if self.deletions else ""
+        covariates = f", {self.covariates:,} tables of covariates" if self.covariates else ""
         return (
             f"{self.readings:,} readings (sum of values {self.value:.6g}), {self.slots:,} slots of {self.kwh:,.6f} kWh"
-            f"{deletions}"
+            f"{deletions}{covariates}"
         )
 
 
@@ -56,9 +64,16 @@ def has_part(store: EnergyReader, part: Part, slots: Slots) -> bool:
     return same(part.readings, found) and same(slots, part.slots(store), TOLERANCE)
 
 
+def has_rest(source: EnergyReader, target: EnergyReader, ship: int) -> bool:
+    """Return whether two stores have the same deletions and covariates of a ship."""
+    is_same = same(source.deletions([ship]), target.deletions([ship]))
+    return is_same and source.covariates(ship) == target.covariates(ship)
+
+
 def totals(store: EnergyReader, ship: Ship) -> Totals:
     """Sum up a ship."""
-    found = Totals(deletions=len(store.deletions([ship.number])))
+    found = Totals()
+    found.add_rest(store, ship.number)
     for part in parts(store, ship):
         found.add(part, part.slots(store))
     return found

@@ -10,6 +10,7 @@ from normalizer_worker.data_folder import DataFolder
 from normalizer_worker.recorder import Recorder
 from power_cli.copying.parts import PART_READINGS
 from shared.domain.columns import I64
+from shared.domain.covariates import Covariates
 from shared.domain.deletions import Deletions
 from shared.domain.errors import InvalidInput, InvalidSettings
 from shared.domain.readings import Readings
@@ -102,6 +103,9 @@ class Target(Protocol):
     def delete(self, deletions: Deletions) -> None:
         """Store deletions of a ship, and delete what they concern."""
 
+    def put_covariates(self, covariates: Covariates | None) -> None:
+        """Store the covariates of a ship, if there are any."""
+
     def finish(self) -> None:
         """Do what is left to do."""
 
@@ -157,6 +161,11 @@ class StoreTarget:
         """See `Target`."""
         for each in deletions.rows():
             self._recorder.delete(each)
+
+    def put_covariates(self, covariates: Covariates | None) -> None:
+        """See `Target`."""
+        if covariates is not None:
+            self._recorder.put_covariates(covariates)
 
     def finish(self) -> None:
         """See `Target`."""
@@ -221,6 +230,11 @@ class ClusterTarget:
         """See `Target`."""
         for each in deletions.rows():
             self._recorder_of(each[0]).delete(each)
+
+    def put_covariates(self, covariates: Covariates | None) -> None:
+        """See `Target`."""
+        if covariates is not None:
+            self._recorder_of(covariates.ship).put_covariates(covariates)
 
     def _recorder_of(self, ship: int) -> Recorder:
         if ship != self._ship:

@@ -1,14 +1,15 @@
 """A history cut into days, and the means over them that models share. A row never depends on a later one."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
 from query_api.forecast.fit import Fit, no_paths
 from query_api.forecast.history import History
-from query_api.forecast.steps import DAY, DAY_S
+from query_api.forecast.known import known_in
+from query_api.forecast.steps import DAY, DAY_S, DAYS
 from shared.domain.columns import F64, I64
 
 WEEK_DAYS = 7
@@ -29,12 +30,15 @@ class Days:
         end_s: the end of the last day, seconds since 1970.
         kwh: energy of each slot, float64[n, 96].
         weight: see `History`, float64[n, 96].
+        covariates: those of each hour, also of the 14 days ahead, NaN where not known, float64[k, 24 n + 336]; None if
+            there are none.
 
     """
 
     end_s: int
     kwh: F64
     weight: F64
+    covariates: F64 | None = None
 
     def __len__(self) -> int:
         """Count the days."""
@@ -75,7 +79,10 @@ def days_of(history: History) -> Days:
     """Cut a history of at least a day into days."""
     n = len(history) // DAY
     kwh, weight = (column[-n * DAY :].reshape(n, DAY) for column in (history.kwh, history.weight))
-    return Days(history.end_s, kwh, weight)
+    days = Days(history.end_s, kwh, weight)
+    if history.covariates is None or not history.covariates.values:
+        return days
+    return replace(days, covariates=hourly(known_in(history.covariates, days.start_s, (n + DAYS) * DAY)) / HOUR)
 
 
 def fit_days(model: DayModel, history: History, wanted: list[int]) -> Fit:

@@ -9,9 +9,10 @@ from typing import Protocol
 
 from query_api.forecast.fit import Model
 from query_api.forecast.series import Series
-from query_api.forecast.service import taken
+from query_api.forecast.service import table_of, taken
 from query_api.forecast.steps import DAY_S
 from query_api.forecast.together import Part, Sum, Together, part_of, together
+from shared.domain.covariates import Covariates
 from shared.domain.errors import InvalidInput, Problem
 from shared.domain.slots import Slots, Window
 from shared.domain.timestamps import US_PER_S, iso
@@ -44,6 +45,10 @@ class FleetReader(Protocol):
         ...
 
     def top_ships(self, window: Window, count: int) -> list[ShipEnergy]:
+        """See `EnergyReader`."""
+        ...
+
+    def covariates(self, ship: int) -> Covariates | None:
         """See `EnergyReader`."""
         ...
 
@@ -115,7 +120,7 @@ class FleetForecasts:
         left_out = set(ships or ()) - set(active)
         for at, ship in enumerate(active):
             slots = self._store.slots(ship, window)
-            part = self._part(slots, start_s, end_s) if at < single else None
+            part = self._part(slots, start_s, end_s, ship) if at < single else None
             if ships is not None:
                 if part is None and at < single:
                     left_out.add(ship)
@@ -126,7 +131,7 @@ class FleetForecasts:
                 parts.add(ship, part)
                 others.add(slots, -1)
             yield
-        part = self._part(others.slots(), start_s, end_s)
+        part = self._part(others.slots(), start_s, end_s, None)
         if part is not None:
             parts.add(None, part)
         yield
@@ -141,12 +146,13 @@ class FleetForecasts:
         found = [each.ship for each in self._store.top_ships(recent, ALL if ships else single)]
         return [ship for ship in found if ship in ships] if ships else found
 
-    def _part(self, slots: Slots, start_s: int, end_s: int) -> Part | None:
-        """Forecast one series; None if there is too little of it, or nothing of late."""
+    def _part(self, slots: Slots, start_s: int, end_s: int, ship: int | None) -> Part | None:
+        """Forecast one series, of a ship or of several; None if there is too little of it, or nothing of late."""
         if not len(slots) or slots.start_s[-1] < start_s - ACTIVE_S:
             return None
+        covariates = None if ship is None else table_of(self._store.covariates(ship))
         try:
-            return part_of(self._model, slots, start_s, end_s)
+            return part_of(self._model, slots, start_s, end_s, covariates)
         except InvalidInput:
             return None
 

@@ -11,6 +11,7 @@ from query_api.forecast.history import History, history_of
 from query_api.forecast.intervals import slots_off, total_off
 from query_api.forecast.steps import DAY, modelled
 from shared.domain.columns import F64, I64
+from shared.domain.covariates import Table
 from shared.domain.slots import SLOT_S, Slots
 
 MEDIAN = 0.5
@@ -72,8 +73,15 @@ class Forecast:
         return np.arange(self.start_s - self.trained_to_s, self.end_s - self.trained_to_s, SLOT_S) // SLOT_S
 
 
-def forecast(model: Model, slots: Slots, start_s: int, end_s: int, quantiles: Sequence[float] = ()) -> Forecast:
-    """Forecast a window from one ship's slots before `start_s`.
+def forecast(  # noqa: PLR0913, PLR0917  # the last two are optional
+    model: Model,
+    slots: Slots,
+    start_s: int,
+    end_s: int,
+    quantiles: Sequence[float] = (),
+    covariates: Table | None = None,
+) -> Forecast:
+    """Forecast a window from one ship's slots before `start_s`, and its covariates of any time.
 
     `quantiles` are the shares of those that are wanted besides the interval, ascending.
 
@@ -81,13 +89,15 @@ def forecast(model: Model, slots: Slots, start_s: int, end_s: int, quantiles: Se
         InvalidInput: there is less than a day of them.
 
     """
-    history, fit = fitted(model, slots, start_s, end_s)
+    history, fit = fitted(model, slots, start_s, end_s, covariates)
     return from_fit(history, fit, start_s, end_s, quantiles)
 
 
-def fitted(model: Model, slots: Slots, start_s: int, end_s: int) -> tuple[History, Fit]:
+def fitted(
+    model: Model, slots: Slots, start_s: int, end_s: int, covariates: Table | None = None
+) -> tuple[History, Fit]:
     """Return one ship's history before `start_s`, and a model fitted to it; raises what `forecast` does."""
-    history = history_of(slots, start_s)
+    history = history_of(slots, start_s, covariates)
     days = np.unique(modelled(steps_of(history, start_s, end_s)) // DAY)
     fit = model.fit(int(slots.ship[0]), history, days.tolist())
     clipped = np.clip(fit.path, *history.bounds()), np.clip(fit.past, *history.bounds())

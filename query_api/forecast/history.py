@@ -6,6 +6,7 @@ import numpy as np
 
 from query_api.forecast.steps import DAY, DAY_S, WEEK
 from shared.domain.columns import F64, Bools
+from shared.domain.covariates import Table
 from shared.domain.errors import InvalidInput, Problem
 from shared.domain.slots import SLOT_S, Slots
 from shared.domain.timestamps import US_PER_S, iso
@@ -36,6 +37,7 @@ class History:
             ones (from later ones only before the first week or day is known). float64[n].
         weight: the share of the slot that is covered, 0 to 1, halved where it is provisional. float64[n].
         slots: how many of them are known.
+        covariates: those of the ship, also after the history; None if there are none.
 
     """
 
@@ -43,6 +45,7 @@ class History:
     kwh: F64
     weight: F64
     slots: int
+    covariates: Table | None = None
 
     def __len__(self) -> int:
         """Count the slots of the grid."""
@@ -75,11 +78,12 @@ class History:
 
     def before(self, n: int) -> "History":
         """Return the first n slots."""
-        return History(self.start_s, self.kwh[:n], self.weight[:n], int((self.weight[:n] > 0).sum()))
+        slots = int((self.weight[:n] > 0).sum())
+        return History(self.start_s, self.kwh[:n], self.weight[:n], slots, self.covariates)
 
 
-def history_of(slots: Slots, start_s: int) -> History:
-    """Return one ship's slots before `start_s` as a history.
+def history_of(slots: Slots, start_s: int, covariates: Table | None = None) -> History:
+    """Return one ship's slots before `start_s` as a history, with its covariates of any time.
 
     Raises:
         InvalidInput: they cover less than a day.
@@ -102,7 +106,7 @@ def history_of(slots: Slots, start_s: int) -> History:
     weight[np.isnan(kwh)] = 0.0
     end = _end(weight > 0)
     kwh, weight = kwh[:end], weight[:end]
-    return History(first_s, _filled(kwh), weight, int((weight > 0).sum()))
+    return History(first_s, _filled(kwh), weight, int((weight > 0).sum()), covariates)
 
 
 def _end(known: Bools) -> int:

@@ -15,6 +15,7 @@ from query_api.forecast.forecast import forecast as make_forecast
 from query_api.forecast.history import history_of
 from query_api.forecast.models.auto import Auto, Standing, contest
 from query_api.forecast.steps import DAY_S
+from shared.domain.covariates import Covariates, Table
 from shared.domain.errors import Busy
 from shared.domain.slots import Slots, Window
 
@@ -38,19 +39,24 @@ class SlotReader(Protocol):
         """See `EnergyReader`."""
         ...
 
+    def covariates(self, ship: int) -> Covariates | None:
+        """See `EnergyReader`."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Cached:
     forecast: Forecast
     recent: Slots
+    covariates: Covariates | None
     made_s: float
 
 
 class Forecasts:
     """Forecasts from a store; thread-safe.
 
-    A cached forecast is used for up to `MAX_AGE_S` if the two days before the window have not changed: new slots and
-    corrections there take effect at once, older corrections after a minute.
+    A cached forecast is used for up to `MAX_AGE_S` if the two days before the window and the covariates have not
+    changed: these, new slots and corrections there take effect at once, older corrections after a minute.
     """
 
     def __init__(
@@ -89,9 +95,9 @@ class Forecasts:
             if cached is not None:
                 return cached
             made_s = self._now_s()
-            slots = self._store.slots(ship, Window(max(start_s - HISTORY_S, 0), start_s))
-            made = make_forecast(self._models[model], slots, start_s, end_s, quantiles)
-            self._put(key, _Cached(made, slots[slots.start_s >= start_s - RECENT_S], made_s))
+            slots, covariates = self._read(ship, start_s, HISTORY_S)
+            made = make_forecast(self._models[model], slots, start_s, end_s, quantiles, table_of(covariates))
+            self._put(key, _Cached(made, slots[slots.start_s >= start_s - RECENT_S], covariates, made_s))
         return made
 
     def contest(self, ship: int, start_s: int) -> tuple[int, list[Standing]]:
@@ -104,9 +110,14 @@ class Forecasts:
 
         """
         with taken(self._waiting, 0), taken(self._contests, self._patience_s):
-            slots = self._store.slots(ship, Window(max(start_s - HISTORY_S, 0), start_s))
-            history = history_of(slots, start_s)
+            slots, covariates = self._read(ship, start_s, HISTORY_S)
+            history = history_of(slots, start_s, table_of(covariates))
             return history.end_s, contest(Auto(), history)
+
+    def _read(self, ship: int, start_s: int, length_s: int) -> tuple[Slots, Covariates | None]:
+        """Return a ship's slots of so long before `start_s`, and its covariates."""
+        slots = self._store.slots(ship, Window(max(start_s - length_s, 0), start_s))
+        return slots, self._store.covariates(ship)
 
     def _find(self, key: Key) -> Forecast | None:
         with self._lock:
@@ -114,8 +125,8 @@ class Forecasts:
         if cached is None or self._now_s() - cached.made_s > MAX_AGE_S:
             return None
         _, ship, start_s, _, _ = key
-        now = self._store.slots(ship, Window(max(start_s - RECENT_S, 0), start_s))
-        return cached.forecast if _are_same(now, cached.recent) else None
+        now, covariates = self._read(ship, start_s, RECENT_S)
+        return cached.forecast if covariates == cached.covariates and _are_same(now, cached.recent) else None
 
     def _put(self, key: Key, cached: _Cached) -> None:
         with self._lock:
@@ -134,6 +145,11 @@ def taken(semaphore: threading.BoundedSemaphore, patience_s: float) -> Iterator[
         yield
     finally:
         semaphore.release()
+
+
+def table_of(covariates: Covariates | None) -> Table | None:
+    """Return the table of stored covariates; None if there are none."""
+    return None if covariates is None else covariates.table()
 
 
 def _are_same(some: Slots, others: Slots) -> bool:

@@ -18,6 +18,7 @@ from query_api.forecast.history import History
 from query_api.forecast.intervals import LEAST_KNOWN, errors_of
 from query_api.forecast.steps import DAY, STEPS, modelled
 from shared.domain.columns import F64, Bools
+from shared.domain.covariates import Table
 from shared.domain.slots import SLOT_S, Slots
 
 MOST = 0.9
@@ -65,9 +66,9 @@ class Part:
     least: float
 
 
-def part_of(model: Model, slots: Slots, start_s: int, end_s: int) -> Part:
+def part_of(model: Model, slots: Slots, start_s: int, end_s: int, covariates: Table | None = None) -> Part:
     """Forecast one series; raises what `forecast` does."""
-    history, fit = fitted(model, slots, start_s, end_s)
+    history, fit = fitted(model, slots, start_s, end_s, covariates)
     return _part(history, fit, from_fit(history, fit, start_s, end_s))
 
 

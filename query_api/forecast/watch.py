@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from query_api.forecast.accuracy import DAYS, Accuracies, Expected, WatchedDay
 from query_api.forecast.fit import Model
 from query_api.forecast.forecast import fitted, steps_of, total_of
-from query_api.forecast.service import HISTORY_S, SlotReader, taken
+from query_api.forecast.service import HISTORY_S, SlotReader, table_of, taken
 from query_api.forecast.steps import DAY_S
+from shared.domain.covariates import Table
 from shared.domain.errors import InvalidInput
 from shared.domain.slots import Slots, Window
 
@@ -53,10 +54,11 @@ class Watch:
         first_s = max(end_s - DAYS * DAY_S, 0)
         came = list(_known(self._store.slots(ship, Window(first_s, end_s))))
         history = self._history(ship, [start_s for start_s, _ in came])
+        covariates = None if history is None else table_of(self._store.covariates(ship))
         found = list[WatchedDay]()
         yield found
         for start_s, kwh in came:
-            expected = self._find(ship, start_s) or self._made(ship, history, start_s)
+            expected = self._find(ship, start_s) or self._made(ship, history, start_s, covariates)
             if expected is not None:
                 found.append(WatchedDay(start_s, kwh, expected))
                 yield found
@@ -66,13 +68,13 @@ class Watch:
         new_s = [start_s for start_s in starts_s if self._find(ship, start_s) is None]
         return self._store.slots(ship, Window(max(new_s[0] - HISTORY_S, 0), new_s[-1])) if new_s else None
 
-    def _made(self, ship: int, history: Slots | None, start_s: int) -> Expected | None:
+    def _made(self, ship: int, history: Slots | None, start_s: int, covariates: Table | None) -> Expected | None:
         if history is None:
             return None
         known = history[(history.start_s >= start_s - HISTORY_S) & (history.start_s < start_s)]
         end_s = start_s + DAY_S
         try:
-            cut, fit = fitted(self._model, known, start_s, end_s)
+            cut, fit = fitted(self._model, known, start_s, end_s, covariates)
         except InvalidInput:
             return None
         kwh, lower, upper, _ = total_of(cut, fit, steps_of(cut, start_s, end_s))

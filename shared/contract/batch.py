@@ -32,6 +32,7 @@ class Batch(NamedTuple):
         max_gap_us: the longest gap, 0 if it is not stated.
         rollover: the first value that the meter cannot show, 0 if it is not stated.
         deletes: None, or that it is a deletion: of the readings from the first timestamp up to the second one.
+        covariates: None, or that it is a table of covariates: its `Covariates.content`.
         received: how many readings were sent, repeated timestamps included.
         batch_id: None where it was left out.
         sent_at_us: None where it was left out.
@@ -46,6 +47,7 @@ class Batch(NamedTuple):
     max_gap_us: int
     rollover: float
     deletes: tuple[int, int] | None
+    covariates: str | None
     received: int
     batch_id: UUID | None
     sent_at_us: int | None
@@ -54,6 +56,11 @@ class Batch(NamedTuple):
     def units(self) -> str:
         """The unit of the values."""
         return self.kind.unit
+
+    @property
+    def has_readings(self) -> bool:
+        """Whether it is neither a deletion nor a table of covariates."""
+        return self.deletes is None and self.covariates is None
 
 
 class Rows(NamedTuple):
@@ -73,6 +80,19 @@ class Rows(NamedTuple):
     moment_us: I64
     value: F64
     durations_s: list[float | None] | None
+
+
+def without_readings(
+    ship: int,
+    batch_id: UUID | None,
+    sent_at_us: int | None,
+    *,
+    deletes: tuple[int, int] | None = None,
+    covariates: str | None = None,
+) -> Batch:
+    """Return a deletion, or a table of covariates."""
+    no_us, no_values = np.zeros(0, np.int64), np.zeros(0)
+    return Batch(ship, Kind.UNKNOWN, no_us, no_values, None, 0, 0.0, deletes, covariates, 0, batch_id, sent_at_us)
 
 
 def columns(batches: Sequence[Batch]) -> Readings:

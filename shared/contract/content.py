@@ -10,9 +10,12 @@ from shared.domain.readings import PLAIN
 
 
 def digest(batch: Batch) -> bytes:
-    """Return a digest of ship, kind, `sent_at` and readings; how they are written makes no difference."""
+    """Return a digest of ship, kind, `sent_at` and readings or covariates; how they are written makes no difference."""
     if batch.deletes is not None:
         return digest_of_deletion(batch.ship, batch.deletes)
+    if batch.covariates is not None:
+        text = f"{batch.ship} covariates {batch.sent_at_us} {batch.covariates}"
+        return hashlib.sha256(text.encode()).digest()
     found = hashlib.sha256(f"{batch.ship} {batch.kind.unit} {batch.sent_at_us} ".encode())
     found.update(batch.moment_us.tobytes())
     found.update(batch.value.tobytes())

@@ -124,6 +124,8 @@ def checked(raw: object, judge: Judge) -> Received:
     found = [] if is_plain else list(misspelt(members, MEMBERS))
     if not is_plain and "delete" in members and judge.topic_ship is None:
         found.append(Problem("delete", "is for MQTT: over HTTP, send DELETE /data"))
+    if not is_plain and "covariates" in members and judge.topic_ship is None:
+        found.append(Problem("covariates", "is for MQTT: over HTTP, send PUT /ships/{spaceship_id}/covariates"))
     try:
         wire = VALIDATE[judge.topic_ship is not None, is_plain](raw, context=judge)
         judge.most = most_of(wire.units, judge.rules.max_kw)
@@ -155,7 +157,7 @@ def _received(wire: PlainBatch, stated: WireBatch | None, rows: Rows, judge: Jud
     ship = wire.spaceship_id if judge.topic_ship is None else judge.topic_ship
     received = len(rows.texts)
     batch = Batch(
-        ship, kind, moment_us, value, duration_us, gap_us, rollover, None, received, wire.batch_id, wire.sent_at
+        ship, kind, moment_us, value, duration_us, gap_us, rollover, None, None, received, wire.batch_id, wire.sent_at
     )
     first_us, last_us = moment_us.item(0), moment_us.item(-1)
     if not judge.holds(first_us, last_us):

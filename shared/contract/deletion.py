@@ -1,24 +1,20 @@
 """The wire format of deletions: messages with `delete` in the place of `units` and `data`."""
 
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
-import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from shared.contract.acceptance import Rules
-from shared.contract.batch import Batch
-from shared.contract.decoding import InvalidBatch, batch_id_in, checked, parsed
+from shared.contract.batch import Batch, without_readings
+from shared.contract.decoding import InvalidBatch, batch_id_in
 from shared.contract.misspelt import misspelt
 from shared.contract.validation import MOMENT_SCHEMA, moment, problems
 from shared.contract.wire import Judge, MomentUs, TopicShip
-from shared.domain.readings import Kind
 from shared.domain.timestamps import iso
 
 AnyMomentUs = Annotated[int, BeforeValidator(moment), MOMENT_SCHEMA]
 """Whatever is stored may be deleted: readings of any time."""
-_NO_US, _NO_VALUES = np.zeros(0, np.int64), np.zeros(0)
 
 
 class Span(BaseModel):
@@ -48,8 +44,9 @@ class TopicDeletion(BaseModel):
     sent_at: MomentUs | None = None
     units: None = None
     data: None = None
+    covariates: None = None
 
-    @field_validator("units", "data", mode="before")
+    @field_validator("units", "data", "covariates", mode="before")
     @classmethod
     def _left_out(cls, given: object) -> None:
         if given is not None:
@@ -59,12 +56,13 @@ class TopicDeletion(BaseModel):
 _MEMBERS = TopicDeletion.model_fields.keys()
 
 
-def decode(payload: bytes, rules: Rules, now_us: int, *, topic_ship: int) -> Batch:
-    """Decode a message: a batch, or a deletion. For the arguments and errors see `batch.receive`."""
-    judge = Judge(rules, now_us, topic_ship)
-    raw = parsed(payload, judge)
-    if not isinstance(raw, dict) or "delete" not in raw:
-        return checked(raw, judge).batch
+def checked(raw: dict[str, Any], judge: Judge, ship: int) -> Batch:
+    """Check the parsed JSON of a deletion, which `judge.raw` is, too.
+
+    Raises:
+        InvalidBatch: not a valid deletion; its problems say where and why.
+
+    """
     found = tuple(misspelt(raw, _MEMBERS))
     try:
         wire = TopicDeletion.model_validate(raw, context=judge)
@@ -72,19 +70,7 @@ def decode(payload: bytes, rules: Rules, now_us: int, *, topic_ship: int) -> Bat
         raise InvalidBatch((*found, *problems(error)), batch_id_in(raw)) from None
     if found:
         raise InvalidBatch(found, wire.batch_id)
-    return Batch(
-        ship=topic_ship,
-        kind=Kind.UNKNOWN,
-        moment_us=_NO_US,
-        value=_NO_VALUES,
-        duration_us=None,
-        max_gap_us=0,
-        rollover=0.0,
-        deletes=(wire.delete.start, wire.delete.end),
-        received=0,
-        batch_id=wire.batch_id,
-        sent_at_us=wire.sent_at,
-    )
+    return without_readings(ship, wire.batch_id, wire.sent_at, deletes=(wire.delete.start, wire.delete.end))
 
 
 def message(ship: int, span_us: tuple[int, int], batch_id: UUID, sent_at_us: int | None, accepted_us: int) -> bytes:

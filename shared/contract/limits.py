@@ -29,6 +29,13 @@ MIN_GAP_S = 900
 MAX_SLOTS = 200_000
 """Slots that the readings of one batch cover, or all batches of one body. A year of hourly readings covers 35,000."""
 
+MAX_COVARIATES = 8
+"""Columns of a ship's table of covariates."""
+MAX_COVARIATE_ROWS = 20_000
+"""Its rows."""
+MAX_COVARIATE_AHEAD_S = 60 * 24 * 3600
+"""How far its timestamps may be ahead of the clock."""
+
 SMALL_BYTES = 64 * 1024
 """JSON up to this size is cheap to parse whatever it contains: the next two limits do not apply to it."""
 MAX_CONTAINERS = 210_000

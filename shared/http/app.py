@@ -65,7 +65,7 @@ def problem(
 EXPOSED = "Location, Retry-After, ETag, Content-Disposition, Content-Encoding, X-Request-ID"
 """Response headers that pages of allowed origins may read, besides those that browsers always expose."""
 PREFLIGHT = {
-    "Access-Control-Allow-Methods": "GET, HEAD, POST, DELETE",
+    "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, DELETE",
     "Access-Control-Allow-Headers": (
         "Authorization, Content-Encoding, Content-Type, If-None-Match, Last-Event-ID, Prefer, X-Request-ID"
     ),

@@ -83,7 +83,7 @@ class Operation:
 
     """
 
-    method: Literal["GET", "POST", "DELETE"] = "GET"
+    method: Literal["GET", "POST", "PUT", "DELETE"] = "GET"
     path: str
     name: str
     summary: str

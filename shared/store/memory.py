@@ -13,6 +13,7 @@ from math import fsum
 from operator import itemgetter
 from typing import NamedTuple
 
+from shared.domain.covariates import Covariates
 from shared.domain.deletions import DeletionRow, Deletions
 from shared.domain.readings import ReadingRanges, ReadingRow, Readings
 from shared.domain.slots import NOWHEN, SLOT_S, ShipWindows, Slots, Window
@@ -47,6 +48,7 @@ class MemoryStore:
         """The number of the last change of each slot, also of removed ones, under (ship, `start_s`)."""
         self._deletions: dict[int, list[DeletionRow]] = {}
         """Under the ship, by time."""
+        self._covariates: dict[int, Covariates] = {}
         self._pinned: dict[str, str] = {}
 
     def close(self) -> None:
@@ -56,11 +58,11 @@ class MemoryStore:
     def transaction(self) -> Iterator[None]:
         """See `ReadingStore`. Other threads wait, readers too."""
         with self._lock:
-            before = deepcopy((self._readings, self._slots, self._deletions))
+            before = deepcopy((self._readings, self._slots, self._deletions, self._covariates))
             try:
                 yield
             except BaseException:
-                self._readings, self._slots, self._deletions = before
+                self._readings, self._slots, self._deletions, self._covariates = before
                 raise
 
     def readings_around(self, ranges: ReadingRanges) -> Readings:
@@ -97,6 +99,10 @@ class MemoryStore:
         """See `ReadingStore`."""
         for ship, own in groupby(deletions.rows(), key=itemgetter(0)):
             self._deletions[ship] = list(own)
+
+    def put_covariates(self, covariates: Covariates) -> None:
+        """See `ReadingStore`."""
+        self._covariates[covariates.ship] = covariates
 
     def put_slots(self, slots: Slots, was: Slots) -> None:  # noqa: ARG002  # there are no roll-ups
         """See `ReadingStore`."""
@@ -206,7 +212,9 @@ class MemoryStore:
     def known_ships(self, after: int, count: int) -> list[int]:
         """See `EnergyReader`."""
         with self._lock:
-            known = self._deletions.keys() | {ship for ship, own in self._readings.items() if own}
+            known = (
+                self._deletions.keys() | self._covariates.keys() | {ship for ship, own in self._readings.items() if own}
+            )
         return sorted(ship for ship in known if ship > after)[:count]
 
     def readings(self, ship: int, start_us: int, end_us: int, count: int) -> Readings:
@@ -220,7 +228,12 @@ class MemoryStore:
         with self._lock:
             return Deletions.from_rows([row for ship in sorted(ships) for row in self._deletions.get(ship, [])])
 
-    stored_readings, stored_deletions = readings, deletions
+    def covariates(self, ship: int) -> Covariates | None:
+        """See `EnergyReader`."""
+        with self._lock:
+            return self._covariates.get(ship)
+
+    stored_readings, stored_deletions, stored_covariates = readings, deletions, covariates
 
     def ping(self) -> None:
         """See `EnergyReader`."""

@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from shared.domain.columns import F64, I64, Bools, Columns
+from shared.domain.covariates import Covariates
 from shared.domain.deletions import Deletions
 from shared.domain.readings import ReadingRanges, Readings
 from shared.domain.slots import ShipWindows, Slots, Window
@@ -158,7 +159,7 @@ class EnergyReader(Protocol):
         """
 
     def known_ships(self, after: int, count: int) -> list[int]:
-        """Return the next ships by number that have a reading or a deletion: at most `count`, greater than `after`.
+        """Return the next ships that have a reading, a deletion or covariates: at most `count`, greater than `after`.
 
         A ship whose readings were all removed otherwise may be among them.
         """
@@ -168,6 +169,9 @@ class EnergyReader(Protocol):
 
     def deletions(self, ships: Sequence[int]) -> Deletions:
         """Return the deletions of ships, as `joined` returns them."""
+
+    def covariates(self, ship: int) -> Covariates | None:
+        """Return a ship's covariates, also those that are removed; None if there were none. It is one lookup."""
 
     def ping(self) -> None:
         """Return if the store answers. The cost is that of one lookup."""
@@ -215,6 +219,12 @@ class ReadingStore(Protocol):
 
     def put_deletions(self, deletions: Deletions) -> None:
         """Store deletions, as `joined` returns them, in the place of all that is stored of their ships."""
+
+    def stored_covariates(self, ship: int) -> Covariates | None:
+        """See `EnergyReader.covariates`."""
+
+    def put_covariates(self, covariates: Covariates) -> None:
+        """Store a ship's covariates in the place of those that are stored, which they replace (`replaces`)."""
 
     def put_slots(self, slots: Slots, was: Slots) -> None:
         """Store slots, none twice; each replaces what is stored, and one with ``covered_s`` 0 is removed.

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.domain.columns import F64, Columns, rows
+from shared.domain.covariates import Covariates
 from shared.domain.deletions import Deletions
 from shared.domain.readings import ReadingRanges, Readings
 from shared.domain.slots import NOWHEN, SLOT_S, ShipWindows, Slots, Window
@@ -35,6 +36,8 @@ _KWH = "whole_kwh + rest_nwh / 1e12"
 _DELETIONS = "SELECT ship, start_us, end_us, sent_at_us FROM deletions WHERE ship = ? ORDER BY start_us"
 _FORGET_DELETIONS = "DELETE FROM deletions WHERE ship = ?"
 _PUT_DELETION = "INSERT INTO deletions (ship, start_us, end_us, sent_at_us) VALUES (?, ?, ?, ?)"
+_COVARIATES = "SELECT ship, sent_at_us, content FROM covariates WHERE ship = ?"
+_PUT_COVARIATES = "INSERT OR REPLACE INTO covariates (ship, sent_at_us, content) VALUES (?, ?, ?)"
 _PUT_SLOT = """
 INSERT OR REPLACE INTO energy (ship, start_s, kwh, covered_s, provisional, estimated_s) VALUES (?, ?, ?, ?, ?, ?)
 """
@@ -143,7 +146,8 @@ WITH RECURSIVE own (ship) AS (
     ) FROM own WHERE ship IS NOT NULL LIMIT :count + 1
 )
 SELECT ship FROM own WHERE ship > :after
-UNION SELECT ship FROM deletions WHERE ship > :after ORDER BY ship LIMIT :count
+UNION SELECT ship FROM deletions WHERE ship > :after
+UNION SELECT ship FROM covariates WHERE ship > :after ORDER BY ship LIMIT :count
 """
 # Day by day, so that of each day only the ships that are asked for are read.
 _OF_SHIPS = f"""
@@ -217,6 +221,11 @@ class SqliteStore:
         """See `ReadingStore`."""
         self._put(_FORGET_DELETIONS, np.unique(deletions.ship))
         self._put(_PUT_DELETION, deletions.ship, deletions.start_us, deletions.end_us, deletions.sent_at_us)
+
+    def put_covariates(self, covariates: Covariates) -> None:
+        """See `ReadingStore`."""
+        with self._file.errors():
+            self._file.connection().execute(_PUT_COVARIATES, covariates)
 
     def stored_slots(self, windows: ShipWindows) -> Slots:
         """See `ReadingStore`."""
@@ -326,7 +335,11 @@ class SqliteStore:
         """See `EnergyReader`."""
         return Deletions.from_rows([row for ship in sorted(ships) for row in self._rows(_DELETIONS, (ship,))])
 
-    stored_readings, stored_deletions = readings, deletions
+    def covariates(self, ship: int) -> Covariates | None:
+        """See `EnergyReader`."""
+        return next((Covariates(*row) for row in self._rows(_COVARIATES, (ship,))), None)
+
+    stored_readings, stored_deletions, stored_covariates = readings, deletions, covariates
 
     def ping(self) -> None:
         """See `EnergyReader`."""

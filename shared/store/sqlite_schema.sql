@@ -89,4 +89,7 @@ CREATE TABLE deletions (
     PRIMARY KEY (ship, start_us)
 ) STRICT, WITHOUT ROWID;
 
+-- The covariates of a ship, as JSON; `{}` if they were removed, so that older ones that arrive late do not come back.
+CREATE TABLE covariates (ship INTEGER PRIMARY KEY, sent_at_us INTEGER NOT NULL, content TEXT NOT NULL) STRICT;
+
 CREATE TABLE pinned (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;

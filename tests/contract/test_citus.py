@@ -9,6 +9,7 @@ from shared.store.postgres.store import OnePartitionStore
 from tests.support.citus import Citus
 from tests.support.servers import started
 from tests.support.store_contract import MakeStore, StoreContract
+from tests.support.store_covariates import StoreCovariates
 from tests.support.store_edges import StoreEdges
 from tests.support.store_ships import StoreShips
 
@@ -19,7 +20,7 @@ def citus() -> Iterator[Citus]:
         yield citus
 
 
-class TestCitusStore(StoreContract, StoreEdges, StoreShips):
+class TestCitusStore(StoreContract, StoreEdges, StoreShips, StoreCovariates):
     """The contract, on databases of their own."""
 
     @pytest.fixture
@@ -42,5 +43,5 @@ def test_all_tables_are_distributed(citus: Citus) -> None:
     found = citus.run("SELECT table_name::text, citus_table_type, colocation_id FROM citus_tables ORDER BY 1", url=url)
     assert {name for name, kind, _ in found if kind == "reference"} == {"pinned", "power_schema", "ships"}
     distributed = [colocation for _, kind, colocation in found if kind == "distributed"]
-    assert len(distributed) == len(found) - 3 == 9
+    assert len(distributed) == len(found) - 3 == 10
     assert len(set(distributed)) == 1

@@ -6,6 +6,7 @@ from itertools import count
 
 import pytest
 
+from shared.store.influx import covariates as influx_covariates
 from shared.store.influx import kept_sums
 from shared.store.influx.server import Account
 from shared.store.influx.store import InfluxStore
@@ -13,6 +14,7 @@ from tests.support.influxdb import InfluxDb
 from tests.support.influxdb2 import InfluxDb2
 from tests.support.influxdb_container import InfluxDbContainer, influxdb_container
 from tests.support.store_contract import MakeStore, StoreContract
+from tests.support.store_covariates import StoreCovariates, covariates, put_covariates
 from tests.support.store_edges import StoreEdges
 from tests.support.store_ships import StoreShips
 
@@ -33,7 +35,7 @@ def _dropping(influxdb: InfluxDb, account: Callable[[str], Account]) -> Iterator
         influxdb.drop(name)
 
 
-class InfluxContract(StoreContract, StoreEdges, StoreShips):
+class InfluxContract(StoreContract, StoreEdges, StoreShips, StoreCovariates):
     """The contract, on stores in databases of their own."""
 
     @pytest.fixture(autouse=True)
@@ -52,6 +54,25 @@ class InfluxContract(StoreContract, StoreEdges, StoreShips):
             return store
 
         return make
+
+    @pytest.mark.parametrize("points", range(4))
+    def test_covariates_that_are_half_written_hide_none_of_those_before(
+        self, make_store: MakeStore, points: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """However many of their points are there; and written again they count."""
+        monkeypatch.setattr(influx_covariates, "PART_BYTES", 30)
+        store = make_store()
+        assert isinstance(store, InfluxStore)
+        tables = [covariates(1, sent_at_us, float(sent_at_us), rows=3) for sent_at_us in range(4)]
+        put_covariates(store, *tables[:2])
+        write = store._server.write
+        with monkeypatch.context() as patched:
+            patched.setattr(store._server, "write", lambda lines: write(list(lines)[:points]))
+            put_covariates(store, tables[2])
+        assert store.covariates(1) == tables[1]
+        put_covariates(store, tables[2])
+        assert store.covariates(1) == tables[2]
+        store.close()
 
 
 class TestInfluxStore(InfluxContract):

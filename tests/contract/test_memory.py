@@ -7,12 +7,13 @@ from shared.domain.slots import Window
 from shared.store.memory import MemoryStore
 from tests.support.columns import as_columns
 from tests.support.store_contract import MakeStore, StoreContract, put, slots_of
+from tests.support.store_covariates import StoreCovariates
 from tests.support.store_edges import StoreEdges
 from tests.support.store_ships import StoreShips
 from tests.support.strategies import START_US
 
 
-class TestMemoryStore(StoreContract, StoreEdges, StoreShips):
+class TestMemoryStore(StoreContract, StoreEdges, StoreShips, StoreCovariates):
     """The contract, in memory."""
 
     @pytest.fixture

@@ -22,6 +22,7 @@ from shared.store.postgres.store import PARTITIONS, OnePartitionStore, PostgresS
 from tests.support.columns import as_columns
 from tests.support.postgres import Postgres
 from tests.support.store_contract import DAY_S, START_S, MakeStore, StoreContract, put, slots_of
+from tests.support.store_covariates import StoreCovariates
 from tests.support.store_edges import StoreEdges
 from tests.support.store_ships import EVER, StoreShips
 from tests.support.upgraded import PLAIN_ROWS, assert_kept
@@ -42,7 +43,7 @@ INSERT INTO power_schema VALUES (1);
 """  # noqa: S608  # the parts are above
 
 
-class TestPostgresStore(StoreContract, StoreEdges, StoreShips):
+class TestPostgresStore(StoreContract, StoreEdges, StoreShips, StoreCovariates):
     """The contract, on databases of their own."""
 
     @pytest.fixture

@@ -30,6 +30,7 @@ from tests.support.store_contract import (
     put,
     slots_of,
 )
+from tests.support.store_covariates import StoreCovariates, covariates, put_covariates
 from tests.support.store_edges import StoreEdges
 from tests.support.store_ships import EVER, MINUTE_US, StoreShips
 from tests.support.strategies import START_US
@@ -44,7 +45,7 @@ CREATE TRIGGER energy_deleted AFTER DELETE ON energy BEGIN UPDATE fleet_energy S
 """
 
 
-class TestSqliteStore(StoreContract, StoreEdges, StoreShips):
+class TestSqliteStore(StoreContract, StoreEdges, StoreShips, StoreCovariates):
     """The contract, on files."""
 
     @pytest.fixture
@@ -214,6 +215,17 @@ def test_a_file_whose_roll_ups_triggers_kept_has_none_any_more(tmp_path: Path) -
     put(store, slots_of((1, 0, 2.5, 900.0, False), (1, 1, 2.5, 900.0, False)))
     assert store.fleet(Window()).ships.tolist() == [1, 1]
     assert store.fleet(Window()).kwh.tolist() == [2.5, 2.5]
+    store.close()
+
+
+def test_a_file_of_version_4_gets_covariates(tmp_path: Path) -> None:
+    SqliteStore(tmp_path).close()
+    connection = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)
+    connection.executescript("DROP TABLE covariates; PRAGMA user_version=4")
+    connection.close()
+    store = SqliteStore(tmp_path)
+    put_covariates(store, covariates(1, 5, 1.0))
+    assert store.covariates(1) == covariates(1, 5, 1.0)
     store.close()
 
 

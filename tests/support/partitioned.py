@@ -58,6 +58,7 @@ class Partition:
         self.stored_readings, self.stored_deletions = store.stored_readings, store.stored_deletions
         self.put_readings, self.put_slots = store.put_readings, store.put_slots
         self.remove_readings, self.put_deletions = store.remove_readings, store.put_deletions
+        self.stored_covariates, self.put_covariates = store.stored_covariates, store.put_covariates
         self.pinned, self.tidy = store.pinned, store.tidy
 
     @contextmanager

@@ -17,6 +17,7 @@ from normalizer_worker.mqtt.publish import Message
 from normalizer_worker.mqtt.receipts import Receipt
 from normalizer_worker.rule.normalize import latest
 from normalizer_worker.worker import Worker
+from shared.domain.covariates import Covariates
 from shared.domain.deletions import DeletionRow
 from shared.domain.errors import Unavailable
 from shared.domain.readings import Readings
@@ -36,6 +37,7 @@ class Bench:
         self.happened: list[str] = []
         self.readings: list[Readings] = []
         self.deleted: list[DeletionRow] = []
+        self.covariates: list[Covariates] = []
         self.letters: list[DeadLetter] = []
         self.acknowledged: list[int] = []
         self.receipts: list[Receipt | None] = []
@@ -93,6 +95,11 @@ class Bench:
         until_us = min(start_us + 3600 * US_PER_S, end_us)
         self.deleted.append((ship, start_us, until_us, sent_at_us))
         return None if until_us == end_us else (ship, until_us, end_us, sent_at_us)
+
+    def put_covariates(self, covariates: Covariates) -> None:
+        assert self.is_kept_alive, "the broker would miss a worker that stores for long"
+        self._do("covariates")
+        self.covariates.append(covariates)
 
     def tidy(self) -> bool:
         return False  # as a sink, and as what keeps dead letters

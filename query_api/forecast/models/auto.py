@@ -12,6 +12,7 @@ import numpy as np
 from query_api.forecast.days import HOUR, WEEK_DAYS, DayModel, Days, days_of, hourly, origins_back
 from query_api.forecast.fit import Fit, Weights, no_paths
 from query_api.forecast.history import ROUNDING, History
+from query_api.forecast.models.explained import Explained, is_explained
 from query_api.forecast.models.linear import Linear
 from query_api.forecast.models.plain import LastWeek, Yesterday, recent_days, recent_weeks
 from query_api.forecast.models.pooled import Pooled
@@ -68,7 +69,7 @@ class Auto:
             at = slice(day * DAY, (day + 1) * DAY)
             predicted = np.stack([predict(day) for predict in predictors])
             mixed, weights[:, at] = mixture(grid, names, predicted, day)
-            mixed[-1] = within_reach(grid, mixed[-1], plain(models, predicted), day)
+            mixed[-1] = within_reach(grid, mixed[-1], plain(models, predicted), day, explained(models, predicted))
             if change is not None:
                 instead[at] = change * predicted[names.index("recent_weeks")][-1]
                 mixed[-1] = (mixed[-1] + instead[at]) / 2
@@ -83,7 +84,8 @@ class Auto:
 
     def candidates(self, days: Days) -> list[DayModel]:
         """Return the models for which there is enough history."""
-        return [each for each in self._models if each.needed <= len(days)]
+        found = [each for each in self._models if each.needed <= len(days)]
+        return [*found, Explained()] if is_explained(days) else found
 
 
 def change_of(days: Days) -> float | None:
@@ -108,8 +110,15 @@ def plain(models: list[DayModel], predicted: F64) -> F64:
     return predicted[[each.name in PLAIN for each in models]]
 
 
+def explained(models: list[DayModel], predicted: F64) -> F64:
+    """Return what the covariates' model predicts after the last day, float64[0 or 1, 96]."""
+    return predicted[[each.name == Explained.name for each in models], -1]
+
+
 def mixture(days: Days, names: list[str], predicted: F64, day: int) -> tuple[F64, F64]:
     """Return the weighted mean of predictions of a day ahead, float64[n, 96], and the weights, float64[k, 96].
+
+    A model that predicts NaN in a part of the day after the last one has no weight there.
 
     Args:
         days: the history.
@@ -121,25 +130,31 @@ def mixture(days: Days, names: list[str], predicted: F64, day: int) -> tuple[F64
     first_guess = np.array([FIRST_GUESS.get(name, 0.0) for name in names])
     first_guess /= first_guess.sum()
     negligible = ROUNDING * DAY * float(np.abs(days.kwh).max())
-    mixed, weights = np.empty_like(predicted[0]), np.empty((len(predicted), DAY))
+    mixed, weights = np.empty_like(predicted[0]), np.zeros((len(predicted), DAY))
     came, known = days.ahead(day)
     for first, last in PARTS if day == 0 else ((0, DAY),):
         part = slice(first, last)
-        errors = (came[:, part] - predicted[:, :, part]) * (known[:, part] > 0)
-        best = _weights(errors, known[:, part].mean(axis=1), first_guess, negligible)
-        mixed[:, part] = np.tensordot(best, predicted[:, :, part], 1)
-        weights[:, part] = best[:, None]
+        usable = ~np.isnan(predicted[:, -1, part]).any(axis=1)
+        found = predicted[usable, :, part]
+        errors = (came[:, part] - found) * (known[:, part] > 0)
+        best = _weights(errors, known[:, part].mean(axis=1), first_guess[usable], negligible)
+        mixed[:, part] = np.tensordot(best, found, 1)
+        weights[usable, part] = best[:, None]
     return mixed, weights
 
 
-def within_reach(days: Days, path: F64, plain_paths: F64, day: int) -> F64:
-    """Shift a day's path, float64[96], so that its total lies within reach of what the plain models predict."""
+def within_reach(days: Days, path: F64, plain_paths: F64, day: int, explained_paths: F64) -> F64:
+    """Shift a day's path, float64[96], so that its total lies within reach of what the plain models predict.
+
+    What covariates explain is within reach, too, if it is known.
+    """
     came, known = days.ahead(day)
     off = np.abs((came - plain_paths) * (known > 0)).sum(axis=2)[:, known.any(axis=1)]
     if not off.size:
         return path
     room = REACH * float(np.median(off.min(axis=0)))
-    totals = plain_paths[:, -1].sum(axis=1)
+    explained_paths = explained_paths[~np.isnan(explained_paths).any(axis=1)]
+    totals = np.concatenate([plain_paths[:, -1], explained_paths]).sum(axis=1)
     total = path.sum()
     shifted: F64 = path + (np.clip(total, totals.min() - room, totals.max() + room) - total) / len(path)
     return shifted
@@ -240,5 +255,5 @@ def _wape(days: Days, path: F64, day: int, part: slice) -> float | None:
     came, known = (column[-CONTEST_DAYS - day - 1 :, part] for column in days.ahead(day))
     seen = known > 0
     size = float(np.abs((came * seen).sum(axis=1)).sum())
-    errors = ((came - path[-len(came) :]) * seen).sum(axis=1)
+    errors = np.where(seen, came - path[-len(came) :], 0.0).sum(axis=1)
     return float(np.abs(errors).sum()) / size if size else None

@@ -26,7 +26,7 @@ from query_api.forecast.days import (
 )
 from query_api.forecast.fit import Fit
 from query_api.forecast.history import History
-from shared.domain.columns import F64, I64
+from shared.domain.columns import F64, I64, Bools
 
 HALF_LIVES = 1.5, 5.0, 30.0
 """Days after which a day counts half, of the means that are features; the second is the base."""
@@ -52,9 +52,8 @@ class Pooled:
 
     def predictor(self, days: Days) -> Predictor:
         """See `DayModel`."""
-        one_blas_thread()
-        inputs = _inputs(days)
-        return lambda day: _predicted(days, inputs, day)
+        inputs = inputs_of(days)
+        return lambda day: predicted(days, inputs, day)
 
     def fit(self, ship: int, history: History, days: list[int]) -> Fit:  # noqa: ARG002  # equal for all ships
         """See `Model`."""
@@ -62,7 +61,7 @@ class Pooled:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Inputs:
+class Inputs:
     """What all days ahead share, in units of `scale` where not said otherwise.
 
     Attributes:
@@ -83,18 +82,36 @@ class _Inputs:
     shape: F64
 
 
-def _inputs(days: Days) -> _Inputs:
+@dataclass(frozen=True, slots=True, eq=False)
+class Further:
+    """Features besides those of `Inputs`.
+
+    Attributes:
+        ahead: of each hour of the day ahead, float64[24 n, q].
+        known: which of them are known of the hours after the last day, bool[24, q]; others are not used.
+        off: as `Inputs.off`, float64[24 n + 1, r].
+
+    """
+
+    ahead: F64
+    known: Bools
+    off: F64
+
+
+def inputs_of(days: Days) -> Inputs:
+    """Return what is used of a history for all days ahead."""
+    one_blas_thread()
     kwh = hourly(days.kwh)
     scale = float(np.abs(kwh - kwh.mean(axis=0)).mean()) or 1.0
     hours = kwh / scale
     usual = weekday_means(hours, HALF_LIVES[1])
-    off = _last_off(hours - _expected(hours, usual(0)), LAST_HOURS)
+    off = last_off(hours - _expected(hours, usual(0)), LAST_HOURS)
     slots = HOUR / scale * (days.kwh - _expected(days.kwh, recent_mean(days.kwh, HALF_LIVES[1])))
     last_slot = np.concatenate([np.zeros(1), slots.reshape(-1, HOUR)[:, -1]])
     shape = recent_mean(days.kwh - np.repeat(kwh, HOUR, axis=1) / HOUR, SHAPE_HALF_LIFE)
     means = tuple(recent_mean(hours, each) for each in HALF_LIVES)
     off = np.concatenate([last_slot[:, None], off, _roots_off(days.kwh)], axis=1)
-    return _Inputs(scale, hours, means, usual, off, shape)
+    return Inputs(scale, hours, means, usual, off, shape)
 
 
 def _expected(rows: F64, after: F64) -> F64:
@@ -102,7 +119,7 @@ def _expected(rows: F64, after: F64) -> F64:
     return np.concatenate([rows[:1], after[:-1]])
 
 
-def _last_off(off: F64, spans: Sequence[tuple[int, int]], every: int = 1) -> F64:
+def last_off(off: F64, spans: Sequence[tuple[int, int]], every: int = 1) -> F64:
     """Average over spans before each `every`-th position and before the end, float64[m + 1, len(spans)]."""
     totals = np.concatenate([np.zeros(1), np.cumsum(off.ravel())])
     at = np.arange(0, len(totals), every)
@@ -114,22 +131,29 @@ def _roots_off(kwh: F64) -> F64:
     """Return how far the square roots of the slots before each hour were off, of size 1, float64[24 n + 1, 4]."""
     roots = np.sign(kwh) * np.sqrt(np.abs(kwh))
     off = roots - _expected(roots, recent_mean(roots, ROOTS_HALF_LIFE))
-    return _last_off(off / (float(np.abs(off).mean()) or 1.0), LAST_SLOTS, HOUR)
+    return last_off(off / (float(np.abs(off).mean()) or 1.0), LAST_SLOTS, HOUR)
 
 
-def _predicted(days: Days, inputs: _Inputs, day: int) -> F64:
+def predicted(days: Days, inputs: Inputs, day: int, further: Further | None = None) -> F64:
+    """Return what is predicted after each day for a day ahead, float64[n, 96]."""
     base = inputs.means[1]
     came, weight = days.ahead(day)
     target = (hourly(came) / inputs.scale - base).ravel()
     taught = hourly(weight).ravel() / HOUR
     taught *= 0.5 ** ((len(taught) - np.arange(len(taught))) / HOURS / TAUGHT_HALF_LIFE)
-    features = _features(inputs, day)
-    at, until_end = features.shape[1], inputs.off[-1:].repeat(HOURS, axis=0)
-    off = np.concatenate([inputs.off, until_end])  # at each hour, how far the hours before it were off
+    features, off = _features(inputs, day), inputs.off
+    own = features.shape[1]
+    if further is not None:
+        features = np.concatenate([features, further.ahead], axis=1)
+        off = np.concatenate([off, further.off], axis=1)
+    at, until_end = features.shape[1], off[-1:].repeat(HOURS, axis=0)
+    off = np.concatenate([off, until_end])  # at each hour, how far the hours before it were off
     rows = np.concatenate([features, off[: len(target)], target[:, None]], axis=1)
     known = np.maximum(blocks(len(days)) - day, 0) * HOURS
     found = np.empty_like(base)
     for hour in range(HOURS):
+        if further is not None:
+            rows[:, own:at] = further.ahead * further.known[hour]
         rows[:, at:-1] = off[HOURS - hour :][: len(target)]
         near = (taught.reshape(-1, HOURS) * _nearness(hour)).ravel()
         found[:, hour] = _regressed(rows, near, known, hour)
@@ -142,7 +166,7 @@ def _nearness(hour: int) -> F64:
     return np.where(apart <= NEAR_HOURS, NEAR_WEIGHT, 1.0)
 
 
-def _features(inputs: _Inputs, day: int) -> F64:
+def _features(inputs: Inputs, day: int) -> F64:
     """Return what else might be expected of each hour of the day ahead, relative to the base, float64[24 n, 6]."""
     short, base, long = inputs.means
     back = back_to_weekday(day)

@@ -8,11 +8,13 @@ from heapq import nsmallest
 
 import numpy as np
 
+from shared.domain.covariates import Covariates
 from shared.domain.deletions import Deletions
 from shared.domain.readings import Readings
 from shared.domain.slots import SLOT_S, Slots, Window
 from shared.domain.timestamps import US_PER_S
 from shared.store.influx import ships
+from shared.store.influx.covariates import stored_covariates
 from shared.store.influx.deletions import stored_deletions
 from shared.store.influx.kept_sums import KeptSums
 from shared.store.influx.readings import first_readings
@@ -113,7 +115,7 @@ class InfluxReader:
 
     def known_ships(self, after: int, count: int) -> list[int]:
         """See `EnergyReader`."""
-        known = {*ships_in(self._server, "readings"), *ships_in(self._server, "deletions")}
+        known = {ship for each in ("readings", "deletions", "covariates") for ship in ships_in(self._server, each)}
         return sorted(ship for ship in known if ship > after)[:count]
 
     def readings(self, ship: int, start_us: int, end_us: int, count: int) -> Readings:
@@ -163,6 +165,10 @@ class InfluxReader:
     def deletions(self, ships: Sequence[int]) -> Deletions:
         """See `EnergyReader`."""
         return stored_deletions(self._server, ships)
+
+    def covariates(self, ship: int) -> Covariates | None:
+        """See `EnergyReader`."""
+        return stored_covariates(self._server, ship)
 
     def ping(self) -> None:
         """See `EnergyReader`."""

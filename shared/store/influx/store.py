@@ -12,10 +12,12 @@ from contextlib import contextmanager, suppress
 import numpy as np
 
 from shared.domain.columns import rows
+from shared.domain.covariates import Covariates
 from shared.domain.deletions import Deletions
 from shared.domain.errors import InvalidSettings, Refused, Unavailable
 from shared.domain.readings import Kind, ReadingRanges, Readings
 from shared.domain.slots import ShipWindows, Slots
+from shared.store.influx.covariates import put_covariates
 from shared.store.influx.deletions import put_deletions
 from shared.store.influx.owner import SETTLE_S, Owner
 from shared.store.influx.reader import InfluxReader, read_slots
@@ -83,6 +85,7 @@ class InfluxStore(InfluxReader):
             raise
 
     stored_readings, stored_deletions = InfluxReader.readings, InfluxReader.deletions
+    stored_covariates = InfluxReader.covariates
 
     def readings_around(self, ranges: ReadingRanges) -> Readings:
         """See `ReadingStore`."""
@@ -116,6 +119,11 @@ class InfluxStore(InfluxReader):
         """See `ReadingStore`."""
         self._owner.keep()
         put_deletions(self._server, deletions)
+
+    def put_covariates(self, covariates: Covariates) -> None:
+        """See `ReadingStore`."""
+        self._owner.keep()
+        put_covariates(self._server, covariates)
 
     def put_slots(self, slots: Slots, was: Slots) -> None:
         """See `ReadingStore`."""

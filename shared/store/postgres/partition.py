@@ -7,13 +7,24 @@ from typing import Any
 import numpy as np
 
 from shared.domain.columns import I64, starts
+from shared.domain.covariates import Covariates
 from shared.domain.deletions import Deletions
 from shared.domain.errors import InvalidSettings
 from shared.domain.readings import PLAIN, Kind, ReadingRanges, Readings
 from shared.domain.slots import ShipWindows, Slots
 from shared.store.postgres import roll_ups
 from shared.store.postgres.arrays import columns_of
-from shared.store.postgres.selected import DELETIONS, READING, READINGS, READINGS_OF_SHIP, SLOT, SLOTS, readings_of
+from shared.store.postgres.selected import (
+    COVARIATES_OF_SHIP,
+    DELETIONS,
+    READING,
+    READINGS,
+    READINGS_OF_SHIP,
+    SLOT,
+    SLOTS,
+    covariates_of,
+    readings_of,
+)
 from shared.store.postgres.writer import Statement, Transaction, Writer
 
 READ_AHEAD = 8
@@ -84,6 +95,10 @@ _FORGET_DELETIONS = "DELETE FROM deletions WHERE partition = %s AND ship = ANY(%
 _PUT_DELETIONS = """
 INSERT INTO deletions (partition, ship, start_us, end_us, sent_at_us)
 SELECT %s, u.* FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[]) AS u
+"""
+_PUT_COVARIATES = """
+INSERT INTO covariates (partition, ship, sent_at_us, content) VALUES (%s, %s, %s, %s)
+ON CONFLICT (partition, ship) DO UPDATE SET sent_at_us = EXCLUDED.sent_at_us, content = EXCLUDED.content
 """
 _TAKE_SLOTS = """
 DELETE FROM energy e USING unnest(%s::bigint[], %s::bigint[]) AS u (ship, start_s)
@@ -191,6 +206,10 @@ class PostgresPartition:
         """See `ReadingStore`."""
         return columns_of(Deletions, self._read(_DELETIONS, (self.number, np.array(ships, np.int64))))
 
+    def stored_covariates(self, ship: int) -> Covariates | None:
+        """See `ReadingStore`."""
+        return covariates_of(ship, self._read(COVARIATES_OF_SHIP, (self.number, ship)))
+
     def put_readings(self, readings: Readings, replaced: Readings | None = None) -> None:  # noqa: ARG002  # rows are replaced whole
         """See `ReadingStore`."""
         readings = readings[_last_of_each(readings.ship, readings.moment_us)]
@@ -210,6 +229,11 @@ class PostgresPartition:
         self._add_ships(deletions.ship)
         self._pending.append((_FORGET_DELETIONS, (self.number, np.unique(deletions.ship))))
         self._pending.append((_PUT_DELETIONS, (self.number, *deletions.columns())))
+
+    def put_covariates(self, covariates: Covariates) -> None:
+        """See `ReadingStore`."""
+        self._add_ships(np.array([covariates.ship]))
+        self._pending.append((_PUT_COVARIATES, (self.number, *covariates)))
 
     def put_slots(self, slots: Slots, was: Slots) -> None:
         """See `ReadingStore`."""

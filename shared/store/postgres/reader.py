@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from shared.domain.covariates import Covariates
 from shared.domain.deletions import Deletions, joined
 from shared.domain.readings import Readings
 from shared.domain.slots import NOWHEN, SLOT_S, Slots, Window
@@ -16,7 +17,15 @@ from shared.domain.timestamps import US_PER_S
 from shared.store.port import AHEAD_SLOTS, NEWEST, FleetSlots, ShipEnergy, ShipHistory, ShipPage, SlotEnergy
 from shared.store.postgres.arrays import columns_of
 from shared.store.postgres.connections import Connections
-from shared.store.postgres.selected import DELETIONS, READINGS_OF_SHIP, SLOT, SLOTS, readings_of
+from shared.store.postgres.selected import (
+    COVARIATES_OF_SHIP,
+    DELETIONS,
+    READINGS_OF_SHIP,
+    SLOT,
+    SLOTS,
+    covariates_of,
+    readings_of,
+)
 from shared.store.postgres.server import Server
 from shared.store.roll_ups import DAY_S
 
@@ -203,6 +212,10 @@ class PostgresReader:
         """See `EnergyReader`."""
         found = columns_of(Deletions, self.read(_DELETIONS, (np.array(ships, np.int64),))[0])
         return joined(found, found[:0])
+
+    def covariates(self, ship: int) -> Covariates | None:
+        """See `EnergyReader`."""
+        return covariates_of(ship, self.read(COVARIATES_OF_SHIP, (self._partition(ship), ship))[0])
 
     def ping(self) -> None:
         """See `EnergyReader`."""

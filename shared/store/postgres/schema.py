@@ -8,11 +8,11 @@ from psycopg import Connection
 
 from shared.domain.errors import InvalidSettings, Unavailable
 
-VERSION = 3
-_MAKE, _FROM_1, _FROM_2 = (
-    Path(__file__).with_name(name).read_text("utf-8") for name in ("schema.sql", "from_1.sql", "from_2.sql")
+VERSION = 4
+_MAKE, _FROM_1, _FROM_2, _FROM_3 = (
+    Path(__file__).with_name(f"{name}.sql").read_text("utf-8") for name in ("schema", "from_1", "from_2", "from_3")
 )
-UPGRADES: Mapping[int, str] = {1: _FROM_1, 2: _FROM_2}
+UPGRADES: Mapping[int, str] = {1: _FROM_1, 2: _FROM_2, 3: _FROM_3}
 """The SQL that brings tables forward to the next version, by the version that they have."""
 # Not `to_regclass`: it may not see yet what another process has made while this one waited for the lock.
 _IS_THERE = """

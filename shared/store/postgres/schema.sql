@@ -85,6 +85,15 @@ CREATE TABLE deletions (
     PRIMARY KEY (partition, ship, start_us)
 );
 
+-- The covariates of a ship, as JSON; `{}` if they were removed, so that older ones that arrive late do not come back.
+CREATE TABLE covariates (
+    partition integer NOT NULL,
+    ship bigint NOT NULL,
+    sent_at_us bigint NOT NULL,
+    content text NOT NULL,
+    PRIMARY KEY (partition, ship)
+);
+
 CREATE TABLE dead_letters (
     partition integer NOT NULL,
     digest bytea NOT NULL,

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.domain.covariates import Covariates
 from shared.domain.readings import PLAIN, Kind, Readings, Stated
 from shared.store.postgres.arrays import columns_of
 
@@ -28,6 +29,8 @@ array_agg(ship), array_agg(start_s), array_agg(kwh), array_agg(covered_s), array
     array_agg(estimated_s)
 """
 DELETIONS = "array_agg(ship), array_agg(start_us), array_agg(end_us), array_agg(sent_at_us)"
+# One row, of nulls where there are none.
+COVARIATES_OF_SHIP = "SELECT max(sent_at_us), max(content) FROM covariates WHERE partition = %s AND ship = %s"
 READINGS_OF_SHIP = f"""
 SELECT {READINGS} FROM (
     SELECT {READING} FROM readings WHERE partition = %s AND ship = %s AND time_us >= %s AND time_us < %s
@@ -40,3 +43,8 @@ def readings_of(row: tuple[NDArray[Any] | None, ...]) -> Readings:
     """Build readings from a row of `READINGS`."""
     readings, stated = columns_of(Readings, row[:5]), columns_of(Stated, row[5:])
     return replace(readings, stated=stated) if any(map(np.count_nonzero, stated.columns())) else readings
+
+
+def covariates_of(ship: int, row: tuple[Any, ...]) -> Covariates | None:
+    """Build covariates from the row of `COVARIATES_OF_SHIP`; None if there are none."""
+    return None if row[0] is None else Covariates(ship, *row)

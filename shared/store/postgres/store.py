@@ -99,6 +99,8 @@ class OnePartitionStore(PostgresStore):
         self.stored_deletions = self._own.stored_deletions
         self.remove_readings = self._own.remove_readings
         self.put_deletions = self._own.put_deletions
+        self.stored_covariates = self._own.stored_covariates
+        self.put_covariates = self._own.put_covariates
         self.tidy = self._own.tidy
 
     @contextmanager

@@ -1,6 +1,7 @@
 """`./power copy` between embedded stores: what is copied, what is left alone, and what is compared."""
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,14 @@ from normalizer_worker.data_folder import DataFolder
 from power_cli.__main__ import main
 from power_cli.copying import parts as parts_module
 from power_cli.copying.parts import FIRST_SPAN_US, Ship, parts, ships
+from shared.domain.covariates import NO_ROWS, Covariates
 from shared.domain.readings import Kind, Readings
 from shared.domain.slots import SLOT_US, Window
 from shared.domain.timestamps import LAST_US, US_PER_S
 from shared.store.sqlite import FILE_NAME, SqliteStore
 from tests.support.columns import as_columns
 from tests.support.filled import contents, delete, fill, of_ship
+from tests.support.store_covariates import covariates, put_covariates
 from tests.support.strategies import DAY_US, START_US, every_five_minutes
 
 FAR_US = 3000 * DAY_US
@@ -96,6 +99,29 @@ def test_deletions_and_ships_without_energy_are_copied(tmp_path: Path, capsys: p
     delete(new, (2, LAST_US, LAST_US + 1, 9))
     assert copy(old, new) == 1
     assert "ship 2 differs: 0 readings" in capsys.readouterr().err
+
+
+def test_covariates_are_copied_and_compared(fleet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Those of a ship without readings, and removed ones, too."""
+    new, tables = tmp_path / "new", [covariates(2, 5, 1.0), covariates(8, 5, 2.0), Covariates(9, 6, NO_ROWS)]
+
+    def put(folder: Path, *tables: Covariates) -> None:
+        with closing(SqliteStore(folder)) as store:
+            put_covariates(store, *tables)
+
+    put(fleet, *tables)
+    assert copy(fleet, new) == 0
+    assert ", 3 tables of covariates" in capsys.readouterr().out
+    with closing(SqliteStore(new)) as store:
+        assert [store.covariates(each.ship) for each in tables] == tables
+    put(fleet, covariates(2, 6, 3.0))
+    assert copy(fleet, new) == 0
+    assert "6 ships, 0 readings copied" in capsys.readouterr().out
+    with closing(SqliteStore(new)) as store:
+        assert store.covariates(2) == covariates(2, 6, 3.0)
+    put(new, covariates(8, 7, 3.0))
+    assert copy(fleet, new) == 1
+    assert "ship 8 differs" in capsys.readouterr().err
 
 
 def test_slots_without_their_readings_made_whole(fleet: Path, tmp_path: Path) -> None:

@@ -150,9 +150,19 @@ def test_what_a_service_refuses_comes_through_as_it_is(edge: Edge) -> None:
 
 
 def test_a_method_that_no_service_knows_is_told_which_there_are(edge: Edge) -> None:
-    response = edge.request("PUT", "/data")
-    assert _problem(response)["status"] == 405
-    assert response.headers["Allow"] == "GET, HEAD, POST, DELETE"
+    for path, allowed in (("/data", "GET, HEAD, POST, DELETE"), ("/ships/1/covariates", "GET, HEAD, PUT")):
+        response = edge.request("PATCH", path)
+        assert _problem(response)["status"] == 405
+        assert response.headers["Allow"] == allowed
+    assert _problem(edge.request("PUT", "/data"))["status"] == 405
+
+
+def test_covariates_are_put_to_the_gateway_and_got_from_the_query_service(edge: Edge, ship: int) -> None:
+    path, rows = f"/ships/{ship}/covariates", [{"datetime": "2018-08-24T00:00:00Z", "speed": 4}]
+    response = edge.request("PUT", path, json.dumps({"covariates": rows}).encode(), {**JSON, "Prefer": "wait=20"})
+    assert (response.status, response.json()["status"]) == (201, "stored")
+    assert edge.request("GET", f"{path}/").json()["covariates"] == rows
+    assert _problem(edge.request("POST", path))["status"] == 405
 
 
 def test_metrics_and_readiness_are_not_for_the_outside(edge: Edge) -> None:

@@ -14,7 +14,15 @@ from tests.support.waiting import until
 
 DOCUMENTS = (
     ("README.md", "## Send readings", "## Ask for energy"),
-    ("docs/http.md", "## POST /data", "## GET /data", "## GET /data/fleet", "## GET /topusers", "## Errors"),
+    (
+        "docs/http.md",
+        "## POST /data",
+        "## PUT /ships/{spaceship_id}/covariates",
+        "## GET /data",
+        "## GET /data/fleet",
+        "## GET /topusers",
+        "## Errors",
+    ),
     ("docs/samples.md", "## curl", "## Python", "## pandas"),
 )
 PROGRAMS = {"sh": ["/bin/sh", "-euc"], "python": [sys.executable, "-c"]}

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from query_api.metrics import store_errors
 from query_api.routes.top_users import routes
+from shared.domain.covariates import Covariates
 from shared.domain.deletions import Deletions
 from shared.domain.readings import Readings
 from shared.domain.slots import Slots, Window
@@ -60,6 +61,9 @@ class MemoryReader:
         raise NotImplementedError
 
     def deletions(self, ships: Sequence[int]) -> Deletions:
+        raise NotImplementedError
+
+    def covariates(self, ship: int) -> Covariates | None:
         raise NotImplementedError
 
     def ping(self) -> None:

@@ -7,7 +7,8 @@ from uuid import UUID
 import pytest
 
 from shared.contract.acceptance import Rules
-from shared.contract.deletion import decode, message
+from shared.contract.deletion import message
+from shared.contract.messages import decode
 from shared.domain.errors import InvalidInput
 from shared.domain.timestamps import iso
 from tests.support.bad_batches import MOMENT, READING

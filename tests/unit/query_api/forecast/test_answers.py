@@ -11,6 +11,7 @@ from query_api.forecast.fit import Fit
 from query_api.forecast.history import History
 from query_api.forecast.models.seasonal_naive import SeasonalNaive
 from query_api.forecast.service import HISTORY_S, MAX_AGE_S, WAITING, Forecasts
+from shared.domain.covariates import Covariates
 from shared.domain.errors import Busy, InvalidInput
 from shared.domain.slots import SLOT_S, Slots, Window
 from tests.support.slots import DAY, MONDAY_S, slots_from
@@ -33,6 +34,9 @@ class MemoryReader:
         assert window.start_s is not None
         assert window.end_s is not None
         return self.kept[(self.kept.start_s >= window.start_s) & (self.kept.start_s < window.end_s)]
+
+    def covariates(self, ship: int) -> Covariates | None:  # noqa: ARG002  # it has none
+        return None
 
 
 class Counting(SeasonalNaive):

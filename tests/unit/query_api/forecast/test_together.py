@@ -1,7 +1,7 @@
 """Forecasts of several ships: they are the sum of their ships', and no worse than either way to forecast a sum."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from query_api.forecast.models.seasonal_naive import SeasonalNaive
 from query_api.forecast.series import Series
 from query_api.forecast.steps import DAY_S
 from shared.domain.columns import F64
+from shared.domain.covariates import Covariates
 from shared.domain.errors import InvalidInput
 from shared.domain.slots import SLOT_S, Slots, Window
 from shared.store.port import FleetSlots, ShipEnergy
@@ -30,6 +31,7 @@ class MemoryReader:
 
     ships: dict[int, Slots]
     reads: int = 0
+    tables: dict[int, Covariates] = field(default_factory=dict)
 
     def slots(self, ship: int, window: Window) -> Slots:
         self.reads += 1
@@ -56,6 +58,9 @@ class MemoryReader:
             ShipEnergy(ship, float(of.kwh.sum()), float(of.covered_s.sum())) for ship, of in used.items() if len(of)
         ]
         return sorted(found, key=lambda each: -each.kwh)[:count]
+
+    def covariates(self, ship: int) -> Covariates | None:
+        return self.tables.get(ship)
 
 
 def reader(kwh: dict[int, F64]) -> MemoryReader:

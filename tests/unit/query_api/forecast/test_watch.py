@@ -15,6 +15,7 @@ from query_api.forecast.models.seasonal_naive import SeasonalNaive
 from query_api.forecast.steps import DAY_S
 from query_api.forecast.watch import Watch
 from shared.domain.columns import F64
+from shared.domain.covariates import Covariates
 from shared.domain.slots import Slots, Window
 from tests.support.slots import DAY, MONDAY_S, slots_from, weekly
 
@@ -31,6 +32,9 @@ class MemoryReader:
     def slots(self, ship: int, window: Window) -> Slots:  # noqa: ARG002  # there is one
         start_s, end_s = window.bounds_s()
         return self.kept[(self.kept.start_s >= start_s) & (self.kept.start_s < end_s)]
+
+    def covariates(self, ship: int) -> Covariates | None:  # noqa: ARG002  # it has none
+        return None
 
 
 class Counting(SeasonalNaive):
