@@ -1,4 +1,4 @@
-"""Packs the readings of past days in the embedded store, a few at a time (decision 026)."""
+"""Packs the readings of past days in the embedded store, a few at a time (decision 027)."""
 
 from time import monotonic
 

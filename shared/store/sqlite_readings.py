@@ -1,4 +1,4 @@
-"""The readings of the embedded store: rows of `readings`, and the packs that older ones are in (decision 026).
+"""The readings of the embedded store: rows of `readings`, and the packs that older ones are in (decision 027).
 
 A reading is in one of them. No row of a ship lies between the first and the last reading of a pack, packs do not
 overlap, and a pack is part of one day. So whoever writes between the first and the last reading of a pack makes rows of
