@@ -9,7 +9,7 @@ from typing import Protocol
 
 from query_api.forecast.fit import Model
 from query_api.forecast.series import Series
-from query_api.forecast.service import table_of, taken
+from query_api.forecast.service import table_of, turn_at
 from query_api.forecast.steps import DAY_S
 from query_api.forecast.together import Part, Sum, Together, part_of, together
 from shared.domain.covariates import Covariates
@@ -73,7 +73,7 @@ class FleetForecasts:
     @contextmanager
     def turn(self) -> Iterator[None]:
         """Take a turn, in which `pieces` may be called; raises `Busy` if there are too many queries."""
-        with taken(self._turns, PATIENCE_S):
+        with turn_at(self._turns, PATIENCE_S):
             yield
 
     def pieces(self, key: Key) -> Generator[FleetForecast | None, None, None]:

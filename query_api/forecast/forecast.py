@@ -9,7 +9,7 @@ from query_api.forecast.conformal import TAIL
 from query_api.forecast.fit import Fit, Model
 from query_api.forecast.history import History, history_of
 from query_api.forecast.intervals import slots_off, total_off
-from query_api.forecast.steps import DAY, modelled
+from query_api.forecast.steps import DAY, DAY_S, modelled
 from shared.domain.columns import F64, I64
 from shared.domain.covariates import Table
 from shared.domain.slots import SLOT_S, Slots
@@ -102,6 +102,18 @@ def fitted(
     fit = model.fit(int(slots.ship[0]), history, days.tolist())
     clipped = np.clip(fit.path, *history.bounds()), np.clip(fit.past, *history.bounds())
     return history, Fit(clipped[0], fit.origins, clipped[1], fit.weights, fit.instead)
+
+
+def as_of(history: History, fit: Fit, end_s: int) -> tuple[History, Fit] | None:
+    """Return what a fit says of an earlier end of the history, made from what was known then.
+
+    None if that end is at another time of day, or less than a day after the history's start.
+    """
+    days, rest_s = divmod(history.end_s - end_s, DAY_S)
+    if rest_s or not 0 < days <= len(fit.origins):
+        return None
+    then = history.before(int(fit.origins[days - 1]))
+    return then, Fit(fit.past[days - 1], fit.origins[days:], fit.past[days:])
 
 
 def steps_of(history: History, start_s: int, end_s: int) -> I64:

@@ -18,6 +18,7 @@ from query_api.forecast.steps import DAY_S
 from shared.domain.covariates import Covariates, Table
 from shared.domain.errors import Busy
 from shared.domain.slots import Slots, Window
+from shared.runtime.process import return_free_memory
 
 HISTORY_S = 731 * DAY_S
 """Only slots of so long before the window are used."""
@@ -90,7 +91,7 @@ class Forecasts:
         if cached is not None:
             return cached
         # Each fit takes a core and some MB. A slow model does not delay the others.
-        with taken(self._waiting, 0), taken(self._turns[model], self._patience_s):
+        with _taken(self._waiting, 0), turn_at(self._turns[model], self._patience_s):
             cached = self._find(key)  # an equal query may have been answered since
             if cached is not None:
                 return cached
@@ -109,7 +110,7 @@ class Forecasts:
             Unavailable: the store does not answer.
 
         """
-        with taken(self._waiting, 0), taken(self._contests, self._patience_s):
+        with _taken(self._waiting, 0), turn_at(self._contests, self._patience_s):
             slots, covariates = self._read(ship, start_s, HISTORY_S)
             history = history_of(slots, start_s, table_of(covariates))
             return history.end_s, contest(Auto(), history)
@@ -137,7 +138,17 @@ class Forecasts:
 
 
 @contextmanager
-def taken(semaphore: threading.BoundedSemaphore, patience_s: float) -> Iterator[None]:
+def turn_at(semaphore: threading.BoundedSemaphore, patience_s: float) -> Iterator[None]:
+    """Take a turn for a block that needs much memory for a moment; raises `Busy` if there is none in time."""
+    with _taken(semaphore, patience_s):
+        try:
+            yield
+        finally:
+            return_free_memory()
+
+
+@contextmanager
+def _taken(semaphore: threading.BoundedSemaphore, patience_s: float) -> Iterator[None]:
     """Take a turn for the block; raises `Busy` if there is none in time."""
     if not semaphore.acquire(timeout=patience_s):
         raise Busy("Too many forecasts are requested at once. Try again in a moment.")

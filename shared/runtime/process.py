@@ -84,3 +84,13 @@ def return_large_blocks() -> None:
     if sys.platform == "linux":
         with suppress(AttributeError):
             ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
+
+
+def return_free_memory() -> None:
+    """Have glibc return what is free inside of its blocks, too, after work that took much memory for a moment.
+
+    Otherwise each thread that did such work keeps its own. It takes some milliseconds.
+    """
+    if sys.platform == "linux":
+        with suppress(AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)

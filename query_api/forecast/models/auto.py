@@ -5,6 +5,7 @@ the smallest errors at the same time of day on past days, the recent ones above 
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -17,7 +18,7 @@ from query_api.forecast.models.linear import Linear
 from query_api.forecast.models.plain import LastWeek, Yesterday, recent_days, recent_weeks
 from query_api.forecast.models.pooled import Pooled
 from query_api.forecast.steps import DAY, STEPS
-from shared.domain.columns import F64
+from shared.domain.columns import F64, I64
 
 PARTS = ((0, 4), (4, 12), (12, 24), (24, 48), (48, DAY))
 """Slots of the first day that have weights of their own."""
@@ -116,7 +117,9 @@ def explained(models: list[DayModel], predicted: F64) -> F64:
 
 
 def mixture(days: Days, names: list[str], predicted: F64, day: int) -> tuple[F64, F64]:
-    """Return the weighted mean of predictions of a day ahead, float64[n, 96], and the weights, float64[k, 96].
+    """Return the weighted mean of predictions of a day ahead, float64[n, 96], and the last weights, float64[k, 96].
+
+    Each row has the weights that were chosen by then, so past errors are those that forecasts would have had.
 
     A model that predicts NaN in a part of the day after the last one has no weight there.
 
@@ -135,11 +138,11 @@ def mixture(days: Days, names: list[str], predicted: F64, day: int) -> tuple[F64
     for first, last in PARTS if day == 0 else ((0, DAY),):
         part = slice(first, last)
         usable = ~np.isnan(predicted[:, -1, part]).any(axis=1)
-        found = predicted[usable, :, part]
+        found = predicted[usable][:, :, part]
         errors = (came[:, part] - found) * (known[:, part] > 0)
-        best = _weights(errors, known[:, part].mean(axis=1), first_guess[usable], negligible)
-        mixed[:, part] = np.tensordot(best, found, 1)
-        weights[usable, part] = best[:, None]
+        best = _weights(errors, known[:, part].mean(axis=1), day + 1, first_guess[usable], negligible)
+        mixed[:, part] = np.einsum("nk,kns->ns", best, found)
+        weights[usable, part] = best[-1][:, None]
     return mixed, weights
 
 
@@ -160,14 +163,15 @@ def within_reach(days: Days, path: F64, plain_paths: F64, day: int, explained_pa
     return shifted
 
 
-def _weights(errors: F64, known: F64, first_guess: F64, negligible: float) -> F64:
-    """Return the weights of models, float64[k], at least 0, with the sum 1.
+def _weights(errors: F64, known: F64, wait: int, first_guess: F64, negligible: float) -> F64:
+    """Return the weights of models on each day, float64[n, k], at least 0, with the sum 1; chosen anew every week.
 
     They minimise the squared errors of the mean of the models: totals of the part and its single hours.
 
     Args:
         errors: of each model and day, float64[k, n, slots]; 0 where nothing is known.
         known: how much of each day is known, float64[n].
+        wait: after how many days an error is known.
         first_guess: the weights without any errors.
         negligible: errors up to this are only rounding, in kWh.
 
@@ -179,17 +183,32 @@ def _weights(errors: F64, known: F64, first_guess: F64, negligible: float) -> F6
     size = np.abs(totals).min(axis=0)
     typical = TOO_LARGE * float(np.median(size[known > 0])) if known.any() else 0.0
     if typical <= negligible:
-        return first_guess if not known.any() else _smallest(totals[:, known > 0], negligible)
+        best = first_guess if not known.any() else _smallest(totals[:, known > 0], negligible)
+        return np.broadcast_to(best, (n, k))
     days = known * 0.5 ** (np.arange(n)[::-1] / HALF_LIFE)
     days = days * typical / np.maximum(np.abs(totals).mean(axis=0), typical)
     hours = np.stack([hourly(each) for each in errors]).reshape(k, n, -1)
-    flat = hours * np.sqrt(days)[:, None]
-    flat = flat.reshape(k, -1)
-    products = [_scaled((totals * days) @ totals.T), _scaled(flat @ flat.T)]
+    starts = np.arange(n - 1, -1, -WEEK_DAYS)[::-1]
+    ends = np.maximum(starts - wait + 1, 0)
+    products = [_scaled(_up_to(each, days, ends)) for each in (totals[:, :, None], hours)]
     squared = (1 - OF_HOURS) * products[0] + OF_HOURS * products[1]
-    squared += np.diag(np.diag(squared)) * SHRINK
-    doubt = (DOUBT / (DOUBT + float(known.sum()))) ** 2
-    return doubt * first_guess + (1 - doubt) * _minimised(squared)
+    squared += squared * np.eye(k) * SHRINK
+    doubt = (DOUBT / (DOUBT + np.concatenate([np.zeros(1), np.cumsum(known)])[ends])) ** 2
+    best = doubt[:, None] * first_guess + (1 - doubt[:, None]) * _minimised(squared)
+    week: I64 = np.searchsorted(starts, np.arange(n), "right") - 1
+    found: F64 = np.where((week >= 0)[:, None], best[week], first_guess)
+    return found
+
+
+def _up_to(errors: F64, weight: F64, ends: I64) -> F64:
+    """Return the weighted sums of products of errors, float64[k, n, h], up to each of the ends, float64[m, k, k]."""
+    scaled = errors * np.sqrt(weight)[:, None]
+    sums = np.zeros((len(ends), len(errors), len(errors)))
+    for at, (start, end) in enumerate(pairwise([0, *ends.tolist()])):
+        rows = scaled[:, start:end].reshape(len(errors), -1)
+        sums[at] = rows @ rows.T
+    summed: F64 = sums.cumsum(axis=0)
+    return summed
 
 
 def _smallest(totals: F64, negligible: float) -> F64:
@@ -201,19 +220,23 @@ def _smallest(totals: F64, negligible: float) -> F64:
 
 
 def _scaled(products: F64) -> F64:
-    size = float(np.trace(products))
-    return products / size if size else products
+    size = np.trace(products, axis1=1, axis2=2)[:, None, None]
+    scaled: F64 = np.divide(products, size, out=np.zeros_like(products), where=size > 0)
+    return scaled
 
 
 def _minimised(squared: F64) -> F64:
-    """Return the weights w with the smallest wᵀ `squared` w, by exponentiated gradients."""
-    k = len(squared)
-    weights = np.full(k, 1 / k)
-    squared = squared * k / (float(np.trace(squared)) or 1.0)
+    """Return the weights w with the smallest wᵀ s w of each s in `squared`, float64[m, k], by exponentiated gradients.
+
+    All of them are at least 0 and add up to 1.
+    """
+    m, k, _ = squared.shape
+    weights = np.full((m, k), 1 / k)
+    squared = _scaled(squared) * k
     for _ in range(ROUNDS):
-        slope = squared @ weights
-        weights = weights * np.exp(weights @ slope - slope)
-        weights /= weights.sum()
+        slope = (squared @ weights[:, :, None])[:, :, 0]
+        weights = weights * np.exp((weights * slope).sum(axis=1, keepdims=True) - slope)
+        weights /= weights.sum(axis=1, keepdims=True)
     return weights
 
 

@@ -8,9 +8,9 @@ from query_api.forecast.days import days_of
 from query_api.forecast.forecast import Forecast, forecast
 from query_api.forecast.history import history_of
 from query_api.forecast.intervals import student
-from query_api.forecast.models.auto import FIRST_GUESS, PLAIN, Auto, contest
+from query_api.forecast.models.auto import FIRST_GUESS, PLAIN, Auto, contest, mixture
 from query_api.forecast.models.linear import Linear
-from query_api.forecast.models.plain import Yesterday, recent_days, recent_weeks
+from query_api.forecast.models.plain import LastWeek, Yesterday, recent_days, recent_weeks
 from query_api.forecast.models.pooled import Pooled
 from query_api.forecast.models.seasonal_naive import SeasonalNaive
 from shared.domain.columns import F64
@@ -130,6 +130,23 @@ def test_past_predictions_depend_on_nothing_later(model: Yesterday) -> None:
         scale = float(np.abs(one).max())
         # The penalties and the unit are chosen on all days, which moves predictions a little.
         assert np.abs(one - two).max() < 0.2 * scale if model.name in {"linear", "pooled"} else (one == two).all()
+
+
+def test_past_forecasts_have_the_weights_of_their_time() -> None:
+    """A ship without a week for 100 days, then with a strong one: what follows changes no earlier weight."""
+    rng = np.random.default_rng(5)
+    walk = np.repeat(50 + np.cumsum(rng.normal(0, 1, 100)), DAY)
+    kwh = np.concatenate([walk, np.repeat(np.tile([80, 20, 70, 30, 60, 40, 50], 10), DAY)])
+    models, mixed, weights = (Yesterday(), LastWeek()), [], []
+    for end in (100 * DAY, 170 * DAY):
+        days = days_of(history_of(slots_from(kwh[:end]), MONDAY_S + end * SLOT_S))
+        predicted = np.stack([each.predictor(days)(0) for each in models])
+        path, share = mixture(days, [each.name for each in models], predicted, 0)
+        mixed.append(path)
+        weights.append(share[0].mean())
+    assert weights[0] > 0.7
+    assert weights[1] < 0.3
+    assert mixed[1][:100] == pytest.approx(mixed[0], abs=0.3)
 
 
 def test_the_contest_is_won_by_the_model_that_fits_the_ship() -> None:

@@ -67,6 +67,31 @@ def test_each_day_is_forecast_as_it_would_have_been_then() -> None:
         assert day.kwh == pytest.approx(kwh[known : known + DAY].sum())
 
 
+def test_with_much_history_one_fit_says_what_was_expected_of_each_day() -> None:
+    """The last day is exact, the others are near; `seasonal_naive`, which learns nothing, is exact on all."""
+    kwh = weekly(100)
+    slots, end_s = slots_from(kwh), MONDAY_S + 100 * DAY_S
+    found = watched(Watch(MemoryReader(slots), Auto()), end_s)
+    for day in found[::-7]:
+        then = forecast(Auto(), slots[slots.start_s < day.start_s], day.start_s, day.start_s + DAY_S)
+        off = np.subtract(day.expected, (then.kwh, then.lower, then.upper))
+        assert np.abs(off).max() < 0.25 * (then.upper - then.lower)
+        assert day is not found[-1] or not off.any()
+    model = Counting()
+    one_fit, each = watched(Watch(MemoryReader(slots), model), end_s), Watch(MemoryReader(slots), Counting())
+    assert model.fits == 1
+    assert one_fit[-9:] == [watched(each, end_s - back * DAY_S)[-1] for back in range(8, -1, -1)]
+
+
+def test_a_ship_that_ends_in_the_middle_of_a_day_has_a_forecast_for_each() -> None:
+    """Forecasts made at another time of day say nothing of that day."""
+    kwh = weekly(100)
+    kwh[99 * DAY - 6 : 99 * DAY] = np.nan
+    model = Counting()
+    assert len(watched(Watch(MemoryReader(slots_from(kwh)), model), MONDAY_S + 100 * DAY_S)) == 30
+    assert model.fits == 2  # of the last day, whose history ends before it, and of the one before
+
+
 def test_days_that_are_hardly_known_or_have_no_history_do_not_count() -> None:
     kwh = np.full(12 * DAY, 2.0)
     kwh[4 * DAY : 4 * DAY + 5] = np.nan
