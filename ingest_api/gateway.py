@@ -51,7 +51,7 @@ class Gateway:
 
         self._dispatcher = Dispatcher(lambda: Publisher(self._outbox, metrics.dropped.set), make_link)
         self._dispatcher.start()
-        self.routes = routes(self._outbox, metrics, settings.rules)
+        self.routes = routes(self._outbox, metrics, settings.rules, conflict_wait_s=settings.conflict_wait_s)
         self.checks: Mapping[str, Check] = {
             "broker": self._dispatcher.is_connected,
             "outbox": lambda: is_well(self._outbox),

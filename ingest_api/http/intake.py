@@ -71,7 +71,8 @@ class Intake:
         # Without a `sent_at` a batch with a `batch_id` may come again to another gateway: the worker sees that it does.
         sent_at_us = accepted_us if batch.sent_at_us is None and batch.batch_id is None else batch.sent_at_us
         message = received.message(batch_id, sent_at_us, accepted_us)
-        return Entry(batch_id, batch.ship, batch.received, digest(batch), message, access, place)
+        is_named = batch.batch_id is not None
+        return Entry(batch_id, batch.ship, batch.received, digest(batch), message, access, place, is_named)
 
     def deletion(self, asked: DeletionParameters, access: Access) -> Entry:
         """Return the entry for a deletion.
@@ -84,7 +85,7 @@ class Intake:
         batch_id, accepted_us = asked.batch_id or uuid4(), self._clock.now_us()
         ship, span_us, is_named = asked.spaceship_id, (asked.start, asked.end), asked.batch_id is not None
         message = deletion.message(ship, span_us, batch_id, None if is_named else accepted_us, accepted_us)
-        return Entry(batch_id, ship, 0, digest_of_deletion(ship, span_us), message, access)
+        return Entry(batch_id, ship, 0, digest_of_deletion(ship, span_us), message, access, is_named=is_named)
 
 
 class _Turns:

@@ -4,7 +4,7 @@ import logging
 import re
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from flask import Response, g, jsonify, request
@@ -41,6 +41,24 @@ _PlacedStatus = tuple[str, BatchStatus]
 """The place of a batch in its body, and its status."""
 
 
+class _Wait(NamedTuple):
+    """For how long a request waits for receipts.
+
+    Attributes:
+        preferred_s: as the sender prefers; None where it does not say.
+        conflict_s: where it does not say; None where its batches cannot be in conflict with another gateway's.
+
+    """
+
+    preferred_s: int | None
+    conflict_s: float | None
+
+    @property
+    def longest_s(self) -> float | None:
+        """How long it waits; None where it does not."""
+        return self.conflict_s if self.preferred_s is None else self.preferred_s
+
+
 class Acceptor(Protocol):
     """Accepts batches: the outbox, and in benchmarks a broker."""
 
@@ -57,32 +75,44 @@ class Acceptor(Protocol):
         """Wait until a batch is stored or rejected, for at most `wait_s`; return its status."""
 
 
-def routes(outbox: Acceptor, metrics: IngestMetrics, rules: Rules | None = None) -> Routes:
-    """Build the routes; `rules` say which readings are accepted, by default the usual ones."""
+def routes(
+    outbox: Acceptor, metrics: IngestMetrics, rules: Rules | None = None, *, conflict_wait_s: float | None = None
+) -> Routes:
+    """Build the routes.
+
+    Args:
+        outbox: accepts the batches.
+        metrics: count them.
+        rules: say which readings are accepted, by default the usual ones.
+        conflict_wait_s: for how long the receipt of a batch with the sender's own `batch_id` is awaited before 202 is
+            answered: another gateway may have accepted other content under it, which only the worker knows.
+
+    """
     routes = Routes("ingest_api", __name__, needs="ingest")
     room, intake, waiters = Room(), Intake(rules or Rules()), Places(WAITERS, SENDER_WAITERS)
 
     @routes.serves(ACCEPT)
     def accept() -> Response:
-        accepted = read_and_accept()
+        accepted, wait = read_and_accept()
         # Now the body is no longer in memory.
         if isinstance(accepted, BatchStatus):
-            return _answer_in_time(outbox, waiters, accepted)
-        return _answer_all_in_time(outbox, waiters, accepted)
+            return _answer_in_time(outbox, waiters, accepted, wait)
+        return _answer_all_in_time(outbox, waiters, accepted, wait)
 
-    def read_and_accept() -> BatchStatus | list[_PlacedStatus]:
+    def read_and_accept() -> tuple[BatchStatus | list[_PlacedStatus], _Wait]:
         with room.body(request) as payload:
             read = intake.entries if is_ndjson(request) or is_array(payload) else intake.entry
             found = read(payload, caller())
             del payload
             if isinstance(found, Entry):
-                return _accepted(outbox, metrics, found)
-            return _all_accepted(outbox, metrics, found)
+                return _accepted(outbox, metrics, found), _wait_for([found], conflict_wait_s)
+            return _all_accepted(outbox, metrics, found), _wait_for(found, conflict_wait_s)
 
     @routes.serves(DELETE)
     def delete() -> Response:
         entry = intake.deletion(parse(DeletionParameters, request.args), caller())
-        return _answer_in_time(outbox, waiters, _accepted(outbox, metrics, entry))
+        wait = _wait_for([entry], conflict_wait_s)
+        return _answer_in_time(outbox, waiters, _accepted(outbox, metrics, entry), wait)
 
     @routes.serves(STATUS)
     def status(batch_id: str) -> Response:
@@ -128,11 +158,11 @@ def _all_accepted(outbox: Acceptor, metrics: IngestMetrics, entries: list[Entry]
     return [(entry.place, batch) for entry, (batch, _) in zip(entries, found, strict=True)]
 
 
-def _answer_in_time(outbox: Acceptor, waiters: Places, batch: BatchStatus) -> Response:
+def _answer_in_time(outbox: Acceptor, waiters: Places, batch: BatchStatus, wait: _Wait) -> Response:
     """Answer a POST or DELETE, at once or when the batch is stored or rejected."""
-    wait_s, sender = _preferred_wait_s(), caller().sender(batch.ship)
+    wait_s, sender = wait.longest_s, caller().sender(batch.ship)
     if wait_s is None or batch.status != "accepted":
-        return _answer(batch, wait_s)
+        return _answer(batch, wait.preferred_s)
     if not waiters.take(sender):
         return _answer(batch, None)
     try:
@@ -142,14 +172,14 @@ def _answer_in_time(outbox: Acceptor, waiters: Places, batch: BatchStatus) -> Re
         found = None
     finally:
         waiters.give_back(sender)
-    return _answer(found or batch, wait_s)
+    return _answer(found or batch, wait.preferred_s)
 
 
-def _answer_all_in_time(outbox: Acceptor, waiters: Places, batches: list[_PlacedStatus]) -> Response:
+def _answer_all_in_time(outbox: Acceptor, waiters: Places, batches: list[_PlacedStatus], wait: _Wait) -> Response:
     """Answer a POST of several batches, at once or when all of them are stored or rejected."""
-    wait_s, sender = _preferred_wait_s(), caller().sender(batches[0][1].ship)
+    wait_s, sender = wait.longest_s, caller().sender(batches[0][1].ship)
     if wait_s is None or all(batch.status != "accepted" for _, batch in batches):
-        return _answer_all(batches, wait_s)
+        return _answer_all(batches, wait.preferred_s)
     if not waiters.take(sender):
         return _answer_all(batches, None)
     until_s = time.monotonic() + wait_s
@@ -159,13 +189,17 @@ def _answer_all_in_time(outbox: Acceptor, waiters: Places, batches: list[_Placed
         log.warning("the status of %d batches cannot be read now: %s", len(batches), error)
     finally:
         waiters.give_back(sender)
-    return _answer_all(batches, wait_s)
+    return _answer_all(batches, wait.preferred_s)
 
 
 def _decided(outbox: Acceptor, batch: BatchStatus, until_s: float) -> BatchStatus:
     if batch.status != "accepted":
         return batch
     return outbox.await_decision(batch.key, max(until_s - time.monotonic(), 0)) or batch
+
+
+def _wait_for(entries: Sequence[Entry], conflict_wait_s: float | None) -> _Wait:
+    return _Wait(_preferred_wait_s(), conflict_wait_s if any(each.is_named for each in entries) else None)
 
 
 def _preferred_wait_s() -> int | None:

@@ -26,6 +26,7 @@ class Entry:
         payload: the message to publish.
         access: what its sender may do, and the name of the token.
         place: where the batch is in its body; empty if it is alone.
+        is_named: the sender gave it its `batch_id`.
 
     """
 
@@ -36,6 +37,7 @@ class Entry:
     payload: bytes
     access: Access = EVERYTHING
     place: str = ""
+    is_named: bool = False
 
     @property
     def key(self) -> BatchKey:

@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from paho.mqtt.client import Client
 from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -15,11 +14,14 @@ from paho.mqtt.reasoncodes import ReasonCode
 from normalizer_worker.mqtt.publish import Message
 from normalizer_worker.mqtt.receipts import Receipt
 from shared.domain.errors import Unavailable
+from shared.runtime.buffered_client import BufferedClient
 
 log = logging.getLogger(__name__)
 
 MAX_UNCONFIRMED = 10_000
 MAX_UNCONFIRMED_BYTES = 32 * 1024 * 1024
+SENT_TOGETHER = 500
+"""How many messages' receipts and acknowledgements are sent in one piece: at most some 100 KiB."""
 CONFIRMED_WITHIN_S = 60.0
 LOST = "the connection to the broker is lost"
 
@@ -38,7 +40,7 @@ class Acknowledgements:
     the broker holds back further messages and the queue is bounded. No method blocks.
     """
 
-    def __init__(self, client: Client, max_waiting: int, refused: Callable[[int], None]) -> None:
+    def __init__(self, client: BufferedClient, max_waiting: int, refused: Callable[[int], None]) -> None:
         """Use a client whose own in-flight limit is off (`max_inflight_messages` 0).
 
         The broker sends at most `max_waiting` unacknowledged messages. `refused` is called with the number of receipts
@@ -91,6 +93,14 @@ class Acknowledgements:
 
         """
         while self._waiting:
+            with self._client.together():
+                if not self._send_some():
+                    return False
+        return True
+
+    def _send_some(self) -> bool:
+        """Return whether there was room for all of them."""
+        for _ in range(min(len(self._waiting), SENT_TOGETHER)):
             mid, qos, receipt = self._waiting[0]
             if receipt is not None:
                 if not self._has_room():

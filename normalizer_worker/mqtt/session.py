@@ -1,7 +1,6 @@
 """The worker's end of MQTT: one object per connection, read and acknowledged from one thread."""
 
 import select
-import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -24,6 +23,7 @@ from normalizer_worker.mqtt.publish import Message, read_publish
 from normalizer_worker.mqtt.standby import Turn
 from shared.contract.topics import CANARY, DROPPED, MISTAKEN
 from shared.domain.errors import InvalidSettings, Unavailable
+from shared.runtime.buffered_client import BufferedClient
 from shared.runtime.mqtt_client import ANONYMOUS, CHECK, Login
 
 FOREVER_S = 0xFFFFFFFF
@@ -34,7 +34,7 @@ HANDSHAKE_BYTES = 16 * 1024 * 1024
 _NEVER_WILL = {"Bad user name or password", "Not authorized", "Client identifier not valid"}
 
 
-class _Client(Client):
+class _Client(BufferedClient):
     """paho's client with its own PUBLISH parser: a malformed property must not end the connection.
 
     paho ends the connection over a property that it finds malformed though the broker passed it on; the message would
@@ -121,7 +121,7 @@ class Connection:
         self._await_answer("subscription")
         self._turn.tell(self._client)
 
-    def _make(self, client_id: str) -> Client:
+    def _make(self, client_id: str) -> _Client:
         client = _Client(client_id, self._came)
         client.max_inflight_messages_set(0)  # it is for `Acknowledgements` to say
 
@@ -233,8 +233,8 @@ class Connection:
         sock = self._client.socket()
         if sock is None:
             return  # what reads next will say that the connection is lost
-        if isinstance(sock, ssl.SSLSocket) and sock.pending():
-            return  # it has come, and is decrypted: select does not see it
+        if self._client.read_ahead_bytes:
+            return  # it has been read ahead, or is decrypted: select does not see it
         if not self._awaits_answer:
             self._turn.renew(self._client)
         select.select([sock], [sock] if self._client.want_write() else [], [], wait_s)

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from query_api.answers import parquet
 from query_api.answers.cells import Cells, joined, texts, timestamps
 from query_api.answers.columns import WITH_UNITS, Heading, Table
 
@@ -55,6 +54,12 @@ def _csv(parts: Iterable[Table], heading: Heading) -> Iterator[bytes]:
     yield before
 
 
+def _parquet(parts: Iterable[Table], heading: Heading) -> Iterator[bytes]:
+    from query_api.answers import parquet  # noqa: PLC0415  # pyarrow takes time to import, and memory
+
+    return parquet.pieces(parts, heading)
+
+
 def _columns(part: Table, heading: Heading) -> list[Cells]:
     return [timestamps(part["start_s"], heading.tz), *(texts(part[name]) for name in heading.names)]
 
@@ -67,7 +72,7 @@ FORMATS = (
         "application/vnd.apache.parquet",
         "application/vnd.apache.parquet",
         is_compressed=True,
-        write=parquet.pieces,
+        write=_parquet,
     ),
 )
 """The first is the default."""

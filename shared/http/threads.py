@@ -1,5 +1,6 @@
 """The threads of an HTTP server: waitress's thread pool with a fair queue, drained at the end."""
 
+import threading
 import time
 from collections import OrderedDict, deque
 from typing import Any
@@ -50,6 +51,37 @@ class FairQueue:
         return len(self._tasks) + sum(map(len, self._of_clients.values()))
 
 
+class _Idle:
+    """The idle threads of the pool, in the place of its `Condition`: the last to become idle is woken first.
+
+    A `Condition` wakes the thread that has been idle longest, whose data is no longer in the processor's cache.
+    """
+
+    def __init__(self, lock: threading.Lock) -> None:
+        """Begin without idle threads; callers of the methods hold the lock."""
+        self._lock = lock
+        self._wakes: list[threading.Lock] = []
+
+    def wait(self) -> None:
+        """Release the lock until this thread is woken."""
+        wake = threading.Lock()
+        wake.acquire()
+        self._wakes.append(wake)
+        self._lock.release()
+        wake.acquire()
+        self._lock.acquire()
+
+    def notify(self) -> None:
+        """Wake a thread, if one is idle."""
+        if self._wakes:
+            self._wakes.pop().release()
+
+    def notify_all(self) -> None:
+        """Wake all idle threads."""
+        while self._wakes:
+            self.notify()
+
+
 class Threads(ThreadedTaskDispatcher):
     """waitress's thread pool, with a fair queue; before it ends, it answers the requests that have been read."""
 
@@ -57,6 +89,7 @@ class Threads(ThreadedTaskDispatcher):
         """Start so many threads."""
         super().__init__()
         self.queue: Any = FairQueue()
+        self.queue_cv: Any = _Idle(self.lock)
         self.set_thread_count(count)
 
     def add_task(self, task: Any) -> None:

@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from shared.contract.acceptance import MAX_AHEAD_US, OLDEST_US, Rules
-from shared.contract.limits import MAX_KW, MAX_VALUE
+from shared.contract.limits import MAX_KW, MAX_VALUE, MAX_WAIT_S
 from shared.contract.validation import moment, problems
 from shared.domain.errors import InvalidSettings
 from shared.domain.slots import DEFAULT_MAX_GAP_US, SLOT_S
@@ -388,6 +388,10 @@ class IngestSettings(BrokerSettings, HttpSettings, FolderSettings, ReadingSettin
         None, alias="POWER_OUTBOX_SENDER_BYTES", ge=16 * 2**20
     )
     """None means half of `outbox_max_bytes`; docker-compose.yml sets an empty text for that."""
+    conflict_wait_s: Annotated[float | None, BeforeValidator(lambda given: given or None)] = Field(
+        None, alias="POWER_CONFLICT_WAIT_S", gt=0, le=MAX_WAIT_S
+    )
+    """None means that there is no other gateway."""
 
 
 class PartitionSettings(Settings):

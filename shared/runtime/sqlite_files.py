@@ -162,12 +162,7 @@ class SqliteFile:
 
     @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
-        """Lend a connection for several reads of the same state; in a transaction, of that transaction's.
-
-        Raises:
-            Unavailable: the file is locked or inaccessible.
-
-        """
+        """Lend a connection as `reading` does; all that is read over it within the block is of one moment."""
         with self.reading() as connection:
             if connection.in_transaction:
                 yield connection
@@ -176,8 +171,7 @@ class SqliteFile:
             try:
                 yield connection
             finally:
-                if connection.in_transaction:  # an error may have ended it
-                    connection.execute("COMMIT")
+                connection.execute("ROLLBACK")  # nothing was written
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from shared.domain.errors import InvalidSettings, Unavailable
 from shared.runtime.settings import StoreSettings
-from shared.store.influx.server import Account
-from shared.store.influx.store import InfluxStore
 from shared.store.sqlite import SqliteStore
 
-if TYPE_CHECKING:  # only a cluster needs it, and the packages that it imports
+if TYPE_CHECKING:  # what only some services need takes time to import
+    from shared.store.influx.store import InfluxStore
     from shared.store.postgres.store import OnePartitionStore, PostgresStore
 
 log = logging.getLogger(__name__)
@@ -36,6 +35,9 @@ def open_store(settings: StoreSettings, *, cache_kib: int = 8192, writes: bool =
 
         one = OnePartitionStore(settings.store_url or "", settings.postgres_read_url)
         return _checked(one, one.check_writing if writes else one.check)
+    from shared.store.influx.server import Account  # noqa: PLC0415
+    from shared.store.influx.store import InfluxStore  # noqa: PLC0415
+
     account = Account(
         settings.influxdb_url, settings.influxdb_bucket, settings.influxdb_token or "", settings.influxdb_org
     )

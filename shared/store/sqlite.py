@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -67,7 +68,12 @@ _SLOTS = """
 SELECT ship, start_s, kwh, covered_s, provisional, estimated_s FROM energy
 WHERE ship = ? AND start_s >= ? AND start_s < ? ORDER BY start_s
 """
-_ENERGY = "SELECT start_s, kwh FROM energy WHERE ship = ? AND start_s >= ? AND start_s < ? ORDER BY start_s"
+_KWH_OF_SLOTS = "SELECT kwh FROM energy WHERE ship = ? AND start_s >= ? AND start_s < ? ORDER BY start_s"
+_STARTS = """
+SELECT group_concat(start_s) FROM (
+    SELECT start_s FROM energy WHERE ship = ? AND start_s >= ? AND start_s < ? ORDER BY start_s
+)
+"""
 _TAKE_SLOT = "DELETE FROM energy WHERE ship = ? AND start_s = ?"
 _FLEET = f"""
 SELECT start_s, {_KWH}, covered_us / {US_PER_S:.1f}, provisional_ships > 0, estimated_us / {US_PER_S:.1f},
@@ -251,8 +257,12 @@ class SqliteStore:
         return self._read(Slots, _SLOTS, (ship, *window.bounds_s()))
 
     def energy(self, ship: int, window: Window) -> SlotEnergy:
-        """See `EnergyReader`."""
-        return self._read(SlotEnergy, _ENERGY, (ship, *window.bounds_s()))
+        """See `EnergyReader`. Column by column: a row of two would take half as long again, as a tuple of Python's."""
+        asked = ship, *window.bounds_s()
+        with self._file.errors(), self._file.snapshot() as connection:
+            kwh = np.fromiter(chain.from_iterable(connection.execute(_KWH_OF_SLOTS, asked)), np.float64)
+            (starts,) = connection.execute(_STARTS, asked).fetchone()
+        return SlotEnergy(np.fromstring(starts or "", np.int64, sep=","), kwh)
 
     def fleet(self, window: Window) -> FleetSlots:
         """See `EnergyReader`."""

@@ -2,6 +2,7 @@
 
 import socket
 from contextlib import suppress
+from typing import Any
 
 import paho.mqtt.publish as paho
 
@@ -54,9 +55,9 @@ def payloads(messages: list[Message]) -> list[bytes]:
 
 
 def has_come(connection: Connection, what: bytes) -> bool:
-    """Look at what waits in the socket, without taking it."""
-    sock = connection._client.socket()
-    assert isinstance(sock, socket.socket)
+    """Look at what has been read ahead and what waits in the socket, without taking it."""
+    sock: Any = connection._client.socket()
+    waiting = b""
     with suppress(BlockingIOError):
-        return what in sock.recv(65536, socket.MSG_PEEK)
-    return False
+        waiting = sock._inner.recv(65536, socket.MSG_PEEK)
+    return what in sock._read[sock._at :] + waiting

@@ -258,6 +258,49 @@ def test_one_sender_leaves_others_room_to_wait(app: Flask, outbox: Outbox) -> No
     assert post(app, text(), Prefer="wait=0").headers["Preference-Applied"] == "wait=0", "there is room again"
 
 
+@pytest.fixture
+def beside(outbox: Outbox) -> Flask:
+    """A gateway beside others."""
+    ours = routes(outbox, IngestMetrics(CollectorRegistry()), conflict_wait_s=20)
+    return make_app(ours, access=anybody)
+
+
+@pytest.mark.parametrize("body", [named(), f"[{named()}]"])
+def test_a_conflict_that_only_the_worker_sees_is_told_at_once(beside: Flask, outbox: Outbox, body: str) -> None:
+    """Another gateway has accepted other content under this `batch_id`; the sender does not ask for the receipt."""
+    with ThreadPoolExecutor(1) as sender:
+        waiting = sender.submit(post, beside, body)
+        until(lambda: outbox._waiters._waiting, "it waits")
+        decide(outbox, "rejected", *already_used(UUID(NAME)).problems)
+        response = waiting.result(20)
+    assert response.status_code == 409
+    assert "Preference-Applied" not in response.headers
+
+
+@pytest.mark.parametrize("body", [named(), f"[{named()}]"])
+def test_a_batch_that_is_stored_meanwhile_gets_the_answer_of_any_gateway(
+    beside: Flask, outbox: Outbox, body: str
+) -> None:
+    with ThreadPoolExecutor(1) as sender:
+        waiting = sender.submit(post, beside, body)
+        until(lambda: outbox._waiters._waiting, "it waits")
+        decide(outbox)
+        response = waiting.result(20)
+    assert (response.status_code, response.get_json()["status"]) == (202, "accepted")
+    assert "Preference-Applied" not in response.headers
+
+
+@pytest.mark.parametrize(("body", "prefer"), [(text(), {}), (f"[{text()}]", {}), (named(), {"Prefer": "wait=0"})])
+def test_what_cannot_be_in_conflict_is_answered_at_once(beside: Flask, body: str, prefer: dict[str, str]) -> None:
+    """Nor does one wait who prefers not to."""
+    assert post(beside, body, **prefer).status_code == 202
+
+
+def test_where_no_receipt_comes_the_batch_is_accepted(outbox: Outbox) -> None:
+    ours = routes(outbox, IngestMetrics(CollectorRegistry()), conflict_wait_s=0.01)
+    assert post(make_app(ours, access=anybody), named()).status_code == 202
+
+
 def test_who_waits_for_a_receipt_keeps_no_other_body_waiting(
     app: Flask, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,23 +1,12 @@
-"""Which store the settings choose, and what a machine without a cluster does not load."""
-
-import subprocess
-import sys
+"""Which store the settings choose."""
 
 import pytest
 
-from power_cli.up import ROOT
 from shared.domain.errors import InvalidSettings
 from shared.runtime.settings import StoreSettings
 from shared.store.choice import details, open_partitions, open_store
 from shared.store.postgres.store import OnePartitionStore
 from tests.support.postgres import Postgres
-
-
-@pytest.mark.parametrize("module", ["normalizer_worker.__main__", "query_api.__main__", "power_cli.http"])
-def test_what_only_a_cluster_needs_is_loaded_for_a_cluster_only(module: str) -> None:
-    code = f"import sys, {module}; print(sorted({{'psycopg', 'pika'}} & set(sys.modules)))"
-    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert ran.stdout == "[]\n"
 
 
 def test_only_postgresql_has_partitions() -> None:

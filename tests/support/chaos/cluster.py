@@ -68,6 +68,7 @@ class ClusterScene(Scene):
         environ = {
             "POWER_BROKER_URL_FILE": str(self._url_file("mqtt", GATEWAY)),
             "POWER_ALLOW_NEGATIVE": "true",
+            "POWER_CONFLICT_WAIT_S": "2",
             "POWER_DATA_DIR": str(self.data / f"gateway-{number}"),
             **_port(url),
         }

@@ -131,7 +131,8 @@ def test_added_worker_gets_its_share_and_a_second_gateway_publishes_too(own: Clu
 def second(own: ClusterService, tmp_path: Path) -> Iterator[int]:
     """The port of another gateway."""
     port = free_port()
-    environ = {**own.environ, "POWER_DATA_DIR": str(tmp_path / "second"), "POWER_HTTP_PORT": str(port)}
+    folder = {"POWER_DATA_DIR": str(tmp_path / "second")}
+    environ = {**own.environ, **folder, "POWER_HTTP_PORT": str(port), "POWER_CONFLICT_WAIT_S": "20"}
     gateway = PowerProcess("ingest_api", environ, tmp_path / "gateway.log")
     gateway.start()
     until(lambda: accepted(port, batch(2, 0, 1.0)), "the second gateway accepts")
@@ -172,20 +173,35 @@ def test_other_content_of_a_batch_id_is_refused_at_another_gateway_too(own: Clus
             assert here.json()["detail"] in {each.reason for each in letters.newest(9)}
 
 
-def test_who_does_not_wait_is_told_later_that_a_batch_id_is_used(own: ClusterService, second: int) -> None:
+def test_who_does_not_wait_is_told_too_that_another_gateway_knows_the_batch_id(
+    own: ClusterService, second: int
+) -> None:
     first = {**batch(1, 0, 4.0), "batch_id": str(uuid4())}
     assert accepted(own.port, first)
     other = {**batch(1, 0, 8.0), "batch_id": first["batch_id"]}
-    assert posted(second, other, {}).status == 202
-    until(lambda: status_at(second, first["batch_id"])[0] == "rejected", "it is rejected")
+    here = posted(own.port, other, {})
+    assert here.status == 409
+    there = posted(second, other, {})
+    assert (there.status, there.json()) == (409, here.json())
+    assert posted(second, [other], {}).status == 409
+    assert own.get("/data?spaceship_id=1")["data"][0]["value"] == 4
+    assert posted(second, first, {}).status == 202
+
+
+def test_without_that_wait_it_is_told_later(own: ClusterService, second: int) -> None:
+    first = {**batch(1, 0, 4.0), "batch_id": str(uuid4())}
+    assert accepted(second, first)
+    other = {**batch(1, 0, 8.0), "batch_id": first["batch_id"]}
+    assert posted(own.port, other, {}).status == 202
+    until(lambda: status_at(own.port, first["batch_id"])[0] == "rejected", "it is rejected")
     assert own.get("/data?spaceship_id=1")["data"][0]["value"] == 4
 
 
 WAITING = {"Prefer": "wait=20"}
 
 
-def posted(port: int, sent: dict[str, Any], headers: dict[str, str] = WAITING) -> urllib3.BaseHTTPResponse:
-    """Send a batch, as a rule waiting for its receipt."""
+def posted(port: int, sent: dict[str, Any] | list[Any], headers: dict[str, str] = WAITING) -> urllib3.BaseHTTPResponse:
+    """Send a batch or several, as a rule waiting for the receipts."""
     return urllib3.request("POST", f"http://{HOST}:{port}/data", json=sent, headers=headers, retries=False)
 
 

@@ -1,6 +1,7 @@
 """Acknowledgements: the receipt first, no more than the broker has room for, and nothing is lost."""
 
 import logging
+from contextlib import AbstractContextManager, nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,6 +24,9 @@ class FakeClient:
         self.sent: list[str] = []
         self.code = MQTTErrorCode.MQTT_ERR_SUCCESS
         self.mids = 0
+
+    def together(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def publish(self, topic: str, payload: bytes, qos: int, properties: Any) -> Any:
         assert qos == 1

@@ -93,6 +93,26 @@ def test_as_many_at_a_time_as_there_are_threads_and_each_once() -> None:
     assert {each.said for each in requests} == {"served"}
 
 
+def test_the_thread_that_became_idle_last_takes_the_next_request() -> None:
+    """Its data is still in the processor's cache."""
+    served_by = list[int]()
+
+    class Told(Request):
+        def service(self) -> None:
+            super().service()
+            served_by.append(threading.get_ident())
+
+    go = threading.Event()
+    go.set()
+    with running(4) as threads:
+        for _ in range(20):
+            until(lambda: threads.active_count == 0, "all threads are idle")
+            threads.add_task(told := Told(go))
+            assert told.began.wait(20)
+        until(lambda: len(served_by) == 20, "all are served")
+    assert len(set(served_by)) == 1
+
+
 def test_one_that_fails_takes_no_thread_with_it(caplog: pytest.LogCaptureFixture) -> None:
     class Failing(Request):
         def service(self) -> None:
