@@ -21,7 +21,7 @@ from tests.support.decoding import NOW_US
 
 SHIP = 7
 MOMENT = "2018-08-24T00:00:00Z"
-ROWS = [
+ROWS: list[dict[str, Any]] = [
     {"datetime": "2018-08-24T06:00:00Z", "speed": "12.5", "temperature": None},
     {"datetime": MOMENT, "temperature": -3},
     {"datetime": "2018-08-24T02:00:00+02:00", "speed": 4},
