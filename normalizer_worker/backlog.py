@@ -1,6 +1,6 @@
 """The backlog: what takes long to record, done in parts, one ship after the other, between the loads of all.
 
-That are expensive batches, deletions, and tables of covariates, each of which is a part of its own.
+It takes expensive batches, deletions, and tables of covariates. Each table is a part of its own.
 """
 
 from collections import deque

@@ -49,7 +49,8 @@ class SlotReader(Protocol):
 class _Cached:
     forecast: Forecast
     recent: Slots
-    covariates: Covariates | None
+    covariates: int
+    """Their hash: they may be large."""
     made_s: float
 
 
@@ -98,7 +99,7 @@ class Forecasts:
             made_s = self._now_s()
             slots, covariates = self._read(ship, start_s, HISTORY_S)
             made = make_forecast(self._models[model], slots, start_s, end_s, quantiles, table_of(covariates))
-            self._put(key, _Cached(made, slots[slots.start_s >= start_s - RECENT_S], covariates, made_s))
+            self._put(key, _Cached(made, slots[slots.start_s >= start_s - RECENT_S], hash(covariates), made_s))
         return made
 
     def contest(self, ship: int, start_s: int) -> tuple[int, list[Standing]]:
@@ -127,7 +128,7 @@ class Forecasts:
             return None
         _, ship, start_s, _, _ = key
         now, covariates = self._read(ship, start_s, RECENT_S)
-        return cached.forecast if covariates == cached.covariates and _are_same(now, cached.recent) else None
+        return cached.forecast if hash(covariates) == cached.covariates and _are_same(now, cached.recent) else None
 
     def _put(self, key: Key, cached: _Cached) -> None:
         with self._lock:

@@ -49,12 +49,19 @@ class CovariateRow(BaseModel):
     datetime: Annotated[int, BeforeValidator(moment), WithJsonSchema(DATETIME_SCHEMA)]
 
 
+_VALIDATE_ROW = CovariateRow.__pydantic_validator__.validate_python
+
+
 class WireCovariates(BaseModel):
     """A ship's table of covariates."""
 
     model_config = ConfigDict(extra="ignore")
 
-    covariates: Annotated[list[CovariateRow], Field(max_length=MAX_COVARIATE_ROWS)]
+    covariates: Annotated[
+        list[Any],
+        Field(max_length=MAX_COVARIATE_ROWS),
+        WithJsonSchema({"type": "array", "items": CovariateRow.model_json_schema(), "maxItems": MAX_COVARIATE_ROWS}),
+    ]
     spaceship_id: Ship | None = None
     batch_id: UUID | None = None
     sent_at: MomentUs | None = None
@@ -84,10 +91,25 @@ def checked(raw: object, judge: Judge, ship: int, named_by: str = "topic") -> Ba
         raise InvalidBatch((*found, *problems(error)), batch_id_in(members)) from None
     if wire.spaceship_id not in (None, ship):
         found.append(Problem("spaceship_id", f"is {wire.spaceship_id}, but the {named_by} names {ship}"))
-    found += islice(_faults(wire.covariates, judge), MAX_PROBLEMS)
+    rows = list[CovariateRow]()
+    found += islice(_read(wire.covariates, rows), MAX_PROBLEMS)
+    found += islice(_faults(rows, judge), MAX_PROBLEMS)
     if found:
         raise InvalidBatch(tuple(found), wire.batch_id)
-    return without_readings(ship, wire.batch_id, wire.sent_at, covariates=_table(wire.covariates).content())
+    return without_readings(ship, wire.batch_id, wire.sent_at, covariates=_table(rows).content())
+
+
+def _read(raw: list[Any], rows: list[CovariateRow]) -> Iterator[Problem]:
+    """Read rows one by one, and return what is wrong with them: how many are read depends on how many are wrong."""
+    for i, row in enumerate(raw):
+        at = f"covariates[{i}]"
+        if isinstance(row, dict) and len(row) > 1 + MAX_COVARIATES:
+            yield Problem(at, f"has more than {MAX_COVARIATES} numbers")
+            continue
+        try:
+            rows.append(_VALIDATE_ROW(row))
+        except ValidationError as error:
+            yield from problems(error, inside=at)
 
 
 def _faults(rows: list[CovariateRow], judge: Judge) -> Iterator[Problem]:

@@ -7,7 +7,7 @@ from shared.domain.slots import Window
 from shared.store.memory import MemoryStore
 from tests.support.columns import as_columns
 from tests.support.store_contract import MakeStore, StoreContract, put, slots_of
-from tests.support.store_covariates import StoreCovariates
+from tests.support.store_covariates import StoreCovariates, covariates
 from tests.support.store_edges import StoreEdges
 from tests.support.store_ships import StoreShips
 from tests.support.strategies import START_US
@@ -35,9 +35,11 @@ def test_an_error_inside_a_transaction_undoes_it() -> None:
             store.put_readings(as_columns([(2, START_US, 2.0, Kind.POWER_KW, 0)]))
             rows = slots_of((1, 0, 0.0, 0.0, False), (1, 1, 9.0, 900.0, False), (2, 0, 1.0, 900.0, False))
             store.put_slots(rows, rows.emptied())
+            store.put_covariates(covariates(1, 5, 1.0))
             raise KeyError
 
     with pytest.raises(KeyError):
         fail()
     assert [store.readings(ship, 0, 2**60, 9).value.tolist() for ship in (1, 2)] == [[1.0], []]
     assert [store.slots(ship, Window()).kwh.tolist() for ship in (1, 2)] == [[1.0, 2.0], []]
+    assert store.covariates(1) is None

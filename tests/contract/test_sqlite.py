@@ -39,6 +39,7 @@ from tests.support.upgraded import PLAIN_ROWS, assert_kept
 ONE = as_columns([(1, START_US, 1.0, False, 0)])
 _TRIGGERS = """
 DROP TABLE packed_readings;
+DROP TABLE covariates;
 CREATE TRIGGER energy_inserted AFTER INSERT ON energy BEGIN UPDATE fleet_energy SET ships = ships + 1; END;
 CREATE TRIGGER energy_updated AFTER UPDATE ON energy BEGIN UPDATE fleet_energy SET ships = ships + 1; END;
 CREATE TRIGGER energy_deleted AFTER DELETE ON energy BEGIN UPDATE fleet_energy SET ships = ships + 1; END;
@@ -221,7 +222,7 @@ def test_a_file_whose_roll_ups_triggers_kept_has_none_any_more(tmp_path: Path) -
 def test_a_file_of_version_4_gets_covariates(tmp_path: Path) -> None:
     SqliteStore(tmp_path).close()
     connection = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)
-    connection.executescript("DROP TABLE covariates; PRAGMA user_version=4")
+    connection.executescript("DROP TABLE packed_readings; DROP TABLE covariates; PRAGMA user_version=4")
     connection.close()
     store = SqliteStore(tmp_path)
     put_covariates(store, covariates(1, 5, 1.0))

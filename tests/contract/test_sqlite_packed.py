@@ -322,6 +322,7 @@ def test_a_file_of_version_4_is_packed(tmp_path: Path, store: SqliteStore) -> No
     made = "SELECT name, sql FROM sqlite_schema WHERE tbl_name = 'packed_readings' ORDER BY name"
     tables = execute(made).fetchall()
     execute("DROP TABLE packed_readings")
+    execute("DROP TABLE covariates")
     execute("PRAGMA user_version=4")
     with closing(SqliteStore(tmp_path)) as upgraded:
         upgraded.tidy()

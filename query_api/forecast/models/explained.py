@@ -19,7 +19,6 @@ NEEDED_DAYS = 14
 """A covariate must be known for so many days of the history."""
 LAST_HOURS = ((0, 1), (1, 24))
 """Spans before the origin, over which the difference from what was usual is averaged."""
-
 ROOM = 0.5
 """How far beyond the range of the history a covariate counts, in units of the range."""
 
@@ -38,9 +37,10 @@ class Explained:
         inputs, columns, n = inputs_of(days), _columns(days), len(days)
         is_known = ~np.isnan(columns)
         usual = _usual(columns[:, :n], is_known[:, :n])
-        size = _mean_size(columns[:, 1:n] - usual[:, :-1])
-        since = np.concatenate([np.zeros_like(usual[:, :1]), columns[:, 1:n] - usual[:, :-1]], axis=1)
-        last = np.concatenate([last_off(each, LAST_HOURS) for each in _known(since / size)], axis=1)
+        off = columns[:, 1:n] - usual[:, :-1]
+        size = _mean_size(off)
+        off = np.pad(_known(off / size), ((0, 0), (1, 0), (0, 0)))
+        last = np.concatenate([last_off(each, LAST_HOURS) for each in off], axis=1)
 
         def predict(day: int) -> F64:
             ahead = _known((columns[:, 1 + day : 1 + day + n] - usual) / size)
@@ -87,8 +87,8 @@ def _usual(columns: F64, is_known: Bools) -> F64:
 
 def _mean_size(differences: F64) -> F64:
     """Return the mean size of each column's differences, 1 if there are none, float64[q, 1, 1]."""
-    sizes = [float(np.abs(each[~np.isnan(each)]).sum()) / max(int((~np.isnan(each)).sum()), 1) for each in differences]
-    return np.array([size or 1.0 for size in sizes])[:, None, None]
+    known = [np.abs(each[~np.isnan(each)]) for each in differences]
+    return np.array([float(each.sum()) / max(len(each), 1) or 1.0 for each in known])[:, None, None]
 
 
 def _known(columns: F64) -> F64:

@@ -15,19 +15,21 @@ from shared.domain.timestamps import US_PER_S, iso
 from shared.http.app import make_app
 from shared.http.tokens import anybody
 from shared.store.memory import MemoryStore
+from tests.support.planned_speed import kwh_at, planned, speeds
 from tests.support.slots import DAY, MONDAY_S, slots_from
 from tests.support.store_covariates import put_covariates
 
 DAYS = 40
+SPEED = speeds(DAYS + 14)
 END_S = MONDAY_S + DAYS * DAY * SLOT_S
 FORECAST = f"spaceship_id=7&start={iso(END_S * US_PER_S)}"
 
 
 @pytest.fixture
 def store() -> Iterator[MemoryStore]:
-    """A store of ship 7, which uses energy in proportion to its speed, which changes every six hours."""
+    """A store of ship 7."""
     store = MemoryStore()
-    slots = slots_from(10 + speed()[: DAYS * DAY])
+    slots = slots_from(kwh_at(SPEED)[: DAYS * DAY])
     with store.transaction():
         store.put_slots(slots, slots.emptied())
     yield store
@@ -42,16 +44,10 @@ def client(store: MemoryStore) -> FlaskClient:
     ).test_client()
 
 
-def speed(days: int = DAYS + 14) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    return np.repeat(np.random.default_rng(1).uniform(0, 20, days * 4), 24)
-
-
 def table(sent_at_us: int, factor_ahead: float = 1.0) -> Covariates:
     """Make a table with the speed of all slots; ahead, another one is planned."""
-    speeds = speed()
-    speeds[DAYS * DAY :] *= factor_ahead
-    moment_us = (MONDAY_S + SLOT_S * np.arange(len(speeds), dtype=np.int64)) * US_PER_S
-    return Covariates(7, sent_at_us, Table(moment_us, {"speed": speeds}).content())
+    ahead = np.where(np.arange(len(SPEED)) < DAYS * DAY, 1.0, factor_ahead)
+    return planned(SPEED * ahead, sent_at_us=sent_at_us)
 
 
 def test_the_table_is_shown_as_it_is_sent(client: FlaskClient, store: MemoryStore) -> None:
@@ -87,14 +83,14 @@ def test_a_forecast_follows_the_table_at_once(client: FlaskClient, store: Memory
     path = f"/forecast?{FORECAST}&horizon=24h"
     without = client.get(path).get_json()
     assert "covariates" not in without["weights"]
-    expected = float((10 + speed()[DAYS * DAY : (DAYS + 1) * DAY]).sum())
+    expected = float(kwh_at(SPEED)[DAYS * DAY : (DAYS + 1) * DAY].sum())
     put_covariates(store, table(1))
-    planned = client.get(path).get_json()
-    assert planned["weights"]["covariates"] > 0.5
-    assert abs(planned["expected_consumption"] - expected) < 0.05 * expected
+    sailing = client.get(path).get_json()
+    assert sailing["weights"]["covariates"] > 0.5
+    assert abs(sailing["expected_consumption"] - expected) < 0.05 * expected
     put_covariates(store, table(2, 0.0))
     in_port = client.get(path).get_json()
-    assert in_port["expected_consumption"] < 0.8 * planned["expected_consumption"]
+    assert in_port["expected_consumption"] < 0.8 * sailing["expected_consumption"]
     put_covariates(store, Covariates(7, 3, NO_ROWS))
     assert client.get(path).get_json() == without
 

@@ -8,18 +8,18 @@ import sys
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from power_cli.up import ROOT
+from shared.domain.columns import F64
 from shared.domain.slots import SLOT_S
 from shared.domain.timestamps import iso
+from tests.support.planned_speed import kwh_at, speeds
 from tests.support.servers import HOST, Service, WatchedService, send_mqtt
 from tests.support.service_processes import child
 from tests.support.slots import DAY, MONDAY_S
 from tests.support.waiting import until
 
 DAYS = 40
-SPEED = np.repeat(np.random.default_rng(1).uniform(0, 20, (DAYS + 2) * 4), 24).round(2)
+SPEED = speeds(DAYS + 2)
 
 
 def at(slot: int) -> str:
@@ -27,7 +27,13 @@ def at(slot: int) -> str:
     return iso((MONDAY_S + slot * SLOT_S) * 10**6)
 
 
-def rows(speed: Any = SPEED) -> list[dict[str, Any]]:
+def store(service: Service, ship: int, kwh: F64) -> None:
+    """Send energy of consecutive slots, and wait until it can be read."""
+    data = [{"datetime": at(slot), "value": value} for slot, value in enumerate(kwh.tolist())]
+    assert service.post({"spaceship_id": ship, "units": "kWh", "data": data}, Prefer="wait=30").status == 201
+
+
+def rows(speed: F64 = SPEED) -> list[dict[str, Any]]:
     """Write a row for each slot."""
     return [{"datetime": at(slot), "speed": value} for slot, value in enumerate(speed.tolist())]
 
@@ -84,16 +90,14 @@ def test_accepted_tables_are_stored_in_order_though_worker_and_broker_are_killed
 def test_a_forecast_follows_the_planned_speed(service: Service, ship: int) -> None:
     """From the answer after the PUT on, and no longer when the table is removed."""
     n = DAYS * DAY
-    data = [{"datetime": at(slot), "value": 10 + SPEED[slot]} for slot in range(n)]
-    batch = {"spaceship_id": ship, "units": "kWh", "data": data}
-    assert service.post(batch, Prefer="wait=30").status == 201
+    store(service, ship, kwh_at(SPEED)[:n])
     path = f"/forecast?spaceship_id={ship}&start={at(n)}&horizon=24h"
     without = service.get(path)
     put(service, ship, rows())
-    planned = service.get(path)
-    came = float((10 + SPEED[n : n + DAY]).sum())
-    assert planned["weights"]["covariates"] > 0.5
-    assert abs(planned["expected_consumption"] - came) < 0.1 * came
+    sailing = service.get(path)
+    came = float(kwh_at(SPEED)[n : n + DAY].sum())
+    assert sailing["weights"]["covariates"] > 0.5
+    assert abs(sailing["expected_consumption"] - came) < 0.1 * came
     models = service.get(f"/forecast/models?spaceship_id={ship}&start={at(n)}")["models"]
     assert "covariates" in [each["model"] for each in models]
     put(service, ship, [])
@@ -101,8 +105,7 @@ def test_a_forecast_follows_the_planned_speed(service: Service, ship: int) -> No
 
 
 def test_a_backtest_uses_them(own: WatchedService) -> None:
-    data = [{"datetime": at(slot), "value": 10 + speed} for slot, speed in enumerate(SPEED.tolist())]
-    assert own.post({"spaceship_id": 7, "units": "kWh", "data": data}, Prefer="wait=30").status == 201
+    store(own, 7, kwh_at(SPEED))
     put(own, 7, rows())
     command = [sys.executable, "-P", "-m", "power_cli", "backtest", "--ship", "7", "--model", "auto", "--windows", "1"]
     command += ["--start", at(DAYS * DAY), "--url", f"http://{HOST}:{own.port}"]

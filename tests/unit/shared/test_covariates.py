@@ -7,13 +7,14 @@ from uuid import UUID
 import numpy as np
 import pytest
 
+from shared.contract import covariates
 from shared.contract.acceptance import Rules
 from shared.contract.content import digest
 from shared.contract.covariates import message, receive, rows_of
 from shared.contract.limits import MAX_COVARIATE_AHEAD_S, MAX_COVARIATE_ROWS, MAX_COVARIATES
 from shared.contract.messages import decode
 from shared.domain.covariates import NO_ROWS, Covariates
-from shared.domain.errors import InvalidInput, TooLargeInput
+from shared.domain.errors import MAX_PROBLEMS, InvalidInput, TooLargeInput
 from shared.domain.timestamps import US_PER_S, iso
 from tests.support.bad_batches import READING
 from tests.support.bad_batches import UUID as UUID_TEXT
@@ -106,7 +107,8 @@ def test_rows_may_be_weeks_ahead_and_not_more() -> None:
         (body([{"datetime": MOMENT, "9": 1}]), "covariates[0].9"),
         (body([{"datetime": MOMENT, "x y": 1}]), "covariates[0].x y"),
         (body([{"datetime": MOMENT, "x" * 33: 1}]), f"covariates[0].{'x' * 33}"),
-        (body([{"datetime": MOMENT, **{f"x{i}": 1 for i in range(MAX_COVARIATES + 1)}}]), "covariates"),
+        (body([{"datetime": MOMENT, **{f"x{i}": 1 for i in range(MAX_COVARIATES + 1)}}]), "covariates[0]"),
+        (body([{"datetime": MOMENT, f"x{i}": 1} for i in range(MAX_COVARIATES + 1)]), "covariates"),
         (body([{"datetime": i + 1_500_000_000, "x": 1} for i in range(MAX_COVARIATE_ROWS + 1)]), "covariates"),
         (body(spaceship_id=8), "spaceship_id"),
         (body(sent_at="2199-01-01T00:00:00Z"), "sent_at"),
@@ -146,3 +148,22 @@ def test_a_table_that_grows_beyond_a_message_is_refused() -> None:
     batch = receive(f'{{"covariates":[{rows}]}}'.encode(), Rules(), NOW_US, SHIP)
     with pytest.raises(TooLargeInput):
         message(batch, UUID(UUID_TEXT), None, NOW_US)
+
+
+@pytest.mark.parametrize(
+    "row", [{"datetime": MOMENT, "x": "fast"}, {"datetime": MOMENT, **dict.fromkeys("abcdefghi", 1)}, 5]
+)
+def test_a_bad_table_is_read_no_further_than_its_first_faults(row: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Finding all faults of a large one would take seconds."""
+    validate, calls = covariates._VALIDATE_ROW, 0
+
+    def counted(row: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return validate(row)
+
+    monkeypatch.setattr(covariates, "_VALIDATE_ROW", counted)
+    with pytest.raises(InvalidInput) as caught:
+        received(body([row] * MAX_COVARIATE_ROWS))
+    assert len(caught.value.problems) == MAX_PROBLEMS
+    assert calls <= MAX_PROBLEMS

@@ -18,6 +18,7 @@ from shared.domain.covariates import Covariates
 from shared.domain.errors import InvalidInput
 from shared.domain.slots import SLOT_S, Slots, Window
 from shared.store.port import FleetSlots, ShipEnergy
+from tests.support.planned_speed import kwh_at, planned, speeds
 from tests.support.slots import DAY, MONDAY_S, slots_from, weekly
 
 DAYS = 80
@@ -91,6 +92,16 @@ def test_ships_add_up_to_the_total_and_so_do_slots(ships: tuple[int, ...] | None
     assert all(each.lower <= each.kwh <= each.upper for each in answer.found.shares)
     assert whole.lower <= whole.kwh <= whole.upper
     assert whole.quantiles.tolist() == pytest.approx([whole.lower, whole.quantiles[1], whole.upper])
+
+
+def test_a_ship_is_forecast_with_its_covariates() -> None:
+    speed = speeds(DAYS + 1)
+    store = reader({**FLEET, 7: kwh_at(speed)})
+    came = float(kwh_at(speed)[-DAY:].sum())
+    without = {each.ship: each.kwh for each in ahead(store).found.shares}
+    store.tables[7] = planned(speed)
+    found = {each.ship: each.kwh for each in ahead(store).found.shares}
+    assert abs(found[7] - came) < 0.1 * came < abs(without[7] - came)
 
 
 def test_a_group_of_one_is_forecast_like_its_ship() -> None:

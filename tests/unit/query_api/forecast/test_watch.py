@@ -17,6 +17,7 @@ from query_api.forecast.watch import Watch
 from shared.domain.columns import F64
 from shared.domain.covariates import Covariates
 from shared.domain.slots import Slots, Window
+from tests.support.planned_speed import kwh_at, planned, speeds
 from tests.support.slots import DAY, MONDAY_S, slots_from, weekly
 
 DAYS = 50
@@ -28,13 +29,14 @@ class MemoryReader:
     """A store of one ship."""
 
     kept: Slots
+    table: Covariates | None = None
 
     def slots(self, ship: int, window: Window) -> Slots:  # noqa: ARG002  # there is one
         start_s, end_s = window.bounds_s()
         return self.kept[(self.kept.start_s >= start_s) & (self.kept.start_s < end_s)]
 
-    def covariates(self, ship: int) -> Covariates | None:  # noqa: ARG002  # it has none
-        return None
+    def covariates(self, ship: int) -> Covariates | None:  # noqa: ARG002  # there is one
+        return self.table
 
 
 class Counting(SeasonalNaive):
@@ -90,6 +92,16 @@ def test_a_ship_that_ends_in_the_middle_of_a_day_has_a_forecast_for_each() -> No
     model = Counting()
     assert len(watched(Watch(MemoryReader(slots_from(kwh)), model), MONDAY_S + 100 * DAY_S)) == 30
     assert model.fits == 2  # of the last day, whose history ends before it, and of the one before
+
+
+def test_each_day_is_forecast_with_its_covariates() -> None:
+    speed = speeds(DAYS + 10)
+    store = MemoryReader(slots_from(kwh_at(speed)), planned(speed))
+    end_s = END_S + 10 * DAY_S
+    found = watched(Watch(store, Auto()), end_s)
+    then = forecast(Auto(), store.slots(7, Window(0, end_s - DAY_S)), end_s - DAY_S, end_s, (), planned(speed).table())
+    assert found[-1].expected == Expected(then.kwh, then.lower, then.upper)
+    assert abs(found[-1].kwh - then.kwh) < 0.1 * then.kwh
 
 
 def test_days_that_are_hardly_known_or_have_no_history_do_not_count() -> None:
