@@ -205,8 +205,10 @@ def _smallest(totals: F64, negligible: float) -> F64:
 
 
 def _scaled(products: F64) -> F64:
+    """Divide each matrix by its trace, float64[m, k, k]."""
     size = np.trace(products, axis1=1, axis2=2)[:, None, None]
-    return np.divide(products, size, out=np.zeros_like(products), where=size > 0)
+    scaled: F64 = np.divide(products, size, out=np.zeros_like(products), where=size > 0)
+    return scaled
 
 
 def _minimised(squared: F64) -> F64:
