@@ -32,7 +32,7 @@ OF_HOURS = 0.3
 """How much the errors of single hours count, beside those of totals."""
 SHRINK = 0.1
 """How much is added to each squared error, so that weights are more equal."""
-FIRST_GUESS = {"yesterday": 0.43, "seasonal_naive": 0.57}
+FIRST_GUESS = {"yesterday": 0.45, "seasonal_naive": 0.55}
 """The weights for a new ship."""
 DOUBT = 12.0
 """After so many days of errors the first guess has a weight of a quarter."""
@@ -220,6 +220,7 @@ def _smallest(totals: F64, negligible: float) -> F64:
 
 
 def _scaled(products: F64) -> F64:
+    """Divide each matrix by its trace, float64[m, k, k]."""
     size = np.trace(products, axis1=1, axis2=2)[:, None, None]
     scaled: F64 = np.divide(products, size, out=np.zeros_like(products), where=size > 0)
     return scaled
