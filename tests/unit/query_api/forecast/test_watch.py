@@ -85,13 +85,15 @@ def test_with_much_history_one_fit_says_what_was_expected_of_each_day() -> None:
     assert one_fit[-9:] == [watched(each, end_s - back * DAY_S)[-1] for back in range(8, -1, -1)]
 
 
-def test_a_ship_that_ends_in_the_middle_of_a_day_has_a_forecast_for_each() -> None:
-    """Forecasts made at another time of day say nothing of that day."""
+def test_a_fit_at_another_time_of_day_says_nothing_of_a_day() -> None:
+    """The history of the last day ends in the middle of a day that does not count, so the one before has its own fit."""
     kwh = weekly(100)
-    kwh[99 * DAY - 6 : 99 * DAY] = np.nan
+    kwh[98 * DAY + 60 : 99 * DAY] = np.nan
     model = Counting()
-    assert len(watched(Watch(MemoryReader(slots_from(kwh)), model), MONDAY_S + 100 * DAY_S)) == 30
-    assert model.fits == 2  # of the last day, whose history ends before it, and of the one before
+    found = watched(Watch(MemoryReader(slots_from(kwh)), model), MONDAY_S + 100 * DAY_S)
+    assert model.fits == 2
+    assert len(found) == 29
+    assert found[-2].expected.kwh == pytest.approx(kwh[90 * DAY : 91 * DAY].sum())
 
 
 def test_each_day_is_forecast_with_its_covariates() -> None:
