@@ -209,7 +209,7 @@ def test_a_file_whose_roll_ups_triggers_kept_has_none_any_more(tmp_path: Path) -
     put(store, slots_of((1, 0, 1.5, 900.0, False)))
     store.close()
     connection = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)
-    connection.executescript(f"{_TRIGGERS}; DROP TABLE covariates")
+    connection.executescript(_TRIGGERS)
     connection.execute("PRAGMA user_version=3")
     connection.close()
     store = SqliteStore(tmp_path)
