@@ -43,6 +43,7 @@ POWER_MQTTS_PORT=8883
 
 # The number of queues that the ships are spread over. It can never be changed.
 POWER_PARTITIONS=64
+POWER_CONFLICT_WAIT_S=2
 
 # The limits of the edge, as for docker-compose.yml: docs/deploy.md.
 POWER_EDGE_RATE=100r/s
