@@ -43,6 +43,8 @@ POWER_MQTTS_PORT=8883
 
 # The number of queues that the ships are spread over. It can never be changed.
 POWER_PARTITIONS=64
+
+# For how many seconds a POST with a batch_id waits for its receipt: another gateway may know it for other content.
 POWER_CONFLICT_WAIT_S=2
 
 # The limits of the edge, as for docker-compose.yml: docs/deploy.md.
