@@ -80,7 +80,7 @@ def test_with_much_history_one_fit_says_what_was_expected_of_each_day() -> None:
 
 
 def test_a_fit_at_another_time_of_day_says_nothing_of_a_day() -> None:
-    """The history of the last day ends in the middle of a day that does not count, so the one before has its own fit."""
+    """The last day's history ends in a day that does not count, so the one before has a fit of its own."""
     kwh = weekly(100)
     kwh[98 * DAY + 60 : 99 * DAY] = np.nan
     model = Counting()
