@@ -95,16 +95,20 @@ def _is_gzip(request: Request) -> bool:
     """Check the headers that describe the body; return whether it is gzip."""
     if request.content_length is not None and request.content_length > MAX_BODY_BYTES:
         raise _too_large()
-    is_plain = request.mimetype in PLAIN_TYPES and not request_source(request).is_cross_site
-    if not (request.is_json or is_plain or is_ndjson(request)):
+    if not (request.is_json or is_ndjson(request) or _is_plain(request)):
         raise _unsupported("Content-Type", "should be application/json, or application/x-ndjson")
-    match request.headers.get("Content-Encoding", "identity").strip().lower():
+    match request.environ.get("HTTP_CONTENT_ENCODING", "identity").strip().lower():
         case "identity":
             return False
         case "gzip" | "x-gzip":
             return True
         case _:
             raise _unsupported("Content-Encoding", "should be gzip, or left out")
+
+
+def _is_plain(request: Request) -> bool:
+    """Return whether the body may be JSON that is not called so: not from a browser that shows another site."""
+    return request.mimetype in PLAIN_TYPES and not request_source(request).is_cross_site
 
 
 def _unpacked(sent: bytes, *, is_gzip: bool) -> bytes:

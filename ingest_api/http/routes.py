@@ -173,9 +173,10 @@ def _all_accepted(outbox: Acceptor, metrics: IngestMetrics, entries: list[Entry]
 
 def _answer_in_time(outbox: Acceptor, waiters: Places, batch: BatchStatus, wait: _Wait) -> Response:
     """Answer a POST, DELETE or PUT, at once or when the batch is stored or rejected."""
-    wait_s, sender = wait.longest_s, caller().sender(batch.ship)
+    wait_s = wait.longest_s
     if wait_s is None or batch.status != "accepted":
         return _answer(batch, wait.preferred_s)
+    sender = caller().sender(batch.ship)
     if not waiters.take(sender):
         return _answer(batch, None)
     try:
@@ -190,9 +191,10 @@ def _answer_in_time(outbox: Acceptor, waiters: Places, batch: BatchStatus, wait:
 
 def _answer_all_in_time(outbox: Acceptor, waiters: Places, batches: list[_PlacedStatus], wait: _Wait) -> Response:
     """Answer a POST of several batches, at once or when all of them are stored or rejected."""
-    wait_s, sender = wait.longest_s, caller().sender(batches[0][1].ship)
+    wait_s = wait.longest_s
     if wait_s is None or all(batch.status != "accepted" for _, batch in batches):
         return _answer_all(batches, wait.preferred_s)
+    sender = caller().sender(batches[0][1].ship)
     if not waiters.take(sender):
         return _answer_all(batches, None)
     until_s = time.monotonic() + wait_s
@@ -217,7 +219,8 @@ def _wait_for(entries: Sequence[Entry], conflict_wait_s: float | None) -> _Wait:
 
 def _preferred_wait_s() -> int | None:
     """Return for how long the sender may wait for the receipt; None where it does not ask for that."""
-    wait = _WAIT.search(",".join(request.headers.getlist("Prefer")))
+    preferred = request.environ.get("HTTP_PREFER")  # of several headers: joined by commas
+    wait = _WAIT.search(preferred) if preferred else None
     return None if wait is None else min(int(wait[1]), MAX_WAIT_S)
 
 
