@@ -72,6 +72,10 @@ SELECT ship, start_s, kwh, covered_s, provisional, estimated_s FROM energy
 WHERE ship = ? AND start_s >= ? AND start_s < ? ORDER BY start_s
 """
 _KWH_OF_SLOTS = "SELECT kwh FROM energy WHERE ship = ? AND start_s >= ? AND start_s < ? ORDER BY start_s"
+_EDGES = """
+SELECT (SELECT min(start_s) FROM energy WHERE ship = ? AND start_s >= ? AND start_s < ?),
+    (SELECT max(start_s) FROM energy WHERE ship = ? AND start_s >= ? AND start_s < ?)
+"""
 _STARTS = """
 SELECT group_concat(start_s) FROM (
     SELECT start_s FROM energy WHERE ship = ? AND start_s >= ? AND start_s < ? ORDER BY start_s
@@ -270,6 +274,9 @@ class SqliteStore:
         asked = ship, *window.bounds_s()
         with self._file.errors(), self._file.snapshot() as connection:
             kwh = np.fromiter(chain.from_iterable(connection.execute(_KWH_OF_SLOTS, asked)), np.float64)
+            first_s, last_s = connection.execute(_EDGES, asked * 2).fetchone()
+            if len(kwh) and last_s - first_s == (len(kwh) - 1) * SLOT_S:  # without a hole
+                return SlotEnergy(np.arange(first_s, last_s + 1, SLOT_S), kwh)
             (starts,) = connection.execute(_STARTS, asked).fetchone()
         return SlotEnergy(np.fromstring(starts or "", np.int64, sep=","), kwh)
 
