@@ -277,6 +277,24 @@ def test_a_conflict_that_only_the_worker_sees_is_told_at_once(beside: Flask, out
     assert "Preference-Applied" not in response.headers
 
 
+@pytest.mark.parametrize("method", ["DELETE", "PUT"])
+def test_so_it_is_of_a_deletion_and_of_covariates(beside: Flask, outbox: Outbox, method: str) -> None:
+    client = beside.test_client()
+
+    def ask() -> TestResponse:
+        if method == "PUT":
+            body = {"batch_id": NAME, "covariates": []}
+            return client.put(f"/ships/{SHIP}/covariates", json=body)
+        span = {"start": "2018-08-24T00:00:00Z", "end": "2018-08-24T01:00:00Z"}
+        return client.delete("/data", query_string={"spaceship_id": SHIP, **span, "batch_id": NAME})
+
+    with ThreadPoolExecutor(1) as sender:
+        waiting = sender.submit(ask)
+        until(lambda: outbox._waiters._waiting, "it waits")
+        decide(outbox, "rejected", *already_used(UUID(NAME)).problems)
+        assert waiting.result(20).status_code == 409
+
+
 @pytest.mark.parametrize("body", [named(), f"[{named()}]"])
 def test_a_batch_that_is_stored_meanwhile_gets_the_answer_of_any_gateway(
     beside: Flask, outbox: Outbox, body: str
