@@ -123,6 +123,18 @@ def worker(bench: Bench, limits: Limits | None = None, *, several_gateways: bool
     return Worker(bench.connect, bench, bench, bench, metrics, limits=limits, several_gateways=several_gateways)
 
 
+def finish(bench: Bench) -> None:
+    """Have a worker do all there is to do."""
+    one = worker(bench)
+    while one.step(bench):
+        pass
+
+
+def statuses(bench: Bench) -> list[Any]:
+    """Return what the receipts say; None where there is no receipt."""
+    return [each and json.loads(each.payload)["status"] for each in bench.receipts]
+
+
 def batch(value: float = 1, **members: Any) -> dict[str, Any]:
     good = {"units": "kW", "data": [{"datetime": "2018-08-24T00:00:00Z", "value": value}] * 2, "batch_id": ID}
     return {name: member for name, member in {**good, **members}.items() if member is not None}

@@ -12,7 +12,7 @@ from shared.domain.errors import Refused, Unavailable
 from shared.domain.slots import DEFAULT_MAX_GAP_US
 from shared.domain.timestamps import iso, moment_us
 from shared.store.memory import MemoryStore
-from tests.support.worker_bench import ID, Bench, batch, message, worker
+from tests.support.worker_bench import ID, Bench, batch, finish, message, statuses
 
 MOMENT = "2018-08-24T00:00:00Z"
 SENT_US = moment_us("2025-01-01T00:00:00Z")
@@ -22,16 +22,6 @@ def table(mid: int, speed: float | None = 1.0, sent: int = 0, **members: Any) ->
     """Make a message with a table of one row, or of none."""
     rows = [] if speed is None else [{"datetime": MOMENT, "speed": speed}]
     return message(mid, {"covariates": rows, "batch_id": ID, "sent_at": iso(SENT_US + sent), **members})
-
-
-def statuses(bench: Bench) -> list[Any]:
-    return [each and json.loads(each.payload)["status"] for each in bench.receipts]
-
-
-def finish(bench: Bench) -> None:
-    one = worker(bench)
-    while one.step(bench):
-        pass
 
 
 def test_a_table_is_stored_and_receipted_and_so_are_the_batches_around_it() -> None:

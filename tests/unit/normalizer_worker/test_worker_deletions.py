@@ -19,7 +19,7 @@ from tests.support import reference
 from tests.support.comparing import assert_same
 from tests.support.reference import POWER_KW, Deletion, Reading
 from tests.support.strategies import START_US
-from tests.support.worker_bench import ID, Bench, batch, message, worker
+from tests.support.worker_bench import ID, Bench, batch, finish, message, statuses, worker
 
 HOUR_US = 3600 * 10**6
 SENT_US = START_US + 100 * HOUR_US
@@ -29,16 +29,6 @@ def deletion(mid: int, hours: int = 1, ship: int = 1, **members: Any) -> Message
     """Make a message that deletes some hours, each of which is a part at the bench."""
     span = {"start": iso(START_US), "end": iso(START_US + hours * HOUR_US)}
     return message(mid, {"delete": span, "batch_id": ID, **members}, topic=f"ships/{ship}/readings")
-
-
-def statuses(bench: Bench) -> list[Any]:
-    return [each and json.loads(each.payload)["status"] for each in bench.receipts]
-
-
-def finish(bench: Bench) -> None:
-    one = worker(bench)
-    while one.step(bench):
-        pass
 
 
 def test_deletion_is_done_in_parts_and_other_ships_go_between() -> None:
