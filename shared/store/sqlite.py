@@ -20,6 +20,7 @@ from shared.runtime.sqlite_files import SqliteFile
 from shared.store.port import AHEAD_SLOTS, NEWEST, FleetSlots, ShipEnergy, ShipHistory, ShipPage, SlotEnergy
 from shared.store.roll_ups import DAY_S, added
 from shared.store.sqlite_packing import Packing
+from shared.store.sqlite_put import put
 from shared.store.sqlite_readings import ReadingTables
 
 FILE_NAME = "power.sqlite"
@@ -223,7 +224,7 @@ class SqliteStore:
 
     def put_deletions(self, deletions: Deletions) -> None:
         """See `ReadingStore`."""
-        self._put(_FORGET_DELETIONS, np.unique(deletions.ship))
+        self._for_each(_FORGET_DELETIONS, np.unique(deletions.ship))
         self._put(_PUT_DELETION, deletions.ship, deletions.start_us, deletions.end_us, deletions.sent_at_us)
 
     def put_covariates(self, covariates: Covariates) -> None:
@@ -241,7 +242,7 @@ class SqliteStore:
         """See `ReadingStore`."""
         for part, before in zip(_parts(slots), _parts(was), strict=True):
             gone, there = part[part.covered_s == 0], part[part.covered_s > 0]
-            self._put(_TAKE_SLOT, gone.ship, gone.start_s)
+            self._for_each(_TAKE_SLOT, gone.ship, gone.start_s)
             energy = (there.kwh, there.covered_s, there.provisional, there.estimated_s)
             self._put(_PUT_SLOT, there.ship, there.start_s, *energy)
             for statement, columns in zip(_ADD_TO_ROLL_UPS, added(part, before, _rounded, few=_FEW), strict=True):
@@ -251,6 +252,10 @@ class SqliteStore:
                 )
 
     def _put(self, statement: str, *columns: NDArray[Any]) -> None:
+        with self._file.errors():
+            put(self._file.connection(), statement, *columns)
+
+    def _for_each(self, statement: str, *columns: NDArray[Any]) -> None:
         with self._file.errors():
             self._file.connection().executemany(statement, rows(*columns))
 

@@ -15,6 +15,7 @@ from shared.domain.readings import PLAIN, UNITS, Kind, ReadingRanges, ReadingRow
 from shared.domain.timestamps import US_PER_S
 from shared.store.packs import packed, unpacked
 from shared.store.roll_ups import DAY_S
+from shared.store.sqlite_put import put
 
 DAY_US = DAY_S * US_PER_S
 LEAST, MOST = 16, 512
@@ -61,7 +62,7 @@ class ReadingTables:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         """Look up how far packs reach: mostly that is before all that is read or written, and none is looked for."""
-        self._execute, self._executemany = connection.execute, connection.executemany
+        self._connection, self._execute = connection, connection.execute
         (until_us,) = self._execute(_PACKED_UNTIL).fetchone()
         self._packed_until_us: int = -1 if until_us is None else until_us
 
@@ -118,11 +119,11 @@ class ReadingTables:
         if readings.stated is None and (readings.kind <= max(PLAIN)).all():  # nearly all are: it is quicker
             units = UNITS[readings.kind]
             columns = (readings.ship, readings.moment_us, readings.value, units, readings.sent_at_us)
-            self._executemany(_PUT_PLAIN, rows(*columns))
+            put(self._connection, _PUT_PLAIN, *columns)
             return
         value = np.where(readings.kind == Kind.UNKNOWN, 0.0, readings.value)
         plain = (readings.ship, readings.moment_us, value, UNITS[readings.kind], _LABELS[readings.kind])
-        self._executemany(_PUT, rows(*plain, readings.sent_at_us, *readings.what_is_stated().columns()))
+        put(self._connection, _PUT, *plain, readings.sent_at_us, *readings.what_is_stated().columns())
 
     def remove(self, ship: int, start_us: int, end_us: int) -> None:
         """Remove the readings of a ship in ``[start_us, end_us)``."""
