@@ -14,6 +14,7 @@ from query_api.forecast.days import HOUR, WEEK_DAYS, DayModel, Days, days_of, ho
 from query_api.forecast.fit import Fit, Weights, no_paths
 from query_api.forecast.history import ROUNDING, History
 from query_api.forecast.models.explained import Explained, is_explained
+from query_api.forecast.models.first_guess import of_last_week
 from query_api.forecast.models.linear import Linear
 from query_api.forecast.models.plain import LastWeek, Yesterday, recent_days, recent_weeks
 from query_api.forecast.models.pooled import Pooled
@@ -32,8 +33,6 @@ OF_HOURS = 0.3
 """How much the errors of single hours count, beside those of totals."""
 SHRINK = 0.1
 """How much is added to each squared error, so that weights are more equal."""
-FIRST_GUESS = {"yesterday": 0.45, "seasonal_naive": 0.55}
-"""The weights for a new ship."""
 DOUBT = 12.0
 """After so many days of errors the first guess has a weight of a quarter."""
 ROUNDS = 300
@@ -130,8 +129,9 @@ def mixture(days: Days, names: list[str], predicted: F64, day: int) -> tuple[F64
         day: how many days ahead, from 0.
 
     """
-    first_guess = np.array([FIRST_GUESS.get(name, 0.0) for name in names])
-    first_guess /= first_guess.sum()
+    last_week = of_last_week(days, day)
+    guesses = {"yesterday": 1 - last_week, "seasonal_naive": last_week}
+    first_guess = np.stack([guesses.get(name, np.zeros(len(days))) for name in names], axis=1)
     negligible = ROUNDING * DAY * float(np.abs(days.kwh).max())
     mixed, weights = np.empty_like(predicted[0]), np.zeros((len(predicted), DAY))
     came, known = days.ahead(day)
@@ -140,7 +140,7 @@ def mixture(days: Days, names: list[str], predicted: F64, day: int) -> tuple[F64
         usable = ~np.isnan(predicted[:, -1, part]).any(axis=1)
         found = predicted[usable][:, :, part]
         errors = (came[:, part] - found) * (known[:, part] > 0)
-        best = _weights(errors, known[:, part].mean(axis=1), day + 1, first_guess[usable], negligible)
+        best = _weights(errors, known[:, part].mean(axis=1), day + 1, first_guess[:, usable], negligible)
         mixed[:, part] = np.einsum("nk,kns->ns", best, found)
         weights[usable, part] = best[-1][:, None]
     return mixed, weights
@@ -172,7 +172,7 @@ def _weights(errors: F64, known: F64, wait: int, first_guess: F64, negligible: f
         errors: of each model and day, float64[k, n, slots]; 0 where nothing is known.
         known: how much of each day is known, float64[n].
         wait: after how many days an error is known.
-        first_guess: the weights without any errors.
+        first_guess: the weights without any errors, float64[n, k].
         negligible: errors up to this are only rounding, in kWh.
 
     """
@@ -183,8 +183,7 @@ def _weights(errors: F64, known: F64, wait: int, first_guess: F64, negligible: f
     size = np.abs(totals).min(axis=0)
     typical = TOO_LARGE * float(np.median(size[known > 0])) if known.any() else 0.0
     if typical <= negligible:
-        best = first_guess if not known.any() else _smallest(totals[:, known > 0], negligible)
-        return np.broadcast_to(best, (n, k))
+        return np.broadcast_to(_smallest(totals[:, known > 0], negligible), (n, k)) if known.any() else first_guess
     days = known * 0.5 ** (np.arange(n)[::-1] / HALF_LIFE)
     days = days * typical / np.maximum(np.abs(totals).mean(axis=0), typical)
     hours = np.stack([hourly(each) for each in errors]).reshape(k, n, -1)
@@ -194,7 +193,7 @@ def _weights(errors: F64, known: F64, wait: int, first_guess: F64, negligible: f
     squared = (1 - OF_HOURS) * products[0] + OF_HOURS * products[1]
     squared += squared * np.eye(k) * SHRINK
     doubt = (DOUBT / (DOUBT + np.concatenate([np.zeros(1), np.cumsum(known)])[ends])) ** 2
-    best = doubt[:, None] * first_guess + (1 - doubt[:, None]) * _minimised(squared)
+    best = doubt[:, None] * first_guess[starts] + (1 - doubt[:, None]) * _minimised(squared)
     week: I64 = np.searchsorted(starts, np.arange(n), "right") - 1
     found: F64 = np.where((week >= 0)[:, None], best[week], first_guess)
     return found
