@@ -15,7 +15,7 @@ from shared.domain.readings import Readings
 from shared.domain.slots import DEFAULT_MAX_GAP_US, SLOT_S, SLOT_US, Slots
 from shared.domain.timestamps import US_PER_S
 
-PART = 4_000
+PART = 12_000
 """So many readings are computed at a time: their columns stay in the processor's cache."""
 
 
