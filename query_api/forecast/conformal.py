@@ -29,6 +29,8 @@ LEVELS = 0.2, 2.5
 EDGE = 0.5
 WIDER = 1.5
 """With n errors the outer half of one is beyond each end, and the interval is wider by `WIDER` / n."""
+MOST_EDGE = 2.0
+"""Of overlapping windows up to so many times as much is beyond: they say less than their number."""
 LEAST_TAIL = 0.002
 
 
@@ -104,7 +106,7 @@ def _quantiles(errors: F64, overlap: float, shares: F64) -> F64:
     m, columns = errors.shape
     weight = 0.5 ** (np.arange(m)[::-1] / HALF_LIFE)[:, None] * ~np.isnan(errors)
     count = weight.sum(axis=0) ** 2 / (weight**2).sum(axis=0) / overlap
-    wanted = shares[:, None] + np.sign(shares - 0.5)[:, None] * EDGE / count
+    wanted = shares[:, None] + np.sign(shares - 0.5)[:, None] * EDGE * min(overlap, MOST_EDGE) / count
     wanted = np.clip(wanted, LEAST_TAIL, 1 - LEAST_TAIL)
     order = np.argsort(errors, axis=0), np.arange(columns)  # NaN last, with no weight
     ranked = np.fmax.accumulate(errors[order], axis=0)
