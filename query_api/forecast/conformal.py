@@ -30,7 +30,7 @@ EDGE = 0.5
 WIDER = 1.5
 """With n errors the outer half of one is beyond each end, and the interval is wider by `WIDER` / n."""
 MOST_EDGE = 2.0
-"""Of overlapping windows up to so many times as much is beyond: they say less than their number."""
+"""Overlapping windows say less than their number: up to so many times as much is beyond each end."""
 LEAST_TAIL = 0.002
 
 

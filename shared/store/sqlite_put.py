@@ -5,7 +5,6 @@ import sqlite3
 from functools import cache
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from shared.domain.columns import rows

@@ -10,7 +10,7 @@ from shared.domain.slots import SLOT_S
 NEXT_DAY, LATER = 0.55, 0.9
 """The weight of last week for the next day and for later ones, if the days tell nothing."""
 ALIKE = 2.0
-"""If next days differ less than others by this factor, or a larger one, last week counts less."""
+"""Last week counts less where days next to each other differ less than days far apart: by this factor, or more."""
 FAR = 4
 """Days that are so many days apart, or more, are no more alike than any."""
 MONDAY_DAY = 4
@@ -38,7 +38,7 @@ def of_last_week(days: Days, day: int) -> F64:
 
 
 def _t_of_weekend(days: Days) -> F64:
-    """Return how much the weekend differs from the other days of the week up to each day, float64[n - 6]."""
+    """Return how much weekend and other days differ in the week up to each day, float64[n - 6]."""
     weekday = ((days.start_s + SLOT_S * np.arange(days.kwh.size)) // DAY_S - MONDAY_DAY) % WEEK_DAYS
     row = np.repeat(np.arange(len(days)), days.kwh.shape[1])
     totals = np.bincount(row * WEEK_DAYS + weekday, days.kwh.ravel(), len(days) * WEEK_DAYS).reshape(-1, WEEK_DAYS)
@@ -52,7 +52,7 @@ def _t_of_weekend(days: Days) -> F64:
 
 
 def _change_of_a_day(days: Days) -> F64:
-    """Return how much next days differ, relative to days far apart, in the week up to each day, float64[n - 6]."""
+    """Return how much days next to each other differ, relative to days far apart, in each week, float64[n - 6]."""
     weeks = np.lib.stride_tricks.sliding_window_view(days.kwh.sum(axis=1), WEEK_DAYS)
     one, other = np.triu_indices(WEEK_DAYS, 1)
     differ = np.abs(weeks[:, one] - weeks[:, other])

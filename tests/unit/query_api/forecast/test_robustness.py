@@ -8,7 +8,7 @@ from query_api.forecast.days import days_of
 from query_api.forecast.forecast import Forecast, forecast
 from query_api.forecast.history import history_of
 from query_api.forecast.intervals import student
-from query_api.forecast.models.auto import PLAIN, Auto, contest, mixture
+from query_api.forecast.models.auto import Auto, contest, mixture
 from query_api.forecast.models.linear import Linear
 from query_api.forecast.models.plain import LastWeek, Yesterday, recent_days, recent_weeks
 from query_api.forecast.models.pooled import Pooled
@@ -187,7 +187,8 @@ def _errors_after(days: int, kwh: F64, first: int) -> F64:
     kwh, begins_s = kwh[first * DAY :][: (days + 1) * DAY], MONDAY_S + first * DAY * SLOT_S
     slots, start_s = slots_from(kwh[: days * DAY], begins_s), begins_s + days * DAY * SLOT_S
     found = [forecast(each, slots, start_s, start_s + DAY * SLOT_S) for each in (Yesterday(), SeasonalNaive(), Auto())]
-    return np.abs(np.array([each.kwh for each in found]) - kwh[days * DAY :].sum())
+    off: F64 = np.abs(np.array([each.kwh for each in found]) - kwh[days * DAY :].sum())
+    return off
 
 
 def test_a_single_week_says_nothing_about_how_good_the_week_before_is() -> None:
@@ -240,3 +241,15 @@ def _holds(errors: F64, at: int) -> bool:
 @pytest.mark.parametrize(("m", "quantile"), [(1, 6.314), (2, 2.920), (5, 2.015), (19, 1.729)])
 def test_students_quantiles_are_those_of_the_tables(m: int, quantile: float) -> None:
     assert student(m, 0.95) == pytest.approx(quantile, abs=0.001)
+
+
+def test_few_weeks_that_overlap_still_give_an_interval_that_holds() -> None:
+    """Nine of ten sums of seven random errors lie in the interval from 200 such sums."""
+    held = [_holds_sum_of_week(seed) for seed in range(150)]
+    assert np.mean(held) >= 0.9
+
+
+def _holds_sum_of_week(seed: int) -> bool:
+    sums = np.convolve(np.random.default_rng(seed).normal(0, 1, 214), np.ones(7), "valid")
+    (low,), (high,) = quantiles(sums[:200, None], 7, 7.0, ENDS)
+    return bool(low <= sums[206] <= high)
