@@ -259,6 +259,21 @@ class StoreContract:
                 before = reading
         store.close()
 
+    def test_what_a_reading_states_takes_the_place_of_what_another_one_stated(self, make_store: MakeStore) -> None:
+        """One after the other, also nothing after something and the reverse: nothing of those before stays."""
+        store = make_store()
+        some = (0, 0, 0.0), (60_000_000, 0, 0.0), (0, 7_200_000_000, 0.0), (0, 0, 1e5), (90_000_000, 3_600_000_000, 1e6)
+        for i, sequence in enumerate(product(some, some, some)):
+            before = None
+            for stated in sequence:
+                reading = as_columns([(1, START_US + i, 5.0, Kind.POWER_KW, 0, *stated)])
+                with store.transaction():
+                    store.put_readings(reading, before)
+                (found,) = store.readings(1, START_US + i, START_US + i + 1, 9).rows()
+                assert found[5:] == stated, sequence
+                before = reading
+        store.close()
+
     def test_removed_readings_are_gone(self, make_store: MakeStore) -> None:
         store = make_store()
         put(store, as_columns([(ship, START_US + i, 1.0, Kind.POWER_KW, 0) for ship in (1, 2) for i in range(4)]))

@@ -182,6 +182,23 @@ def test_a_new_ship_that_keeps_a_level_for_days_is_forecast_by_it(days: int) -> 
     assert errors[2] < 2 * min(errors[:2])
 
 
+def test_a_new_ship_that_differs_at_weekends_alone_is_forecast_exactly() -> None:
+    kwh = np.repeat([3.0, 3, 3, 3, 3, 1, 1, 3], DAY)
+    assert _errors_after(7, kwh, 0)[2] == pytest.approx(0, abs=1e-9)
+
+
+def test_the_week_after_a_single_one_is_forecast_by_it() -> None:
+    """Seven times the last day would be far off for a ship whose days differ."""
+    errors = np.zeros(2)
+    for seed in range(14):
+        of_day = np.random.default_rng(seed).lognormal(3, 0.4, 14)
+        slots = slots_from(np.repeat(of_day[:7] / DAY, DAY))
+        start_s, end_s = MONDAY_S + 7 * DAY * SLOT_S, MONDAY_S + 14 * DAY * SLOT_S
+        came = of_day[7:].sum()
+        errors += [abs(forecast(each, slots, start_s, end_s).kwh - came) for each in (SeasonalNaive(), Auto())]
+    assert errors[1] < 1.1 * errors[0]
+
+
 def _errors_after(days: int, kwh: F64, first: int) -> F64:
     """Return by how much yesterday, last week and `auto` are off, after so many days of history."""
     kwh, begins_s = kwh[first * DAY :][: (days + 1) * DAY], MONDAY_S + first * DAY * SLOT_S
